@@ -1,0 +1,59 @@
+"""What changes for a source between two rules files: the limits whose outcome is not the same under both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from carbonquota.cli.trial import Demand, Outcome, Trial
+from carbonquota.rules import diff
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One limit under the `old` and the `new` rules, None where they do not set it.
+
+    `latest` is the new one, or the old one where the limit is gone.
+    """
+
+    latest: Demand
+    old: Demand | None
+    new: Demand | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What is different in the rules, a line each, what `changes` by that, and the `outcome` under the new ones.
+
+    A limit has changed if it differs in amount, in what is over it, in what it rejects or in being enforced at all.
+    They stand as in `outcome`, those that are gone last.
+    """
+
+    rules_changed: tuple[str, ...]
+    changes: tuple[Change, ...]
+    outcome: Outcome
+
+
+def compare(old: Trial, new: Trial) -> Comparison:
+    """Compare two trials, which then can be offered nothing any more."""
+    difference = diff(old.rules, new.rules)
+    before, after = old.outcome(), new.outcome()
+    return Comparison(
+        rules_changed=tuple(str(difference).splitlines()) if difference else (),
+        changes=tuple(change for change in _pairs(before, after) if _gist(change.old) != _gist(change.new)),
+        outcome=after,
+    )
+
+
+def _pairs(old: Outcome, new: Outcome) -> Iterator[Change]:
+    """Every limit of either side, with its counterpart."""
+    before = {(demand.namespace, demand.control): demand for demand in old.demands}
+    for demand in new.demands:
+        yield Change(demand, before.pop((demand.namespace, demand.control), None), demand)
+    for demand in before.values():
+        yield Change(demand, demand, None)
+
+
+def _gist(demand: Demand | None) -> tuple[int, int, int, bool] | None:
+    """What of a demand makes a difference."""
+    return (demand.limit, demand.over, demand.rejected, demand.rule.enforcing) if demand else None

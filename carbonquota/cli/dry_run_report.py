@@ -1,0 +1,223 @@
+"""How the outcome of a dry run is shown: as tables, or as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from carbonquota.cli.comparison import Change, Comparison
+from carbonquota.cli.intake import Intake
+from carbonquota.cli.output import Column, Json, Output, Table, Tone, number, plural, rule_document
+from carbonquota.cli.trial import Demand, Outcome, Rejection
+from carbonquota.model import Rule
+
+Item = TypeVar("Item")
+
+_DEMAND_COLUMNS = (
+    Column("namespace", folds=True),
+    Column("control"),
+    Column("limit", numeric=True),
+    Column("usage", numeric=True),
+    Column("percent", numeric=True),
+    Column("over", numeric=True),
+    Column("rejected", numeric=True),
+    Column("rule", folds=True),
+)
+_CHANGE_COLUMNS = tuple(column for column in _DEMAND_COLUMNS if column.heading != "percent")
+_REJECTION_COLUMNS = (
+    Column("rejected by", folds=True),
+    Column("control"),
+    Column("points", numeric=True),
+    Column("rule", folds=True),
+    Column("such as", folds=True),
+)
+
+
+def show(outcome: Outcome, intake: Intake, output: Output, top: int) -> None:
+    """Show every limit and what the sources ask of it, then what would be rejected and by which rule.
+
+    `top` is how many rows each table has at most, 0 for all.
+    """
+    output.document(
+        _summary(outcome, intake)
+        | {
+            "quotas": [_demand_document(demand) for demand in _first(outcome.demands, top)],
+            "rejections": [_rejection_document(rejection) for rejection in _first(outcome.rejections, top)],
+        }
+    )
+    if outcome.demands:
+        _show_table(output, _DEMAND_COLUMNS, outcome.demands, _demand_row, top)
+    else:
+        output.line("No rule holds any of these namespaces.")
+    if outcome.rejections:
+        output.line()
+        _show_table(output, _REJECTION_COLUMNS, outcome.rejections, _rejection_row, top)
+    output.line()
+    _show_verdict(outcome, output)
+
+
+def show_changes(comparison: Comparison, intake: Intake, output: Output, top: int) -> None:
+    """Show what is different in the rules, and the limits of namespaces that come out different, as `show` does."""
+    outcome, changes = comparison.outcome, comparison.changes
+    output.document(
+        _summary(outcome, intake)
+        | {
+            "rules_changed": comparison.rules_changed,
+            "changes": [_change_document(change) for change in _first(changes, top)],
+        }
+    )
+    for line in comparison.rules_changed:
+        output.line(line)
+    if comparison.rules_changed:
+        output.line()
+    if not changes:
+        output.line("Nothing changes for these metrics: each limit is the same, and so is what it rejects.")
+        return
+    _show_table(output, _CHANGE_COLUMNS, changes, _change_row, top)
+    output.line()
+    _show_verdict(outcome, output)
+
+
+def _show_table(
+    output: Output, columns: Sequence[Column], items: Sequence[Item], row: Callable[[Item], tuple[str, ...]], top: int
+) -> None:
+    """Print the first items as a table, and how many there are more."""
+    table = Table(columns)
+    for item in _first(items, top):
+        table.add(*row(item), tone=_tone(item))
+    output.table(table)
+    if (more := len(items) - len(table.rows)) > 0:
+        output.line(f"... and {number(more)} more; --top 0 shows all")
+
+
+def _first(items: Sequence[Item], top: int) -> Sequence[Item]:
+    """The first `top` of them; all for 0."""
+    return items[:top] if top else items
+
+
+def _tone(item: object) -> Tone:
+    """The colour of a row: what is rejected stands out, and so does what is only over its limit."""
+    demand = item.latest if isinstance(item, Change) else item
+    if not isinstance(demand, Demand):
+        return Tone.PLAIN
+    if demand.rejected:
+        return Tone.BAD
+    return Tone.WARNING if demand.over else Tone.PLAIN
+
+
+def _show_verdict(outcome: Outcome, output: Output) -> None:
+    """Say in a line how many points would get through."""
+    metrics, namespaces = plural(outcome.metrics, "metric"), plural(outcome.namespaces, "namespace")
+    amount = f"{plural(outcome.accepted + outcome.rejected, 'point')} of {metrics} in {namespaces}"
+    if outcome.rejected:
+        output.line(f"{amount}: {number(outcome.rejected)} would be rejected.", tone=Tone.BAD)
+    else:
+        output.line(f"{amount}: all would be accepted.")
+
+
+def _demand_row(demand: Demand) -> tuple[str, ...]:
+    """The cells of one limit."""
+    return (
+        demand.namespace,
+        demand.control,
+        number(demand.limit),
+        number(demand.usage),
+        _percent(demand.percent),
+        _unless_zero(demand.over),
+        _unless_zero(demand.rejected),
+        _rule(demand.rule),
+    )
+
+
+def _rejection_row(rejection: Rejection) -> tuple[str, ...]:
+    """The cells of what one limit turned away."""
+    return (
+        rejection.namespace,
+        rejection.control,
+        number(rejection.points),
+        _rule(rejection.rule),
+        ", ".join(rejection.samples),
+    )
+
+
+def _change_row(change: Change) -> tuple[str, ...]:
+    """The cells of one limit that changed, each as `old -> new` where the two differ."""
+    limit, over, rejected, rule = map(_arrow, _sides(change.old), _sides(change.new))
+    latest = change.latest
+    return (latest.namespace, latest.control, limit, number(latest.usage), over, rejected, rule)
+
+
+def _sides(demand: Demand | None) -> tuple[str, str, str, str]:
+    """Limit, amount over it, rejected points and rule on one side of a change; dashes where it sets no limit."""
+    if demand is None:
+        return "-", "-", "-", "-"
+    return number(demand.limit), number(demand.over), number(demand.rejected), _rule(demand.rule)
+
+
+def _arrow(old: str, new: str) -> str:
+    """What was and what is; once where that is the same."""
+    return old if old == new else f"{old} -> {new}"
+
+
+def _percent(percent: float) -> str:
+    """A percentage, exact enough to tell 99.9 from 100."""
+    return "-" if math.isinf(percent) else f"{percent:,.1f}%"
+
+
+def _unless_zero(amount: int) -> str:
+    """A number, or a dash for 0, so that the others catch the eye."""
+    return number(amount) if amount else "-"
+
+
+def _rule(rule: Rule) -> str:
+    """Where a rule stands and what its section is called."""
+    return f"[{rule.pattern}] {rule.place}" + ("" if rule.enforcing else " (not enforced)")
+
+
+def _summary(outcome: Outcome, intake: Intake) -> Json:
+    """What JSON has of a dry run as a whole."""
+    points = {
+        "offered": outcome.accepted + outcome.rejected,
+        "accepted": outcome.accepted,
+        "rejected": outcome.rejected,
+    }
+    return {"points": points, "metrics": outcome.metrics, "namespaces": outcome.namespaces} | intake.document()
+
+
+def _demand_document(demand: Demand) -> Json:
+    """One limit in JSON."""
+    return {"namespace": demand.namespace, "control": demand.control} | _amounts(demand)
+
+
+def _amounts(demand: Demand) -> Json:
+    """What a limit is and what is asked of it, in JSON."""
+    return {
+        "limit": demand.limit,
+        "usage": demand.usage,
+        "percent": None if math.isinf(demand.percent) else round(demand.percent, 2),
+        "over": demand.over,
+        "rejected": demand.rejected,
+        "rule": rule_document(demand.rule),
+    }
+
+
+def _change_document(change: Change) -> Json:
+    """One limit that changed in JSON, `old` or `new` being null where the rules do not set it."""
+    return {
+        "namespace": change.latest.namespace,
+        "control": change.latest.control,
+        "old": _amounts(change.old) if change.old else None,
+        "new": _amounts(change.new) if change.new else None,
+    }
+
+
+def _rejection_document(rejection: Rejection) -> Json:
+    """What one limit turned away in JSON."""
+    return {
+        "namespace": rejection.namespace,
+        "control": rejection.control,
+        "points": rejection.points,
+        "rule": rule_document(rejection.rule),
+        "samples": rejection.samples,
+    }

@@ -1,0 +1,210 @@
+"""What rules would do to a stream of metrics, found out by really offering it to an engine.
+
+Theory of operation. Two questions are answered in one reading of the sources. *Enforcement*: everything is offered
+in order under the rules, and what they reject is noted and kept. *Demand*: then the same rules are applied with
+ample limits, and what was rejected is offered again, so that usage is now what the sources ask for, and shows how far
+that is above the real limits. The clock stands still: all points fall into one interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from carbonquota.controls import CONTROLS, Grant, NamespaceQuota, ThroughputUnit, grants
+from carbonquota.engine import QuotaEngine
+from carbonquota.model import CONTROL_FIELDS, Limits, Rule, Size, SizeOf, Verdict
+from carbonquota.rules import RuleSet
+
+_SAMPLES: Final = 5
+"""Names kept of what one limit rejected."""
+
+_ORDER: Final = {control.key: control.index for control in CONTROLS}
+"""Where each control stands among those of a namespace."""
+
+_AMPLE: Final = 2**62
+"""A limit beyond all that any source can ask for."""
+
+Place = tuple[str, str]
+"""A namespace and a control, spelled as in the rules file (`logical-size`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit of a rule: the field of Usage it is about, the control as in the file, the amount in force."""
+
+    field: str
+    control: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """One limit of one namespace, and what the sources ask of it.
+
+    `usage` is what there would be if nothing were rejected; `rejected` are the points that this limit turns away.
+    """
+
+    namespace: str
+    control: str
+    rule: Rule
+    limit: int
+    usage: int
+    rejected: int = 0
+
+    @property
+    def percent(self) -> float:
+        """The usage as percents of the limit; a limit may be 0 where an interval is a fraction of a minute."""
+        if self.limit:
+            return self.usage / self.limit * 100
+        return math.inf if self.usage else 0.0
+
+    @property
+    def over(self) -> int:
+        """By how much the usage exceeds the limit."""
+        return max(self.usage - self.limit, 0)
+
+
+@dataclass(slots=True)
+class Rejection:
+    """What one limit turned away: how many points, and the names of some of their metrics."""
+
+    namespace: str
+    control: str
+    rule: Rule
+    points: int = 0
+    samples: list[str] = field(default_factory=list)
+
+    def add(self, points: int, samples: tuple[str, ...]) -> None:
+        """Count more points, and keep names that are new while there is room."""
+        self.points += points
+        for sample in samples:
+            if len(self.samples) < _SAMPLES and sample not in self.samples:
+                self.samples.append(sample)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a trial went: the demands with the most pressing first, and the rejections with the largest first."""
+
+    accepted: int
+    rejected: int
+    metrics: int
+    namespaces: int
+    demands: tuple[Demand, ...]
+    rejections: tuple[Rejection, ...]
+
+
+class Trial:
+    """A target that offers every metric to an engine under rules, and keeps what was rejected."""
+
+    def __init__(
+        self, rules: RuleSet, size_of: SizeOf, interval: float = 60.0, unit: ThroughputUnit = "interval"
+    ) -> None:
+        """`size_of` gives the size of metrics that come without one; `interval` is in seconds."""
+        self.rules = rules
+        self._grants = grants(rules.rules, interval, unit)
+        self._engine = QuotaEngine(rules, size_of=size_of, clock=lambda: 0.0, interval=interval, throughput_unit=unit)
+        self._accepted = 0
+        self._rejected = 0
+        self._rejections: dict[Place, Rejection] = {}
+        self._rejected_lines: list[bytes] = []
+        self._rejected_metrics: list[tuple[str, Size]] = []
+
+    def take_lines(self, plaintext: bytes) -> tuple[int, int]:
+        """Offer plaintext lines."""
+        result = self._engine.admit(plaintext)
+        self._accepted += result.points
+        if result.dropped:
+            self._rejected += result.dropped
+            self._rejected_lines.append(_missing(plaintext, result.accepted))
+            for (namespace, control), drop in result.drops.items():
+                self._rejection(namespace, control, drop.rule).add(drop.points, drop.samples)
+        return result.points + result.dropped, result.malformed
+
+    def take_metric(self, metric: str, size: Size) -> None:
+        """Offer one point of a metric of a known size."""
+        match self._engine.offer(metric, 1, size):
+            case Verdict(accepted=False, namespace=str(namespace), control=str(control), rule=Rule() as rule):
+                self._rejected += 1
+                self._rejected_metrics.append((metric, size))
+                self._rejection(namespace, control, rule).add(1, (metric,))
+            case _:
+                self._accepted += 1
+
+    def _rejection(self, namespace: str, control: str, rule: Rule) -> Rejection:
+        """The count of what this limit turned away."""
+        return self._rejections.setdefault((namespace, control), Rejection(namespace, control, rule))
+
+    def outcome(self) -> Outcome:
+        """How it went; nothing can be offered any more after that."""
+        if self._rejected:
+            self._offer_again()
+        granted = {(grant.rule.source, grant.rule.line): (grant.rule, _limits(grant)) for grant in self._grants}
+        demands = [
+            demand
+            for quota in self._engine.quotas()
+            for demand in self._demands(quota, *granted[quota.rule.source, quota.rule.line])
+        ]
+        return Outcome(
+            accepted=self._accepted,
+            rejected=self._rejected,
+            metrics=len(self._engine),
+            namespaces=len(self._engine.namespaces()),
+            demands=tuple(sorted(demands, key=_most_pressing_first)),
+            rejections=tuple(sorted(self._rejections.values(), key=lambda rejection: -rejection.points)),
+        )
+
+    def _offer_again(self) -> None:
+        """Let in what was rejected, so that usage becomes what the sources ask for."""
+        self._engine.apply(_without_limits(self.rules))
+        for lines in self._rejected_lines:
+            self._engine.admit(lines)
+        for metric, size in self._rejected_metrics:
+            self._engine.offer(metric, 1, size)
+
+    def _demands(self, quota: NamespaceQuota, rule: Rule, limits: list[Limit]) -> Iterator[Demand]:
+        """The demand on each limit of a namespace."""
+        for limit in limits:
+            rejection = self._rejections.get((quota.namespace, limit.control))
+            usage = getattr(quota.usage, limit.field)
+            yield Demand(
+                quota.namespace, limit.control, rule, limit.amount, usage, rejection.points if rejection else 0
+            )
+
+
+def _limits(grant: Grant) -> list[Limit]:
+    """The limits that a rule sets."""
+    amounts = [(control, getattr(grant.limits, control.stat)) for control in CONTROLS]
+    return [Limit(control.stat, control.key, amount) for control, amount in amounts if amount is not None]
+
+
+def _without_limits(rules: RuleSet) -> RuleSet:
+    """The same rules with ample limits, so that the same is counted, and all is accepted."""
+    return replace(rules, rules=tuple(replace(rule, limits=_lifted(rule.limits)) for rule in rules.rules))
+
+
+def _lifted(limits: Limits) -> Limits:
+    """An ample limit for each that is set."""
+    amounts = {name: getattr(limits, name) for name in CONTROL_FIELDS}
+    return Limits(**{name: _AMPLE for name, amount in amounts.items() if amount is not None})
+
+
+def _missing(offered: bytes, accepted: bytes) -> bytes:
+    """The lines that were offered but not accepted; the accepted ones stand in the order they were offered in."""
+    passed = iter(accepted.split(b"\n"))
+    awaited: bytes | None = next(passed)
+    missing = []
+    for line in offered.split(b"\n"):
+        if line == awaited:
+            awaited = next(passed, None)
+        else:
+            missing.append(line)
+    return b"\n".join(missing)
+
+
+def _most_pressing_first(demand: Demand) -> tuple[float, str, int]:
+    """Sorts demands: the nearest to its limit, or the furthest above it, first."""
+    return -demand.percent, demand.namespace, _ORDER[demand.control]

@@ -1,0 +1,26 @@
+"""The controls: the table of them, how each decides, and the answers they give."""
+
+from __future__ import annotations
+
+from carbonquota.controls.admission import Admission, Drop
+from carbonquota.controls.decision import Decider
+from carbonquota.controls.explanation import ControlState, Explanation, NamespaceExplanation, NamespaceQuota
+from carbonquota.controls.interval import Interval
+from carbonquota.controls.table import CONTROLS, THROUGHPUT, Control, Grant, ThroughputUnit, grants
+
+__all__ = [
+    "CONTROLS",
+    "THROUGHPUT",
+    "Admission",
+    "Control",
+    "ControlState",
+    "Decider",
+    "Drop",
+    "Explanation",
+    "Grant",
+    "Interval",
+    "NamespaceExplanation",
+    "NamespaceQuota",
+    "ThroughputUnit",
+    "grants",
+]

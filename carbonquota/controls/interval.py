@@ -1,0 +1,52 @@
+"""The throughput interval: when it ends, and which counts a report is to give.
+
+Intervals are aligned to the epoch. One ends when the clock passes its end, whether or not a report comes then, or
+early by a report in it. A report gives the intervals that ended since the last one; only if there are none does it
+end the running one. So a late report takes nothing from a new interval, and none loses or doubles a point.
+"""
+
+from __future__ import annotations
+
+from math import floor
+
+
+class Interval:
+    """The running interval, of `length` seconds. Times are seconds since the epoch."""
+
+    def __init__(self, length: float, now: float) -> None:
+        """Be in the interval that `now` lies in."""
+        self.length = length
+        self.floor = self.end = 0.0
+        self._reported = False
+        self._ended = False
+        self._begin(now)
+
+    def _begin(self, now: float) -> None:
+        """Be in the interval of `now`, of which nothing is reported yet."""
+        self.end = (floor(now / self.length) + 1) * self.length
+        if self.end <= now:
+            # The quotient was rounded down over a boundary.
+            self.end += self.length
+        # A clock that steps back a little must not end an interval twice; one that was set back must not stop it.
+        self.floor = self.end - 2 * self.length
+        self._reported = False
+
+    def is_over(self, now: float) -> bool:
+        """Whether the interval has ended: its end has passed, or `now` lies before its floor."""
+        return now >= self.end or now < self.floor
+
+    def advance(self, now: float, *, counted: bool) -> None:
+        """Go to the interval of `now`, as the running one is over; `counted` tells whether it has unreported counts.
+
+        An interval that was reported early and counted more since is not reported: the next report gives that rest.
+        So a program that always reports in mid-interval does not end an interval each time.
+        """
+        self._ended = self._ended or counted or not self._reported
+        self._begin(now)
+
+    def report(self) -> bool:
+        """Note a report; whether it ends the running interval because no earlier one is still to be reported."""
+        early = not self._ended
+        self._ended = False
+        self._reported = self._reported or early
+        return early

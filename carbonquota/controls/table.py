@@ -1,0 +1,84 @@
+"""The table of controls: how each is called in the file and in stats, and in which order they decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final, Literal
+
+from carbonquota.model import CONTROL_FIELDS, MAXIMUM, Limits, Rule
+
+ThroughputUnit = Literal["interval", "minute"]
+"""What a throughput limit is per: a report interval (go-carbon before 0.18) or a minute (since)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One control: `key` in the rule file, `stat` in stat names, `index` wherever controls are columns."""
+
+    index: int
+    stat: str
+
+    @property
+    def key(self) -> str:
+        """How the rule file spells it: with dashes."""
+        return self.stat.replace("_", "-")
+
+
+CONTROLS: Final = tuple(Control(index, name) for index, name in enumerate(CONTROL_FIELDS))
+"""All controls, in the order of their columns."""
+
+NAMESPACES, METRICS, LOGICAL_SIZE, PHYSICAL_SIZE, DATA_POINTS, THROUGHPUT = range(len(CONTROLS))
+"""The controls' indices."""
+
+STOCKS: Final = (METRICS, LOGICAL_SIZE, PHYSICAL_SIZE, DATA_POINTS, NAMESPACES)
+"""The controls of what a namespace holds, in the order in which they are asked about a new metric.
+
+Throughput is the one flow: it counts what passes, starts anew in each interval, and is asked before any of these.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A rule made ready for deciding.
+
+    `limits` are the rule's, throughput being per interval. `checks` are its limited stocks as (control index,
+    limit), in the order of `STOCKS`. `throughput` is `MAXIMUM` where it is not `metered`.
+    """
+
+    rule: Rule
+    limits: Limits
+    checks: tuple[tuple[int, int], ...]
+    throughput: int
+    metered: bool
+    enforcing: bool
+
+    @property
+    def stat_prefix(self) -> str:
+        """Goes before the namespace in stat names."""
+        return self.rule.stat_prefix
+
+
+def grants(rules: Iterable[Rule], interval: float, unit: ThroughputUnit) -> tuple[Grant, ...]:
+    """The rules made ready, for report intervals of `interval` seconds."""
+    return tuple(_grant(rule, interval, unit) for rule in rules)
+
+
+def _grant(rule: Rule, interval: float, unit: ThroughputUnit) -> Grant:
+    """One rule made ready."""
+    limits = rule.limits
+    throughput = limits.throughput
+    if throughput is not None and unit == "minute" and throughput != MAXIMUM:
+        # Points are whole, so the fraction of a point that the limit may leave cannot be used.
+        throughput = min(int(throughput * Fraction(interval) / 60), MAXIMUM)
+        limits = replace(limits, throughput=throughput)
+    amounts = tuple(getattr(limits, name) for name in CONTROL_FIELDS)
+    return Grant(
+        rule=rule,
+        limits=limits,
+        checks=tuple((control, amounts[control]) for control in STOCKS if amounts[control] is not None),
+        throughput=MAXIMUM if throughput is None else throughput,
+        metered=throughput is not None,
+        enforcing=rule.enforcing,
+    )

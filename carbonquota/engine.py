@@ -1,0 +1,250 @@
+"""The engine: rules, index and controls behind one lock, as the calls that a program makes.
+
+Theory of operation. Every call that reads or changes the index holds the engine's lock; what need not (the scan of a
+batch, formatting a report, finding the rules of a hundred thousand namespaces anew) is done outside. So each call is
+one step in some order of all calls, and limits hold exactly under any number of threads. The clock is read under the
+lock, which is why counts never fall between two intervals.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+from time import time
+
+from carbonquota.controls import (
+    CONTROLS,
+    Admission,
+    Decider,
+    Explanation,
+    Interval,
+    NamespaceQuota,
+    ThroughputUnit,
+    grants,
+)
+from carbonquota.controls.batch import admit, admit_singly
+from carbonquota.controls.decision import ACCEPTED
+from carbonquota.controls.explain import explain
+from carbonquota.controls.standing import quota_of, usage_of
+from carbonquota.kernel import UNKNOWN, scan
+from carbonquota.metric_name import dotted_part, encode, normalize
+from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Usage, Verdict
+from carbonquota.rules import RuleSet, Schemas
+from carbonquota.stats import named_values, take_standings
+from carbonquota.trie import Index, Rebuild
+
+_FEW_BYTES = 1200
+"""Up to so many bytes, deciding lines one by one is quicker than as columns."""
+
+_ACCEPTED = Verdict(accepted=True)
+
+
+class QuotaEngine:
+    """Decides every offered data point by the quotas of the namespaces above it.
+
+    All methods may be called from any thread. Metric names are given as text or UTF-8 bytes, in any spelling that
+    `carbonquota.metric_name.normalize` takes; MetricNameError says why a name is none.
+    """
+
+    def __init__(
+        self,
+        rules: RuleSet,
+        *,
+        size_of: SizeOf | None = None,
+        clock: Clock = time,
+        interval: float = 60.0,
+        throughput_unit: ThroughputUnit = "interval",
+    ) -> None:
+        """Start without metrics.
+
+        `size_of` gives the size of a new metric (without it: what no schema means, 172,800 points); it is called
+        under the engine's lock, so it must be quick and not call the engine. `clock` gives the seconds since the
+        epoch, `interval` is the length of a report interval in seconds (at least 1, ValueError otherwise), and
+        `throughput_unit` tells whether throughput limits are per interval or per minute.
+        """
+        if not interval >= 1:
+            raise ValueError(f"the interval must be at least 1 second, not {interval}")
+        self._lock = Lock()
+        self._reload_lock = Lock()
+        self._clock = clock
+        self._interval = Interval(interval, clock())
+        self._unit: ThroughputUnit = throughput_unit
+        self._rules = rules
+        made_ready = grants(rules.rules, interval, throughput_unit)
+        default_size = Schemas.from_text("").default_size
+        self._index = Index(rules.matcher(), made_ready)
+        self._decider = Decider(self._index, made_ready, size_of or (lambda _: default_size))
+
+    @property
+    def rules(self) -> RuleSet:
+        """The rules in force."""
+        return self._rules
+
+    def __len__(self) -> int:
+        """The number of metrics in the index."""
+        with self._lock:
+            return len(self._index)
+
+    def __contains__(self, metric: str | bytes) -> bool:
+        """Whether a metric is in the index."""
+        name = normalize(metric).encode()
+        with self._lock:
+            return self._index.find(name) != UNKNOWN
+
+    def load(self, metric: str | bytes, size: Size | None = None) -> None:
+        """Put an existing metric into the index, asking no quota; if it is there, count it with the size given."""
+        name = normalize(metric)
+        key = name.encode()
+        with self._lock:
+            index = self._index
+            row = index.find(key)
+            if row == UNKNOWN:
+                size = self._decider.checked_size(name, size)
+                index.add(key, index.create(*index.locate(dotted_part(name))), size)
+            elif size is not None:
+                self._decider.resize(name, row, size)
+
+    def offer(self, metric: str | bytes, points: int = 1, size: Size | None = None) -> Verdict:
+        """Offer `points` data points of a metric: accepted or rejected as a whole, and charged if accepted.
+
+        `size` is what the metric would hold if it is new; without it `size_of` is asked. ValueError where `points`
+        is not from 1 to 2^63 - 1.
+        """
+        if not 1 <= points <= MAXIMUM:
+            raise ValueError(f"points must be from 1 to {MAXIMUM}, not {points}")
+        key = metric if isinstance(metric, bytes) else encode(metric)
+        lock = self._lock
+        lock.acquire()
+        try:
+            interval = self._interval
+            now = self._clock()
+            if now >= interval.end or now < interval.floor:
+                self._end_interval(now)
+            row = self._index.table.get(key)
+            if row is not None:
+                outcome = self._decider.offer_known(row, points)
+            else:
+                outcome = self._offer_unusual(metric, points, size)
+            return _ACCEPTED if outcome is ACCEPTED else self._verdict(*outcome)
+        finally:
+            lock.release()
+
+    def _offer_unusual(self, metric: str | bytes, points: int, size: Size | None) -> tuple[int, int]:
+        """The decision on a metric that is new, or spelled in another way than in the index."""
+        name = normalize(metric)
+        row = self._index.find(name.encode())
+        if row != UNKNOWN:
+            return self._decider.offer_known(row, points)
+        return self._decider.offer_new(name, points, size)
+
+    def _verdict(self, quota: int, control: int) -> Verdict:
+        """A rejection in words."""
+        namespace, rule = self._index.quotas.labels[quota]
+        return Verdict(
+            accepted=False, namespace=namespace, control=CONTROLS[control].key, rule=self._decider.grants[rule].rule
+        )
+
+    def admit(self, buffer: bytes | bytearray | memoryview) -> Admission:
+        """Offer a batch of plaintext lines, one point each, in their order; any number, also none.
+
+        A last line without its line end counts as one. Malformed lines are cut out and counted.
+        """
+        if not isinstance(buffer, bytes):
+            buffer = bytes(buffer)
+        if len(buffer) <= _FEW_BYTES:
+            with self._lock:
+                self._keep_time()
+                return admit_singly(self._decider, buffer)
+        lines = scan(buffer)
+        with self._lock:
+            self._keep_time()
+            return admit(self._decider, lines)
+
+    def forget(self, metric: str | bytes) -> bool:
+        """Take a deleted metric out of the index and give back what it held; whether it was there."""
+        name = normalize(metric).encode()
+        with self._lock:
+            if self._index.find(name) == UNKNOWN:
+                return False
+            self._index.remove(name)
+            return True
+
+    def report(self) -> dict[str, int]:
+        """Close the interval and give every stat by its name, without the graph prefix.
+
+        `quota.<control>.<name>`, `usage.<control>.<name>`, `throttle.<name>` and `dropped.<name>`; throughput usage,
+        throttle and dropped are the points since the last report, as far as their intervals have ended.
+        """
+        with self._lock:
+            self._keep_time()
+            quotas = self._index.quotas
+            if self._interval.report():
+                quotas.close()
+            standings = take_standings(self._index, [grant.limits for grant in self._decider.grants])
+            quotas.clear_closed()
+            self._index.sweep_idle()
+        return named_values(standings)
+
+    def apply(self, rules: RuleSet) -> None:
+        """Put other rules in force, atomically; other threads go on offering meanwhile.
+
+        What is used stays used, and the counts of the interval stay with the namespaces that had a rule and have one.
+        """
+        made_ready = grants(rules.rules, self._interval.length, self._unit)
+        with self._reload_lock:
+            with self._lock:
+                rebuild = Rebuild(self._index, rules.matcher(), made_ready)
+            rebuild.run()
+            with self._lock:
+                self._keep_time()
+                rebuild.finish()
+                self._decider.grants = made_ready
+                self._rules = rules
+
+    def usage(self, namespace: str = ROOT) -> Usage:
+        """What a namespace holds now, all zeros where it does not exist, and its points of this interval."""
+        with self._lock:
+            self._keep_time()
+            return usage_of(self._index, self._index.namespaces.find(namespace))
+
+    def children(self, namespace: str = ROOT) -> list[str]:
+        """The full names of the direct sub-namespaces, sorted."""
+        with self._lock:
+            namespaces = self._index.namespaces
+            row = namespaces.find(namespace)
+            if row == UNKNOWN:
+                return []
+            names = [namespaces.names[child] for child in namespaces.children(row) if not namespaces.is_empty(child)]
+        return sorted(names)
+
+    def namespaces(self) -> list[str]:
+        """The names of all namespaces that hold a metric, sorted, the root left out."""
+        with self._lock:
+            namespaces = self._index.namespaces
+            names = [name for row, name in enumerate(namespaces.names) if row and name and not namespaces.is_empty(row)]
+        return sorted(names)
+
+    def quotas(self) -> list[NamespaceQuota]:
+        """How every namespace under a rule stands now, the root first, then by name."""
+        with self._lock:
+            self._keep_time()
+            quotas = [quota_of(self._index, self._decider.grants, row) for row in self._index.quotas.rows()]
+        return sorted(quotas, key=lambda quota: "" if quota.namespace == ROOT else quota.namespace)
+
+    def explain(self, metric: str | bytes, points: int = 1) -> Explanation:
+        """Everything that decides about an offer of this metric now; nothing is charged."""
+        name = normalize(metric)
+        with self._lock:
+            self._keep_time()
+            return explain(self._decider, self._rules.matches, name, points)
+
+    def _keep_time(self) -> None:
+        """End the running interval if its time has passed."""
+        now = self._clock()
+        if self._interval.is_over(now):
+            self._end_interval(now)
+
+    def _end_interval(self, now: float) -> None:
+        """Close the counts of an interval that is over."""
+        quotas = self._index.quotas
+        self._interval.advance(now, counted=quotas.have_counts())
+        quotas.close()

@@ -1,0 +1,124 @@
+"""The values that all layers speak in: sizes, limits, rules, usage, verdicts, and the clock.
+
+They are frozen and hold no behaviour beyond reading themselves. Amounts are Python ints; inside the index
+they are int64, so `MAXIMUM` (2^63 - 1, what go-carbon's `max` means) is the largest of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from typing import Final
+
+MAXIMUM: Final = 2**63 - 1
+"""The largest amount and the meaning of `max`: practically no limit, yet reported."""
+
+ROOT: Final = "/"
+"""How the root namespace is written."""
+
+Clock = Callable[[], float]
+"""Gives the seconds since the epoch. `time.time` is one; tests take `carbonquota.testing.ManualClock`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What one metric holds: `logical` and `physical` size in bytes, and its number of `data_points`."""
+
+    logical: int = 0
+    physical: int = 0
+    data_points: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what a store cannot hold: ValueError for a negative amount or one past 2^63 - 1."""
+        for amount in (self.logical, self.physical, self.data_points):
+            if not 0 <= amount <= MAXIMUM:
+                raise ValueError(f"a size is from 0 to {MAXIMUM}, not {amount}")
+
+
+SizeOf = Callable[[str], Size]
+"""Gives the size that a new metric will have, from its name in normal form."""
+
+
+class DroppingPolicy(Enum):
+    """What a rule does with an offer over its limit: `NEW` rejects it, `NONE` only counts it."""
+
+    NEW = "new"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one rule, a field a control; None where the control is not set.
+
+    Field names are the controls' names in stats (`logical_size`); in the file they have dashes.
+    """
+
+    namespaces: int | None = None
+    metrics: int | None = None
+    logical_size: int | None = None
+    physical_size: int | None = None
+    data_points: int | None = None
+    throughput: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One section of `storage-quotas.conf`: which namespaces it holds and what it grants them.
+
+    `pattern` is the section name as written; `source` and `line` tell where it stands (the line from 1).
+    """
+
+    pattern: str
+    limits: Limits = field(default_factory=Limits)
+    policy: DroppingPolicy = DroppingPolicy.NEW
+    stat_prefix: str = ""
+    source: str = ""
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        """Where the rule stands: `file:line`."""
+        return f"{self.source}:{self.line}"
+
+    @property
+    def enforcing(self) -> bool:
+        """Whether an offer over a limit of this rule is rejected."""
+        return self.policy is DroppingPolicy.NEW
+
+    def __str__(self) -> str:
+        """The section as a person refers to it: `[pattern] (file:line)`."""
+        return f"[{self.pattern}] ({self.place})"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a namespace holds now: the amounts below it, and its accepted points of this interval.
+
+    `throughput` is counted only where a rule limits it, and is 0 elsewhere.
+    """
+
+    namespaces: int = 0
+    metrics: int = 0
+    logical_size: int = 0
+    physical_size: int = 0
+    data_points: int = 0
+    throughput: int = 0
+
+
+CONTROL_FIELDS: Final = tuple(f.name for f in fields(Limits))
+"""The controls in their one order, as the fields of `Limits` and `Usage` name them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to one offer. When rejected: which namespace, control (as in the file) and rule did it."""
+
+    accepted: bool
+    namespace: str | None = None
+    control: str | None = None
+    rule: Rule | None = None
+
+    def __bool__(self) -> bool:
+        """Whether the offer was accepted."""
+        return self.accepted

@@ -1,0 +1,70 @@
+"""What one pattern has to do with another: whether it holds all of its namespaces, or any of them.
+
+A pattern's namespaces are all combinations of its components' names, so it is enough to compare components. The
+answers err on the safe side: `covers` says yes, and `may_overlap` says no, only when that is certain.
+"""
+
+from __future__ import annotations
+
+from carbonquota.rules.automaton import includes, overlap
+from carbonquota.rules.component import Component, Pattern
+
+
+class Comparison:
+    """Compares patterns, and remembers what it found about each two components."""
+
+    __slots__ = ("_included", "_overlapping")
+
+    def __init__(self) -> None:
+        """Start with nothing compared."""
+        self._included: dict[tuple[Component, Component], bool] = {}
+        self._overlapping: dict[tuple[Component, Component], bool] = {}
+
+    def covers(self, outer: Pattern, inner: Pattern) -> bool:
+        """Whether each namespace of `inner` surely is one of `outer`."""
+        return outer.depth == inner.depth and self.covers_above(outer, inner)
+
+    def covers_above(self, outer: Pattern, inner: Pattern) -> bool:
+        """Whether each namespace of `inner` surely is, or has above it, one of `outer`."""
+        pairs = zip(outer.components, inner.components, strict=False)
+        return outer.depth <= inner.depth and all(self._includes(*pair) for pair in pairs)
+
+    def may_overlap(self, one: Pattern, other: Pattern) -> bool:
+        """Whether some namespace may be one of both patterns'."""
+        return one.depth == other.depth and self.may_overlap_above(one, other)
+
+    def may_overlap_above(self, upper: Pattern, lower: Pattern) -> bool:
+        """Whether some namespace of `lower` may be, or have above it, one of `upper`."""
+        pairs = zip(upper.components, lower.components, strict=False)
+        return upper.depth <= lower.depth and all(self._overlap(*pair) for pair in pairs)
+
+    def _includes(self, outer: Component, inner: Component) -> bool:
+        if outer is inner or outer.any_name:
+            return True
+        if inner.literals is not None:
+            return all(outer.matches(name) for name in inner.literals if name)
+        if inner.example and not outer.matches(inner.example):
+            return False
+        key = (outer, inner)
+        if key not in self._included:
+            self._included[key] = includes(outer.automaton, inner.automaton)
+        return self._included[key]
+
+    def _overlap(self, one: Component, other: Component) -> bool:
+        if one is other or one.any_name or other.any_name:
+            return True
+        if one.literals is not None:
+            return any(other.matches(name) for name in one.literals)
+        if other.literals is not None:
+            return any(one.matches(name) for name in other.literals)
+        if not (_agree(one.prefix, other.prefix) and _agree(one.suffix[::-1], other.suffix[::-1])):
+            return False
+        key = (one, other)
+        if key not in self._overlapping:
+            self._overlapping[key] = overlap(one.automaton, other.automaton)
+        return self._overlapping[key]
+
+
+def _agree(one: str, other: str) -> bool:
+    """Whether a name can start with both."""
+    return one.startswith(other) or other.startswith(one)

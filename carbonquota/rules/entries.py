@@ -1,0 +1,45 @@
+"""A section's entries read by a table of keys: one reader a key, every problem gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from carbonquota.errors import ConfigError, Problem
+from carbonquota.rules.ini import Entry, Section
+from carbonquota.rules.suggest import did_you_mean
+
+Reader = Callable[[Entry], object]
+"""Gives the value of an entry, or raises ConfigError with what is wrong with it."""
+
+
+def read_entries(section: Section, readers: Mapping[str, Reader]) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+    """The values by key, and the problems; of a key that is set twice the later value counts."""
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for entry in section.entries:
+        try:
+            values[entry.key] = _reader(entry, readers)(entry)
+        except ConfigError as error:
+            problems += error.problems
+    return values, tuple(problems)
+
+
+def _reader(entry: Entry, readers: Mapping[str, Reader]) -> Reader:
+    reader = readers.get(entry.key)
+    if reader is None:
+        hint = did_you_mean(entry.key, readers, "keys")
+        raise ConfigError([entry.key_problem(f'unknown key "{entry.key}"', hint)])
+    return reader
+
+
+def choice_of(words: Mapping[str, object], kind: str) -> Reader:
+    """A reader for a value that is one of the words, which stand for what they map to."""
+
+    def read(entry: Entry) -> object:
+        if entry.value not in words:
+            hint = did_you_mean(entry.value, (word for word in words if word), kind)
+            raise ConfigError([entry.value_problem(f'unknown {entry.key} "{entry.value}"', hint)])
+        return words[entry.value]
+
+    return read

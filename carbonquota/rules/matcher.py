@@ -1,0 +1,223 @@
+"""Rules matched on the way down a tree of namespaces, a component at a time.
+
+Theory of operation. The patterns form a trie of their own, the *plan*: a node stands for the leading components that
+some rules share, and knows the rule that ends there (the last in the file). Descending the tree of namespaces, the
+nodes alive below a namespace are its *state*. Equal states are one number, so a namespace needs to keep one int,
+and a namespace's rule is the latest of those that end in the nodes just reached.
+
+A state is set up when it is first stepped from. Its literals are looked up, and its answers for them are kept: as
+many as the file has literals. Its globs are looked at only where the name begins or ends as they do; `*` needs no
+look at all, and identical globs of several nodes are tested once. What a set of nodes leads to is kept by that set,
+never by the name, so names that nobody foresaw cost no memory here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import Lock
+from typing import Final
+
+from carbonquota.rules.component import Component, Pattern
+
+NO_RULE: Final = -1
+"""The rule index of a namespace that no rule matches."""
+
+DEAD: Final = 0
+"""The state below which no rule matches anything."""
+
+Step = tuple[int, int]
+"""A state, and the index of the rule that wins there or `NO_RULE`."""
+
+_NOWHERE: Final[Step] = (DEAD, NO_RULE)
+
+
+class Matcher:
+    """Finds the rule of a namespace from its parent's state.
+
+    States are ints from 0 without gaps; 0 is `DEAD`. Any thread may step.
+    """
+
+    __slots__ = ("_lock", "_nodes", "_numbers", "_root", "_states", "_steps")
+
+    def __init__(self, patterns: Sequence[Pattern]) -> None:
+        """Plan the patterns, which are in file order: their positions are the rule indices."""
+        self._lock = Lock()
+        self._states: list[_State | None] = [None]
+        self._nodes: list[tuple[_Node, ...]] = [()]
+        self._numbers: dict[tuple[_Node, ...], int] = {(): DEAD}
+        self._steps: dict[tuple[int, ...], Step] = {(): _NOWHERE}
+        self._root = self._arrive([_plan(patterns)])
+
+    def __len__(self) -> int:
+        """How many states there are so far."""
+        return len(self._states)
+
+    def root(self) -> Step:
+        """The state and rule index of the root namespace."""
+        return self._root
+
+    def step(self, state: int, component: str) -> Step:
+        """The state and rule index of the namespace `component` below a namespace in `state`."""
+        if state == DEAD:
+            return _NOWHERE
+        here = self._states[state]
+        if here is None:
+            here = self._set_up(state)
+        answer = here.answers.get(component)
+        return answer if answer is not None else self._find(here, component)
+
+    def _find(self, here: _State, component: str) -> Step:
+        literal = here.literal_nodes(component)
+        if not literal and here.otherwise is not None:
+            return here.otherwise
+        step = self._arrive([*literal, *here.globs.reached(component)])
+        if literal:
+            here.answers[component] = step
+        return step
+
+    def _arrive(self, nodes: list[_Node]) -> Step:
+        """The step that reaches these nodes, the same object whenever it is the same set."""
+        key = tuple(sorted([node.number for node in nodes]))
+        step = self._steps.get(key)
+        if step is None:
+            rule = max(node.rule for node in nodes)
+            alive = sorted((node for node in nodes if node.children), key=lambda node: node.number)
+            with self._lock:
+                step = self._steps.setdefault(key, (self._number_of(tuple(alive)), rule))
+        return step
+
+    def _number_of(self, alive: tuple[_Node, ...]) -> int:
+        number = self._numbers.get(alive)
+        if number is None:
+            number = self._numbers[alive] = len(self._states)
+            self._nodes.append(alive)
+            self._states.append(None)
+        return number
+
+    def _set_up(self, state: int) -> _State:
+        """Make the state ready; twice at the same time does no harm, as both come out equal."""
+        here = _State(self._nodes[state])
+        if here.globs.untested:
+            here.otherwise = self._arrive(list(here.globs.always))
+        self._states[state] = here
+        return here
+
+
+class _Node:
+    """A node of the plan: the last rule that ends here, and the nodes one component further on."""
+
+    __slots__ = ("children", "globs", "literals", "number", "rule")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.rule = NO_RULE
+        self.children: dict[Component, _Node] = {}
+        self.literals: dict[str, list[_Node]] = {}
+        self.globs = _GlobIndex({})
+
+    def index(self) -> None:
+        """Arrange the children for looking up, once all of them are there."""
+        for component, child in self.children.items():
+            for literal in component.literals or ():
+                self.literals.setdefault(literal, []).append(child)
+        self.globs = _GlobIndex(_globs_of([self]))
+
+
+class _State:
+    """A set of nodes, made ready to be stepped from.
+
+    The largest of their dictionaries of literals is used as it is and the others are merged, so that a `*` node
+    with many literals below it is not copied into each of the states that it is part of.
+    """
+
+    __slots__ = ("answers", "globs", "most_literals", "other_literals", "otherwise")
+
+    def __init__(self, nodes: Sequence[_Node]) -> None:
+        self.answers: dict[str, Step] = {}
+        self.otherwise: Step | None = None
+        *others, self.most_literals = sorted((node.literals for node in nodes), key=len)
+        self.other_literals = _merged(others)
+        globbed = [node for node in nodes if not node.globs.empty]
+        self.globs = globbed[0].globs if len(globbed) == 1 else _GlobIndex(_globs_of(globbed))
+
+    def literal_nodes(self, name: str) -> list[_Node]:
+        """The nodes to which the name leads as a literal."""
+        return self.most_literals.get(name, []) + self.other_literals.get(name, [])
+
+
+class _GlobIndex:
+    """Globs and the nodes they lead to, found by how the name begins or ends."""
+
+    __slots__ = ("_anywhere", "_by_prefix", "_by_suffix", "always", "empty", "untested")
+
+    def __init__(self, globs: Mapping[Component, list[_Node]]) -> None:
+        self.empty = not globs
+        self.always = [node for glob, nodes in globs.items() if glob.any_name for node in nodes]
+        tested = [(glob, nodes) for glob, nodes in globs.items() if not glob.any_name]
+        self.untested = not tested
+        self._by_prefix = _by_length((glob.prefix, glob, nodes) for glob, nodes in tested if glob.prefix)
+        self._by_suffix = _by_length(
+            (glob.suffix, glob, nodes) for glob, nodes in tested if glob.suffix and not glob.prefix
+        )
+        self._anywhere = [(glob.matches, nodes) for glob, nodes in tested if not (glob.prefix or glob.suffix)]
+
+    def reached(self, name: str) -> list[_Node]:
+        """The nodes to which the name leads through a glob."""
+        reached = self.always.copy()
+        for matches, nodes in self._worth_testing(name):
+            if matches(name):
+                reached += nodes
+        return reached
+
+    def _worth_testing(self, name: str) -> list[_Test]:
+        tests = self._anywhere.copy()
+        for length, by_start in self._by_prefix:
+            tests += by_start.get(name[:length], ())
+        for length, by_end in self._by_suffix:
+            tests += by_end.get(name[-length:], ())
+        return tests
+
+
+_Test = tuple[Callable[[str], bool], list[_Node]]
+"""Whether a name is matched, and the nodes it leads to if so."""
+
+
+def _by_length(keyed: Iterable[tuple[str, Component, list[_Node]]]) -> list[tuple[int, dict[str, list[_Test]]]]:
+    """The tests of the globs by their key, the keys apart by length."""
+    tests: dict[int, dict[str, list[_Test]]] = {}
+    for key, glob, nodes in keyed:
+        tests.setdefault(len(key), {}).setdefault(key, []).append((glob.matches, nodes))
+    return sorted(tests.items())
+
+
+def _globs_of(nodes: Iterable[_Node]) -> dict[Component, list[_Node]]:
+    globs: dict[Component, list[_Node]] = {}
+    for node in nodes:
+        for component, child in node.children.items():
+            if component.literals is None:
+                globs.setdefault(component, []).append(child)
+    return globs
+
+
+def _merged(tables: Iterable[Mapping[str, list[_Node]]]) -> dict[str, list[_Node]]:
+    merged: dict[str, list[_Node]] = {}
+    for table in tables:
+        for literal, nodes in table.items():
+            merged.setdefault(literal, []).extend(nodes)
+    return merged
+
+
+def _plan(patterns: Sequence[Pattern]) -> _Node:
+    """The trie of the patterns; its root is the root namespace."""
+    nodes = [_Node(0)]
+    for rule, pattern in enumerate(patterns):
+        node = nodes[0]
+        for component in pattern.components:
+            if component not in node.children:
+                node.children[component] = _Node(len(nodes))
+                nodes.append(node.children[component])
+            node = node.children[component]
+        node.rule = rule
+    for node in nodes:
+        node.index()
+    return nodes[0]

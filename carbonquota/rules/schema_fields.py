@@ -1,0 +1,110 @@
+"""The keys of a storage schema: the table of what each may hold, and a section read by it into a `Schema`."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from carbonquota.errors import ConfigError, Problem
+from carbonquota.rules.entries import Reader, choice_of, read_entries
+from carbonquota.rules.ini import Entry, Section
+from carbonquota.rules.retentions import Retention, read_retentions
+
+_SWITCH: Final = choice_of({"true": True, "false": False}, "values")
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+_POSIX_CLASS: Final = re.compile(r"\[:\^?[a-z]+:\]")
+_REQUIRED: Final = {"pattern": '"pattern = .*" matches all metrics', "retentions": 'for example "retentions = 60s:30d"'}
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """One section: the metrics in which `pattern` is found keep these retentions, finest first.
+
+    `compressed` tells whether their files take less room than their points would.
+    """
+
+    name: str
+    pattern: re.Pattern[str]
+    retentions: tuple[Retention, ...]
+    priority: int = 0
+    compressed: bool = False
+    source: str = ""
+    line: int = 0
+
+
+def read_schema(section: Section) -> tuple[Schema | None, tuple[Problem, ...]]:
+    """The schema that the section gives, None if there are problems."""
+    values, problems = read_entries(section, _READERS)
+    problems += tuple(_missing(section))
+    if problems or section.name is None:
+        return None, problems
+    schema = Schema(
+        name=section.name,
+        pattern=values["pattern"],
+        retentions=values["retentions"],
+        priority=values.get("priority", 0),
+        compressed=values.get("compressed", False),
+        source=section.line.source,
+        line=section.line.number,
+    )
+    return schema, problems
+
+
+def _missing(section: Section) -> Iterator[Problem]:
+    for key, hint in _REQUIRED.items():
+        if section.name is not None and section.get(key) is None:
+            yield section.name_problem(f"this schema has no {key}", hint)
+
+
+def _read_pattern(entry: Entry) -> re.Pattern[str]:
+    if not entry.value:
+        raise ConfigError([entry.value_problem("the pattern is empty", _REQUIRED["pattern"])])
+    posix = _POSIX_CLASS.search(entry.value)
+    if posix:
+        column, width = entry.value_column + posix.start(), posix.end() - posix.start()
+        problem = entry.line.problem(column, width, "pattern: no POSIX classes here", 'write "[a-z]" or "\\w"')
+        raise ConfigError([problem])
+    try:
+        with warnings.catch_warnings():
+            # What some future Python may read in "[[" is not for the operator's terminal.
+            warnings.simplefilter("ignore", FutureWarning)
+            return re.compile(entry.value)
+    except re.error as error:
+        column = entry.value_column + (error.pos or 0)
+        raise ConfigError([entry.line.problem(column, 1, f"pattern: {error.msg}")]) from None
+    except (OverflowError, RecursionError):
+        raise ConfigError([entry.value_problem("pattern: too large an expression")]) from None
+
+
+def _read_retention_list(entry: Entry) -> tuple[Retention, ...]:
+    if not entry.value:
+        raise ConfigError([entry.value_problem("there are no retentions", _REQUIRED["retentions"])])
+    retentions, flaws = read_retentions(entry.value)
+    if flaws:
+        raise ConfigError(
+            entry.line.problem(entry.value_column + flaw.offset, flaw.width, flaw.message, flaw.suggestion)
+            for flaw in flaws
+        )
+    return retentions
+
+
+def _read_priority(entry: Entry) -> int:
+    if not entry.value:
+        return 0
+    if not _WHOLE.fullmatch(entry.value):
+        raise ConfigError(
+            [entry.value_problem("priority: not a whole number", "the higher goes first; without one it is 0")]
+        )
+    return int(entry.value)
+
+
+_READERS: Final[Mapping[str, Reader]] = {
+    "pattern": _read_pattern,
+    "retentions": _read_retention_list,
+    "priority": _read_priority,
+    "compressed": _SWITCH,
+    "migration": _SWITCH,
+}

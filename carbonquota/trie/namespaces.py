@@ -1,0 +1,203 @@
+"""The tree of namespaces as columns: a row a namespace, with its links, its usage and what holds it.
+
+Invariants: row 0 is the root. A row is linked below its parent from `create` to `remove`. Its usage equals the sum
+over the series at and below it; `namespaces` counts its children that hold a metric. A namespace that holds none is
+*empty*: it is there only as long as its counters of this interval are wanted, and usage does not show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from carbonquota.kernel import UNKNOWN
+from carbonquota.model import MAXIMUM, ROOT, Size
+from carbonquota.trie.columns import Column, Columns, View
+
+ROOT_ROW: Final = 0
+NO_ROW: Final = 0
+"""Ends a list of children or siblings, of which the root is never one."""
+
+_NOTHING: Final = Size()
+
+
+class Namespaces(Columns):
+    """All namespaces. `state` is the rule matcher's, `quota` the row of the nearest quota at or above."""
+
+    COLUMNS = (
+        "parent first_child next_sibling previous_sibling state quota born"
+        " namespaces metrics logical_size physical_size data_points"
+    )
+
+    parent: Column
+    namespaces: Column
+    metrics: Column
+    logical_size: Column
+    physical_size: Column
+    data_points: Column
+    state: Column
+    quota: Column
+    born: Column
+    parent_at: View
+    first_child_at: View
+    next_sibling_at: View
+    previous_sibling_at: View
+    state_at: View
+    quota_at: View
+    born_at: View
+    namespaces_at: View
+    metrics_at: View
+    logical_size_at: View
+    physical_size_at: View
+    data_points_at: View
+
+    def __init__(self) -> None:
+        """Start with the root alone."""
+        super().__init__()
+        self.names: list[str] = []
+        self._rows: dict[str, int] = {}
+        self._births = 0
+        self._link(ROOT)
+        self.parent_at[ROOT_ROW] = UNKNOWN
+
+    def find(self, name: str) -> int:
+        """The row of a namespace, or UNKNOWN."""
+        return self._rows.get(name, UNKNOWN)
+
+    @property
+    def births(self) -> int:
+        """How many rows were ever created; a row's `born` is this number at its creation, so parents come first."""
+        return self._births
+
+    def locate(self, path: str) -> tuple[int, list[str]]:
+        """For a metric's dotted part: the nearest namespace above it, and the names still missing, topmost first."""
+        missing: list[str] = []
+        rows = self._rows
+        while (dot := path.rfind(".")) >= 0:
+            path = path[:dot]
+            row = rows.get(path)
+            if row is not None:
+                return row, missing
+            missing.insert(0, path)
+        return ROOT_ROW, missing
+
+    def create(self, name: str, parent: int) -> int:
+        """A new, empty namespace below `parent`."""
+        row = self._link(name)
+        first = self.first_child_at[parent]
+        self.parent_at[row] = parent
+        self.next_sibling_at[row] = first
+        self.previous_sibling_at[first] = row
+        self.first_child_at[parent] = row
+        return row
+
+    def _link(self, name: str) -> int:
+        """A row that is known by this name."""
+        row = self.take_row()
+        if row == len(self.names):
+            self.names.append(name)
+        else:
+            self.names[row] = name
+        self._rows[name] = row
+        self._births += 1
+        self.born_at[row] = self._births
+        return row
+
+    def remove(self, row: int) -> None:
+        """Take out an empty namespace that has no children."""
+        before, after = self.previous_sibling_at[row], self.next_sibling_at[row]
+        if self.first_child_at[parent := self.parent_at[row]] == row:
+            self.first_child_at[parent] = after
+        else:
+            self.next_sibling_at[before] = after
+        self.previous_sibling_at[after] = before
+        del self._rows[self.names[row]]
+        self.names[row] = ""
+        self.give_row(row)
+
+    def is_empty(self, row: int) -> bool:
+        """Whether no metric is at or below this namespace."""
+        return self.metrics_at[row] == 0
+
+    def children(self, row: int) -> Iterator[int]:
+        """The direct sub-namespaces, empty ones included."""
+        child = self.first_child_at[row]
+        while child != NO_ROW:
+            yield child
+            child = self.next_sibling_at[child]
+
+    def lineage(self, row: int) -> list[int]:
+        """The namespaces from the root to this one."""
+        rows = []
+        while row != UNKNOWN:
+            rows.append(row)
+            row = self.parent_at[row]
+        return rows[::-1]
+
+    def gaining(self, row: int, *, missing: bool) -> int:
+        """Which namespace would gain a direct sub-namespace by a metric put at `row`, or UNKNOWN for none.
+
+        `missing` tells that the metric's own namespace is still to be created below `row`. Of those that would
+        gain one, the lowest are empty themselves, so their limit, at least 1, cannot matter: the highest is given.
+        """
+        gains = UNKNOWN
+        if missing:
+            gains = row
+        while row != ROOT_ROW and self.metrics_at[row] == 0:
+            row = gains = self.parent_at[row]
+        return gains
+
+    def can_hold(self, size: Size, instead_of: Size = _NOTHING) -> bool:
+        """Whether the root's sums stay within 2^63 - 1 with a metric of this size more, or instead of another's."""
+        return (
+            self.logical_size_at[ROOT_ROW] + size.logical - instead_of.logical <= MAXIMUM
+            and self.physical_size_at[ROOT_ROW] + size.physical - instead_of.physical <= MAXIMUM
+            and self.data_points_at[ROOT_ROW] + size.data_points - instead_of.data_points <= MAXIMUM
+        )
+
+    def charge(self, row: int, size: Size) -> None:
+        """Count one more metric of this size at `row` and above."""
+        metrics, parent = self.metrics_at, self.parent_at
+        logical, physical, data_points = self.logical_size_at, self.physical_size_at, self.data_points_at
+        more_logical, more_physical, more_points = size.logical, size.physical, size.data_points
+        was_empty = False
+        while row != UNKNOWN:
+            if was_empty:
+                self.namespaces_at[row] += 1
+            held = metrics[row]
+            was_empty = held == 0
+            metrics[row] = held + 1
+            logical[row] += more_logical
+            physical[row] += more_physical
+            data_points[row] += more_points
+            row = parent[row]
+
+    def charge_many(self, rows: Column, sizes: Column) -> None:
+        """`charge` for many metrics at once; `rows` (int64, shape (metrics,)) may hold a row many times over.
+
+        `sizes` is int64, shape (3, metrics): logical and physical sizes and data points. No namespace may be empty.
+        """
+        logical, physical, data_points = sizes
+        while len(rows):
+            np.add.at(self.metrics, rows, 1)
+            np.add.at(self.logical_size, rows, logical)
+            np.add.at(self.physical_size, rows, physical)
+            np.add.at(self.data_points, rows, data_points)
+            rows = self.parent[rows]
+            below = rows != UNKNOWN
+            rows, logical, physical, data_points = rows[below], logical[below], physical[below], data_points[below]
+
+    def discharge(self, row: int, size: Size) -> None:
+        """Give back what `charge` counted."""
+        became_empty = False
+        while row != UNKNOWN:
+            if became_empty:
+                self.namespaces_at[row] -= 1
+            self.metrics_at[row] -= 1
+            became_empty = self.metrics_at[row] == 0
+            self.logical_size_at[row] -= size.logical
+            self.physical_size_at[row] -= size.physical
+            self.data_points_at[row] -= size.data_points
+            row = self.parent_at[row]

@@ -1,0 +1,290 @@
+"""A quota as the specification says it, with no thought for speed: what every clever engine must equal.
+
+Usage is recounted from the names whenever they changed; a rule is looked for by trying all of them; a batch is
+its lines one after another. Only Python's dicts and ints are used.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from tests.support.globs import glob_matches
+from tests.support.names import MalformedNameError, line_fields, namespaces_of, normal_form, parent_of, split_lines
+
+MAXIMUM = 2**63 - 1
+STOCKS = ("metrics", "logical-size", "physical-size", "data-points", "namespaces")
+CONTROLS = ("namespaces", "metrics", "logical-size", "physical-size", "data-points", "throughput")
+
+SizeTuple = tuple[int, int, int]  # logical size, physical size, data points
+
+
+@dataclass(frozen=True)
+class SlowRule:
+    """One section: `limits` by control as the file spells it, and whether it rejects (`enforcing`) or only counts."""
+
+    pattern: str
+    limits: Mapping[str, int] = field(default_factory=dict)
+    enforcing: bool = True
+    prefix: str = ""
+
+    def __str__(self) -> str:
+        lines = [f"[{self.pattern}]", *(f"{control} = {limit}" for control, limit in self.limits.items())]
+        lines += [] if self.enforcing else ["dropping-policy = none"]
+        lines += [f"stat-metric-prefix = {self.prefix}"] if self.prefix else []
+        return "\n".join(lines)
+
+
+def rules_text(rules: Iterable[SlowRule]) -> str:
+    """The rules as a `storage-quotas.conf`."""
+    return "\n\n".join(map(str, rules)) + "\n"
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of an offer or a line; `namespace` and `control` name who rejected it."""
+
+    kind: str  # accepted, dropped, malformed, blank
+    namespace: str | None = None
+    control: str | None = None
+
+
+ACCEPTED, MALFORMED, BLANK = Fate("accepted"), Fate("malformed"), Fate("blank")
+
+
+def stat_name(rule: SlowRule, namespace: str) -> str:
+    """How stats call a namespace under a rule."""
+    return rule.prefix.removeprefix(".") + ("root" if namespace == "/" else namespace.replace(".", "-"))
+
+
+@dataclass
+class Flow:
+    """What one namespace counted in an interval."""
+
+    throughput: int = 0
+    throttle: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def __bool__(self) -> bool:
+        return bool(self.throughput or self.throttle or self.dropped)
+
+    def __add__(self, other: Flow) -> Flow:
+        return Flow(self.throughput + other.throughput, self.throttle + other.throttle, self.dropped + other.dropped)
+
+
+Flows = defaultdict[str, Flow]
+
+
+def _add(flows: Flows, more: Flows) -> None:
+    for namespace, flow in more.items():
+        flows[namespace] += flow
+
+
+Stocks = dict[str, Counter[str]]
+
+
+def recount(metrics: Mapping[str, SizeTuple]) -> Stocks:
+    """The stocks of every namespace, counted from nothing but the metrics and their sizes."""
+    stocks: Stocks = {"/": Counter()}
+    for metric, size in metrics.items():
+        _count(stocks, metric, size)
+    return stocks
+
+
+def _count(stocks: Stocks, metric: str, size: SizeTuple) -> None:
+    """Count one more metric, and the namespaces that come with it."""
+    for namespace in namespaces_of(metric):
+        if namespace not in stocks:
+            stocks[namespace] = Counter()
+            stocks[parent_of(namespace)]["namespaces"] += 1
+        for control, amount in zip(STOCKS, (1, *size), strict=False):
+            stocks[namespace][control] += amount
+
+
+class SlowQuotas:
+    """The model: metrics with their sizes, rules in file order, and the counts of this interval and of ended ones."""
+
+    def __init__(
+        self,
+        rules: Iterable[SlowRule],
+        size_of: Callable[[str], SizeTuple] = lambda metric: (0, 0, 0),
+        now: Callable[[], float] = lambda: 0.0,
+        interval: float = 60.0,
+        per_minute: bool = False,
+    ) -> None:
+        """Start empty, in the interval in which `now()` lies."""
+        self.rules = list(rules)
+        self.metrics: dict[str, SizeTuple] = {}
+        self._size_of, self._now, self._interval, self._per_minute = size_of, now, interval, per_minute
+        self._running: Flows = defaultdict(Flow)
+        self._ended: Flows = defaultdict(Flow)
+        self._unreported = self._reported_early = False
+        self._boundary = self._next_boundary()
+        self._usage: Stocks | None = None
+        self._rule_of: dict[str, SlowRule | None] = {}
+
+    def usage(self) -> Stocks:
+        """The stocks by namespace, recounted since something was taken out; the root is always there."""
+        if self._usage is None:
+            self._usage = recount(self.metrics)
+        return self._usage
+
+    def rule_of(self, namespace: str) -> SlowRule | None:
+        """The last rule that matches."""
+        if namespace not in self._rule_of:
+            matching = [rule for rule in self.rules if glob_matches(rule.pattern, namespace)]
+            self._rule_of[namespace] = matching[-1] if matching else None
+        return self._rule_of[namespace]
+
+    def throughput(self, namespace: str) -> int:
+        """The accepted points that stand against the limit now."""
+        self._roll()
+        return self._running[namespace].throughput if namespace in self._running else 0
+
+    def load(self, name: str | bytes, size: SizeTuple | None = None) -> None:
+        """Into the index, asking no quota; a known metric is counted with the size given, if one is."""
+        metric = normal_form(name)
+        if metric not in self.metrics:
+            held = size or self._size_of(metric)
+            _count(self.usage(), metric, held)
+            self.metrics[metric] = held
+        elif size is not None:
+            self.metrics[metric] = size
+            self._usage = None
+
+    def forget(self, name: str | bytes) -> bool:
+        """Out of the index; whether it was there."""
+        self._usage = None
+        return self.metrics.pop(normal_form(name), None) is not None
+
+    def offer(self, name: str | bytes, points: int = 1, size: SizeTuple | None = None) -> Fate:
+        """Decide one offer and charge it."""
+        metric = normal_form(name)
+        self._roll()
+        new_size = None
+        if metric not in self.metrics:
+            new_size = self._size_of(metric) if size is None else size
+        fate = self._decide(metric, points, new_size)
+        if fate is ACCEPTED:
+            self._charge(metric, points, new_size)
+        return fate
+
+    def admit(self, buffer: bytes) -> list[tuple[bytes, Fate]]:
+        """Decide the lines of a buffer one after another; each line comes back with its end."""
+        return [(line, self._line(line)) for line in split_lines(buffer)]
+
+    def apply(self, rules: Iterable[SlowRule]) -> None:
+        """Swap the rules; counts stay where a rule (for throughput: a limit) holds before and after."""
+        self._roll()
+        before = {namespace: self.rule_of(namespace) for flows in (self._running, self._ended) for namespace in flows}
+        self.rules, self._rule_of = list(rules), {}
+        for flows in (self._running, self._ended):
+            for namespace in list(flows):
+                old, new = before[namespace], self.rule_of(namespace)
+                if old is None or new is None:
+                    del flows[namespace]
+                elif "throughput" not in old.limits or "throughput" not in new.limits:
+                    flows[namespace].throughput = 0
+
+    def report(self) -> dict[str, int]:
+        """Give the ended intervals or, if none is unreported, close the running one early; stats by name."""
+        self._roll()
+        flows, self._ended = self._ended, defaultdict(Flow)
+        if not self._unreported:
+            _add(flows, self._running)
+            self._running, self._reported_early = defaultdict(Flow), True
+        self._unreported = False
+        present = {*self.usage(), *(namespace for namespace, flow in flows.items() if flow)}
+        return {
+            name: value
+            for namespace in present
+            if (rule := self.rule_of(namespace)) is not None
+            for name, value in self._stats(namespace, rule, flows[namespace])
+        }
+
+    def effective_limit(self, limit: int) -> Fraction:
+        """The points that a throughput limit allows in one interval."""
+        if self._per_minute and limit != MAXIMUM:
+            return limit * Fraction(self._interval) / 60
+        return Fraction(limit)
+
+    def _stats(self, namespace: str, rule: SlowRule, flow: Flow) -> Iterable[tuple[str, int]]:
+        name = stat_name(rule, namespace)
+        usage = self.usage().get(namespace, Counter())
+        for control, limit in rule.limits.items():
+            key, flows = control.replace("-", "_"), control == "throughput"
+            yield f"quota.{key}.{name}", int(self.effective_limit(limit)) if flows else limit
+            yield f"usage.{key}.{name}", flow.throughput if flows else usage[control]
+        yield f"throttle.{name}", flow.throttle
+        yield f"dropped.{name}", flow.dropped.total()
+
+    def _next_boundary(self) -> float:
+        return (self._now() // self._interval + 1) * self._interval
+
+    def _roll(self) -> None:
+        """End the running interval if its time has passed; what it counted since its last report is unreported."""
+        if self._now() < self._boundary:
+            return
+        self._unreported |= not self._reported_early or any(self._running.values())
+        _add(self._ended, self._running)
+        self._running, self._reported_early, self._boundary = defaultdict(Flow), False, self._next_boundary()
+
+    def _decide(self, metric: str, points: int, new_size: SizeTuple | None) -> Fate:
+        for namespace in namespaces_of(metric):
+            rule = self.rule_of(namespace)
+            if rule is None or "throughput" not in rule.limits:
+                continue
+            over = self._running[namespace].throughput + points > self.effective_limit(rule.limits["throughput"])
+            if over and self._count_over(namespace, rule, "throughput", points):
+                return Fate("dropped", namespace, "throughput")
+        if new_size is None:
+            return ACCEPTED
+        for namespace in namespaces_of(metric):
+            rule = self.rule_of(namespace)
+            control = rule and self._first_stock_over(metric, namespace, rule, new_size)
+            if rule and control and self._count_over(namespace, rule, control, points):
+                return Fate("dropped", namespace, control)
+        return ACCEPTED
+
+    def _first_stock_over(self, metric: str, namespace: str, rule: SlowRule, size: SizeTuple) -> str | None:
+        logical, physical, data_points = size
+        lineage = namespaces_of(metric)
+        below = lineage[lineage.index(namespace) + 1 :][:1]
+        gain = {
+            "metrics": 1,
+            "logical-size": logical,
+            "physical-size": physical,
+            "data-points": data_points,
+            "namespaces": int(bool(below) and below[0] not in self.usage()),
+        }
+        used = self.usage().get(namespace, Counter())
+        for control in STOCKS:
+            if control in rule.limits and used[control] + gain[control] > rule.limits[control]:
+                return control
+        return None
+
+    def _count_over(self, namespace: str, rule: SlowRule, control: str, points: int) -> bool:
+        flow = self._running[namespace]
+        flow.throttle += points
+        if rule.enforcing:
+            flow.dropped[control] += points
+        return rule.enforcing
+
+    def _charge(self, metric: str, points: int, new_size: SizeTuple | None) -> None:
+        for namespace in namespaces_of(metric):
+            rule = self.rule_of(namespace)
+            if rule is not None and "throughput" in rule.limits:
+                self._running[namespace].throughput += points
+        if new_size is not None:
+            self.load(metric, new_size)
+
+    def _line(self, line: bytes) -> Fate:
+        if not line.strip():
+            return BLANK
+        try:
+            metric, _, _ = line_fields(line)
+        except MalformedNameError:
+            return MALFORMED
+        return self.offer(metric)

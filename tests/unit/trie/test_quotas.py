@@ -1,0 +1,268 @@
+"""Quotas: the ones above a metric, their names in stats, and counts that wait for a report and are lost by none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from carbonquota.controls import flow
+from carbonquota.controls.table import METRICS
+from carbonquota.model import MAXIMUM, Size
+from carbonquota.naming import collision_suffix
+from carbonquota.trie import NO_QUOTA, ROOT_ROW, Index, Quotas
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What a rule grants, for these tests."""
+
+    throughput: int = MAXIMUM
+    metered: bool = False
+    enforcing: bool = True
+    stat_prefix: str = ""
+
+
+PLAIN = Grants()
+METERED = Grants(throughput=10, metered=True)
+LENIENT = Grants(throughput=10, metered=True, enforcing=False)
+
+
+def quotas_of(*grants: Grants) -> tuple[Quotas, list[int]]:
+    """Quotas one below the other, the first on the root; and their rows."""
+    quotas, rows, above = Quotas(grants), [], NO_QUOTA
+    for number in range(len(grants)):
+        above = quotas.create(number, "a" * number or "/", number, above)
+        rows.append(above)
+    return quotas, rows
+
+
+def closed(quotas: Quotas, row: int) -> tuple[int, int, int]:
+    """What waits for a report: throughput, throttle and what was dropped by any control."""
+    _, *dropped = quotas.closed_counts
+    return quotas.closed_throughput[row], quotas.closed_throttle[row], sum(column[row] for column in dropped)
+
+
+def test_there_is_no_quota_at_the_start_and_none_is_no_limit() -> None:
+    quotas = Quotas((METERED,))
+    assert quotas.rows() == list(quotas) == []
+    assert not quotas.have_counts()
+    assert flow.take(quotas, quotas.flow_chains[NO_QUOTA], MAXIMUM) == NO_QUOTA
+
+
+def test_a_quota_knows_all_above_it_and_which_of_them_limit_throughput() -> None:
+    quotas, rows = quotas_of(METERED, PLAIN, LENIENT, PLAIN)
+    root, first, second, third = rows
+    assert [quotas.chains[row] for row in rows] == [
+        (root,),
+        (root, first),
+        (root, first, second),
+        (root, first, second, third),
+    ]
+    assert [quotas.flow_chains[row] for row in rows] == [(root,), (root,), (root, second), (root, second)]
+    assert [set(quotas.flows[row].tolist()) - {NO_QUOTA} for row in rows] == [
+        set(quotas.flow_chains[row]) for row in rows
+    ]
+
+
+def test_hundreds_of_quotas_keep_what_they_are() -> None:
+    grants = (METERED, PLAIN)
+    quotas = Quotas(grants)
+    root = quotas.create(ROOT_ROW, "/", 0, NO_QUOTA)
+    rows = [quotas.create(number, f"n{number}", number % 2, root) for number in range(1, 500)]
+    assert quotas.rows() == [root, *rows]
+    for number, row in enumerate(rows, start=1):
+        assert (quotas.names[row], tuple(quotas.labels[row])) == (f"n{number}", (f"n{number}", number % 2))
+        assert (quotas.namespace_at[row], quotas.chains[row]) == (number, (root, row))
+        assert quotas.flow_chains[row] == ((root, row) if number % 2 == 0 else (root,))
+        assert flow.ask(quotas, quotas.flow_chains[row], 11) == root
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "names"),
+    [
+        (["a.b-c", "a-b.c"], ["a-b-c", "a-b-c-4b695ab2"]),
+        (["a-b.c", "a.b-c"], ["a-b-c", "a-b-c-a9bb2a1a"]),
+        (["/", "root"], ["root", "root-7117806d"]),
+    ],
+)
+def test_of_two_names_that_come_out_the_same_the_later_has_a_suffix(namespaces: list[str], names: list[str]) -> None:
+    quotas = Quotas((PLAIN,))
+    rows = [quotas.create(number, name, 0, NO_QUOTA) for number, name in enumerate(namespaces)]
+    assert [quotas.names[row] for row in rows] == names
+
+
+def test_no_two_quotas_have_one_name_whatever_their_namespaces_are_called() -> None:
+    quotas = Quotas((PLAIN,))
+    namespaces = ["a.b.c", "a-b.c", "a.b-c", "a-b-c", "a-b-c-4b695ab2", "a.b.c-4b695ab2", "a-b-c.4b695ab2"]
+    names = [quotas.names[quotas.create(number, name, 0, NO_QUOTA)] for number, name in enumerate(namespaces)]
+    assert len(set(names)) == len(names)
+    late = [f"x-y{collision_suffix('x.y')}", "x-y", "x.y"]
+    names = [quotas.names[quotas.create(number, name, 0, NO_QUOTA)] for number, name in enumerate(late)]
+    assert len(set(names)) == len(names)
+
+
+def test_a_name_is_free_again_once_its_quota_is_gone() -> None:
+    quotas = Quotas((PLAIN,))
+    quotas.remove(quotas.create(1, "a.b-c", 0, NO_QUOTA))
+    assert quotas.names[quotas.create(2, "a-b.c", 0, NO_QUOTA)] == "a-b-c"
+
+
+def test_prefixes_tell_equal_names_apart() -> None:
+    quotas = Quotas((PLAIN, Grants(stat_prefix="level2.")))
+    rows = [quotas.create(1, "a.b-c", 0, NO_QUOTA), quotas.create(2, "a-b.c", 1, NO_QUOTA)]
+    assert [quotas.names[row] for row in rows] == ["a-b-c", "level2.a-b-c"]
+
+
+def test_what_is_counted_waits_for_its_report_and_the_next_interval_starts_anew() -> None:
+    quotas, (root, row) = quotas_of(METERED, METERED)
+    assert flow.take(quotas, quotas.flow_chains[row], 7) == NO_QUOTA
+    assert flow.take(quotas, quotas.flow_chains[row], 4) == root
+    assert (quotas.used(root), quotas.used(row)) == (7, 7)
+    quotas.close()
+    assert (quotas.used(root), quotas.used(row)) == (0, 0)
+    assert (closed(quotas, root), closed(quotas, row)) == ((7, 4, 4), (7, 0, 0))
+    assert flow.take(quotas, quotas.flow_chains[row], 10) == NO_QUOTA
+    quotas.close()
+    assert (closed(quotas, root), closed(quotas, row)) == ((17, 4, 4), (17, 0, 0))
+    quotas.clear_closed()
+    assert (closed(quotas, root), closed(quotas, row)) == ((0, 0, 0), (0, 0, 0))
+
+
+def test_a_quota_has_counts_until_they_are_reported() -> None:
+    quotas, (row,) = quotas_of(LENIENT)
+    assert not quotas.has_counts(row)
+    flow.charge(quotas, (row,), 1)
+    assert quotas.has_counts(row)
+    assert quotas.have_counts()
+    quotas.close()
+    assert quotas.has_counts(row), "they wait for a report"
+    assert not quotas.have_counts(), "none is of the running interval"
+    quotas.clear_closed()
+    assert not quotas.has_counts(row)
+    assert not flow.over(quotas, row, METRICS, 3)
+    assert quotas.has_counts(row), "points over quota count too"
+
+
+def test_counts_stop_at_the_maximum() -> None:
+    quotas, (row,) = quotas_of(Grants(throughput=MAXIMUM, metered=True, enforcing=False))
+    for _ in range(4):
+        assert flow.take(quotas, (row,), 2**62) == NO_QUOTA
+        assert 0 <= quotas.used(row) <= MAXIMUM
+    for _ in range(3):
+        quotas.close()
+        flow.take(quotas, (row,), 2**62)
+    assert closed(quotas, row)[0] == MAXIMUM
+    assert 0 <= closed(quotas, row)[1] <= MAXIMUM
+
+
+def test_a_row_is_used_again_without_what_was_counted_there() -> None:
+    quotas, (root, row) = quotas_of(METERED, METERED)
+    flow.take(quotas, (root, row), 9)
+    flow.take(quotas, (root, row), 9)
+    quotas.remove(row)
+    assert quotas.rows() == [root]
+    again = quotas.create(5, "b", 1, root)
+    assert again == row
+    assert (quotas.used(row), quotas.has_counts(row), closed(quotas, row)) == (0, False, (0, 0, 0))
+    assert quotas.rows() == [root, row]
+
+
+class ByDepth:
+    """A matcher with a rule for each depth, in this order; below the last one there is none."""
+
+    def __init__(self, *rules: int) -> None:
+        """Take the rule numbers from the root downward, -1 for none."""
+        self.rules = rules
+
+    def root(self) -> tuple[int, int]:
+        """The root's."""
+        return 0, self.rules[0]
+
+    def step(self, state: int, component: str) -> tuple[int, int]:
+        """A child's."""
+        depth = state + 1
+        return depth, self.rules[depth] if depth < len(self.rules) else -1
+
+
+def index_of(*grants: Grants) -> Index:
+    """An index with a rule at each depth."""
+    return Index(ByDepth(*range(len(grants))), grants)
+
+
+def add(index: Index, name: str, size: Size = Size(data_points=1)) -> int:  # noqa: B008 - a size is frozen
+    """Put a series into the index; its row."""
+    return index.add(name.encode(), index.create(*index.locate(name)), size)
+
+
+def quota_names(index: Index) -> set[str]:
+    """The namespaces under quota, by their stat names."""
+    return {index.quotas.names[row] for row in index.quotas.rows()}
+
+
+def test_a_namespace_is_under_its_rule_as_soon_as_it_is_there() -> None:
+    index = index_of(METERED, PLAIN)
+    add(index, "a.b.c.m")
+    assert quota_names(index) == {"root", "a"}
+    a, deep = index.namespaces.find("a"), index.namespaces.find("a.b.c")
+    assert index.own_quota(a) == index.namespaces.quota_at[deep]
+    assert index.own_quota(deep) == NO_QUOTA
+    assert list(index.foresee(deep, ["a.b.c.d"])) == [-1]
+    assert list(index.foresee(ROOT_ROW, ["x", "x.y"])) == [1, -1]
+
+
+def test_a_series_gone_takes_its_empty_namespaces_along_but_no_other() -> None:
+    index = index_of(METERED, PLAIN)
+    for name in ("a.b.m", "a.b.c.m", "d.m"):
+        add(index, name)
+    index.remove(b"a.b.c.m")
+    assert [name for name in ("a", "a.b", "a.b.c", "d") if index.namespaces.find(name) >= 0] == ["a", "a.b", "d"]
+    index.remove(b"a.b.m")
+    assert [name for name in ("a", "a.b", "a.b.c", "d") if index.namespaces.find(name) >= 0] == ["d"]
+    assert quota_names(index) == {"root", "d"}
+    assert len(index) == 1
+    with pytest.raises(KeyError):
+        index.remove(b"a.b.m")
+
+
+def test_an_empty_namespace_with_counts_goes_with_the_report_that_gives_them() -> None:
+    index = index_of(PLAIN, METERED)
+    add(index, "a.b.m")
+    quota = index.own_quota(index.namespaces.find("a"))
+    flow.charge(index.quotas, (quota,), 3)
+    index.remove(b"a.b.m")
+    assert quota_names(index) == {"root", "a"}
+    index.sweep_idle()
+    assert quota_names(index) == {"root", "a"}, "its counts are of the running interval"
+    index.quotas.close()
+    index.quotas.clear_closed()
+    index.sweep_idle()
+    assert quota_names(index) == {"root"}
+    assert index.namespaces.find("a") < 0
+
+
+def test_an_idle_namespace_that_is_used_again_stays() -> None:
+    index = index_of(PLAIN, METERED)
+    add(index, "a.m")
+    flow.charge(index.quotas, (index.own_quota(index.namespaces.find("a")),), 3)
+    index.remove(b"a.m")
+    add(index, "a.n")
+    index.quotas.close()
+    index.quotas.clear_closed()
+    index.sweep_idle()
+    assert quota_names(index) == {"root", "a"}
+    assert index.namespaces.metrics_at[index.namespaces.find("a")] == 1
+
+
+def test_series_of_equal_and_of_different_sizes_give_back_what_they_hold() -> None:
+    index = index_of(PLAIN)
+    sizes = [Size(logical=number % 3, physical=number % 5, data_points=7) for number in range(60)]
+    rows = [add(index, f"m{number}", size) for number, size in enumerate(sizes)]
+    assert [index.series.size_of(row) for row in rows] == sizes
+    index.resize(rows[0], Size(logical=500))
+    assert index.series.size_of(rows[0]) == Size(logical=500)
+    assert index.namespaces.logical_size_at[ROOT_ROW] == sum(size.logical for size in sizes) + 500
+    for number in range(60):
+        index.remove(f"m{number}".encode())
+    assert (len(index), index.namespaces.is_empty(ROOT_ROW)) == (0, True)
+    assert index.namespaces.logical_size_at[ROOT_ROW] == index.namespaces.physical_size_at[ROOT_ROW] == 0
