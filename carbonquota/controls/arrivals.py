@@ -1,9 +1,11 @@
-"""The new metrics of a batch: which of them can be taken in at once, as no limit on what is held is near enough.
+"""The new metrics of a batch: which can be taken in, or turned away, at once, as what is held leaves no doubt.
 
-Theory of operation. Suppose a namespace got all the new metrics of a batch, whatever their names: if that still passes
-none of its limits, then no order of events in the batch can make it reject one. So a new metric below such namespaces
-only needs throughput's consent, which `flow.settle` gives for whole batches, and can be put into the index in bulk.
-The others, and those whose namespace is new as well, are decided one at a time.
+Theory of operation. Suppose a namespace got all the new metrics of the batch, whatever their names: if that still
+passes none of its limits, it is *roomy*, and no order of events in the batch can make it reject one. A namespace is
+*full* if it has as many metrics as its rule allows, and the rule enforces: it rejects each that gets down to it. So a
+new metric is *at ease* if all namespaces above it are roomy, and *turned away* if those above a full one are. Both only
+wait for throughput's word, which `flow.settle` gives for whole batches. Any other, and one whose own namespace is new
+as well, is decided one at a time.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ from numpy.typing import NDArray
 
 from carbonquota.controls.decision import Decider
 from carbonquota.controls.stocks import STOCK_CONTROLS
+from carbonquota.controls.table import METRICS
 from carbonquota.model import MAXIMUM, Size
-from carbonquota.trie import NO_QUOTA, ROOT_ROW, Index
+from carbonquota.trie import NO_QUOTA, ROOT_ROW
 
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.int64]
+Rows = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,35 +36,66 @@ class New:
     missing: Sequence[str]
 
 
-def sizes_of(decider: Decider, news: Sequence[New]) -> list[Size]:
-    """What each new metric would hold; [] where the index cannot hold all of them."""
-    sizes = [decider.size_of(new.metric) for new in news]
-    total = Size(
-        sum(size.logical for size in sizes),
-        sum(size.physical for size in sizes),
-        sum(size.data_points for size in sizes),
-    )
-    return sizes if decider.index.namespaces.can_hold(total) else []
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """The new metrics of a batch, by what is sure about them; `at_ease` and `turned_away` are places in `news`.
+
+    `sizes` has the size of each that is at ease, pairwise with `at_ease`. `turned_away_by` has the quota, pairwise.
+    """
+
+    news: Sequence[New]
+    at_ease: Integers
+    sizes: Sequence[Size]
+    turned_away: Integers
+    turned_away_by: Rows
 
 
-def at_ease(decider: Decider, news: Sequence[New], sizes: Sequence[Size]) -> Bools:
-    """Which of the new metrics of a batch no limit on what is held can reject; only the first of each name."""
+def look_at(decider: Decider, news: Sequence[New]) -> Arrivals:
+    """Find out what is sure about the new metrics of a batch."""
     index = decider.index
-    rows = np.array([new.namespace for new in news], np.int64)
-    first = {new.metric: place for place, new in reversed(list(enumerate(news)))}
-    easy = np.zeros(len(news), np.bool_)
-    easy[list(first.values())] = True
-    easy &= np.array([not new.missing for new in news])
-    easy &= (index.namespaces.metrics[rows] > 0) | (rows == ROOT_ROW)
-    chains = index.quotas.stocks.take(index.namespaces.quota[rows], axis=0)
-    easy &= ~_tight(decider, np.unique(chains), news, sizes)[chains].any(axis=1)
-    return easy
-
-
-def _tight(decider: Decider, quotas: NDArray[np.int32], news: Sequence[New], sizes: Sequence[Size]) -> Bools:
-    """By quota row: which of these quotas have no room for all of the new metrics."""
-    index = decider.index
+    namespaces = np.array([new.namespace for new in news], np.int64)
+    chains = index.quotas.stocks.take(index.namespaces.quota[namespaces], axis=0)
+    quotas = np.unique(chains)
     quotas = quotas[quotas != NO_QUOTA]
+    full = _marked(decider, quotas, _are_full(decider, quotas))[chains]
+    sizes = [decider.size_of(new.metric) for new in news]
+    roomy = _marked(decider, quotas, _have_room(decider, quotas, news, sizes))[chains]
+    roomy |= chains == NO_QUOTA
+
+    easy = roomy.all(axis=1) & _are_first(news)
+    easy &= (index.namespaces.metrics[namespaces] > 0) | (namespaces == ROOT_ROW)
+    easy &= np.array([not new.missing for new in news])
+    at_ease = easy.nonzero()[0]
+    first = (~roomy).argmax(axis=1)
+    away = full[np.arange(len(news)), first].nonzero()[0]
+    sizes = [sizes[place] for place in at_ease.tolist()]
+    return Arrivals(news, at_ease, sizes, away, chains[away, first[away]])
+
+
+def _marked(decider: Decider, quotas: Rows, which: Bools) -> Bools:
+    """An answer about some quotas by quota row; False for all others."""
+    marks = np.zeros(decider.index.quotas.size, np.bool_)
+    marks[quotas] = which
+    return marks
+
+
+def _limits(decider: Decider, quotas: Rows, control: str, taken: int) -> Integers:
+    """What the limits of one control come to if so much of them is taken; 2^63 - 1 where there is none."""
+    limits = (getattr(grant.limits, control) for grant in decider.grants)
+    rest = [MAXIMUM if limit is None else limit - taken for limit in limits]
+    return np.array(rest, np.int64)[decider.index.quotas.rule[quotas]]
+
+
+def _are_full(decider: Decider, quotas: Rows) -> Bools:
+    """Which quotas enforce a limit of metrics that leaves none."""
+    columns = decider.index.quotas
+    used = decider.index.namespaces.metrics[columns.namespace[quotas]]
+    full: Bools = (used >= _limits(decider, quotas, STOCK_CONTROLS[METRICS], 0)) & (columns.enforcing[quotas] != 0)
+    return full
+
+
+def _have_room(decider: Decider, quotas: Rows, news: Sequence[New], sizes: Sequence[Size]) -> Bools:
+    """Which quotas could take all of these new metrics, and no count overflow by it."""
     totals = (
         sum(len(new.missing) for new in news),
         len(news),
@@ -68,22 +103,29 @@ def _tight(decider: Decider, quotas: NDArray[np.int32], news: Sequence[New], siz
         sum(size.physical for size in sizes),
         sum(size.data_points for size in sizes),
     )
-    tight = np.zeros(len(quotas), np.bool_)
-    rules, held = index.quotas.rule[quotas], index.quotas.namespace[quotas]
+    index = decider.index
+    if max(totals) > MAXIMUM or not index.namespaces.can_hold(Size(*totals[-3:])):
+        return np.zeros(len(quotas), np.bool_)
+    room = np.ones(len(quotas), np.bool_)
+    held = index.quotas.namespace[quotas]
     for control, total in zip(STOCK_CONTROLS, totals, strict=True):
-        room = [MAXIMUM if limit is None else limit - total for limit in _limits(decider, control)]
         usage = getattr(index.namespaces, control)
-        tight |= usage[held] > np.array(room, np.int64)[rules]
-    mark = np.zeros(index.quotas.size, np.bool_)
-    mark[quotas] = tight
-    return mark
+        room &= usage[held] <= _limits(decider, quotas, control, total)
+    return room
 
 
-def _limits(decider: Decider, control: str) -> list[int | None]:
-    """The limits of one control, by rule number."""
-    return [getattr(grant.limits, control) for grant in decider.grants]
+def _are_first(news: Sequence[New]) -> Bools:
+    """Which are the first of their name."""
+    places = {new.metric: place for place, new in reversed(list(enumerate(news)))}
+    first = np.zeros(len(news), np.bool_)
+    first[list(places.values())] = True
+    return first
 
 
-def take_in(index: Index, news: Sequence[New], sizes: Sequence[Size]) -> None:
-    """Put accepted new metrics, which are at ease, into the index."""
-    index.add_many([new.metric.encode() for new in news], [new.namespace for new in news], sizes)
+def take_in(decider: Decider, arrivals: Arrivals, accepted: Bools) -> None:
+    """Put those at ease that throughput accepted into the index; `accepted` goes pairwise with `at_ease`."""
+    chosen = accepted.nonzero()[0].tolist()
+    if chosen:
+        news = [arrivals.news[place] for place in arrivals.at_ease[chosen].tolist()]
+        sizes = [arrivals.sizes[place] for place in chosen]
+        decider.index.add_many([new.metric.encode() for new in news], [new.namespace for new in news], sizes)

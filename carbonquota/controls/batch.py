@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonquota.controls.admission import Admission, Rejections
-from carbonquota.controls.arrivals import New, at_ease, sizes_of, take_in
+from carbonquota.controls.arrivals import New, look_at, take_in
 from carbonquota.controls.decision import ACCEPTED, Decider, Outcome
-from carbonquota.controls.flow import ALL_ACCEPTED, Settled, settle
+from carbonquota.controls.flow import ALL_ACCEPTED, Settled, count_over, settle
+from carbonquota.controls.table import METRICS
 from carbonquota.errors import MetricNameError
 from carbonquota.kernel import BLANK, UNKNOWN, Lines, Malformed, parse
 from carbonquota.metric_name import dotted_part, normalize
@@ -135,6 +136,7 @@ def _decide(
     """
     index = decider.index
     holders = index.namespaces.quota.take(index.series.namespace.take(rows, mode="clip"))
+    controls: dict[int, int] = {}
     if not metrics:
         settled = settle(index.quotas, holders)
     else:
@@ -142,10 +144,11 @@ def _decide(
         places = unknown if positions is None else positions[unknown]
         news = [metrics[place] for place in places.tolist()]
         holders[unknown] = [index.namespaces.quota_at[new.namespace] for new in news]
-        settled = _settle_with_new(decider, holders, unknown, news)
+        settled, away = _settle_with_new(decider, holders, unknown, news)
+        away = away if positions is None else positions[away]
+        controls = dict.fromkeys(away.tolist(), METRICS)
     if settled is ALL_ACCEPTED:
         return None, {}
-    controls = {}
     rejecters = settled.rejecters
     for single in settled.singles.tolist():
         position = single if positions is None else int(positions[single])
@@ -153,24 +156,32 @@ def _decide(
     return rejecters, controls
 
 
-def _settle_with_new(decider: Decider, holders: Integers, unknown: Integers, news: Sequence[New]) -> Settled:
-    """`settle` for points of which those at `unknown` are of new metrics; the ones at ease are taken in."""
+def _settle_with_new(
+    decider: Decider, holders: Integers, unknown: Integers, news: Sequence[New]
+) -> tuple[Settled, Integers]:
+    """`settle` for points of which those at `unknown` are of new metrics; and which were rejected for their number."""
+    quotas = decider.index.quotas
     singly = np.zeros(len(holders), np.bool_)
     singly[unknown] = True
-    sizes = sizes_of(decider, news) if len(news) >= _MANY_NEW else []
-    if not sizes:
-        return settle(decider.index.quotas, holders, singly)
-    easy = at_ease(decider, news, sizes).nonzero()[0]
-    singly[unknown[easy]] = False
-    settled = settle(decider.index.quotas, holders, singly if singly.any() else None)
-    if settled is not ALL_ACCEPTED:
-        rejected = settled.rejecters != NO_QUOTA
-        rejected[settled.singles] = True
-        easy = easy[~rejected[unknown[easy]]]
-    if len(easy):
-        chosen = easy.tolist()
-        take_in(decider.index, [news[place] for place in chosen], [sizes[place] for place in chosen])
-    return settled
+    if len(news) < _MANY_NEW:
+        return settle(quotas, holders, singly), unknown[:0]
+    arrivals = look_at(decider, news)
+    easy, away = unknown[arrivals.at_ease], unknown[arrivals.turned_away]
+    singly[easy] = singly[away] = False
+    uncharged = np.zeros(len(holders), np.bool_)
+    uncharged[away] = True
+    settled = settle(quotas, holders, singly, uncharged)
+    if settled is ALL_ACCEPTED:
+        take_in(decider, arrivals, np.ones(len(easy), np.bool_))
+        return settled, away
+    undecided = settled.rejecters == NO_QUOTA
+    undecided[settled.singles] = False
+    take_in(decider, arrivals, undecided[easy])
+    rejecters = arrivals.turned_away_by[undecided[away]]
+    away = away[undecided[away]]
+    settled.rejecters[away] = rejecters
+    count_over(quotas, rejecters, METRICS)
+    return settled, away
 
 
 def _offer(decider: Decider, row: int, new: New | None) -> Outcome:

@@ -4,8 +4,9 @@ Theory of operation. For one offer: ask every quota above it, root first; charge
 accepted. For a batch the same answers are found without a step per point. Call a quota *full* when nothing is left:
 it stays so for the whole batch, and if its rule enforces, every point below it is *doomed*, charges nothing, and is
 rejected by the first such quota on its way down. Count the other points per quota. A quota that has room for all of
-them can reject none, whatever their order; one that has not is *contested*. So only points below a contested quota
-have to be decided one at a time, in order; no other point depends on them, nor they on any other.
+them can reject none, whatever their order; one that has not, or that they would just fill while there are doomed points
+below it, is *contested*. So only points below a contested quota have to be decided one at a time, in order; no other
+point depends on them, nor they on any other.
 
 Invariant: a batch gives the answers and leaves the counts that its points would, offered one by one.
 """
@@ -85,41 +86,56 @@ class Settled:
 ALL_ACCEPTED: Final = Settled(np.zeros(0, np.int32), np.zeros(0, np.int64))
 
 
-def settle(quotas: Quotas, holders: Integers, unknown: Bools | None = None) -> Settled:
+def settle(quotas: Quotas, holders: Integers, unknown: Bools | None = None, uncharged: Bools | None = None) -> Settled:
     """Decide and charge a batch of offers of one point each; `holders` are the quotas nearest above them.
 
     `unknown` marks offers that must be decided singly whatever their throughput, such as those of new metrics;
-    for them `holders` is the nearest quota that exists yet.
+    for them `holders` is the nearest quota that exists yet. `uncharged` marks offers that something else is sure to
+    reject if throughput does not.
     """
     flows = quotas.flows.take(holders, axis=0).T
     left = quotas.left.take(flows)
-    if unknown is None and left.min(initial=1) > 0:
+    unknown, uncharged = _if_any(unknown), _if_any(uncharged)
+    if unknown is None and uncharged is None and left.min(initial=1) > 0:
         touched, counts = _tally(flows)
         after = quotas.left[touched] - counts
         if after.min(initial=0) >= 0:
             quotas.left[touched] = after
             quotas.left_at[NO_QUOTA] = MAXIMUM
             return ALL_ACCEPTED
-    return _settle_contested(quotas, flows, left, unknown)
+    return _settle_contested(quotas, flows, left, unknown, uncharged)
 
 
-def _settle_contested(quotas: Quotas, flows: Rows, left: Integers, unknown: Bools | None) -> Settled:
+def _if_any(marks: Bools | None) -> Bools | None:
+    """The marks, or None where nothing is marked."""
+    return marks if marks is not None and marks.any() else None
+
+
+def _settle_contested(
+    quotas: Quotas, flows: Rows, left: Integers, unknown: Bools | None, uncharged: Bools | None
+) -> Settled:
     """`settle` where some quota is full or may become so; `flows` and `left` have a row a level, root first."""
     rejecters, passed = _meet_full_ones(quotas, flows, left)
     alive = rejecters == NO_QUOTA
     singly = np.zeros(len(alive), np.bool_) if unknown is None else unknown
-    if alive.any():
-        singly = singly | _below_contested(quotas, flows, alive)
-        touched, counts = _tally(flows[:, alive & ~singly])
+    charged = alive if uncharged is None else alive & ~uncharged
+    if charged.any():
+        singly = singly | _below_contested(quotas, flows, charged)
+        touched, counts = _tally(flows[:, charged & ~singly])
         most = quotas.limit[touched] - MAXIMUM
         quotas.left[touched] = np.maximum(quotas.left[touched], most + counts) - counts
         quotas.left_at[NO_QUOTA] = MAXIMUM
-    touched, counts = _tally(rejecters[~(alive | singly)])
-    _add(quotas.throttle, touched, counts)
-    _add(quotas.dropped[THROUGHPUT], touched, counts)
+    count_over(quotas, rejecters[~(alive | singly)], THROUGHPUT)
     for level, over_quota in passed:
         _add(quotas.throttle, *_tally(flows[level][over_quota & ~singly]))
     return Settled(rejecters, singly.nonzero()[0])
+
+
+def count_over(quotas: Quotas, rejecters: Rows, control: int) -> None:
+    """Count points that a control rejected, by the quota that rejected each."""
+    touched, counts = _tally(rejecters)
+    _add(quotas.throttle, touched, counts)
+    _add(quotas.dropped[control], touched, counts)
 
 
 def _meet_full_ones(quotas: Quotas, flows: Rows, left: Integers) -> tuple[Rows, list[tuple[int, Bools]]]:
@@ -142,13 +158,15 @@ def _meet_full_ones(quotas: Quotas, flows: Rows, left: Integers) -> tuple[Rows, 
     return rejecters, passed
 
 
-def _below_contested(quotas: Quotas, flows: Rows, alive: Bools) -> Bools:
-    """Which points lie below a quota that is not full, but cannot take all of the points alive below it."""
-    touched, counts = _tally(flows[:, alive])
+def _below_contested(quotas: Quotas, flows: Rows, charged: Bools) -> Bools:
+    """Which points lie below a quota that is not full, but cannot take all of the points that it may be charged."""
+    touched, counts = _tally(flows[:, charged])
     left = quotas.left[touched]
-    contested = touched[(left > 0) & (counts > left)]
+    # One that just fills up rejects none of these, but for the others below it, the moment when it does counts.
+    others, _ = _tally(flows[:, ~charged])
+    contested = touched[(left > 0) & ((counts > left) | ((counts == left) & np.isin(touched, others)))]
     if not len(contested):
-        return np.zeros(len(alive), np.bool_)
+        return np.zeros(len(charged), np.bool_)
     mark = np.zeros(quotas.size, np.bool_)
     mark[contested] = True
     return np.asarray(mark[flows].any(axis=0))

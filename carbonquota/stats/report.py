@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from carbonquota.model import CONTROL_FIELDS, Limits
+from carbonquota.model import CONTROL_FIELDS, MAXIMUM, Limits
 from carbonquota.trie import Index
 
 
@@ -38,7 +38,9 @@ def take_standings(index: Index, limits: Sequence[Limits]) -> Standings:
         limits=[limits[rule] for rule in quotas.rule[rows].tolist()],
         usages=[*stocks, quotas.closed_throughput[rows].tolist()],
         throttle=quotas.closed_throttle[rows].tolist(),
-        dropped=np.sum([column[rows] for column in dropped], axis=0).tolist(),
+        dropped=[
+            min(sum(points), MAXIMUM) for points in zip(*(column[rows].tolist() for column in dropped), strict=True)
+        ],
     )
 
 

@@ -176,17 +176,18 @@ class SlowQuotas:
         return [(line, self._line(line)) for line in split_lines(buffer)]
 
     def apply(self, rules: Iterable[SlowRule]) -> None:
-        """Swap the rules; counts stay where a rule (for throughput: a limit) holds before and after."""
+        """Swap the rules; counts stay where a rule (for running throughput: a limit) holds before and after."""
         self._roll()
         before = {namespace: self.rule_of(namespace) for flows in (self._running, self._ended) for namespace in flows}
         self.rules, self._rule_of = list(rules), {}
         for flows in (self._running, self._ended):
             for namespace in list(flows):
-                old, new = before[namespace], self.rule_of(namespace)
-                if old is None or new is None:
+                if before[namespace] is None or self.rule_of(namespace) is None:
                     del flows[namespace]
-                elif "throughput" not in old.limits or "throughput" not in new.limits:
-                    flows[namespace].throughput = 0
+        for namespace, flow in self._running.items():
+            old, new = before[namespace], self.rule_of(namespace)
+            if not (old and new and "throughput" in old.limits and "throughput" in new.limits):
+                flow.throughput = 0
 
     def report(self) -> dict[str, int]:
         """Give the ended intervals or, if none is unreported, close the running one early; stats by name."""

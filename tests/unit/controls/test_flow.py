@@ -1,0 +1,167 @@
+"""Throughput: one offer, or a batch of them, held against the points still left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+import pytest
+
+from carbonquota.controls import flow
+from carbonquota.controls.table import DATA_POINTS, METRICS, THROUGHPUT
+from carbonquota.model import MAXIMUM
+from carbonquota.trie import NO_QUOTA, Quotas
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What a rule grants, for these tests: a throughput limit, or None for none."""
+
+    limit: int | None
+    enforcing: bool = True
+    stat_prefix: str = ""
+
+    @property
+    def throughput(self) -> int:
+        """The limit, or what stands for none."""
+        return MAXIMUM if self.limit is None else self.limit
+
+    @property
+    def metered(self) -> bool:
+        """Whether there is a limit."""
+        return self.limit is not None
+
+
+def chain_of(*grants: Grants) -> tuple[Quotas, tuple[int, ...]]:
+    """Quotas one below the other, and the flow chain of the lowest."""
+    quotas, quota = Quotas(grants), NO_QUOTA
+    for number in range(len(grants)):
+        quota = quotas.create(number, f"n{number}", number, quota)
+    return quotas, quotas.flow_chains[quota]
+
+
+def counted(quotas: Quotas) -> list[tuple[int, ...]]:
+    """By quota: what is used, the throttle count, and what was dropped by each control."""
+    return [(quotas.used(row), *(int(count[row]) for count in quotas.counts)) for row in quotas.rows()]
+
+
+def dropped(quotas: Quotas, quota: int, control: int) -> int:
+    """What a quota dropped by one control."""
+    return quotas.dropped_at[control][quota]
+
+
+@pytest.mark.parametrize(
+    ("limits", "points", "rejecter", "used", "throttle"),
+    [
+        ((10, 10), 10, None, (10, 10), (0, 0)),
+        ((10, 10), 11, 0, (0, 0), (11, 0)),
+        ((10, 5), 6, 1, (0, 0), (0, 6)),
+        ((5, 10), 6, 0, (0, 0), (6, 0)),
+        ((5, 5), 6, 0, (0, 0), (6, 0)),
+        ((MAXIMUM, 5), 5, None, (5, 5), (0, 0)),
+        ((MAXIMUM, MAXIMUM), MAXIMUM, None, (MAXIMUM, MAXIMUM), (0, 0)),
+        ((MAXIMUM - 1, MAXIMUM), MAXIMUM, 0, (0, 0), (MAXIMUM, 0)),
+    ],
+)
+def test_an_offer_is_taken_whole_or_charged_nowhere(
+    limits: tuple[int, ...], points: int, rejecter: int | None, used: tuple[int, ...], throttle: tuple[int, ...]
+) -> None:
+    quotas, chain = chain_of(*map(Grants, limits))
+    expected = NO_QUOTA if rejecter is None else chain[rejecter]
+    assert flow.take(quotas, chain, points) == expected
+    assert tuple(quotas.used(row) for row in chain) == used
+    assert tuple(quotas.throttle_at[row] for row in chain) == throttle
+    assert tuple(dropped(quotas, row, THROUGHPUT) for row in chain) == throttle
+
+
+def test_asking_charges_nothing_and_counts_the_rejection() -> None:
+    quotas, chain = chain_of(Grants(10), Grants(5))
+    assert flow.ask(quotas, chain, 5) == NO_QUOTA
+    assert flow.ask(quotas, chain, 6) == chain[1]
+    assert [quotas.used(row) for row in chain] == [0, 0]
+    assert [quotas.throttle_at[row] for row in chain] == [0, 6]
+
+
+def test_a_quota_that_does_not_enforce_counts_and_lets_pass() -> None:
+    quotas, chain = chain_of(Grants(10, enforcing=False), Grants(8), Grants(5, enforcing=False))
+    assert flow.take(quotas, chain, 7) == NO_QUOTA
+    assert flow.take(quotas, chain, 4) == chain[1]
+    assert [quotas.used(row) for row in chain] == [7, 7, 7]
+    assert [quotas.throttle_at[row] for row in chain] == [4, 4, 7]
+    assert [dropped(quotas, row, THROUGHPUT) for row in chain] == [0, 4, 0]
+
+
+def test_points_over_a_limit_of_any_control_are_counted_up_to_the_maximum() -> None:
+    quotas, (first, second) = chain_of(Grants(1), Grants(1, enforcing=False))
+    assert [flow.over(quotas, first, METRICS, MAXIMUM - 1) for _ in range(3)] == [True] * 3
+    assert flow.over(quotas, first, DATA_POINTS, 5)
+    assert not flow.over(quotas, second, METRICS, MAXIMUM)
+    assert [quotas.throttle_at[row] for row in (first, second)] == [MAXIMUM, MAXIMUM]
+    assert (dropped(quotas, first, METRICS), dropped(quotas, first, DATA_POINTS)) == (MAXIMUM, 5)
+    assert dropped(quotas, second, METRICS) == 0
+
+
+@pytest.mark.parametrize("enforcing", [True, False])
+@pytest.mark.parametrize("limit", [1, 100, MAXIMUM])
+def test_used_never_passes_the_maximum_nor_wraps(limit: int, enforcing: bool) -> None:
+    quotas, chain = chain_of(Grants(limit, enforcing=enforcing))
+    for points in (2**62, 2**62, MAXIMUM, MAXIMUM, 1):
+        flow.take(quotas, chain, points)
+        flow.settle(quotas, np.array([chain[0]] * 3))
+        assert 0 <= quotas.used(chain[0]) <= (limit if enforcing else MAXIMUM)
+    assert enforcing or quotas.used(chain[0]) == MAXIMUM
+
+
+def test_without_any_limit_a_batch_is_accepted() -> None:
+    quotas, _ = chain_of(Grants(None), Grants(None))
+    holders = np.array([NO_QUOTA, *quotas.rows()] * 10)
+    assert flow.settle(quotas, holders) is flow.ALL_ACCEPTED
+    assert not quotas.have_counts()
+
+
+def test_no_offers_are_all_accepted() -> None:
+    quotas, chain = chain_of(Grants(1))
+    assert flow.settle(quotas, np.zeros(0, np.int64)) is flow.ALL_ACCEPTED
+    flow.take(quotas, chain, 1)
+    assert len(flow.settle(quotas, np.zeros(0, np.int64)).singles) == 0
+
+
+def test_a_batch_below_a_full_quota_is_rejected_at_once() -> None:
+    quotas, chain = chain_of(Grants(100), Grants(5))
+    flow.take(quotas, chain, 5)
+    settled = flow.settle(quotas, np.array([chain[0], chain[1], chain[1], chain[0], NO_QUOTA]))
+    assert settled.rejecters.tolist() == [NO_QUOTA, chain[1], chain[1], NO_QUOTA, NO_QUOTA]
+    assert settled.singles.tolist() == []
+    assert [quotas.used(row) for row in chain] == [7, 5]
+    assert (quotas.throttle_at[chain[1]], dropped(quotas, chain[1], THROUGHPUT)) == (2, 2)
+
+
+def random_quotas(random: Random) -> Quotas:
+    """A tree of quotas with tight limits, loose ones and none, partly used up."""
+    grants = tuple(
+        Grants(random.choice([None, 1, 5, 40, 200, 10_000, MAXIMUM]), random.random() < 0.7) for _ in range(12)
+    )
+    quotas = Quotas(grants)
+    for number in range(random.randint(1, 12)):
+        quotas.create(number, f"n{number}", number, random.choice([NO_QUOTA, *quotas.rows()]))
+    for row in quotas.rows():
+        flow.take(quotas, quotas.flow_chains[row], random.choice([1, 5, 30]))
+    return quotas
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_batch_gets_the_answers_and_leaves_the_counts_of_its_points_one_by_one(seed: int) -> None:
+    one_by_one, at_once = random_quotas(Random(seed)), random_quotas(Random(seed))
+    random = Random(seed)
+    for _ in range(4):
+        holders = random.choices([NO_QUOTA, *at_once.rows()], k=random.choice([1, 10, 100, 300]))
+        expected = [flow.take(one_by_one, one_by_one.flow_chains[holder], 1) for holder in holders]
+        unknown = np.array([random.random() < 0.2 for _ in holders]) if random.random() < 0.5 else None
+        settled = flow.settle(at_once, np.array(holders), unknown)
+        answers = settled.rejecters.tolist() if settled is not flow.ALL_ACCEPTED else [NO_QUOTA] * len(holders)
+        for single in settled.singles.tolist():
+            answers[single] = flow.take(at_once, at_once.flow_chains[holders[single]], 1)
+        assert answers == expected
+        assert counted(at_once) == counted(one_by_one)
+        assert unknown is None or set(unknown.nonzero()[0].tolist()) <= set(settled.singles.tolist())
