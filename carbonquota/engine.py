@@ -26,7 +26,7 @@ from carbonquota.controls.decision import ACCEPTED
 from carbonquota.controls.explain import explain
 from carbonquota.controls.standing import quota_of, usage_of
 from carbonquota.kernel import UNKNOWN, scan
-from carbonquota.metric_name import dotted_part, encode, normalize
+from carbonquota.metric_name import dotted_part, normalize
 from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Usage, Verdict
 from carbonquota.rules import RuleSet, Schemas
 from carbonquota.stats import named_values, take_standings
@@ -111,13 +111,15 @@ class QuotaEngine:
         """
         if not 1 <= points <= MAXIMUM:
             raise ValueError(f"points must be from 1 to {MAXIMUM}, not {points}")
-        key = metric if isinstance(metric, bytes) else encode(metric)
+        try:
+            key = metric.encode() if isinstance(metric, str) else metric
+        except UnicodeError:
+            key = b""  # which no series is called, so that the name is looked at closely
         lock = self._lock
         lock.acquire()
         try:
             interval = self._interval
-            now = self._clock()
-            if now >= interval.end or now < interval.floor:
+            if not interval.floor <= (now := self._clock()) < interval.end:
                 self._end_interval(now)
             row = self._index.table.get(key)
             if row is not None:

@@ -29,24 +29,16 @@ def normalize(name: str | bytes) -> str:
     return f"{path};{_normal_tags(text, tags)}" if semicolon else path
 
 
-def encode(name: str) -> bytes:
-    """A name's UTF-8; MetricNameError where it has none."""
-    try:
-        return name.encode()
-    except UnicodeError:
-        raise MetricNameError(f"metric name {name!r} is not valid UTF-8") from None
-
-
 def _decode(name: str | bytes) -> str:
     """The name as text; bytes and lone surrogates that are no UTF-8 are refused."""
-    if isinstance(name, str):
-        if not name.isascii():
-            encode(name)
-        return name
     try:
-        return name.decode()
+        if isinstance(name, bytes):
+            return name.decode()
+        if not name.isascii():
+            name.encode()
     except UnicodeError:
         raise MetricNameError(f"metric name {name!r} is not valid UTF-8") from None
+    return name
 
 
 def _normal_tags(name: str, tags: str) -> str:

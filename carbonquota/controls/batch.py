@@ -13,7 +13,7 @@ from carbonquota.controls.admission import Admission, Rejections
 from carbonquota.controls.arrivals import New, look_at, take_in
 from carbonquota.controls.decision import ACCEPTED, Decider, Outcome
 from carbonquota.controls.flow import ALL_ACCEPTED, Settled, count_over, settle
-from carbonquota.controls.table import METRICS
+from carbonquota.controls.table import METRICS, THROUGHPUT
 from carbonquota.errors import MetricNameError
 from carbonquota.kernel import BLANK, UNKNOWN, Lines, Malformed, parse
 from carbonquota.metric_name import dotted_part, normalize
@@ -149,10 +149,13 @@ def _decide(
         controls = dict.fromkeys(away.tolist(), METRICS)
     if settled is ALL_ACCEPTED:
         return None, {}
-    rejecters = settled.rejecters
-    for single in settled.singles.tolist():
-        position = single if positions is None else int(positions[single])
-        rejecters[single], controls[position] = _offer(decider, int(rows[single]), metrics.get(position))
+    rejecters, singles = settled.rejecters, settled.singles
+    places = singles if positions is None else positions[singles]
+    for single, row, position in zip(singles.tolist(), rows[singles].tolist(), places.tolist(), strict=True):
+        quota, control = _offer(decider, row, metrics.get(position))
+        rejecters[single] = quota
+        if control != THROUGHPUT:
+            controls[position] = control
     return rejecters, controls
 
 

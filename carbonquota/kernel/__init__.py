@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from carbonquota.errors import QuotaError
-from carbonquota.kernel._py import BLANK, NAME, UNKNOWN, Lines, Malformed, SeriesTable, parse, scan
+from carbonquota.kernel._py import BLANK, NAME, UNKNOWN, Lines, Malformed, SeriesTable, parse, scan, zeros
 
 KERNEL: str = NAME
 """The kernel that runs: `python`."""
@@ -17,4 +17,4 @@ KERNEL: str = NAME
 if (_wanted := os.environ.get("CARBONQUOTA_KERNEL", NAME)) != NAME:
     raise QuotaError(f"CARBONQUOTA_KERNEL={_wanted} names no kernel of this build; it has: {NAME}")
 
-__all__ = ["BLANK", "KERNEL", "UNKNOWN", "Lines", "Malformed", "SeriesTable", "parse", "scan"]
+__all__ = ["BLANK", "KERNEL", "UNKNOWN", "Lines", "Malformed", "SeriesTable", "parse", "scan", "zeros"]

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonquota.kernel._lines import UNKNOWN, Lines
+from carbonquota.kernel._memory import zeros
 from carbonquota.kernel._words import LONGEST, WORD, Integers, WordHash, Words, aligned_words, read_words
 
 _WAYS: Final = 8
@@ -123,7 +124,7 @@ class BatchIndex:
         """Make 2^bits buckets of empty slots, and one more, the last one's next."""
         self._bits = bits
         self._shift = np.uint64(32 - bits)
-        self._slots: Words = np.zeros(((1 << bits) + 1, _WAYS), np.uint64)
+        self._slots: Words = zeros(((1 << bits) + 1, _WAYS), np.uint64)
         self._fill = np.zeros((1 << bits) + 1, np.uint8)
         self._taken = 0
 
@@ -209,7 +210,7 @@ class BatchIndex:
     def _make_rows(self, size: int) -> None:
         """Let the columns by row reach to `size`."""
         if size > len(self._lengths):
-            size += size // 8
+            size += size // 2
             self._lengths = _grown(self._lengths, size)
             self._offsets = _grown(self._offsets, size)
             self._hashes = _grown(self._hashes, size)
@@ -239,7 +240,7 @@ class BatchIndex:
         self._offsets[rows] = stops - counts
         used = int(stops[-1]) if len(stops) else self._used_words
         if used + LONGEST // WORD > len(self._words):
-            self._words = _grown(self._words, used + used // 8 + LONGEST // WORD)
+            self._words = _grown(self._words, used + used // 2 + LONGEST // WORD)
         inside = np.arange(len(words))[:, None] < counts
         self._words[self._used_words : used] = words.T[inside.T]
         self._used_words = used
@@ -284,6 +285,6 @@ class BatchIndex:
 
 def _grown(column: NDArray[AnyNumber], size: int) -> NDArray[AnyNumber]:
     """A copy of a column, `size` long, zeros at the end."""
-    longer = np.zeros(size, column.dtype)
+    longer = zeros((size,), column.dtype.type)
     longer[: len(column)] = column
     return longer

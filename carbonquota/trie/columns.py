@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from carbonquota.kernel import zeros
+
 Column = NDArray[np.int64]
 if TYPE_CHECKING:
     View = memoryview[int]
@@ -34,7 +36,7 @@ class Columns:
         """Make room for a few rows, all zeros."""
         self.size = 0
         self._free: list[int] = []
-        self._store: NDArray[Any] = np.zeros((len(self.COLUMNS.split()), 64), self.DTYPE)
+        self._store: NDArray[Any] = zeros((len(self.COLUMNS.split()), 64), self.DTYPE)
         self._bind()
 
     def _bind(self) -> None:
@@ -62,7 +64,7 @@ class Columns:
     def reserve(self, size: int) -> None:
         """Make room for `size` rows, and for some more, so that growing is rare."""
         if size > self._store.shape[1]:
-            wider: NDArray[Any] = np.zeros((len(self.COLUMNS.split()), size + size // 8), self.DTYPE)
+            wider: NDArray[Any] = zeros((len(self.COLUMNS.split()), size + size // 2), self.DTYPE)
             wider[:, : self.size] = self._store[:, : self.size]
             self._store = wider
             self._bind()

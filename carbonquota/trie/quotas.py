@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from carbonquota.kernel import zeros
 from carbonquota.model import CONTROL_FIELDS, MAXIMUM
 from carbonquota.naming import collision_suffix, stat_name
 from carbonquota.trie.columns import Column, Columns, View
@@ -216,10 +217,10 @@ def _add_saturating(total: Column, more: Column) -> None:
 
 
 def _reshaped(matrix: NDArray[np.int32], length: int, width: int) -> NDArray[np.int32]:
-    """A matrix of chains, at least so long and so wide; the same one where it is already."""
+    """A matrix of chains, at least so long and so wide, padded with `NO_QUOTA`; the same one where it is already."""
     rows, columns = matrix.shape
     if rows >= length and columns >= width:
         return matrix
-    larger = np.full((length, max(columns, width)), NO_QUOTA, np.int32)
+    larger = zeros((length, max(columns, width)), np.int32)
     larger[:rows, :columns] = matrix
     return larger

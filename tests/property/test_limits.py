@@ -6,9 +6,11 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from carbonquota import Size
 from carbonquota.testing import ManualClock
 from tests.support.engines import INTERVAL, STOCK_FIELDS, engine_of, line, size_tuple_of
 from tests.support.model import SlowQuotas, SlowRule, recount
@@ -140,3 +142,16 @@ def test_the_last_unit_of_a_limit_is_given_out(control: str, pool: list[str]) ->
     exact, short = (engine_of([SlowRule("/", {control: limit})]) for limit in (needed, max(needed - 1, 1)))
     assert all(exact.offer(name) for name in pool)
     assert needed == 1 or not all(short.offer(name) for name in pool)
+
+
+ORDER = ("throughput", "metrics", "logical-size", "physical-size", "data-points", "namespaces")
+
+
+@pytest.mark.parametrize("first", range(len(ORDER)))
+def test_of_several_controls_over_the_first_in_their_order_is_named(first: int) -> None:
+    engine = engine_of([SlowRule("a", dict.fromkeys(ORDER[first:], 1))])
+    size = Size(logical=1, physical=1, data_points=1)
+    engine.load("a.x.m", size)
+    verdict = engine.offer("a.y.m", points=2, size=size)
+    assert (verdict.namespace, verdict.control) == ("a", ORDER[first])
+    assert engine.usage("a").metrics == 1

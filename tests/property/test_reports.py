@@ -114,6 +114,17 @@ def test_an_early_report_closes_the_interval(first: int, second: int) -> None:
     assert engine.report()["usage.throughput.a"] == min(second, 20)
 
 
+@given(st.integers(1, 20), st.integers(1, 20))
+def test_a_report_at_each_offer_gives_that_offer(first: int, second: int) -> None:
+    clock = ManualClock(0.0)
+    engine = engine_of([SlowRule("a", {"throughput": 20})], clock)
+    engine.offer("a.m", first)
+    assert engine.report()["usage.throughput.a"] == first
+    clock.advance(INTERVAL)
+    engine.offer("a.m", second)
+    assert engine.report()["usage.throughput.a"] == second
+
+
 @given(st.floats(0, 59.9), st.integers(1, 30), st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=8))
 def test_however_reports_fall_in_the_interval_the_limit_is_one_an_interval(
     phase: float, limit: int, offered: list[tuple[int, int]]

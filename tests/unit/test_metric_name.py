@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonquota.errors import MetricNameError, QuotaError
-from carbonquota.metric_name import dotted_part, encode, normalize
+from carbonquota.metric_name import dotted_part, normalize
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,6 @@ def test_no_control_character_is_in_a_name(code: int) -> None:
     for name in (f"a.b{chr(code)}", f"{chr(code)}", f"cpu;a={chr(code)}"):
         with pytest.raises(MetricNameError, match="holds the control character"):
             normalize(name)
-
-
-def test_encoding_a_name_says_the_same_of_what_has_no_utf_8() -> None:
-    assert encode("größe") == "größe".encode()
-    with pytest.raises(MetricNameError) as caught:
-        encode("a\ud800")
-    assert str(caught.value) == r"metric name 'a\ud800' is not valid UTF-8"
 
 
 @pytest.mark.parametrize(("name", "dotted"), [("a", "a"), ("a.b", "a.b"), ("a.b;c=d.e", "a.b"), ("a;c=d;e=f", "a")])

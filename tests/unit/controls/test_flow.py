@@ -41,6 +41,14 @@ def chain_of(*grants: Grants) -> tuple[Quotas, tuple[int, ...]]:
     return quotas, quotas.flow_chains[quota]
 
 
+def take(quotas: Quotas, chain: tuple[int, ...], points: int) -> int:
+    """Offer points to the quotas of a chain: the one that rejects them, or NO_QUOTA and they are charged."""
+    rejecter = flow.ask(quotas, chain, points)
+    if rejecter == NO_QUOTA:
+        flow.charge(quotas, chain, points)
+    return rejecter
+
+
 def counted(quotas: Quotas) -> list[tuple[int, ...]]:
     """By quota: what is used, the throttle count, and what was dropped by each control."""
     return [(quotas.used(row), *(int(count[row]) for count in quotas.counts)) for row in quotas.rows()]
@@ -69,7 +77,7 @@ def test_an_offer_is_taken_whole_or_charged_nowhere(
 ) -> None:
     quotas, chain = chain_of(*map(Grants, limits))
     expected = NO_QUOTA if rejecter is None else chain[rejecter]
-    assert flow.take(quotas, chain, points) == expected
+    assert take(quotas, chain, points) == expected
     assert tuple(quotas.used(row) for row in chain) == used
     assert tuple(quotas.throttle_at[row] for row in chain) == throttle
     assert tuple(dropped(quotas, row, THROUGHPUT) for row in chain) == throttle
@@ -85,8 +93,8 @@ def test_asking_charges_nothing_and_counts_the_rejection() -> None:
 
 def test_a_quota_that_does_not_enforce_counts_and_lets_pass() -> None:
     quotas, chain = chain_of(Grants(10, enforcing=False), Grants(8), Grants(5, enforcing=False))
-    assert flow.take(quotas, chain, 7) == NO_QUOTA
-    assert flow.take(quotas, chain, 4) == chain[1]
+    assert take(quotas, chain, 7) == NO_QUOTA
+    assert take(quotas, chain, 4) == chain[1]
     assert [quotas.used(row) for row in chain] == [7, 7, 7]
     assert [quotas.throttle_at[row] for row in chain] == [4, 4, 7]
     assert [dropped(quotas, row, THROUGHPUT) for row in chain] == [0, 4, 0]
@@ -107,7 +115,7 @@ def test_points_over_a_limit_of_any_control_are_counted_up_to_the_maximum() -> N
 def test_used_never_passes_the_maximum_nor_wraps(limit: int, enforcing: bool) -> None:
     quotas, chain = chain_of(Grants(limit, enforcing=enforcing))
     for points in (2**62, 2**62, MAXIMUM, MAXIMUM, 1):
-        flow.take(quotas, chain, points)
+        take(quotas, chain, points)
         flow.settle(quotas, np.array([chain[0]] * 3))
         assert 0 <= quotas.used(chain[0]) <= (limit if enforcing else MAXIMUM)
     assert enforcing or quotas.used(chain[0]) == MAXIMUM
@@ -123,13 +131,13 @@ def test_without_any_limit_a_batch_is_accepted() -> None:
 def test_no_offers_are_all_accepted() -> None:
     quotas, chain = chain_of(Grants(1))
     assert flow.settle(quotas, np.zeros(0, np.int64)) is flow.ALL_ACCEPTED
-    flow.take(quotas, chain, 1)
+    take(quotas, chain, 1)
     assert len(flow.settle(quotas, np.zeros(0, np.int64)).singles) == 0
 
 
 def test_a_batch_below_a_full_quota_is_rejected_at_once() -> None:
     quotas, chain = chain_of(Grants(100), Grants(5))
-    flow.take(quotas, chain, 5)
+    take(quotas, chain, 5)
     settled = flow.settle(quotas, np.array([chain[0], chain[1], chain[1], chain[0], NO_QUOTA]))
     assert settled.rejecters.tolist() == [NO_QUOTA, chain[1], chain[1], NO_QUOTA, NO_QUOTA]
     assert settled.singles.tolist() == []
@@ -146,22 +154,51 @@ def random_quotas(random: Random) -> Quotas:
     for number in range(random.randint(1, 12)):
         quotas.create(number, f"n{number}", number, random.choice([NO_QUOTA, *quotas.rows()]))
     for row in quotas.rows():
-        flow.take(quotas, quotas.flow_chains[row], random.choice([1, 5, 30]))
+        take(quotas, quotas.flow_chains[row], random.choice([1, 5, 30]))
     return quotas
 
 
-@pytest.mark.parametrize("seed", range(200))
+def decide_one_by_one(quotas: Quotas, holders: list[int], uncharged: list[bool]) -> list[int]:
+    """The answers to offers of one point each; the uncharged ones are rejected by something else if not here."""
+    offered = zip(holders, uncharged, strict=True)
+    return [(flow.ask if passed_by else take)(quotas, quotas.flow_chains[holder], 1) for holder, passed_by in offered]
+
+
+def decide_at_once(quotas: Quotas, holders: list[int], unknown: list[bool], uncharged: list[bool]) -> list[int]:
+    """The same as a batch, of which `unknown` is left to be decided singly."""
+    settled = flow.settle(quotas, np.array(holders), np.array(unknown), np.array(uncharged))
+    answers = [NO_QUOTA] * len(holders) if settled is flow.ALL_ACCEPTED else settled.rejecters.tolist()
+    singles = settled.singles.tolist()
+    assert {place for place, marked in enumerate(unknown) if marked} <= set(singles)
+    for place in singles:
+        answers[place] = decide_one_by_one(quotas, [holders[place]], [uncharged[place]])[0]
+    return list(answers)
+
+
+@pytest.mark.parametrize("seed", range(300))
 def test_a_batch_gets_the_answers_and_leaves_the_counts_of_its_points_one_by_one(seed: int) -> None:
     one_by_one, at_once = random_quotas(Random(seed)), random_quotas(Random(seed))
     random = Random(seed)
-    for _ in range(4):
-        holders = random.choices([NO_QUOTA, *at_once.rows()], k=random.choice([1, 10, 100, 300]))
-        expected = [flow.take(one_by_one, one_by_one.flow_chains[holder], 1) for holder in holders]
-        unknown = np.array([random.random() < 0.2 for _ in holders]) if random.random() < 0.5 else None
-        settled = flow.settle(at_once, np.array(holders), unknown)
-        answers = settled.rejecters.tolist() if settled is not flow.ALL_ACCEPTED else [NO_QUOTA] * len(holders)
-        for single in settled.singles.tolist():
-            answers[single] = flow.take(at_once, at_once.flow_chains[holders[single]], 1)
-        assert answers == expected
+    for _ in range(5):
+        length = random.choice([1, 10, 100, 300])
+        holders = random.choices([NO_QUOTA, *at_once.rows()], k=length)
+        unknown = [random.random() < 0.2 * (seed % 2) for _ in holders]
+        uncharged = [random.random() < 0.2 * (seed % 3) for _ in holders]
+        expected = decide_one_by_one(one_by_one, holders, uncharged)
+        assert decide_at_once(at_once, holders, unknown, uncharged) == expected
         assert counted(at_once) == counted(one_by_one)
-        assert unknown is None or set(unknown.nonzero()[0].tolist()) <= set(settled.singles.tolist())
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_quota_that_a_batch_fills_exactly_is_full_for_the_rest_of_it(seed: int) -> None:
+    random = Random(seed)
+    upper, lower = Grants(100, enforcing=seed % 2 == 0), Grants(3)
+    one_by_one, at_once = Quotas((upper, lower)), Quotas((upper, lower))
+    for quotas in (one_by_one, at_once):
+        quotas.create(1, "b", 1, quotas.create(0, "a", 0, NO_QUOTA))
+        take(quotas, quotas.flow_chains[2], 3)
+    holders = [1] * 97 + [2] * 20
+    random.shuffle(holders)
+    nothing = [False] * len(holders)
+    assert decide_at_once(at_once, holders, nothing, nothing) == decide_one_by_one(one_by_one, holders, nothing)
+    assert counted(at_once) == counted(one_by_one)

@@ -37,6 +37,14 @@ def quotas_of(*grants: Grants) -> tuple[Quotas, list[int]]:
     return quotas, rows
 
 
+def take(quotas: Quotas, chain: tuple[int, ...], points: int) -> int:
+    """Offer points to the quotas of a chain: the one that rejects them, or NO_QUOTA and they are charged."""
+    rejecter = flow.ask(quotas, chain, points)
+    if rejecter == NO_QUOTA:
+        flow.charge(quotas, chain, points)
+    return rejecter
+
+
 def closed(quotas: Quotas, row: int) -> tuple[int, int, int]:
     """What waits for a report: throughput, throttle and what was dropped by any control."""
     _, *dropped = quotas.closed_counts
@@ -47,7 +55,7 @@ def test_there_is_no_quota_at_the_start_and_none_is_no_limit() -> None:
     quotas = Quotas((METERED,))
     assert quotas.rows() == list(quotas) == []
     assert not quotas.have_counts()
-    assert flow.take(quotas, quotas.flow_chains[NO_QUOTA], MAXIMUM) == NO_QUOTA
+    assert take(quotas, quotas.flow_chains[NO_QUOTA], MAXIMUM) == NO_QUOTA
 
 
 def test_a_quota_knows_all_above_it_and_which_of_them_limit_throughput() -> None:
@@ -116,13 +124,13 @@ def test_prefixes_tell_equal_names_apart() -> None:
 
 def test_what_is_counted_waits_for_its_report_and_the_next_interval_starts_anew() -> None:
     quotas, (root, row) = quotas_of(METERED, METERED)
-    assert flow.take(quotas, quotas.flow_chains[row], 7) == NO_QUOTA
-    assert flow.take(quotas, quotas.flow_chains[row], 4) == root
+    assert take(quotas, quotas.flow_chains[row], 7) == NO_QUOTA
+    assert take(quotas, quotas.flow_chains[row], 4) == root
     assert (quotas.used(root), quotas.used(row)) == (7, 7)
     quotas.close()
     assert (quotas.used(root), quotas.used(row)) == (0, 0)
     assert (closed(quotas, root), closed(quotas, row)) == ((7, 4, 4), (7, 0, 0))
-    assert flow.take(quotas, quotas.flow_chains[row], 10) == NO_QUOTA
+    assert take(quotas, quotas.flow_chains[row], 10) == NO_QUOTA
     quotas.close()
     assert (closed(quotas, root), closed(quotas, row)) == ((17, 4, 4), (17, 0, 0))
     quotas.clear_closed()
@@ -147,19 +155,19 @@ def test_a_quota_has_counts_until_they_are_reported() -> None:
 def test_counts_stop_at_the_maximum() -> None:
     quotas, (row,) = quotas_of(Grants(throughput=MAXIMUM, metered=True, enforcing=False))
     for _ in range(4):
-        assert flow.take(quotas, (row,), 2**62) == NO_QUOTA
+        assert take(quotas, (row,), 2**62) == NO_QUOTA
         assert 0 <= quotas.used(row) <= MAXIMUM
     for _ in range(3):
         quotas.close()
-        flow.take(quotas, (row,), 2**62)
+        take(quotas, (row,), 2**62)
     assert closed(quotas, row)[0] == MAXIMUM
     assert 0 <= closed(quotas, row)[1] <= MAXIMUM
 
 
 def test_a_row_is_used_again_without_what_was_counted_there() -> None:
     quotas, (root, row) = quotas_of(METERED, METERED)
-    flow.take(quotas, (root, row), 9)
-    flow.take(quotas, (root, row), 9)
+    take(quotas, (root, row), 9)
+    take(quotas, (root, row), 9)
     quotas.remove(row)
     assert quotas.rows() == [root]
     again = quotas.create(5, "b", 1, root)

@@ -210,9 +210,9 @@ def test_a_lower_limit_than_what_is_used_already_leaves_nothing() -> None:
     apply(index, "[b]\nthroughput = 40\n")
     quota = index.own_quota(index.namespaces.find("b"))
     assert index.quotas.used(quota) == 45
-    assert flow.take(index.quotas, (quota,), 1) == quota
+    assert flow.ask(index.quotas, (quota,), 1) == quota
     index.quotas.close()
-    assert flow.take(index.quotas, (quota,), 40) == NO_QUOTA
+    assert flow.ask(index.quotas, (quota,), 40) == NO_QUOTA
 
 
 def test_what_is_counted_during_the_change_is_kept() -> None:
