@@ -26,7 +26,7 @@ from carbonquota.controls.decision import ACCEPTED
 from carbonquota.controls.explain import explain
 from carbonquota.controls.standing import quota_of, usage_of
 from carbonquota.kernel import UNKNOWN, scan
-from carbonquota.metric_name import dotted_part, normalize
+from carbonquota.metric_name import dotted_part, normalize, normalize_namespace
 from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Usage, Verdict
 from carbonquota.rules import RuleSet, Schemas
 from carbonquota.stats import named_values, take_standings
@@ -110,7 +110,7 @@ class QuotaEngine:
         is not from 1 to 2^63 - 1.
         """
         if not 1 <= points <= MAXIMUM:
-            raise ValueError(f"points must be from 1 to {MAXIMUM}, not {points}")
+            raise _not_points(points)
         try:
             key = metric.encode() if isinstance(metric, str) else metric
         except UnicodeError:
@@ -206,13 +206,13 @@ class QuotaEngine:
         """What a namespace holds now, all zeros where it does not exist, and its points of this interval."""
         with self._lock:
             self._keep_time()
-            return usage_of(self._index, self._index.namespaces.find(namespace))
+            return usage_of(self._index, self._index.namespaces.find(normalize_namespace(namespace)))
 
     def children(self, namespace: str = ROOT) -> list[str]:
         """The full names of the direct sub-namespaces, sorted."""
         with self._lock:
             namespaces = self._index.namespaces
-            row = namespaces.find(namespace)
+            row = namespaces.find(normalize_namespace(namespace))
             if row == UNKNOWN:
                 return []
             names = [namespaces.names[child] for child in namespaces.children(row) if not namespaces.is_empty(child)]
@@ -233,7 +233,9 @@ class QuotaEngine:
         return sorted(quotas, key=lambda quota: "" if quota.namespace == ROOT else quota.namespace)
 
     def explain(self, metric: str | bytes, points: int = 1) -> Explanation:
-        """Everything that decides about an offer of this metric now; nothing is charged."""
+        """Everything that decides about an offer of this metric now; nothing is charged. Raises what `offer` does."""
+        if not 1 <= points <= MAXIMUM:
+            raise _not_points(points)
         name = normalize(metric)
         with self._lock:
             self._keep_time()
@@ -250,3 +252,7 @@ class QuotaEngine:
         quotas = self._index.quotas
         self._interval.advance(now, counted=quotas.have_counts())
         quotas.close()
+
+
+def _not_points(points: int) -> ValueError:
+    return ValueError(f"points must be from 1 to {MAXIMUM}, not {points}")

@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from carbonquota.errors import MetricNameError
+from carbonquota.model import ROOT
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _RUN_OF_DOTS: Final = re.compile(r"\.{2,}")
@@ -50,6 +51,11 @@ def _normal_tags(name: str, tags: str) -> str:
             raise MetricNameError(f"metric name {name!r} has the bad tag {part!r}: a tag is name=value")
         values[tag] = value
     return ";".join(f"{tag}={values[tag]}" for tag in sorted(values))
+
+
+def normalize_namespace(name: str) -> str:
+    """A namespace's name as the index has it: `/` for the root, else without stray dots."""
+    return _RUN_OF_DOTS.sub(".", name).strip(".") or ROOT
 
 
 def dotted_part(metric: str) -> str:

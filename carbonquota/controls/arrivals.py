@@ -1,7 +1,7 @@
 """The new metrics of a batch: which can be taken in, or turned away, at once, as what is held leaves no doubt.
 
-Theory of operation. Suppose a namespace got all the new metrics of the batch, whatever their names: if that still
-passes none of its limits, it is *roomy*, and no order of events in the batch can make it reject one. A namespace is
+Theory of operation. Suppose a namespace took all the new metrics of the batch that lie below it: if that still passes
+none of its limits, it is *roomy*, and no order of events in the batch can make it reject one. A namespace is
 *full* if it has as many metrics as its rule allows, and the rule enforces: it rejects each that gets down to it. So a
 new metric is *at ease* if all namespaces above it are roomy, and *turned away* if those above a full one are. Both only
 wait for throughput's word, which `flow.settle` gives for whole batches. Any other, and one whose own namespace is new
@@ -55,12 +55,13 @@ def look_at(decider: Decider, news: Sequence[New]) -> Arrivals:
     index = decider.index
     namespaces = np.array([new.namespace for new in news], np.int64)
     chains = index.quotas.stocks.take(index.namespaces.quota[namespaces], axis=0)
-    quotas = np.unique(chains)
-    quotas = quotas[quotas != NO_QUOTA]
-    full = _marked(decider, quotas, _are_full(decider, quotas))[chains]
+    quotas, places = np.unique(chains, return_inverse=True)
     sizes = [decider.size_of(new.metric) for new in news]
-    roomy = _marked(decider, quotas, _have_room(decider, quotas, news, sizes))[chains]
-    roomy |= chains == NO_QUOTA
+    full = _are_full(decider, quotas)[places]
+    if _can_hold_all(decider, sizes):
+        roomy = _have_room(decider, quotas, _sums(news, sizes, places))[places]
+    else:
+        roomy = np.zeros(chains.shape, np.bool_)
 
     easy = roomy.all(axis=1) & _are_first(news)
     easy &= (index.namespaces.metrics[namespaces] > 0) | (namespaces == ROOT_ROW)
@@ -72,45 +73,46 @@ def look_at(decider: Decider, news: Sequence[New]) -> Arrivals:
     return Arrivals(news, at_ease, sizes, away, chains[away, first[away]])
 
 
-def _marked(decider: Decider, quotas: Rows, which: Bools) -> Bools:
-    """An answer about some quotas by quota row; False for all others."""
-    marks = np.zeros(decider.index.quotas.size, np.bool_)
-    marks[quotas] = which
-    return marks
+def _can_hold_all(decider: Decider, sizes: Sequence[Size]) -> bool:
+    """Whether no sum in the index can pass 2^63 - 1 by all of these."""
+    totals = [sum(amounts) for amounts in zip(*((s.logical, s.physical, s.data_points) for s in sizes), strict=True)]
+    return max(totals) <= MAXIMUM and decider.index.namespaces.can_hold(Size(*totals))
 
 
-def _limits(decider: Decider, quotas: Rows, control: str, taken: int) -> Integers:
-    """What the limits of one control come to if so much of them is taken; 2^63 - 1 where there is none."""
+def _sums(news: Sequence[New], sizes: Sequence[Size], places: Integers) -> Integers:
+    """What the new metrics below each quota add up to, by control and quota; `places` has a row a metric."""
+    amounts = [(len(new.missing), 1, s.logical, s.physical, s.data_points) for new, s in zip(news, sizes, strict=True)]
+    sums = np.zeros((len(STOCK_CONTROLS), int(places.max()) + 1), np.int64)
+    for column, amount in zip(sums, np.array(amounts, np.int64).T, strict=True):
+        np.add.at(column, places, amount[:, None])
+    return sums
+
+
+def _limits(decider: Decider, quotas: Rows, control: str) -> Integers:
+    """The limits of one control; 2^63 - 1 where there is none."""
     limits = (getattr(grant.limits, control) for grant in decider.grants)
-    rest = [MAXIMUM if limit is None else limit - taken for limit in limits]
-    return np.array(rest, np.int64)[decider.index.quotas.rule[quotas]]
+    by_rule = np.array([MAXIMUM if limit is None else limit for limit in limits] or [MAXIMUM], np.int64)
+    by_quota = by_rule[decider.index.quotas.rule[quotas]]
+    by_quota[quotas == NO_QUOTA] = MAXIMUM
+    return by_quota
 
 
 def _are_full(decider: Decider, quotas: Rows) -> Bools:
     """Which quotas enforce a limit of metrics that leaves none."""
     columns = decider.index.quotas
     used = decider.index.namespaces.metrics[columns.namespace[quotas]]
-    full: Bools = (used >= _limits(decider, quotas, STOCK_CONTROLS[METRICS], 0)) & (columns.enforcing[quotas] != 0)
+    full: Bools = (used >= _limits(decider, quotas, STOCK_CONTROLS[METRICS])) & (columns.enforcing[quotas] != 0)
     return full
 
 
-def _have_room(decider: Decider, quotas: Rows, news: Sequence[New], sizes: Sequence[Size]) -> Bools:
-    """Which quotas could take all of these new metrics, and no count overflow by it."""
-    totals = (
-        sum(len(new.missing) for new in news),
-        len(news),
-        sum(size.logical for size in sizes),
-        sum(size.physical for size in sizes),
-        sum(size.data_points for size in sizes),
-    )
+def _have_room(decider: Decider, quotas: Rows, sums: Integers) -> Bools:
+    """Which quotas could take all of the new metrics below them, by what those add up to."""
     index = decider.index
-    if max(totals) > MAXIMUM or not index.namespaces.can_hold(Size(*totals[-3:])):
-        return np.zeros(len(quotas), np.bool_)
     room = np.ones(len(quotas), np.bool_)
     held = index.quotas.namespace[quotas]
-    for control, total in zip(STOCK_CONTROLS, totals, strict=True):
-        usage = getattr(index.namespaces, control)
-        room &= usage[held] <= _limits(decider, quotas, control, total)
+    for control, added in zip(STOCK_CONTROLS, sums, strict=True):
+        # Subtracted from the limit, as the sum might pass 2^63 - 1.
+        room &= getattr(index.namespaces, control)[held] <= _limits(decider, quotas, control) - added
     return room
 
 

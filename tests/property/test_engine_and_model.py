@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.engines import Twin, line, size_tuple_of
 from tests.support.model import SlowRule, recount
+from tests.support.names import namespaces_of
 from tests.support.traffic import batches, pools, rule_files
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def test_the_engine_equals_the_model(rules: list[SlowRule], pool: list[str], dat
     for _ in range(data.draw(st.integers(1, 14), label="steps")):
         _step(twin, pool, data)
         twin.assert_same_state()
-    _close(twin)
+    twin.assert_settled()
 
 
 def _step(twin: Twin, pool: list[str], data: st.DataObject) -> None:
@@ -72,40 +73,44 @@ def _common_step(twin: Twin, step: str, pool: list[str], data: st.DataObject) ->
 STEPS = ("admit", "admit", "admit", "offer", "offer", "explain", "load", "forget", "clock", "clock", "report", "apply")
 
 
-def _close(twin: Twin) -> None:
-    twin.report()
-    twin.report()
-    twin.clock.advance(twin.interval)
-    twin.report()
-
-
 LEAVES = ("a.x", "a.y", "b.x", "c.x", "c")
 
 
-def _brimful(namespace: str, points: Counter[str], full: set[str]) -> int:
-    """What a namespace needs for all points that no full namespace below it rejects, and for those offered before."""
-    below = [leaf for leaf in LEAVES if namespace in {"/", leaf, leaf.partition(".")[0]}]
-    return sum(1 if leaf in full else points[leaf] for leaf in below)
+def _passes(name: str, full: dict[str, str]) -> bool:
+    """Whether no full namespace can reject a metric's point: one full of metrics takes those of its known metric."""
+    leaf, _, metric = name.rpartition(".")
+    return leaf not in full or (full[leaf] == "metrics" and metric == "m0")
 
 
-@settings(max_examples=200)
-@given(st.sets(st.sampled_from(LEAVES)), st.integers(30, 200), st.integers(0, 2**16), st.data())
+@settings(max_examples=250)
+@given(
+    st.dictionaries(st.sampled_from(LEAVES), st.sampled_from(["throughput", "metrics"]), max_size=3),
+    st.integers(1, 300),
+    st.sampled_from([1, 5, 300]),
+    st.integers(0, 2**16),
+    st.data(),
+)
 def test_limits_that_a_batch_fills_to_the_brim_equal_the_model(
-    full: set[str], length: int, seed: int, data: st.DataObject
+    full: dict[str, str], length: int, spread: int, seed: int, data: st.DataObject
 ) -> None:
-    leaves = Random(seed).choices(LEAVES, k=length)
-    rules = [SlowRule(leaf, {"throughput": 1}, enforcing=data.draw(st.integers(0, 3)) > 0) for leaf in sorted(full)]
-    for namespace in data.draw(st.sets(st.sampled_from(["/", "a", "b", *LEAVES])).map(lambda chosen: chosen - full)):
-        limit = _brimful(namespace, Counter(leaves), full) + data.draw(st.sampled_from([0, 0, 0, -1, 1]))
-        rules.append(SlowRule(namespace, {"throughput": max(limit, 1)}, enforcing=data.draw(st.integers(0, 3)) > 0))
+    # Some namespaces are full from the start; the limits of others are just what passes then, or one off.
+    random, policies = Random(seed), st.sampled_from([True, True, True, False])
+    names = [f"{random.choice(LEAVES)}.m{random.randrange(spread)}" for _ in range(length)]
+    offered = [f"{leaf}.m0" for leaf, control in sorted(full.items()) if control == "throughput"]
+    points = Counter(above for name in names if _passes(name, full) for above in namespaces_of(name))
+    points.update(above for name in offered for above in namespaces_of(name))
+    rules = [SlowRule(leaf, {control: 1}, enforcing=data.draw(policies)) for leaf, control in full.items()]
+    for namespace in data.draw(st.sets(st.sampled_from(["/", "a", "b", *LEAVES]))) - full.keys():
+        limit = max(points[namespace] + data.draw(st.sampled_from([0, 0, 0, -1, 1])), 1)
+        rules.append(SlowRule(namespace, {"throughput": limit}, enforcing=data.draw(policies)))
     twin = Twin(rules)
-    for leaf in LEAVES:
-        twin.load(f"{leaf}.m")
-    for leaf in sorted(full):
-        twin.offer(f"{leaf}.m", 1)
-    twin.admit(b"".join(line(f"{leaf}.m") for leaf in leaves))
+    for name in {f"{leaf}.m0" for leaf in LEAVES} | {name for name in names if name.rpartition(".")[0] not in full}:
+        twin.load(name)
+    for name in offered:
+        twin.offer(name, 1)
+    twin.admit(b"".join(map(line, names)))
     twin.assert_same_state()
-    _close(twin)
+    twin.assert_settled()
 
 
 @settings(max_examples=100)
@@ -127,7 +132,7 @@ def test_limits_that_new_metrics_fill_to_the_brim_equal_the_model(
     twin.admit(b"".join(map(line, names)))
     twin.assert_same_state()
     twin.admit(b"".join(map(line, names)))
-    _close(twin)
+    twin.assert_settled()
 
 
 @settings(max_examples=60)
@@ -140,4 +145,4 @@ def test_a_crowded_index_equals_the_model(rules: list[SlowRule], pool: list[str]
         twin.admit(b"".join(data.draw(batches(pool), label="batch").lines()))
         twin.forget(data.draw(st.sampled_from(pool), label="forgotten"))
     twin.assert_same_state()
-    _close(twin)
+    twin.assert_settled()

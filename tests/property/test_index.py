@@ -76,6 +76,7 @@ def test_load_offer_and_forget_in_any_order_leave_no_residue(
 
 
 def _assert_equal_behaviour(used: QuotaEngine, fresh: QuotaEngine, buffer: bytes) -> None:
+    assert used.report() == fresh.report()
     first, second = used.admit(buffer), fresh.admit(buffer)
     assert first.accepted == second.accepted
     assert {who: drop.points for who, drop in first.drops.items()} == {

@@ -123,6 +123,13 @@ class Twin:
         zeros = {name for name in got.keys() - expected.keys() if name.startswith("quota.") or not got[name]}
         assert {name: value for name, value in got.items() if name not in zeros} == expected
 
+    def assert_settled(self) -> None:
+        """After the reports that give all there was, only what is there is reported, and nothing is pending."""
+        for seconds in (0.0, 0.0, self.interval):
+            self.clock.advance(seconds)
+            self.report()
+        assert self.engine.report() == self.model.report()
+
     def assert_same_state(self) -> None:
         """The same metrics, namespaces and usage, counted from scratch on the model's side."""
         usage = recount(self.model.metrics)

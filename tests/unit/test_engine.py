@@ -181,6 +181,29 @@ def test_counters_restart_with_each_report_and_usage_does_not() -> None:
     assert engine.offer("a.m", 5).accepted
 
 
+@pytest.mark.parametrize(
+    ("name", "points", "namespace", "control"),
+    [
+        ("a.m", 3, "a", "throughput"),
+        ("a.b.m", 3, "a", "throughput"),
+        ("b.c.m", 2, "b.c", "logical-size"),
+        ("b.c.d.m", 2, "b.c", "logical-size"),
+    ],
+)
+def test_a_namespace_not_there_yet_rejects_by_its_rule_and_is_reported_once(
+    name: str, points: int, namespace: str, control: str
+) -> None:
+    clock = ManualClock(0.0)
+    engine = engine_under("[a]\nthroughput = 2\n[b.c]\nlogical-size = 9\n", clock=clock)
+    verdict = engine.offer(name, points)
+    assert (verdict.accepted, verdict.namespace, verdict.control) == (False, namespace, control)
+    assert (len(engine), engine.namespaces(), engine.usage()) == (0, [], Usage())
+    report, stat = engine.report(), namespace.replace(".", "-")
+    assert (report[f"throttle.{stat}"], report[f"dropped.{stat}"]) == (points, points)
+    clock.advance(60)
+    assert engine.report() == {}
+
+
 def test_only_controls_that_are_set_have_stats_under_their_prefix() -> None:
     engine = engine_under("[*]\ndata-points = 100\nlogical-size =\nstat-metric-prefix = level1.\n[/]\n")
     engine.offer("a.m")
@@ -313,3 +336,26 @@ def test_a_quota_filled_by_a_batch_rejects_what_comes_after_in_the_batch() -> No
         reports.append(engine.report())
     assert reports[0] == reports[1]
     assert (reports[1]["dropped.root"], reports[1]["dropped.a"]) == (5, 0), "the root is asked first, and full"
+
+
+@pytest.mark.parametrize("points", [0, -1, 2**63])
+def test_an_explanation_takes_the_points_that_an_offer_takes(points: int) -> None:
+    engine = engine_under("[a]\nmetrics = 1\n")
+    with pytest.raises(ValueError, match=f"points must be from 1 to 9223372036854775807, not {points}"):
+        engine.explain("a.m", points=points)
+
+
+@pytest.mark.parametrize("spelling", ["a.b", "a.b.", ".a..b", "a...b."])
+def test_a_namespace_may_be_spelled_with_stray_dots(spelling: str) -> None:
+    engine = engine_under("")
+    engine.load("a.b.c.m")
+    assert engine.usage(spelling).metrics == 1
+    assert engine.children(spelling) == ["a.b.c"]
+
+
+@pytest.mark.parametrize("spelling", ["/", "", "."])
+def test_the_root_is_a_slash_or_nothing(spelling: str) -> None:
+    engine = engine_under("")
+    engine.load("a.b.c.m")
+    assert engine.usage(spelling).metrics == 1
+    assert engine.children(spelling) == ["a"]

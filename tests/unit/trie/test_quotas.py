@@ -274,3 +274,18 @@ def test_series_of_equal_and_of_different_sizes_give_back_what_they_hold() -> No
         index.remove(f"m{number}".encode())
     assert (len(index), index.namespaces.is_empty(ROOT_ROW)) == (0, True)
     assert index.namespaces.logical_size_at[ROOT_ROW] == index.namespaces.physical_size_at[ROOT_ROW] == 0
+
+
+def test_sizes_that_come_and_go_are_never_mixed_up() -> None:
+    index, held = index_of(PLAIN), dict[str, Size]()
+    for number in range(300):
+        name, size = f"m{number}", Size(logical=number // 2, physical=number % 7)
+        add(index, name, size)
+        held[name] = size
+        if number % 3:
+            gone = f"m{number * 7 % (number + 1)}"
+            if gone in held:
+                index.remove(gone.encode())
+                del held[gone]
+        assert index.namespaces.logical_size_at[ROOT_ROW] == sum(size.logical for size in held.values())
+    assert {name: index.series.size_of(index.find(name.encode())) for name in held} == held
