@@ -49,7 +49,7 @@ format: $(STAMP) ## Format the code, and mend what the linter can mend by itself
 	$(BIN)/ruff format
 
 bench: $(STAMP) ## Measure speed and memory: a table, and JSON
-	$(BIN)/python tools/bench.py
+	$(BIN)/python tools/bench.py --json bench.json
 
 clean: ## Remove the virtualenv, caches and build results
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -5,8 +5,8 @@ accepted. For a batch the same answers are found without a step per point. Call 
 it stays so for the whole batch, and if its rule enforces, every point below it is *doomed*, charges nothing, and is
 rejected by the first such quota on its way down. Count the other points per quota. A quota that has room for all of
 them can reject none, whatever their order; one that has not, or that they would just fill while there are doomed points
-below it, is *contested*. So only points below a contested quota have to be decided one at a time, in order; no other
-point depends on them, nor they on any other.
+below it, is *contested*. Only points below a contested quota depend on the order, and on nothing but each other. If
+each of them is below that one alone, the first get what is left; else they are decided one at a time.
 
 Invariant: a batch gives the answers and leaves the counts that its points would, offered one by one.
 """
@@ -120,12 +120,16 @@ def _settle_contested(
     singly = np.zeros(len(alive), np.bool_) if unknown is None else unknown
     charged = alive if uncharged is None else alive & ~uncharged
     if charged.any():
-        singly = singly | _below_contested(quotas, flows, charged)
+        below = _below_contested(quotas, flows, charged)
+        if below.any():
+            plain = charged & ~singly & (left > 0).all(axis=0)
+            singly = singly | _share_out(quotas, flows, below, plain, rejecters)
+            charged = charged & (rejecters == NO_QUOTA)
         touched, counts = _tally(flows[:, charged & ~singly])
         most = quotas.limit[touched] - MAXIMUM
         quotas.left[touched] = np.maximum(quotas.left[touched], most + counts) - counts
         quotas.left_at[NO_QUOTA] = MAXIMUM
-    count_over(quotas, rejecters[~(alive | singly)], THROUGHPUT)
+    count_over(quotas, rejecters[(rejecters != NO_QUOTA) & ~singly], THROUGHPUT)
     for level, over_quota in passed:
         _add(quotas.throttle, *_tally(flows[level][over_quota & ~singly]))
     return Settled(rejecters, singly.nonzero()[0])
@@ -159,17 +163,42 @@ def _meet_full_ones(quotas: Quotas, flows: Rows, left: Integers) -> tuple[Rows, 
 
 
 def _below_contested(quotas: Quotas, flows: Rows, charged: Bools) -> Bools:
-    """Which points lie below a quota that is not full, but cannot take all of the points that it may be charged."""
+    """Where in `flows` there are contested quotas: not full, but unable to take all points that they may be charged."""
     touched, counts = _tally(flows[:, charged])
     left = quotas.left[touched]
     # One that just fills up rejects none of these, but for the others below it, the moment when it does counts.
     others, _ = _tally(flows[:, ~charged])
-    contested = touched[(left > 0) & ((counts > left) | ((counts == left) & np.isin(touched, others)))]
-    if not len(contested):
-        return np.zeros(len(charged), np.bool_)
-    mark = np.zeros(quotas.size, np.bool_)
-    mark[contested] = True
-    return np.asarray(mark[flows].any(axis=0))
+    contested = (left > 0) & ((counts > left) | ((counts == left) & np.isin(touched, others)))
+    return _marks(quotas, touched[contested])[flows]
+
+
+def _share_out(quotas: Quotas, flows: Rows, below: Bools, plain: Bools, rejecters: Rows) -> Bools:
+    """Reject what comes too late for a contested quota, where that is all there is to it; which points remain.
+
+    That is so where the quota enforces, and each point below it is `plain`, with neither a full quota above it nor
+    another contested one: then the first ones get what is left, and nobody else is concerned.
+    """
+    contested = below.any(axis=0)
+    plain = plain & (np.count_nonzero(below, axis=0) == 1)
+    tangled = below & ~plain
+    tangled |= below & (quotas.enforcing.take(flows) == 0)
+    remaining = (_marks(quotas, flows[tangled])[flows] & below).any(axis=0)
+    at = np.flatnonzero(contested & ~remaining)
+    quota = flows[below[:, at].argmax(axis=0), at]
+    order = np.argsort(quota, kind="stable")
+    at, quota = at[order], quota[order]
+    _, counts = _tally(quota)
+    place_in_line = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
+    late = place_in_line >= quotas.left[quota]
+    rejecters[at[late]] = quota[late]
+    return np.asarray(remaining)
+
+
+def _marks(quotas: Quotas, marked: Rows) -> Bools:
+    """By quota row, whether it is one of these."""
+    marks = np.zeros(quotas.size, np.bool_)
+    marks[marked] = True
+    return marks
 
 
 def _add(column: Integers, touched: Rows, counts: Integers) -> None:

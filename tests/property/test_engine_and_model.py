@@ -37,14 +37,14 @@ def test_the_engine_equals_the_model(rules: list[SlowRule], pool: list[str], dat
     interval, unit = data.draw(st.sampled_from(INTERVALS))
     twin = Twin(rules, data.draw(st.sampled_from([0.0, 42.0, 1.7e9 + 0.25])), interval, unit)
     for _ in range(data.draw(st.integers(1, 14), label="steps")):
-        _step(twin, pool, data)
+        _step(twin, pool, data, STEPS)
         twin.assert_same_state()
     twin.assert_settled()
 
 
-def _step(twin: Twin, pool: list[str], data: st.DataObject) -> None:
+def _step(twin: Twin, pool: list[str], data: st.DataObject, steps: tuple[str, ...]) -> None:
     name = data.draw(st.sampled_from(pool), label="name")
-    match data.draw(st.sampled_from(STEPS), label="step"):
+    match data.draw(st.sampled_from(steps), label="step"):
         case "offer":
             twin.offer(name, data.draw(st.integers(1, 9) | st.integers(1, 300), label="points"), data.draw(SIZES))
         case "explain":
@@ -67,7 +67,15 @@ def _common_step(twin: Twin, step: str, pool: list[str], data: st.DataObject) ->
         case "report":
             twin.report()
         case _:
-            twin.apply(data.draw(rule_files, label="rules"))
+            meanwhile = data.draw(st.integers(0, 4), label="steps meanwhile")
+            rules = data.draw(rule_files, label="rules")
+            twin.apply(rules, lambda: _steps(twin, pool, data, meanwhile))
+
+
+def _steps(twin: Twin, pool: list[str], data: st.DataObject, number: int) -> None:
+    """Some steps that are not a reload."""
+    for _ in range(number):
+        _step(twin, pool, data, STEPS[:-1])
 
 
 STEPS = ("admit", "admit", "admit", "offer", "offer", "explain", "load", "forget", "clock", "clock", "report", "apply")

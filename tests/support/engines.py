@@ -10,8 +10,11 @@ from carbonquota import QuotaEngine, RuleSet, Size
 from carbonquota.testing import ManualClock
 from tests.support.model import SizeTuple, SlowQuotas, SlowRule, recount, rules_text
 from tests.support.names import normal_form
+from tests.support.reloads import interrupted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from carbonquota import Verdict
     from carbonquota.controls import Admission, ThroughputUnit
     from tests.support.model import Fate
@@ -112,9 +115,9 @@ class Twin:
         """Both say whether it was there."""
         assert self.engine.forget(name) == self.model.forget(name)
 
-    def apply(self, rules: Sequence[SlowRule]) -> None:
-        """Both swap their rules."""
-        self.engine.apply(rule_set(rules))
+    def apply(self, rules: Sequence[SlowRule], meanwhile: Callable[[], None]) -> None:
+        """Both swap their rules; what happens while the engine is at it comes before, as the model sees it."""
+        self.engine.apply(interrupted(rule_set(rules), meanwhile))
         self.model.apply(rules)
 
     def report(self) -> None:
