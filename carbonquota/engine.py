@@ -8,8 +8,10 @@ lock, which is why counts never fall between two intervals.
 
 from __future__ import annotations
 
+from math import isfinite
 from threading import Lock
-from time import time
+from time import sleep, time
+from typing import get_args
 
 from carbonquota.controls import (
     CONTROLS,
@@ -58,11 +60,13 @@ class QuotaEngine:
 
         `size_of` gives the size of a new metric (without it: what no schema means, 172,800 points); it is called
         under the engine's lock, so it must be quick and not call the engine. `clock` gives the seconds since the
-        epoch, `interval` is the length of a report interval in seconds (at least 1, ValueError otherwise), and
-        `throughput_unit` tells whether throughput limits are per interval or per minute.
+        epoch, `interval` is the length of a report interval in seconds, at least 1, and `throughput_unit` tells whether
+        throughput limits are per interval or per minute. ValueError says what is out of range.
         """
-        if not interval >= 1:
+        if not (interval >= 1 and isfinite(interval)):
             raise ValueError(f"the interval must be at least 1 second, not {interval}")
+        if throughput_unit not in get_args(ThroughputUnit):
+            raise ValueError(f"throughput_unit must be {' or '.join(get_args(ThroughputUnit))}, not {throughput_unit}")
         self._lock = Lock()
         self._reload_lock = Lock()
         self._clock = clock
@@ -195,7 +199,7 @@ class QuotaEngine:
         with self._reload_lock:
             with self._lock:
                 rebuild = Rebuild(self._index, rules.matcher(), made_ready)
-            rebuild.run()
+            rebuild.run(give_way=lambda: sleep(0))
             with self._lock:
                 self._keep_time()
                 rebuild.finish()

@@ -59,7 +59,7 @@ def look_at(decider: Decider, news: Sequence[New]) -> Arrivals:
     sizes = [decider.size_of(new.metric) for new in news]
     full = _are_full(decider, quotas)[places]
     if _can_hold_all(decider, sizes):
-        roomy = _have_room(decider, quotas, _sums(news, sizes, places))[places]
+        roomy = _have_room(decider, quotas, _sums(decider, news, sizes, places))[places]
     else:
         roomy = np.zeros(chains.shape, np.bool_)
 
@@ -79,9 +79,12 @@ def _can_hold_all(decider: Decider, sizes: Sequence[Size]) -> bool:
     return max(totals) <= MAXIMUM and decider.index.namespaces.can_hold(Size(*totals))
 
 
-def _sums(news: Sequence[New], sizes: Sequence[Size], places: Integers) -> Integers:
+def _sums(decider: Decider, news: Sequence[New], sizes: Sequence[Size], places: Integers) -> Integers:
     """What the new metrics below each quota add up to, by control and quota; `places` has a row a metric."""
-    amounts = [(len(new.missing), 1, s.logical, s.physical, s.data_points) for new, s in zip(news, sizes, strict=True)]
+    held = decider.index.namespaces.metrics_at
+    # An empty namespace counts as one more for its parent, as a missing one does.
+    gains = [int(bool(new.missing) or held[new.namespace] == 0) for new in news]
+    amounts = [(gain, 1, s.logical, s.physical, s.data_points) for gain, s in zip(gains, sizes, strict=True)]
     sums = np.zeros((len(STOCK_CONTROLS), int(places.max()) + 1), np.int64)
     for column, amount in zip(sums, np.array(amounts, np.int64).T, strict=True):
         np.add.at(column, places, amount[:, None])

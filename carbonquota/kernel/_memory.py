@@ -23,7 +23,8 @@ def zeros(shape: tuple[int, ...], dtype: type[Scalar]) -> NDArray[Scalar]:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if size < _LARGE:
         return np.zeros(shape, dtype)
-    pages = mmap.mmap(-1, size)
+    # Private, so that a forked child has columns of its own, as it has dicts and lists of its own.
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         # Look-ups at random would otherwise wait for page tables, too.
         pages.madvise(mmap.MADV_HUGEPAGE)

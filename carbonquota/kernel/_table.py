@@ -156,6 +156,8 @@ class BatchIndex:
         for word in stored[1:]:
             differs |= word
         differs |= (self._lengths.take(rows, mode="clip") ^ lengths).view(np.uint64)
+        # Where two names share a hash, what was found is the number of neither, and may be past the last row.
+        differs |= rows >= len(self._lengths)
         rows[differs != 0] = UNKNOWN
         return rows
 

@@ -97,13 +97,13 @@ class Index:
         self.matcher = matcher
         self._idle: set[int] = set()
         state, rule = matcher.root()
-        self._settle(ROOT_ROW, state, rule, NO_QUOTA)
+        self._put_under_rule(ROOT_ROW, state, rule, NO_QUOTA)
 
     def __len__(self) -> int:
         """The number of series."""
         return len(self.table)
 
-    def _settle(self, row: int, state: int, rule: int, above: int) -> None:
+    def _put_under_rule(self, row: int, state: int, rule: int, above: int) -> None:
         """Put a namespace under its rule, or under the quota above where it has none of its own."""
         self.namespaces.state_at[row] = state
         quota = above if rule < 0 else self.quotas.create(row, self.namespaces.names[row], rule, above)
@@ -123,7 +123,7 @@ class Index:
             state, rule = self.matcher.step(namespaces.state_at[row], _component(name))
             above = namespaces.quota_at[row]
             row = namespaces.create(name, row)
-            self._settle(row, state, rule, above)
+            self._put_under_rule(row, state, rule, above)
         return row
 
     def add(self, name: bytes, namespace: int, size: Size) -> int:
@@ -177,18 +177,19 @@ class Index:
         """Remove the namespaces that were waiting for a report; to be called after each."""
         idle, self._idle = self._idle, set()
         for row in idle:
-            # It may be in use again, or gone with one below it, which leaves its name empty.
-            if self.namespaces.names[row]:
+            # It may be in use again, or gone with one below it.
+            if self.namespaces.born_at[row]:
                 self.sweep(row)
 
     def replace_rules(self, matcher: Matcher, quotas: Quotas) -> None:
         """Put other rules in force; every namespace's `state` and `quota` must be theirs already."""
         self.matcher = matcher
         self.quotas = quotas
+        # What waited for a report under the rules before may have nothing to report under these.
         namespaces = self.namespaces
-        for row in np.flatnonzero(namespaces.metrics[: namespaces.size] == 0).tolist():
-            if row != ROOT_ROW and namespaces.names[row]:
-                self._idle.add(row)
+        empty = namespaces.metrics[: namespaces.size] == 0
+        self._idle.update(np.flatnonzero(empty & (namespaces.born[: namespaces.size] != 0)).tolist())
+        self.sweep_idle()
 
     def locate(self, path: str) -> tuple[int, list[str]]:
         """For a metric's dotted part: the nearest namespace above it, and the names still missing, topmost first."""

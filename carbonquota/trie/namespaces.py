@@ -68,7 +68,10 @@ class Namespaces(Columns):
 
     @property
     def births(self) -> int:
-        """How many rows were ever created; a row's `born` is this number at its creation, so parents come first."""
+        """How many rows were ever created; a row's `born` is this number at its creation, so parents come first.
+
+        A row that is not in use has 0.
+        """
         return self._births
 
     def locate(self, path: str) -> tuple[int, list[str]]:
@@ -115,6 +118,7 @@ class Namespaces(Columns):
         self.previous_sibling_at[after] = before
         del self._rows[self.names[row]]
         self.names[row] = ""
+        self.born_at[row] = 0
         self.give_row(row)
 
     def is_empty(self, row: int) -> bool:

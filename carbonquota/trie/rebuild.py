@@ -8,6 +8,9 @@ counts over, and puts the result in place in one step. A row that was removed an
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +20,9 @@ from carbonquota.trie.namespaces import ROOT_ROW
 from carbonquota.trie.quotas import NO_QUOTA, Quotas, Terms
 
 Integers = NDArray[np.int64]
+
+_STRETCH: Final = 32
+"""How many namespaces are settled at a stretch: some hundred microseconds of work."""
 
 
 class Rebuild:
@@ -35,11 +41,17 @@ class Rebuild:
         self._holders = [NO_QUOTA] * len(self._names)
         self._quotas = Quotas(terms)
 
-    def run(self) -> None:
-        """Find each namespace's rule; the long part, which needs no lock."""
-        self._settle(ROOT_ROW, ROOT, *self._matcher.root(), NO_QUOTA)
+    def run(self, give_way: Callable[[], object] = lambda: None) -> None:
+        """Find each namespace's rule; the long part, which needs no lock.
+
+        `give_way` is called every now and then. It is to let other threads of this process run: they would otherwise
+        wait for the interpreter as often as they let go of it, which numpy does in each operation on a batch.
+        """
+        self._put_under_rule(ROOT_ROW, ROOT, *self._matcher.root(), NO_QUOTA)
         # Parents were born before their children.
-        for row in np.argsort(self._born, kind="stable").tolist():
+        for count, row in enumerate(np.argsort(self._born, kind="stable").tolist()):
+            if count % _STRETCH == 0:
+                give_way()
             if self._names[row] and row != ROOT_ROW:
                 self._descend(row, self._names[row], self._parents[row])
 
@@ -53,8 +65,7 @@ class Rebuild:
         self._holders += [NO_QUOTA] * (namespaces.size - copied)
         fresh = np.flatnonzero(born > self._births)
         for row in fresh[np.argsort(born[fresh])].tolist():
-            if namespaces.names[row]:
-                self._descend(row, namespaces.names[row], namespaces.parent_at[row])
+            self._descend(row, namespaces.names[row], namespaces.parent_at[row])
         self._carry_over()
         namespaces.state[: namespaces.size] = self._states
         namespaces.quota[: namespaces.size] = self._holders
@@ -63,9 +74,9 @@ class Rebuild:
     def _descend(self, row: int, name: str, parent: int) -> None:
         """Settle a namespace below its settled parent."""
         state, rule = self._matcher.step(self._states[parent], name[name.rfind(".") + 1 :])
-        self._settle(row, name, state, rule, self._holders[parent])
+        self._put_under_rule(row, name, state, rule, self._holders[parent])
 
-    def _settle(self, row: int, name: str, state: int, rule: int, above: int) -> None:
+    def _put_under_rule(self, row: int, name: str, state: int, rule: int, above: int) -> None:
         """Note a namespace's state and its quota."""
         self._states[row] = state
         self._holders[row] = above if rule < 0 else self._quotas.create(row, name, rule, above)
@@ -74,10 +85,8 @@ class Rebuild:
         """Remove the quotas of namespaces that are gone, though their row may have been given out again."""
         rows = np.array(self._quotas.rows(), np.int64)
         held = self._quotas.namespace[rows]
-        namespaces = self._index.namespaces
-        for row, namespace in zip(rows.tolist(), held.tolist(), strict=True):
-            if born[namespace] != self._born[namespace] or not namespaces.names[namespace]:
-                self._quotas.remove(row)
+        for row in rows[born[held] != self._born[held]].tolist():
+            self._quotas.remove(row)
 
     def _carry_over(self) -> None:
         """Take over the counts of each namespace that was under a rule before and is under one now."""
