@@ -41,8 +41,11 @@ class Interval:
         An interval that was reported early and counted more since is not reported: the next report gives that rest.
         So a program that always reports in mid-interval does not end an interval each time.
         """
+        ended = self.end
         self._ended = self._ended or counted or not self._reported
         self._begin(now)
+        # An interval in which nobody called ended all the same; half a length is more than rounding can come to.
+        self._ended = self._ended or self.end - self.length > ended + self.length / 2
 
     def report(self) -> bool:
         """Note a report; whether it ends the running interval because no earlier one is still to be reported."""

@@ -229,6 +229,8 @@ class SlowQuotas:
         if self._now() < self._boundary:
             return
         self._unreported |= not self._reported_early or any(self._running.values())
+        # An interval that passed without a call is unreported like any other.
+        self._unreported |= self._next_boundary() - self._boundary > 1.5 * self._interval
         _add(self._ended, self._running)
         self._running, self._reported_early, self._boundary = defaultdict(Flow), False, self._next_boundary()
 

@@ -106,3 +106,14 @@ def test_a_clock_set_back_ends_the_interval_that_was_running_once() -> None:
     assert not any(interval.is_over(now) for now in (100.0, 119.0, 60.0, 0.0))
     assert not interval.report(), "the one that was running when the clock was set back is to be reported"
     assert interval.report()
+
+
+def test_an_interval_that_passed_without_a_call_is_still_to_be_reported() -> None:
+    called, quiet = Interval(60.0, 0.0), Interval(60.0, 0.0)
+    for interval in (called, quiet):
+        assert interval.report()
+    called.advance(60.0, counted=False)
+    for interval in (called, quiet):
+        interval.advance(120.0, counted=False)
+        assert not interval.report()
+        assert interval.report()
