@@ -144,7 +144,7 @@ class QuotaEngine:
 
     def _verdict(self, quota: int, control: int) -> Verdict:
         """A rejection in words."""
-        namespace, rule = self._index.quotas.labels[quota]
+        namespace, rule = self._index.quotas.namespace_names[quota], self._index.quotas.rule_at[quota]
         return Verdict(
             accepted=False, namespace=namespace, control=CONTROLS[control].key, rule=self._decider.grants[rule].rule
         )

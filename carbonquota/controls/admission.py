@@ -14,7 +14,6 @@ from carbonquota.controls.table import CONTROLS, THROUGHPUT, Grant
 from carbonquota.kernel import Malformed
 from carbonquota.metric_name import normalize
 from carbonquota.model import Rule
-from carbonquota.trie import Label
 
 SAMPLES: Final = 3
 """How many metric names, or lines, are kept as samples of what was dropped."""
@@ -31,24 +30,27 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Rejections:
-    """The dropped lines of a batch: their positions, whose quota dropped each, and by which control.
+    """The dropped lines of a batch: their positions, and whose rule, by number, dropped each by which control.
 
-    `positions` and `labels` go pairwise; `controls` has the control by position where it is not throughput.
+    The sequences go pairwise; `controls` has the control by position where it is not throughput.
     """
 
     positions: Sequence[int] | NDArray[np.int64]
-    labels: Sequence[Label] | NDArray[np.object_]
+    namespaces: Sequence[str] | NDArray[np.object_]
+    rules: Sequence[int] | NDArray[np.int64]
     controls: Mapping[int, int]
 
     def __len__(self) -> int:
         """How many lines were dropped."""
         return len(self.positions)
 
-    def groups(self) -> dict[tuple[Label, int], list[int]]:
-        """The positions by who dropped them."""
-        groups: dict[tuple[Label, int], list[int]] = {}
-        for position, label in zip(map(int, self.positions), self.labels, strict=True):
-            groups.setdefault((label, self.controls.get(position, THROUGHPUT)), []).append(position)
+    def groups(self) -> dict[tuple[str, int, int], list[int]]:
+        """The positions by namespace, rule and control."""
+        groups: dict[tuple[str, int, int], list[int]] = {}
+        for place, namespace, rule in zip(self.positions, self.namespaces, self.rules, strict=True):
+            position = int(place)
+            control = self.controls.get(position, THROUGHPUT)
+            groups.setdefault((namespace, int(rule), control), []).append(position)
         return groups
 
 
@@ -83,10 +85,10 @@ class Admission:
     def drops(self) -> dict[tuple[str, str], Drop]:
         """The dropped points by namespace and control (as the rule file spells it)."""
         return {
-            (label.namespace, CONTROLS[control].key): Drop(
-                len(positions), self._grants[label.rule].rule, tuple(self._names(positions))
+            (namespace, CONTROLS[control].key): Drop(
+                len(positions), self._grants[rule].rule, tuple(self._names(positions))
             )
-            for (label, control), positions in self._rejections.groups().items()
+            for (namespace, rule, control), positions in self._rejections.groups().items()
         }
 
     def _names(self, positions: Iterable[int]) -> Iterator[str]:

@@ -80,9 +80,11 @@ def admit_singly(decider: Decider, buffer: bytes) -> Admission:
         elif row >= BLANK:
             kept.append(line)
     accepted = buffer if len(kept) == len(lines) else b"".join(kept)
-    labels = [decider.index.quotas.labels[quota] for quota, _ in rejected.values()]
+    quotas = decider.index.quotas
+    namespaces = [quotas.namespace_names[quota] for quota, _ in rejected.values()]
+    rules = [quotas.rule_at[quota] for quota, _ in rejected.values()]
     controls = {position: control for position, (_, control) in rejected.items()}
-    rejections = Rejections(list(rejected), labels, controls)
+    rejections = Rejections(list(rejected), namespaces, rules, controls)
     points = len(kept) - finds.blanks
     return Admission(accepted, points, rejections, finds.malformed, lines.__getitem__, decider.grants)
 
@@ -104,11 +106,12 @@ def admit(decider: Decider, lines: Lines) -> Admission:
 def _answer(decider: Decider, lines: Lines, finds: _Finds, rows: Integers, positions: Integers | None) -> Admission:
     """Decide on the points of series at `rows`; `positions` are those of their lines, None for all lines."""
     rejecters, controls = _decide(decider, rows, positions, finds.metrics)
-    accepted, rejections = lines.buffer, Rejections((), (), {})
+    accepted, rejections = lines.buffer, Rejections((), (), (), {})
     if rejecters is not None:
         at = rejecters.nonzero()[0]
-        labels = decider.index.quotas.labels.take(rejecters[at])
-        rejections = Rejections(at if positions is None else positions[at], labels, controls)
+        by, quotas = rejecters[at], decider.index.quotas
+        places = at if positions is None else positions[at]
+        rejections = Rejections(places, quotas.namespace_names.take(by), quotas.rule.take(by), controls)
     if len(rejections) or finds.malformed:
         accepted = lines.cut(_kept(lines, finds, rejecters, positions))
     return Admission(accepted, len(rows) - len(rejections), rejections, finds.malformed, lines.line, decider.grants)

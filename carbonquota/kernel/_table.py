@@ -212,7 +212,7 @@ class BatchIndex:
     def _make_rows(self, size: int) -> None:
         """Let the columns by row reach to `size`."""
         if size > len(self._lengths):
-            size += size // 2
+            size += size // 8
             self._lengths = _grown(self._lengths, size)
             self._offsets = _grown(self._offsets, size)
             self._hashes = _grown(self._hashes, size)
@@ -242,7 +242,7 @@ class BatchIndex:
         self._offsets[rows] = stops - counts
         used = int(stops[-1]) if len(stops) else self._used_words
         if used + LONGEST // WORD > len(self._words):
-            self._words = _grown(self._words, used + used // 2 + LONGEST // WORD)
+            self._words = _grown(self._words, used + used // 4 + LONGEST // WORD)
         inside = np.arange(len(words))[:, None] < counts
         self._words[self._used_words : used] = words.T[inside.T]
         self._used_words = used

@@ -64,7 +64,7 @@ class Columns:
     def reserve(self, size: int) -> None:
         """Make room for `size` rows, and for some more, so that growing is rare."""
         if size > self._store.shape[1]:
-            wider: NDArray[Any] = zeros((len(self.COLUMNS.split()), size + size // 2), self.DTYPE)
+            wider: NDArray[Any] = zeros((len(self.COLUMNS.split()), size + size // 8), self.DTYPE)
             wider[:, : self.size] = self._store[:, : self.size]
             self._store = wider
             self._bind()

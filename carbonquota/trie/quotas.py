@@ -13,7 +13,7 @@ report. Row 0 is `NO_QUOTA`: no namespace, no limit, ever.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +28,6 @@ NO_QUOTA: Final = 0
 _DROPPED: Final = tuple(f"dropped_{control}" for control in CONTROL_FIELDS)
 _COUNTS: Final = ("throttle", *_DROPPED)
 """What is counted in an interval beside throughput."""
-
-
-class Label(NamedTuple):
-    """Whose quota it is, for answers that outlive the row: the namespace's name and the rule's number."""
-
-    namespace: str
-    rule: int
 
 
 class Terms(Protocol):
@@ -92,7 +85,8 @@ class Quotas(Columns):
         self.chains: list[tuple[int, ...]] = []
         self.flow_chains: list[tuple[int, ...]] = []
         self.names: list[str] = []
-        self.labels: NDArray[np.object_] = np.empty(self._store.shape[1], np.object_)
+        self.namespace_names: NDArray[np.object_] = np.empty(self._store.shape[1], np.object_)
+        """Whose quota each is, by name, for answers that outlive the row."""
         self.stocks: NDArray[np.int32] = np.zeros((self._store.shape[1], 1), np.int32)
         self.flows: NDArray[np.int32] = np.zeros((self._store.shape[1], 1), np.int32)
         self._names_taken: set[str] = set()
@@ -122,7 +116,7 @@ class Quotas(Columns):
         self.limit_at[row] = self.left_at[row] = terms.throughput
         self.enforcing_at[row] = terms.enforcing
         self.live_at[row] = 1
-        self.labels[row] = Label(name, rule)
+        self.namespace_names[row] = name
         return row
 
     def _place(self, chain: tuple[int, ...], flow_chain: tuple[int, ...], name: str) -> int:
@@ -141,8 +135,9 @@ class Quotas(Columns):
         self.flows = _reshaped(self.flows, length, len(flow_chain))
         self.flows[row] = NO_QUOTA
         self.flows[row, : len(flow_chain)] = flow_chain
-        if len(self.labels) < length:
-            self.labels = np.concatenate((self.labels, np.empty(length - len(self.labels), np.object_)))
+        if len(self.namespace_names) < length:
+            more = np.empty(length - len(self.namespace_names), np.object_)
+            self.namespace_names = np.concatenate((self.namespace_names, more))
         return row
 
     def _free_name(self, namespace: str, prefix: str) -> str:

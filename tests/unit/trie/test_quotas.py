@@ -80,7 +80,10 @@ def test_hundreds_of_quotas_keep_what_they_are() -> None:
     rows = [quotas.create(number, f"n{number}", number % 2, root) for number in range(1, 500)]
     assert quotas.rows() == [root, *rows]
     for number, row in enumerate(rows, start=1):
-        assert (quotas.names[row], tuple(quotas.labels[row])) == (f"n{number}", (f"n{number}", number % 2))
+        assert (quotas.names[row], quotas.namespace_names[row], quotas.rule_at[row]) == (
+            *[f"n{number}"] * 2,
+            number % 2,
+        )
         assert (quotas.namespace_at[row], quotas.chains[row]) == (number, (root, row))
         assert quotas.flow_chains[row] == ((root, row) if number % 2 == 0 else (root,))
         assert flow.ask(quotas, quotas.flow_chains[row], 11) == root
