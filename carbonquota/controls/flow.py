@@ -166,9 +166,14 @@ def _below_contested(quotas: Quotas, flows: Rows, charged: Bools) -> Bools:
     """Where in `flows` there are contested quotas: not full, but unable to take all points that they may be charged."""
     touched, counts = _tally(flows[:, charged])
     left = quotas.left[touched]
-    # One that just fills up rejects none of these, but for the others below it, the moment when it does counts.
-    others, _ = _tally(flows[:, ~charged])
-    contested = (left > 0) & ((counts > left) | ((counts == left) & np.isin(touched, others)))
+    contested = counts > left
+    just_filled = counts == left
+    if just_filled.any():
+        # These reject none of the points, but for the others below them, the moment when they fill up counts.
+        contested |= just_filled & _marks(quotas, flows[:, ~charged])[touched]
+    contested &= left > 0
+    if not contested.any():
+        return np.zeros(flows.shape, np.bool_)
     return _marks(quotas, touched[contested])[flows]
 
 

@@ -11,10 +11,8 @@ This file knows bytes and offsets; it must not know series, namespaces or rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import pairwise
 from math import isfinite, isnan
 from typing import Final
 
@@ -110,15 +108,10 @@ class Lines:
             return self.buffer
         if not keep.any():
             return b""
-        return b"".join(self._kept_runs(keep))
-
-    def _kept_runs(self, keep: Bools) -> Iterator[bytes]:
-        """The stretches of consecutive kept lines."""
-        edges = np.flatnonzero(np.diff(keep, prepend=False, append=False)).tolist()
-        starts, ends, buffer = self.starts, self.ends, self.buffer
-        for index, (first, stop) in enumerate(pairwise(edges)):
-            if index % 2 == 0:
-                yield buffer[starts[first] : ends[stop - 1]]
+        # Stretches of kept lines begin and end where the mask changes.
+        edges = np.flatnonzero(np.diff(keep, prepend=False, append=False))
+        begins, stops = self.starts[edges[0::2]].tolist(), self.ends[edges[1::2] - 1].tolist()
+        return b"".join([self.buffer[begin:stop] for begin, stop in zip(begins, stops, strict=True)])
 
 
 def scan(buffer: bytes) -> Lines:
