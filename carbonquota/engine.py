@@ -9,6 +9,7 @@ lock, which is why counts never fall between two intervals.
 from __future__ import annotations
 
 from math import isfinite
+from operator import index
 from threading import Lock
 from time import sleep, time
 from typing import get_args
@@ -99,11 +100,11 @@ class QuotaEngine:
         name = normalize(metric)
         key = name.encode()
         with self._lock:
-            index = self._index
-            row = index.find(key)
+            known = self._index
+            row = known.find(key)
             if row == UNKNOWN:
                 size = self._decider.checked_size(name, size)
-                index.add(key, index.create(*index.locate(dotted_part(name))), size)
+                known.add(key, known.create(*known.locate(dotted_part(name))), size)
             elif size is not None:
                 self._decider.resize(name, row, size)
 
@@ -113,8 +114,8 @@ class QuotaEngine:
         `size` is what the metric would hold if it is new; without it `size_of` is asked. ValueError where `points`
         is not from 1 to 2^63 - 1.
         """
-        if not 1 <= points <= MAXIMUM:
-            raise _not_points(points)
+        if points.__class__ is not int or not 1 <= points <= MAXIMUM:
+            points = _whole(points)
         try:
             key = metric.encode() if isinstance(metric, str) else metric
         except UnicodeError:
@@ -155,7 +156,7 @@ class QuotaEngine:
         A last line without its line end counts as one. Malformed lines are cut out and counted.
         """
         if not isinstance(buffer, bytes):
-            buffer = bytes(buffer)
+            buffer = memoryview(buffer).tobytes()
         if len(buffer) <= _FEW_BYTES:
             with self._lock:
                 self._keep_time()
@@ -238,8 +239,7 @@ class QuotaEngine:
 
     def explain(self, metric: str | bytes, points: int = 1) -> Explanation:
         """Everything that decides about an offer of this metric now; nothing is charged. Raises what `offer` does."""
-        if not 1 <= points <= MAXIMUM:
-            raise _not_points(points)
+        points = _whole(points)
         name = normalize(metric)
         with self._lock:
             self._keep_time()
@@ -258,5 +258,9 @@ class QuotaEngine:
         quotas.close()
 
 
-def _not_points(points: int) -> ValueError:
-    return ValueError(f"points must be from 1 to {MAXIMUM}, not {points}")
+def _whole(points: int) -> int:
+    """The points of an offer as an int; TypeError where they are no whole number, ValueError where out of range."""
+    points = index(points)
+    if not 1 <= points <= MAXIMUM:
+        raise ValueError(f"points must be from 1 to {MAXIMUM}, not {points}")
+    return points

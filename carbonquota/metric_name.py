@@ -13,12 +13,20 @@ from carbonquota.errors import MetricNameError
 from carbonquota.model import ROOT
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+LONGEST: Final = 4096
+"""The most characters of a name, tags included: no file system takes a longer path for its Whisper file."""
+
+DEEPEST: Final = 255
+"""The most parts between dots. Every part is a namespace to keep, so a name must not bring any number of them."""
+
 _RUN_OF_DOTS: Final = re.compile(r"\.{2,}")
 _PROHIBITED_IN_TAG: Final = frozenset("!^=")
 
 
 def normalize(name: str | bytes) -> str:
     """The normal form of a metric's name; MetricNameError where no metric can be called so."""
+    if len(name) > LONGEST:
+        raise MetricNameError(f"metric name {name[:40]!r}... has over {LONGEST:,} characters")
     text = _decode(name)
     if not text.isprintable() and (control := _CONTROL.search(text)):
         raise MetricNameError(f"metric name {text!r} holds the control character {control[0]!r}")
@@ -27,6 +35,8 @@ def normalize(name: str | bytes) -> str:
         path = _RUN_OF_DOTS.sub(".", path).strip(".")
     if not path:
         raise MetricNameError(f"metric name {text!r} is empty")
+    if path.count(".") >= DEEPEST:
+        raise MetricNameError(f"metric name {text[:40]!r}... has over {DEEPEST} parts between dots")
     return f"{path};{_normal_tags(text, tags)}" if semicolon else path
 
 

@@ -39,7 +39,7 @@ class Report:
 @interval_option
 @index_option
 @output_options
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=str))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=str, readable=False))
 @click.pass_context
 def command(  # noqa: PLR0913 - click hands every switch over by name
     ctx: click.Context,

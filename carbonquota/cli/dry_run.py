@@ -77,7 +77,7 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
 
     Every metric is offered once, in order, and all within one interval: a name counts as one point, and so does a
     plaintext line. Usage is what there would be if nothing were rejected. Exit 0; 2 with --fail-on-drop if
-    anything would be rejected; 1 if something cannot be read.
+    anything would be rejected; 1 if a source cannot be read.
     """
     output = Output(as_json=as_json, no_color=no_color)
     rows = rows_shown(top, as_json=as_json)

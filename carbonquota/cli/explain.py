@@ -17,6 +17,7 @@ from carbonquota.cli.options import (
 from carbonquota.cli.output import Column, Json, Output, Table, Tone, number, rule_document
 from carbonquota.controls import ControlState, Explanation, NamespaceExplanation, ThroughputUnit
 from carbonquota.engine import QuotaEngine
+from carbonquota.errors import InputError
 from carbonquota.model import MAXIMUM, Rule, Size, Verdict
 from carbonquota.rules import RuleSet
 
@@ -58,6 +59,9 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
     Each namespace above the metric is shown with the rule that holds it, the rules that match it but lose, and
     each limit. Usage is what the --index holds; without one, everything is new. Exit 0; 1 if --expect is not met.
     """
+    for metric in metrics:
+        if len(metric.split()) != 1:
+            raise InputError(f"{metric!r} is no metric name, as it has blanks in it: give the name alone")
     output = Output(as_json=as_json, no_color=no_color)
     rules = RuleSet.from_file(rules_path)
     engine = QuotaEngine(NO_RULES, size_of=size_of_schemas(schemas_path), clock=lambda: 0.0,

@@ -20,7 +20,7 @@ the same on standard input; or a directory tree of Whisper files, which count wi
 _ROWS: Final = 50
 """Rows that a person wants to see of a table."""
 
-_FILE: Final = click.Path(path_type=str)
+_FILE: Final = click.Path(path_type=str, readable=False)
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _INTERVAL: Final = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)?", re.ASCII)
 

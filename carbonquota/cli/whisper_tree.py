@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -100,6 +101,9 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
 def _read_file(path: str, metric: str) -> StoredMetric | Unreadable:
     """The metric of one file."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            # Opening a pipe would wait for somebody to write to it.
+            return Unreadable(click.format_filename(path), "not a regular file")
         with open(path, "rb", buffering=0) as file:
             header = file.read(LONGEST_HEADER)
             status = os.fstat(file.fileno())

@@ -132,3 +132,11 @@ def test_a_long_batch_of_huge_new_metrics_is_refused_in_the_same_words() -> None
     with pytest.raises(QuotaError, match="sizes of all metrics would pass 2\\^63 - 1"):
         engine.admit(b"".join(b"a.m%d 1 1\n" % number for number in range(300)))
     assert len(engine) == engine.usage().metrics <= 1
+
+
+@pytest.mark.parametrize("points", [1.0, 1.5, "1", None])
+def test_points_are_whole_numbers_and_nothing_is_left_of_others(points: object) -> None:
+    engine = engine_under("[a]\nthroughput = 5\n")
+    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+        engine.offer("a.m", points=points)  # type: ignore[arg-type]
+    assert (len(engine), engine.usage("a").throughput) == (0, 0)

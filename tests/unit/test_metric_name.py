@@ -135,3 +135,22 @@ def test_the_order_of_tags_makes_no_other_metric(name: str, data: st.DataObject)
     distinct = list({tag.partition("=")[0]: tag for tag in tags}.values())
     shuffled = data.draw(st.permutations(distinct))
     assert normal_or_none(";".join([path, *shuffled])) == normal_or_none(";".join([path, *distinct]))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a" * 4097, f"metric name {'a' * 40!r}... has over 4,096 characters"),
+        (b"a." * 2049, f"metric name {b'a.' * 20!r}... has over 4,096 characters"),
+        ("a." * 255 + "b", f"metric name {'a.' * 20!r}... has over 255 parts between dots"),
+    ],
+)
+def test_a_name_has_a_longest_and_a_deepest(name: str | bytes, message: str) -> None:
+    with pytest.raises(MetricNameError) as caught:
+        normalize(name)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("name", ["a" * 4096, "a." * 254 + "b", "." * 2000 + "a" + "." * 2000])
+def test_up_to_there_it_is_a_name(name: str) -> None:
+    assert normalize(name) == name.strip(".")

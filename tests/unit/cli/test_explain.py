@@ -150,3 +150,11 @@ def test_json_names_who_rejects(run: Run) -> None:
         "control": "metrics",
         "rule": {"pattern": "/", "file": "rules.conf", "line": 1, "enforced": True},
     }
+
+
+def test_a_line_is_no_metric_name(run: Callable[..., Result]) -> None:
+    result = run("explain", "--rules", "rules.conf", "team.a.x 1 1700000000")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "carbonquota: 'team.a.x 1 1700000000' is no metric name, as it has blanks in it: give the name alone\n"
+    )

@@ -114,3 +114,10 @@ def test_a_directory_without_whisper_files_is_refused(
         (Path("data") / name).touch()
     with pytest.raises(InputError, match=r"^data: there is no Whisper file \(\*\.wsp\) in this directory tree$"):
         read("data")
+
+
+def test_a_pipe_in_a_tree_is_left_out_without_waiting_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wsp")
+    assert [(item.path, item.reason) for item in read(tmp_path) if isinstance(item, Unreadable)] == [
+        (str(tmp_path / "pipe.wsp"), "not a regular file")
+    ]
