@@ -1,6 +1,12 @@
-"""One hypothesis profile for all tests: no deadline, for slow machines; a failure prints how to replay it."""
+"""One hypothesis profile for all tests: no deadline, for slow machines; a failure prints how to replay it.
+
+Where CI is set, the examples are the same in every run, so that a change is judged by what it changes. Elsewhere they
+are new each time, which is how rare cases are found.
+"""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +17,7 @@ settings.register_profile(
     "carbonquota",
     deadline=None,
     max_examples=60,
+    derandomize=bool(os.environ.get("CI")),
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )

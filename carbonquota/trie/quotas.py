@@ -12,7 +12,6 @@ report. Row 0 is `NO_QUOTA`: no namespace, no limit, ever.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final, Protocol
 
 import numpy as np
@@ -200,10 +199,6 @@ class Quotas(Columns):
         metered = np.array([terms.metered for terms in self.terms], np.bool_)
         used[~metered[self.rule[rows]]] = 0
         self.left[rows] = self.limit[rows] - used
-
-    def __iter__(self) -> Iterator[int]:
-        """The rows in use."""
-        return iter(self.rows())
 
 
 def _add_saturating(total: Column, more: Column) -> None:
