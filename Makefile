@@ -12,6 +12,9 @@ STAMP := $(VENV)/.installed
 PIP   := -m pip --disable-pip-version-check --quiet
 LIVE  := tools/live_metrics.py
 
+# Without this, the package carbon puts itself into /opt/graphite rather than into the virtualenv.
+export GRAPHITE_NO_PREFIX := True
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv run test check format bench lock clean

@@ -11,12 +11,12 @@ import click
 from carbonquota.cli.output import Json, Output, plural
 from carbonquota.cli.progress import progress_bar
 from carbonquota.cli.sources import STANDARD_INPUT, Advance, Item, Source
-from carbonquota.cli.whisper_tree import StoredMetric, Unreadable
 from carbonquota.errors import InputError, MetricNameError
 from carbonquota.ingest import Batch, Line
 from carbonquota.kernel import Malformed, parse
 from carbonquota.metric_name import normalize
 from carbonquota.model import Size
+from carbonquota.storage.tree import StoredMetric, Unreadable
 
 _SAMPLES: Final = 5
 """Malformed lines told in full."""

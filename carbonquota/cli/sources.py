@@ -11,9 +11,9 @@ from typing import BinaryIO, Final
 
 import click
 
-from carbonquota.cli.whisper_tree import StoredMetric, Unreadable, read_whisper_tree
 from carbonquota.errors import InputError
 from carbonquota.ingest import GZIP_MAGIC, Batch, Gunzip, LineReader
+from carbonquota.storage.tree import StoredMetric, Unreadable, read_whisper_tree
 
 STANDARD_INPUT: Final = "-"
 """The SOURCE that stands for standard input."""

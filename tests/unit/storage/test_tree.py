@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import whisper
 
-from carbonquota.cli.whisper_tree import StoredMetric, Unreadable, read_whisper_tree
 from carbonquota.errors import InputError
+from carbonquota.storage.tree import StoredMetric, Unreadable, read_whisper_tree
 
 
 def create(path: Path, archives: list[tuple[int, int]], *, sparse: bool = False) -> Path:

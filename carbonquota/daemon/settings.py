@@ -1,0 +1,137 @@
+"""What the daemon can be told: the settings of `carbonquota.conf` as values, with their defaults.
+
+A field's name is its key in the file with `_` for `-`; times are in seconds, sizes in bytes unless said otherwise. How the
+file is read stands in `carbonquota.daemon.configuration`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from carbonquota.controls import ThroughputUnit
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a port. As a place to listen at, an empty host means all interfaces, IPv4 and IPv6."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """As the file writes it: `host:port`, an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """`[common]`; `graph_prefix` has `{host}` filled in already."""
+
+    graph_prefix: str = "carbon.agents.localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Whisper:
+    """`[whisper]`: files of rules, and the embedded store.
+
+    `max_updates_per_second` and `max_creates_per_second` pace writes and new files; 0 is no limit.
+    """
+
+    enabled: bool = True
+    data_dir: str = "/var/lib/graphite/whisper"
+    schemas_file: str = ""
+    aggregation_file: str = ""
+    quotas_file: str = ""
+    sparse_create: bool = False
+    physical_size_factor: float = 1.0
+    max_updates_per_second: int = 0
+    max_creates_per_second: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """`[cache]`: `max_size` is how many data points may wait to be written to Whisper files."""
+
+    max_size: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """`[tcp]` or `[udp]`: plaintext."""
+
+    listen: Address = Address("", 2003)
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pickle:
+    """`[pickle]`: pickled lists of points, over TCP, behind their length."""
+
+    listen: Address = Address("", 2004)
+    enabled: bool = True
+    max_message_size: int = 67_108_864
+
+
+@dataclass(frozen=True, slots=True)
+class CarbonServer:
+    """`[carbonserver]`: the HTTP side, reports and scans. `max_creates_per_second` 0 is no limit, `scan_frequency` 0 never."""
+
+    listen: Address = Address("127.0.0.1", 8080)
+    enabled: bool = True
+    scan_frequency: float = 300.0
+    quota_usage_report_frequency: float = 60.0
+    max_creates_per_second: int = 0
+    throughput_unit: ThroughputUnit = "interval"
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """`[relay]`: pass accepted points on to `destination`.
+
+    `queue_max_size` bounds memory, `spool_max_size` the disk (0: no spool). A destination that takes nothing for `timeout` is away.
+    What was sent in the last `resend_window` before a connection broke is sent again, as TCP does not tell what was read.
+    """
+
+    enabled: bool = False
+    destination: Address = Address("127.0.0.1", 2003)
+    queue_max_size: int = 67_108_864
+    spool_dir: str = ""
+    spool_max_size: int = 1_073_741_824
+    timeout: float = 30.0
+    resend_window: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`[state]`: what survives a restart. `series_ttl` 0 is never."""
+
+    enabled: bool = True
+    directory: str = "/var/lib/carbonquota"
+    snapshot_frequency: float = 300.0
+    series_ttl: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StatsD:
+    """`[statsd]`: reports over UDP to a StatsD."""
+
+    enabled: bool = False
+    address: Address = Address("127.0.0.1", 8125)
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of it; `source` is the file it came from."""
+
+    source: str = ""
+    common: Common = field(default_factory=Common)
+    whisper: Whisper = field(default_factory=Whisper)
+    cache: Cache = field(default_factory=Cache)
+    tcp: Listener = field(default_factory=Listener)
+    udp: Listener = field(default_factory=Listener)
+    pickle: Pickle = field(default_factory=Pickle)
+    carbonserver: CarbonServer = field(default_factory=CarbonServer)
+    relay: Relay = field(default_factory=Relay)
+    state: State = field(default_factory=State)
+    statsd: StatsD = field(default_factory=StatsD)

@@ -1,0 +1,35 @@
+"""Where accepted data points go: what the daemon asks of a store or a relay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from carbonquota.service.health import Sample
+
+
+class Sink(Protocol):
+    """Takes accepted points, and never loses one without counting it.
+
+    All methods but `health` are called on the event loop's thread. At each moment: points given to `write` =
+    stored or forwarded + lost + waiting in the queue or the spool.
+    """
+
+    @property
+    def is_full(self) -> bool:
+        """Whether senders should be made to wait; what is written nevertheless is still taken, or counted as lost.
+
+        A sink is made with a callback `on_room`, which it calls on the loop's thread each time it stops being full.
+        """
+
+    async def start(self) -> None:
+        """Open what it needs; QuotaError where it can never work (a data directory that cannot be made)."""
+
+    def write(self, lines: bytes, points: int) -> None:
+        r"""Take `points` plaintext data points: whole lines, each with its end (`\n` or `\r\n`). Does not block."""
+
+    async def stop(self, patience: float) -> None:
+        """Get out what waits, for at most `patience` seconds, then keep the rest on disk or count it as lost."""
+
+    def health(self) -> Iterable[Sample]:
+        """Its counts: queue, spool, stored or forwarded, lost, errors. From any thread."""

@@ -1,0 +1,103 @@
+"""The program's own health: one table of every value, and how parts of the program report theirs.
+
+Each part of the program (a receiver, a sink, the state) owns its counts and gives them as `Sample`s. What a sample
+means stands here, once, for carbon, StatsD and Prometheus alike. Counters only grow while the program runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Kind(Enum):
+    """Whether a value only grows (`COUNTER`) or goes up and down (`GAUGE`)."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthStat:
+    """What one value of the table means; `label` names what its samples are told apart by, if anything."""
+
+    kind: Kind
+    meaning: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value now: `stat` is a key of `HEALTH`, `label` the label's value where the stat has a label."""
+
+    stat: str
+    value: float
+    label: str = ""
+
+
+HEALTH: Final[dict[str, HealthStat]] = {
+    "received": HealthStat(Kind.COUNTER, "Data points and lines that came in, whatever became of them"),
+    "accepted": HealthStat(Kind.COUNTER, "Data points within every quota"),
+    "dropped": HealthStat(Kind.COUNTER, "Data points over a quota, by control", "control"),
+    "malformed": HealthStat(Kind.COUNTER, "Lines and messages that are no data point, by reason", "reason"),
+    "unread_datagrams": HealthStat(Kind.COUNTER, "UDP datagrams thrown away because the sink was full"),
+    "connections": HealthStat(Kind.GAUGE, "Open connections of senders, by receiver", "receiver"),
+    "closed_connections": HealthStat(Kind.COUNTER, "Connections of senders closed by us, by reason", "reason"),
+    "paused": HealthStat(Kind.GAUGE, "1 while senders wait because the sink is full"),
+    "own_points": HealthStat(Kind.COUNTER, "Data points of the program's own stats, given to the sink"),
+    "queue_points": HealthStat(Kind.GAUGE, "Data points that wait in memory for the sink"),
+    "queue_bytes": HealthStat(Kind.GAUGE, "Bytes that wait in memory for the sink"),
+    "spool_points": HealthStat(Kind.GAUGE, "Data points that wait on disk for the destination"),
+    "spool_bytes": HealthStat(Kind.GAUGE, "Bytes that wait on disk for the destination"),
+    "forwarded": HealthStat(Kind.COUNTER, "Data points sent to the destination"),
+    "resent": HealthStat(Kind.COUNTER, "Data points sent once more after a connection was lost"),
+    "stored": HealthStat(Kind.COUNTER, "Data points written to Whisper files"),
+    "created_files": HealthStat(Kind.COUNTER, "Whisper files created"),
+    "lost": HealthStat(Kind.COUNTER, "Accepted data points that the sink had to give up, by reason", "reason"),
+    "sink_errors": HealthStat(Kind.COUNTER, "Failures of the sink, by reason", "reason"),
+    "sink_up": HealthStat(Kind.GAUGE, "1 while the destination is connected, or the last write to disk succeeded"),
+    "series": HealthStat(Kind.GAUGE, "Metrics in the index"),
+    "namespaces": HealthStat(Kind.GAUGE, "Namespaces in the index"),
+    "batches": HealthStat(Kind.COUNTER, "Batches decided"),
+    "decision_seconds": HealthStat(Kind.COUNTER, "Time spent deciding, in seconds"),
+    "report_seconds": HealthStat(Kind.GAUGE, "How long the last report took, in seconds"),
+    "rules": HealthStat(Kind.GAUGE, "Rules in force"),
+    "reloads": HealthStat(Kind.COUNTER, "Reloads of rules and schemas, by result", "result"),
+    "reload_ok": HealthStat(Kind.GAUGE, "1 if the last reload succeeded, 0 while an older configuration is in force"),
+    "reload_time": HealthStat(Kind.GAUGE, "When the last reload was tried, in seconds since the epoch"),
+    "snapshot_time": HealthStat(Kind.GAUGE, "When the last snapshot was written, in seconds since the epoch"),
+    "snapshot_seconds": HealthStat(Kind.GAUGE, "How long the last snapshot took, in seconds"),
+    "journal_bytes": HealthStat(Kind.GAUGE, "Bytes in the journal since the last snapshot"),
+    "state_errors": HealthStat(Kind.COUNTER, "Failures to write the state"),
+    "scan_time": HealthStat(Kind.GAUGE, "When the last scan ended, in seconds since the epoch"),
+    "scan_seconds": HealthStat(Kind.GAUGE, "How long the last scan took, in seconds"),
+    "scan_files": HealthStat(Kind.GAUGE, "Whisper files seen by the last scan"),
+    "scan_errors": HealthStat(Kind.GAUGE, "Files and directories that the last scan could not read"),
+    "expired": HealthStat(Kind.COUNTER, "Metrics that stopped counting because no point of them came for series-ttl"),
+    "internal_errors": HealthStat(Kind.COUNTER, "Bugs that were survived, by place", "place"),
+    "start_time": HealthStat(Kind.GAUGE, "When the program started, in seconds since the epoch"),
+    "kernel": HealthStat(Kind.GAUGE, "1, labelled by the kernel that runs", "kernel"),
+}
+"""Every value by name. In carbon it is `{graph-prefix}.carbonquota.<name>[.<label>]`."""
+
+HealthSource = Callable[[], Iterable[Sample]]
+"""Gives one part's samples now; callable from any thread."""
+
+
+class Health:
+    """All parts of the program that have something to say of themselves."""
+
+    def __init__(self, sources: Iterable[HealthSource] = ()) -> None:
+        """Start with these."""
+        self._sources = list(sources)
+
+    def add(self, source: HealthSource) -> None:
+        """Ask this one, too."""
+        self._sources.append(source)
+
+    def samples(self) -> Iterator[Sample]:
+        """Every sample of every part, now."""
+        for source in self._sources:
+            yield from source()
