@@ -1,7 +1,7 @@
 """What the daemon can be told: the settings of `carbonquota.conf` as values, with their defaults.
 
-A field's name is its key in the file with `_` for `-`; times are in seconds, sizes in bytes unless said otherwise. How the
-file is read stands in `carbonquota.daemon.configuration`.
+A field's name is its key in the file with `_` for `-`; times are in seconds, sizes in bytes unless said
+otherwise. How the file is read stands in `carbonquota.daemon.configuration`.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ class Pickle:
 
 @dataclass(frozen=True, slots=True)
 class CarbonServer:
-    """`[carbonserver]`: the HTTP side, reports and scans. `max_creates_per_second` 0 is no limit, `scan_frequency` 0 never."""
+    """`[carbonserver]`: the HTTP side, reports and scans.
+
+    `scan_frequency` 0 is never; `max_creates_per_second` bounds new metrics, 0 is no limit.
+    """
 
     listen: Address = Address("127.0.0.1", 8080)
     enabled: bool = True
@@ -88,8 +91,9 @@ class CarbonServer:
 class Relay:
     """`[relay]`: pass accepted points on to `destination`.
 
-    `queue_max_size` bounds memory, `spool_max_size` the disk (0: no spool). A destination that takes nothing for `timeout` is away.
-    What was sent in the last `resend_window` before a connection broke is sent again, as TCP does not tell what was read.
+    `queue_max_size` bounds memory, `spool_max_size` the disk (0: no spool). A destination that takes nothing for
+    `timeout` is away. What was sent in the last `resend_window` before a connection broke is sent again, as TCP does
+    not tell what was read.
     """
 
     enabled: bool = False
