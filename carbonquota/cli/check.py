@@ -1,36 +1,25 @@
-"""`carbonquota check`: rules files read for errors, and for rules that do not do what they seem to."""
+"""`carbonquota check`: files read for errors, and for rules that do not do what they seem to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Final
 
 import click
 
+from carbonquota.cli.checked import FileKind, Linting, Report, check_file
 from carbonquota.cli.index import NO_RULES, fill
 from carbonquota.cli.options import SOURCE_HELP, index_option, interval_option, output_options
 from carbonquota.cli.output import Json, Output, Tone, plural
 from carbonquota.engine import QuotaEngine
-from carbonquota.errors import ConfigError, Problem
-from carbonquota.rules import Finding, RuleSet, Severity, lint
+from carbonquota.errors import Problem
+from carbonquota.rules import Severity
 
-EXIT_FINDINGS = 3
+EXIT_FINDINGS: Final = 3
 """With --lint-fatal: no errors, but warnings."""
 
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What is to be said about one file; `rules` is None where it has errors."""
-
-    path: str
-    rules: int | None
-    problems: tuple[Problem, ...] = ()
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def warnings(self) -> int:
-        """How many findings ask for something to be mended; the others only inform."""
-        return sum(finding.severity is Severity.WARNING for finding in self.findings)
+_NOUNS: Final = {FileKind.QUOTAS: "rule", FileKind.SCHEMAS: "schema", FileKind.AGGREGATION: "aggregation"}
+"""What a section of a file is called."""
 
 
 @click.command(epilog=SOURCE_HELP)
@@ -54,12 +43,13 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
 ) -> None:
     """Check storage-quotas.conf files: all errors with their places, then what is allowed but looks wrong.
 
-    With --index, rules that match nothing in it are found as well. Exit 0; 1 if there are errors; 3 with
-    --lint-fatal if there are no errors, but warnings.
+    A carbonquota.conf or go-carbon.conf is checked together with the quotas, schemas and aggregation files that it
+    names, by its own interval. With --index, rules that match nothing in it are found as well. Exit 0; 1 if there
+    are errors; 3 with --lint-fatal if there are no errors, but warnings.
     """
     output = Output(as_json=as_json, no_color=no_color)
-    namespaces = None if syntax_only else _existing(index, output)
-    reports = [_report(path, None if syntax_only else interval, namespaces) for path in files]
+    linting = None if syntax_only else Linting(interval, _existing(index, output))
+    reports = [report for path in files for report in check_file(path, linting)]
     output.document({"files": [_document(report) for report in reports]})
     for report in reports:
         _show(report, output, quiet=syntax_only)
@@ -78,16 +68,6 @@ def _existing(index: Sequence[str], output: Output) -> list[str] | None:
     return engine.namespaces()
 
 
-def _report(path: str, interval: float | None, namespaces: list[str] | None) -> Report:
-    """Read one file; without an interval it is not linted."""
-    try:
-        rules = RuleSet.from_file(path)
-    except ConfigError as error:
-        return Report(path, None, error.problems)
-    findings = () if interval is None else lint(rules, namespaces, interval)
-    return Report(path, len(rules.rules), (), findings)
-
-
 def _show(report: Report, output: Output, *, quiet: bool) -> None:
     """Print what there is to say about one file."""
     name = click.format_filename(report.path)
@@ -95,31 +75,36 @@ def _show(report: Report, output: Output, *, quiet: bool) -> None:
         output.line(str(problem), tone=Tone.BAD)
     for finding in report.findings:
         output.line(str(finding), tone=Tone.WARNING if finding.severity is Severity.WARNING else Tone.PLAIN)
-    if report.rules is None:
+    for note in report.notes:
+        output.line(note)
+    if report.sections is None:
         # Of a file that cannot be read at all, its one line says everything.
         if report.problems[0].line:
             output.line(f"{name}: {plural(len(report.problems), 'error')}")
     elif not quiet:
-        output.line(f"{name}: {plural(report.rules, 'rule')}, no errors, {_amount(report)}")
+        output.line(f"{name}: {_amount(report)}")
 
 
 def _amount(report: Report) -> str:
-    """How many findings there are that ask for something, and how many that only inform."""
-    notes = len(report.findings) - report.warnings
+    """How many sections there are, and how many findings that ask for something, and that only inform."""
     warnings = plural(report.warnings, "warning") if report.warnings else "no warnings"
-    return f"{warnings}, {plural(notes, 'note')}" if notes else warnings
+    parts = [plural(report.sections or 0, _NOUNS[report.kind])] if report.kind in _NOUNS else []
+    parts += ["no errors", warnings]
+    return ", ".join([*parts, plural(report.remarks, "note")] if report.remarks else parts)
 
 
 def _document(report: Report) -> Json:
     """One file in JSON."""
     return {
         "file": report.path,
-        "rules": report.rules,
+        "kind": report.kind.value,
+        "rules": report.sections if report.kind in _NOUNS else None,
         "errors": [_problem_document(problem) for problem in report.problems],
         "findings": [
             {"code": finding.code, "severity": finding.severity.value} | _problem_document(finding.problem)
             for finding in report.findings
         ],
+        "notes": list(report.notes),
     }
 
 

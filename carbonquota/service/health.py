@@ -75,6 +75,7 @@ HEALTH: Final[dict[str, HealthStat]] = {
     "scan_seconds": HealthStat(Kind.GAUGE, "How long the last scan took, in seconds"),
     "scan_files": HealthStat(Kind.GAUGE, "Whisper files seen by the last scan"),
     "scan_errors": HealthStat(Kind.GAUGE, "Files and directories that the last scan could not read"),
+    "emitter_errors": HealthStat(Kind.COUNTER, "Failures to send a report, by where to", "emitter"),
     "expired": HealthStat(Kind.COUNTER, "Metrics that stopped counting because no point of them came for series-ttl"),
     "internal_errors": HealthStat(Kind.COUNTER, "Bugs that were survived, by place", "place"),
     "start_time": HealthStat(Kind.GAUGE, "When the program started, in seconds since the epoch"),
@@ -101,3 +102,13 @@ class Health:
         """Every sample of every part, now."""
         for source in self._sources:
             yield from source()
+
+
+def summed(samples: Iterable[Sample]) -> dict[tuple[str, str], float]:
+    """The values by stat and label, in the table's order; what several parts give under one name is added up."""
+    sums: dict[tuple[str, str], float] = {}
+    for sample in samples:
+        key = sample.stat, sample.label
+        sums[key] = sums.get(key, 0) + sample.value
+    places = {stat: place for place, stat in enumerate(HEALTH)}
+    return dict(sorted(sums.items(), key=lambda item: (places[item[0][0]], item[0][1])))

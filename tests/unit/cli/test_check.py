@@ -85,7 +85,7 @@ def test_an_index_finds_rules_that_match_nothing(run: Run, files: Path) -> None:
 def test_json_has_every_error_and_finding(run: Run) -> None:
     result = run("check", "bad.conf", "dup.conf", "--json")
     bad, dup = json.loads(result.stdout)["files"]
-    assert (bad["file"], bad["rules"], bad["findings"]) == ("bad.conf", None, [])
+    assert (bad["file"], bad["kind"], bad["rules"], bad["findings"]) == ("bad.conf", "quotas", None, [])
     assert bad["errors"][1] == {
         "line": 2,
         "column": 1,
@@ -97,3 +97,77 @@ def test_json_has_every_error_and_finding(run: Run) -> None:
     assert (dup["rules"], dup["errors"]) == (2, [])
     assert [(found["code"], found["severity"], found["line"]) for found in dup["findings"]] == [("Q002", "warning", 1)]
     assert result.exit_code == 1
+
+
+# A daemon's configuration
+
+CONFIGURATION = """\
+[whisper]
+quotas-file      = "rules.conf"
+schemas-file     = "sub/schemas.conf"
+aggregation-file = "sub/aggregation.conf"
+workers          = 8
+
+[carbonserver]
+quota-usage-report-frequency = "2s"
+"""
+
+
+@pytest.fixture
+def configuration(files: Path) -> Path:
+    (files / "sub").mkdir()
+    (files / "sub" / "schemas.conf").write_text("[all]\npattern = .*\nretentions = 60s:1h\n")
+    (files / "sub" / "aggregation.conf").write_text("[all]\npattern = .*\n")
+    (files / "carbonquota.conf").write_text(CONFIGURATION)
+    return files / "carbonquota.conf"
+
+
+def test_a_configuration_is_checked_with_the_files_it_names_and_by_its_own_interval(
+    run: Run, configuration: Path
+) -> None:
+    result = run("check", "carbonquota.conf", "--lint-fatal", "--interval", "5m")
+    assert result.stdout == (
+        "carbonquota.conf: keys of go-carbon's own, without meaning here: whisper.workers\n"
+        "carbonquota.conf: no errors, no warnings, 1 note\n"
+        + NOTE.replace("0.05", "1.5").replace("60 s", "2 s")
+        + "sub/schemas.conf: 1 schema, no errors, no warnings\n"
+        "sub/aggregation.conf: 1 aggregation, no errors, no warnings\n"
+    )
+    assert result.exit_code == 0
+
+
+def test_errors_of_a_configuration_and_of_all_its_files_are_told_in_one_run(run: Run, configuration: Path) -> None:
+    configuration.write_text(CONFIGURATION.replace("rules.conf", "bad.conf").replace("workers", "wrokers"))
+    (configuration.parent / "sub" / "schemas.conf").unlink()
+    result = run("check", "--syntax-only", "carbonquota.conf")
+    assert result.stdout == (
+        'carbonquota.conf:5:1: unknown key "wrokers" in [whisper]\n'
+        "    wrokers          = 8\n"
+        "    ^^^^^^^\n"
+        '  did you mean "workers"?\n'
+        "carbonquota.conf: 1 error\n" + BAD_TEXT + "sub/schemas.conf: there is no such file\n"
+    )
+    assert result.exit_code == 1
+
+
+def test_warnings_of_the_rules_that_a_configuration_names_are_fatal_too(run: Run, configuration: Path) -> None:
+    configuration.write_text('[whisper]\nquotas-file = "dup.conf"\nschemas-file = "sub/schemas.conf"\n')
+    result = run("check", "--lint-fatal", "carbonquota.conf")
+    assert DUPLICATE_TEXT in result.stdout
+    assert result.exit_code == 3
+
+
+def test_json_tells_what_each_file_was_read_as(run: Run, configuration: Path) -> None:
+    found = json.loads(run("check", "carbonquota.conf", "good.conf", "--json").stdout)["files"]
+    assert [(file["file"], file["kind"], file["rules"], len(file["notes"])) for file in found] == [
+        ("carbonquota.conf", "configuration", None, 1),
+        ("rules.conf", "quotas", 3, 0),
+        ("sub/schemas.conf", "schemas", 1, 0),
+        ("sub/aggregation.conf", "aggregation", 1, 0),
+        ("good.conf", "quotas", 1, 0),
+    ]
+
+
+def test_rules_of_namespaces_called_as_sections_are_still_rules(run: Run, files: Path) -> None:
+    (files / "tricky.conf").write_text("[cache]\nmetrics = 5\n[relay]\nthroughput = max\n")
+    assert run("check", "tricky.conf").stdout == "tricky.conf: 2 rules, no errors, no warnings\n"

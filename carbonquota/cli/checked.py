@@ -1,0 +1,116 @@
+"""Files read to be checked: rules by themselves, or a daemon's configuration with all the files that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from carbonquota.daemon.configuration import is_configuration, read_configuration
+from carbonquota.daemon.settings import Settings
+from carbonquota.errors import ConfigError, Problem
+from carbonquota.rules import Finding, RuleSet, Schemas, Severity, lint
+from carbonquota.rules.aggregation import Aggregations
+from carbonquota.rules.files import read_text
+
+
+class FileKind(Enum):
+    """What a file is read as; the value is its name in JSON."""
+
+    QUOTAS = "quotas"
+    SCHEMAS = "schemas"
+    AGGREGATION = "aggregation"
+    CONFIGURATION = "configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is to be said about one file; `sections` is how many it has, None where it has errors."""
+
+    path: str
+    kind: FileKind
+    sections: int | None
+    problems: tuple[Problem, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> int:
+        """How many findings ask for something to be mended; the others only inform."""
+        return sum(finding.severity is Severity.WARNING for finding in self.findings)
+
+    @property
+    def remarks(self) -> int:
+        """How many findings and notes only inform."""
+        return len(self.findings) - self.warnings + len(self.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Linting:
+    """What quotas are asked besides errors: with the `interval` in seconds, and the namespaces if they are known."""
+
+    interval: float
+    namespaces: Sequence[str] | None = None
+
+
+def check_file(path: str, linting: Linting | None) -> Iterator[Report]:
+    """The reports on a file, and on those that it names; without `linting` only errors are looked for."""
+    try:
+        text = read_text(path)
+    except ConfigError as error:
+        yield Report(path, FileKind.QUOTAS, None, error.problems)
+        return
+    if is_configuration(text):
+        yield from _check_configuration(text, path, linting)
+    else:
+        yield _check_quotas(path, linting)
+
+
+def _check_configuration(text: str, path: str, linting: Linting | None) -> Iterator[Report]:
+    """The report on a daemon's configuration, and those on its files, as far as it tells them."""
+    read = read_configuration(text, path)
+    sections = None if read.problems else 0
+    notes = tuple(read.notes.lines()) if linting and not read.problems else ()
+    yield Report(path, FileKind.CONFIGURATION, sections, read.problems, (), notes)
+    yield from _check_named_files(read.settings, linting)
+
+
+def _check_named_files(settings: Settings, linting: Linting | None) -> Iterator[Report]:
+    whisper = settings.whisper
+    if whisper.quotas_file:
+        interval = settings.carbonserver.quota_usage_report_frequency
+        yield _check_quotas(_shown(whisper.quotas_file), linting and Linting(interval, linting.namespaces))
+    for kind, path in ((FileKind.SCHEMAS, whisper.schemas_file), (FileKind.AGGREGATION, whisper.aggregation_file)):
+        if path:
+            yield _check_sections(_shown(path), kind)
+
+
+def _check_quotas(path: str, linting: Linting | None) -> Report:
+    try:
+        rules = RuleSet.from_file(path)
+    except ConfigError as error:
+        return Report(path, FileKind.QUOTAS, None, error.problems)
+    findings = lint(rules, linting.namespaces, linting.interval) if linting else ()
+    return Report(path, FileKind.QUOTAS, len(rules.rules), (), findings)
+
+
+def _check_sections(path: str, kind: FileKind) -> Report:
+    try:
+        return Report(path, kind, _SECTIONS_OF[kind](path))
+    except ConfigError as error:
+        return Report(path, kind, None, error.problems)
+
+
+_SECTIONS_OF: Final[dict[FileKind, Callable[[str], int]]] = {
+    FileKind.SCHEMAS: lambda path: len(Schemas.from_file(path).schemas),
+    FileKind.AGGREGATION: lambda path: len(Aggregations.from_file(path).rules),
+}
+"""How a file is read, and how many sections it then has."""
+
+
+def _shown(path: str) -> str:
+    """The path from here, where it is below here."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path

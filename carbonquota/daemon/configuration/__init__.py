@@ -1,0 +1,19 @@
+"""`carbonquota.conf`, or a `go-carbon.conf`: TOML text to `Settings`, every problem told at once, and back to text."""
+
+from __future__ import annotations
+
+from carbonquota.daemon.configuration.keys import KEYS
+from carbonquota.daemon.configuration.load import Configuration, load_settings, read_configuration
+from carbonquota.daemon.configuration.notes import Notes
+from carbonquota.daemon.configuration.recognize import is_configuration
+from carbonquota.daemon.configuration.write import format_settings
+
+__all__ = [
+    "KEYS",
+    "Configuration",
+    "Notes",
+    "format_settings",
+    "is_configuration",
+    "load_settings",
+    "read_configuration",
+]

@@ -1,0 +1,87 @@
+"""The table of all keys: section, key, kind. A key's field in `Settings` is its name with `_` for `-`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, get_args
+
+from carbonquota.controls import ThroughputUnit
+from carbonquota.daemon.configuration.values import (
+    DESTINATION,
+    DIRECTORY,
+    FACTOR,
+    FILE,
+    LISTEN,
+    PREFIX,
+    STATSD_PREFIX,
+    SWITCH,
+    Kind,
+    choice,
+    count,
+    duration,
+    size,
+)
+
+NEVER: Final = "0 is never"
+
+KEYS: Final[Mapping[str, Mapping[str, Kind]]] = {
+    "common": {
+        "graph-prefix": PREFIX,
+    },
+    "whisper": {
+        "enabled": SWITCH,
+        "data-dir": DIRECTORY,
+        "schemas-file": FILE,
+        "aggregation-file": FILE,
+        "quotas-file": FILE,
+        "sparse-create": SWITCH,
+        "physical-size-factor": FACTOR,
+        "max-updates-per-second": count(),
+        "max-creates-per-second": count(),
+    },
+    "cache": {
+        "max-size": count(least=1),
+    },
+    "tcp": {
+        "listen": LISTEN,
+        "enabled": SWITCH,
+    },
+    "udp": {
+        "listen": LISTEN,
+        "enabled": SWITCH,
+    },
+    "pickle": {
+        "listen": LISTEN,
+        "enabled": SWITCH,
+        "max-message-size": size(least=1, most=2**32 - 1),
+    },
+    "carbonserver": {
+        "listen": LISTEN,
+        "enabled": SWITCH,
+        "scan-frequency": duration(zero=NEVER),
+        "quota-usage-report-frequency": duration(least=1),
+        "max-creates-per-second": count(),
+        "throughput-unit": choice(*get_args(ThroughputUnit)),
+    },
+    "relay": {
+        "enabled": SWITCH,
+        "destination": DESTINATION,
+        "queue-max-size": size(least=1),
+        "spool-dir": FILE,
+        "spool-max-size": size(),
+        "timeout": duration(least=0.001),
+        "resend-window": duration(),
+    },
+    "state": {
+        "enabled": SWITCH,
+        "directory": DIRECTORY,
+        "snapshot-frequency": duration(least=1),
+        "series-ttl": duration(zero=NEVER),
+    },
+    "statsd": {
+        "enabled": SWITCH,
+        "address": DESTINATION,
+        "prefix": STATSD_PREFIX,
+    },
+}
+"""By section and key, in the order in which they are written."""

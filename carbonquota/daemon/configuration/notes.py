@@ -1,0 +1,118 @@
+"""What go-carbon knows and we do not: sections and keys that are ignored, and which of that may surprise.
+
+Three tables, so that a `go-carbon.conf` starts the daemon and a misspelt key still is an error. A remark is made only
+where ignoring a value changes what an operator gets, and only if the value is one that asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from carbonquota.daemon.configuration.document import Document
+from carbonquota.daemon.configuration.places import Path
+
+FOREIGN_SECTIONS: Final = frozenset(
+    ["carbonlink", "dump", "grpc", "logging", "pprof", "prometheus", "receiver", "tags", "tracing"],
+)
+"""Sections that only go-carbon reads."""
+
+FOREIGN_KEYS: Final[Mapping[str, frozenset[str]]] = {
+    section: frozenset(keys.split())
+    for section, keys in {
+        "common": "user logfile log-level max-cpu metric-endpoint metric-interval",
+        "whisper": """
+            workers flock compressed hash-filenames remove-empty-file
+            online-migration online-migration-rate online-migration-global-scope
+        """,
+        "cache": "write-strategy bloom-size input-buffer",
+        "tcp": "buffer-size compression log-incomplete",
+        "udp": "buffer-size log-incomplete",
+        "pickle": "buffer-size",
+        "carbonserver": """
+            api-per-path-rate-limiters buckets cache-scan concurrent-index do-not-log-404s empty-result-ok
+            fail-on-max-globs file-list-cache file-list-cache-version find-cache-enabled find-cache-size-mb
+            glob-cache-enabled glob-cache-size-mb graphite-web-10-strict-mode grpc heavy-glob-query-rate-limiters
+            idle-timeout internal-stats-dir max-fetch-data-goroutines max-globs max-inflight-requests
+            max-metrics-globbed max-metrics-rendered metrics-as-counters no-service-when-index-is-not-ready
+            query-cache-enabled query-cache-size-mb read-timeout realtime-index render-trace-logging-enabled
+            request-timeout stats-percentiles streaming-query-cache-enabled trie-index trigram-index write-timeout
+        """,
+    }.items()
+}
+"""Keys that only go-carbon reads, in sections that we read too."""
+
+_SURPRISES: Final[Mapping[Path, tuple[tuple[object, ...], str]]] = {
+    ("whisper", "compressed"): ((True,), "new files are plain Whisper, not compressed"),
+    ("whisper", "flock"): ((True,), "files are not locked: let nothing else write to data-dir"),
+    ("whisper", "online-migration"): ((True,), "an existing file keeps the retention it was made with"),
+    ("tcp", "compression"): (("gzip", "lz4", "snappy", "zstd"), "compressed input is not understood: send plain text"),
+    ("common", "metric-endpoint"): ((), "our own stats go where all points go, and to [statsd]"),
+    ("common", "user"): ((), "whoever starts the program is whom it runs as"),
+    ("common", "logfile"): ((), "the log goes to standard error"),
+    ("carbonlink", "enabled"): ((True,), "points that wait to be written cannot be queried"),
+    ("tags", "enabled"): ((True,), "tagged series are stored, but no TagDB is told of them"),
+    ("prometheus", "enabled"): ((True,), "metrics for Prometheus are at /metrics of [carbonserver] listen"),
+    ("receiver",): ((), "only [tcp], [udp] and [pickle] receive"),
+}
+"""By section and key: the values that ask for a remark (none listed: any), and the remark."""
+
+_HARMLESS: Final[Mapping[Path, tuple[object, ...]]] = {
+    ("common", "metric-endpoint"): ("", "local"),
+    ("common", "user"): ("",),
+    ("common", "logfile"): ("",),
+}
+"""Values that ask for none, where any other does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What was read without being an error, to be told once: what is ignored, and remarks with their places."""
+
+    source: str = ""
+    sections: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def lines(self) -> Iterator[str]:
+        """A line for each thing to tell."""
+        if self.sections:
+            yield f"{self.source}: sections of go-carbon's own, without meaning here: {', '.join(self.sections)}"
+        if self.keys:
+            yield f"{self.source}: keys of go-carbon's own, without meaning here: {', '.join(self.keys)}"
+        yield from self.remarks
+
+
+def foreign_notes(document: Document) -> Notes:
+    """What is ignored of a file."""
+    table = document.table
+    keys = [
+        f"{section}.{key}"
+        for section, known in FOREIGN_KEYS.items()
+        if isinstance(table.get(section), dict)
+        for key in table[section]
+        if key in known
+    ]
+    sections = tuple(f"[{section}]" for section in table if section in FOREIGN_SECTIONS)
+    return Notes(document.source, sections, tuple(keys), tuple(_remarks(document)))
+
+
+def _remarks(document: Document) -> Iterator[str]:
+    for path, (asking, remark) in _SURPRISES.items():
+        value = _value_at(document.table, path)
+        if value is None or value in _HARMLESS.get(path, ()) or (asking and value not in asking):
+            continue
+        what = ".".join(path) if isinstance(value, dict) else f"{'.'.join(path)} = {value!r}"
+        yield f"{document.source}:{document.line_of(path)}: {_as_toml(what)}: {remark}"
+
+
+def _value_at(table: dict[str, Any], path: Path) -> object:
+    value: object = table
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _as_toml(text: str) -> str:
+    return text.replace("'", '"').replace("True", "true")

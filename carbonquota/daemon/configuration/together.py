@@ -1,0 +1,106 @@
+"""What the settings mean together: which sink runs, and what cannot stand side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
+from typing import Final
+
+from carbonquota.daemon.configuration.document import Document
+from carbonquota.daemon.configuration.places import Path
+from carbonquota.daemon.settings import Address, CarbonServer, Listener, Pickle, Settings
+from carbonquota.errors import Problem
+
+_ANYWHERE: Final = ("", "0.0.0.0", "::")  # noqa: S104 - to be recognized, not to be listened at
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+_WHISPER: Final = ("whisper", "enabled")
+_RELAY: Final = ("relay", "enabled")
+
+
+def resolve_sink(settings: Settings, document: Document) -> Settings:
+    """Leave Whisper off where the relay is on and nothing is said about Whisper."""
+    if settings.relay.enabled and _WHISPER not in document.places:
+        return replace(settings, whisper=replace(settings.whisper, enabled=False))
+    return settings
+
+
+def check_together(settings: Settings, document: Document) -> Iterator[Problem]:
+    """The problems of settings that are right one by one."""
+    yield from _sink_problems(settings, document)
+    yield from _listener_problems(settings, document)
+
+
+def remarks_on(settings: Settings) -> Iterator[str]:
+    """What is allowed, but should be known."""
+    if not settings.whisper.quotas_file:
+        yield f"{settings.source}: whisper.quotas-file is not set: there are no quotas, and everything passes"
+    if not settings.whisper.schemas_file:
+        yield f"{settings.source}: whisper.schemas-file is not set: every metric keeps 172,800 points, one a second"
+    if not (settings.tcp.enabled or settings.udp.enabled or settings.pickle.enabled):
+        yield f"{settings.source}: [tcp], [udp] and [pickle] are all off: nothing will be received"
+    if settings.relay.enabled and not settings.relay.spool_dir:
+        yield f"{settings.source}: relay.spool-dir is not set: what waits for the destination waits in memory alone"
+
+
+def _sink_problems(settings: Settings, document: Document) -> Iterator[Problem]:
+    """Exactly one of Whisper and the relay, and the relay knows where to."""
+    if settings.whisper.enabled and settings.relay.enabled:
+        line = document.line_of(_WHISPER)
+        message = f"the relay is on, and so is Whisper, at line {line}: points go to one of them"
+        yield document.value_problem(_RELAY, message, "set enabled = false in [whisper] or in [relay]")
+    elif not settings.whisper.enabled and not settings.relay.enabled:
+        message = "neither Whisper nor the relay is on: there is nowhere to put points"
+        yield document.value_problem(_WHISPER, message, "set enabled = true in [whisper] or in [relay]")
+    elif settings.relay.enabled:
+        yield from _destination_problems(settings, document)
+
+
+def _destination_problems(settings: Settings, document: Document) -> Iterator[Problem]:
+    """The relay's destination is named, and is not ourselves."""
+    path = ("relay", "destination")
+    if path not in document.places:
+        hint = 'for example destination = "graphite.example.com:2003"'
+        yield document.value_problem(_RELAY, "the relay is on, but has no destination", hint)
+        return
+    for own, address in _listeners(settings):
+        if _reaches(settings.relay.destination, address):
+            message = f"the relay would send to ourselves: [{own[0]}] listens at {address}"
+            yield document.value_problem(path, message, "name another destination, or listen at another address")
+            return
+
+
+def _listener_problems(settings: Settings, document: Document) -> Iterator[Problem]:
+    """No two listen at the same address."""
+    for (first, one), (second, other) in combinations(_listeners(settings), 2):
+        if _collide(one, other):
+            message = f"[{second[0]}] would listen at {other}, where [{first[0]}] listens already, at {one}"
+            given = second if second in document.places else first
+            yield document.value_problem(given, message, "give one of them another port, or turn it off")
+
+
+def _listeners(settings: Settings) -> list[tuple[Path, Address]]:
+    """Who listens for TCP, and where."""
+    parts: dict[str, Listener | Pickle | CarbonServer]
+    parts = {"tcp": settings.tcp, "pickle": settings.pickle, "carbonserver": settings.carbonserver}
+    return [((name, "listen"), part.listen) for name, part in parts.items() if part.enabled]
+
+
+def _collide(one: Address, other: Address) -> bool:
+    """Whether both cannot be listened at; port 0 is always a free one."""
+    if one.port != other.port or one.port == 0:
+        return False
+    return one.host in _ANYWHERE or other.host in _ANYWHERE or _same_host(one.host, other.host)
+
+
+def _reaches(destination: Address, listener: Address) -> bool:
+    """Whether what is sent to the destination surely arrives at the listener."""
+    if destination.port != listener.port:
+        return False
+    if listener.host in _ANYWHERE:
+        return destination.host in _LOOPBACK or destination.host in _ANYWHERE
+    return _same_host(destination.host, listener.host)
+
+
+def _same_host(one: str, other: str) -> bool:
+    return one.lower() == other.lower() or {one.lower(), other.lower()} in ({"localhost", name} for name in _LOOPBACK)

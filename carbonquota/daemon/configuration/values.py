@@ -1,0 +1,155 @@
+"""The kinds of values: each reads what TOML gives, or tells what is wrong with it, and writes it back as TOML.
+
+A reader takes a TOML value (text, int, float, bool, list, ...) and raises `UnfitError` with a message that goes on from
+"<key>: " and a remedy. A writer gives TOML text that its reader reads as the same value.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from carbonquota.daemon.configuration.addresses import read_destination, read_listen
+from carbonquota.daemon.configuration.amounts import read_duration, read_size, write_duration
+from carbonquota.daemon.configuration.unfit import UnfitError, described
+from carbonquota.errors import MetricNameError
+from carbonquota.metric_name import normalize
+from carbonquota.model import MAXIMUM
+from carbonquota.rules.suggest import did_you_mean
+
+HOST: Final = "{host}"
+"""What the host's name is put in place of, in graph-prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of value: how it is read and written; `is_path` tells that it names a file or directory."""
+
+    read: Callable[[object], Any]
+    write: Callable[[Any], str]
+    is_path: bool = False
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        hint = f'write it in quotes: "{value}"' if isinstance(value, int | float) else "write it in quotes"
+        raise UnfitError(f"this is text, not {described(value)}", hint)
+    return value
+
+
+def _read_switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).lower() if isinstance(value, str | int) else ""
+    meant = {"true": "true", "yes": "true", "on": "true", "1": "true"}.get(word)
+    meant = meant or {"false": "false", "no": "false", "off": "false", "0": "false"}.get(word, "true or false")
+    raise UnfitError(f"this is true or false, not {described(value)}", f"write {meant}, without quotes")
+
+
+def _read_path(value: object) -> str:
+    path = _text(value)
+    if "\0" in path:
+        raise UnfitError("a path cannot hold the character U+0000", "take it out")
+    return path
+
+
+def _read_required_path(value: object) -> str:
+    path = _read_path(value)
+    if not path:
+        _refuse("this cannot be empty", "name a directory")
+    return path
+
+
+def _read_prefix(value: object) -> str:
+    """A prefix of stats in carbon: a metric's name in normal form, with `{host}` still in it."""
+    prefix = _text(value)
+    filled = prefix.replace(HOST, "host")
+    if any(character in "{};" or character.isspace() for character in filled):
+        _refuse(f'"{prefix}" cannot begin the name of a metric', f"take out blanks, ; and braces other than {HOST}")
+    try:
+        normalize(filled)
+    except MetricNameError as error:
+        raise UnfitError(f"no name of a metric begins so: {error}", 'for example "carbon.agents.{host}"') from None
+    return prefix
+
+
+def _read_statsd_prefix(value: object) -> str:
+    prefix = _text(value)
+    if any(character in ":|@#" or character.isspace() or not character.isprintable() for character in prefix):
+        raise UnfitError("a blank, a control character or one of : | @ #, which no StatsD name may hold", "take it out")
+    return prefix.strip(".")
+
+
+def _whole(value: object, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        digits = value.replace("_", "").replace(",", "") if isinstance(value, str) else ""
+        hint = (
+            f"write {digits}, without quotes" if digits.isascii() and digits.isdigit() else "for example 1000 or 1_000"
+        )
+        raise UnfitError(f"this is a whole number, not {described(value)}", hint)
+    if value < least:
+        _refuse(f"this is {least:,} or more, not {value:,}")
+    if value > most:
+        _refuse(f"this is at most {most:,}, not {value:,}")
+    return value
+
+
+def _read_factor(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UnfitError(f"this is a number, not {described(value)}", "write it without quotes, for example 0.75")
+    if not 0 < value < math.inf:
+        raise UnfitError(f"this is above 0, not {value}", "1 is as large as the points, 0.75 three quarters of it")
+    return float(value)
+
+
+def _refuse(message: str, suggestion: str = "") -> NoReturn:
+    raise UnfitError(message, suggestion)
+
+
+def _quoted(value: object) -> str:
+    """A basic string of TOML; JSON's escapes are a part of TOML's, but for U+007F."""
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _switch(value: object) -> str:
+    return "true" if value else "false"
+
+
+def count(least: int = 0, most: int = MAXIMUM) -> Kind:
+    """A whole number in a range."""
+    return Kind(lambda value: _whole(value, least, most), str)
+
+
+def size(least: int = 0, most: int = MAXIMUM) -> Kind:
+    """Bytes: a whole number, or text such as `64MB` or `1GiB`."""
+    return Kind(lambda value: _whole(read_size(value), least, most), str)
+
+
+def duration(least: float = 0.0, zero: str = "") -> Kind:
+    """Seconds: text as Go writes durations, or a number. `zero` tells what 0 means, for the error about less."""
+    return Kind(lambda value: read_duration(value, least, zero), write_duration)
+
+
+def choice(*words: str) -> Kind:
+    """One of some words."""
+
+    def read(value: object) -> str:
+        word = _text(value)
+        if word not in words:
+            raise UnfitError(f'unknown word "{word}"', did_you_mean(word, words, "words"))
+        return word
+
+    return Kind(read, _quoted)
+
+
+SWITCH: Final = Kind(_read_switch, _switch)
+FACTOR: Final = Kind(_read_factor, repr)
+FILE: Final = Kind(_read_path, _quoted, is_path=True)
+DIRECTORY: Final = Kind(_read_required_path, _quoted, is_path=True)
+PREFIX: Final = Kind(_read_prefix, _quoted)
+STATSD_PREFIX: Final = Kind(_read_statsd_prefix, _quoted)
+LISTEN: Final = Kind(lambda value: read_listen(_text(value)), _quoted)
+DESTINATION: Final = Kind(lambda value: read_destination(_text(value)), _quoted)

@@ -1,0 +1,174 @@
+"""Reports: every stat at the end of each interval, for the host's own sink, and the counts that go on over them.
+
+Theory of operation. The engine counts anew after each report, while a Prometheus counter must never go back. So all
+looks at the engine's counts pass through one lock here, and `Totals` adds up what each report gave. The lock is held
+while the engine is asked, and not while anything is formatted or sent; the decisions on traffic never wait for it.
+`report` and `standings` may run on any thread. The lines of a report are returned rather than written, since a sink
+belongs to its host's thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import floor
+from threading import Lock
+from time import perf_counter, time
+from typing import Final, Protocol
+
+from carbonquota.controls import NamespaceQuota
+from carbonquota.engine import QuotaEngine
+from carbonquota.model import Clock
+from carbonquota.service.health import Health, Sample, summed
+from carbonquota.service.totals import Tally, Totals
+from carbonquota.stats import plaintext_lines
+
+MARGIN: Final = 0.01
+"""Seconds after an interval's end at which its report is due: a timer that fires a hair early must not cut it short."""
+
+_UNFIT: Final = re.compile(r"[^A-Za-z0-9_]")
+
+
+class Emitter(Protocol):
+    """Sends reports somewhere else, on the thread that makes them."""
+
+    @property
+    def name(self) -> str:
+        """What its failures are counted under."""
+
+    @property
+    def errors(self) -> int:
+        """How often it failed so far."""
+
+    def emit(self, values: Mapping[str, float]) -> None:
+        """Send these values; a failure is counted, not raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One report: its `lines` for the own sink, that hold `points` data points, and how many `seconds` it took.
+
+    `timestamp` is the end of the interval. `over` has the namespaces that were over their quota since the report
+    before, and `creates` how many points were dropped by the limit on new metrics a second.
+    """
+
+    timestamp: int
+    lines: bytes
+    points: int
+    seconds: float
+    over: Sequence[Tally]
+    creates: int
+
+
+class Reporter:
+    """Makes the reports of one engine; no other part of the program may call the engine's `report`."""
+
+    def __init__(
+        self,
+        engine: QuotaEngine,
+        health: Health,
+        graph_prefix: str,
+        *,
+        timetable: Timetable,
+        emitters: Sequence[Emitter] = (),
+        stopwatch: Callable[[], float] = perf_counter,
+    ) -> None:
+        """Report on `engine` and `health` under `graph_prefix`, and pass each report to all `emitters`.
+
+        Adds its own samples to `health`. `stopwatch` gives seconds from any start.
+        """
+        self._engine = engine
+        self._health = health
+        self._graph_prefix = graph_prefix
+        self._timetable = timetable
+        self._emitters = emitters
+        self._stopwatch = stopwatch
+        self._lock = Lock()
+        self._totals = Totals()
+        self._creates = 0
+        self._own_points = 0
+        self._seconds = 0.0
+        health.add(self.health)
+
+    def report(self) -> Report:
+        """Close the interval and make its report; not to be called by two threads at once."""
+        start = self._stopwatch()
+        timestamp = self._timetable.stamp()
+        values, over = self._take()
+        samples = summed(self._health.samples())
+        creates = int(samples.get(("dropped", "creates"), 0))
+        everything: dict[str, float] = {**values, **health_values(samples)}
+        lines = plaintext_lines(self._graph_prefix, everything, timestamp)
+        for emitter in self._emitters:
+            emitter.emit(everything)
+        points = lines.count(b"\n")
+        self._own_points += points
+        self._seconds = self._stopwatch() - start
+        created, self._creates = self._creates, creates
+        return Report(timestamp, lines, points, self._seconds, over, creates - created)
+
+    def _take(self) -> tuple[dict[str, int], list[Tally]]:
+        """The engine's report, and what was counted since the last one."""
+        with self._lock:
+            before = self._engine.quotas()
+            values = self._engine.report()
+            return values, self._totals.report(before, values, self._engine.quotas())
+
+    def standings(self) -> tuple[list[NamespaceQuota], dict[str, Tally]]:
+        """How every namespace under a rule stands now, and what was over quota since the start, by namespace.
+
+        The second knows only namespaces that were over their quota, some of which may be gone by now.
+        """
+        with self._lock:
+            quotas = self._engine.quotas()
+            self._totals.look(quotas)
+            return quotas, self._totals.tallies()
+
+    def next_report(self, now: float) -> float:
+        """The seconds from `now` until the report of the running interval is due."""
+        return self._timetable.due(now)
+
+    def health(self) -> Iterator[Sample]:
+        """What this part has to say of itself."""
+        yield Sample("own_points", self._own_points)
+        yield Sample("report_seconds", self._seconds)
+        for emitter in self._emitters:
+            yield Sample("emitter_errors", emitter.errors, emitter.name)
+
+
+class Timetable:
+    """When reports are due, and what time is written on them; intervals are aligned to the epoch, as the engine's."""
+
+    def __init__(self, interval: float, clock: Clock = time) -> None:
+        """Report every `interval` seconds by `clock`, the engine's own."""
+        self._interval = interval
+        self._clock = clock
+        self._reported = self._boundary(clock())
+
+    def _boundary(self, now: float) -> float:
+        """The last end of an interval."""
+        return floor(now / self._interval) * self._interval
+
+    def stamp(self) -> int:
+        """The end of the interval that a report made now is of, in whole seconds since the epoch.
+
+        Where the interval that ended last has its report already, it is the end of the running one.
+        """
+        boundary = self._boundary(self._clock())
+        if self._reported - self._interval <= boundary <= self._reported:
+            return int(boundary + self._interval)
+        self._reported = boundary
+        return int(boundary)
+
+    def due(self, now: float) -> float:
+        """The seconds from `now` until just after the running interval's end."""
+        return self._boundary(now) + self._interval - now + MARGIN
+
+
+def health_values(samples: Mapping[tuple[str, str], float]) -> dict[str, float]:
+    """Health as named values: `carbonquota.<name>`, and the label, if any, in letters that make no path of it."""
+    return {
+        f"carbonquota.{stat}.{_UNFIT.sub('_', label)}" if label else f"carbonquota.{stat}": value
+        for (stat, label), value in samples.items()
+    }

@@ -1,0 +1,238 @@
+"""The rules in force, and their reload: read, swapped atomically, and told.
+
+Theory of operation. Three files make one configuration: quotas, schemas, aggregation. They are read together and put in
+force together; if one of them is bad or missing, none is, and all stays as it was. Reading and telling are done by
+whoever asks for the reload, on his thread; only the swap is the engine's. A reload whose files say what is in force
+already swaps nothing. The rulebook knows no signals and no file events: others call `reload` for them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from threading import Lock
+from typing import Final, TypeVar
+
+from carbonquota.engine import QuotaEngine
+from carbonquota.errors import ConfigError, Problem
+from carbonquota.model import Clock
+from carbonquota.rules import RuleSet, Schemas, Severity, diff, lint
+from carbonquota.rules.aggregation import Aggregations
+from carbonquota.rules.files import read_text
+from carbonquota.service.health import Sample
+
+Read = TypeVar("Read")
+
+_LOGGER: Final = logging.getLogger(__name__)
+_MOST_LINES: Final = 50
+"""Lines of a difference, or findings, that are logged at one reload."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFiles:
+    """Where the configuration stands, an empty path being no file, and what else decides about sizes.
+
+    `physical_size_factor` and `sparse` are as `Schemas.from_text` takes them.
+    """
+
+    quotas: str = ""
+    schemas: str = ""
+    aggregation: str = ""
+    physical_size_factor: float = 1.0
+    sparse: bool = False
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files that there are."""
+        return tuple(path for path in (self.quotas, self.schemas, self.aggregation) if path)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRules:
+    """What the files said: all of it immutable, so any thread may use it. `texts` are the files' own."""
+
+    files: RuleFiles
+    rules: RuleSet
+    schemas: Schemas
+    aggregations: Aggregations
+    texts: tuple[str, str, str] = field(default=("", "", ""), repr=False)
+
+
+class Outcome(Enum):
+    """How a reload ended."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadResult:
+    """How a reload ended, who asked for it (`reason`), when (seconds since the epoch), and every problem in full.
+
+    `rules` is the number of rules in force since.
+    """
+
+    outcome: Outcome
+    reason: str
+    time: float
+    rules: int
+    error: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether what stands in the files is in force."""
+        return self.outcome is not Outcome.FAILED
+
+
+def load_rules(files: RuleFiles) -> LoadedRules:
+    """Read all the files; raises ConfigError with the problems of all of them."""
+    reading = _Reading()
+    texts = (reading.text(files.quotas), reading.text(files.schemas), reading.text(files.aggregation))
+    rules = reading.parse(lambda: RuleSet.from_text(texts[0], files.quotas))
+    schemas = reading.parse(
+        lambda: Schemas.from_text(
+            texts[1], files.schemas, physical_size_factor=files.physical_size_factor, sparse=files.sparse
+        )
+    )
+    aggregations = reading.parse(lambda: Aggregations.from_text(texts[2], files.aggregation))
+    if rules is None or schemas is None or aggregations is None or reading.problems:
+        raise ConfigError(reading.problems)
+    return LoadedRules(files, rules, schemas, aggregations, texts)
+
+
+class _Reading:
+    """Gathers the problems of several files."""
+
+    __slots__ = ("problems",)
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def text(self, path: str) -> str:
+        """The text of a file; empty where there is none to read."""
+        return (self.parse(lambda: read_text(path)) or "") if path else ""
+
+    def parse(self, read: Callable[[], Read]) -> Read | None:
+        """What `read` gives, or None after its problems were noted."""
+        try:
+            return read()
+        except ConfigError as error:
+            self.problems += error.problems
+            return None
+
+
+class Rulebook:
+    """Keeps an engine's rules, and whoever needs schemas and aggregations, as the files say."""
+
+    def __init__(self, engine: QuotaEngine, loaded: LoadedRules, *, clock: Clock, interval: float = 60.0) -> None:
+        """Take over an engine in which `loaded` is in force; `interval` is that of its reports, in seconds."""
+        self._engine = engine
+        self._loaded = loaded
+        self._clock = clock
+        self._interval = interval
+        self._lock = Lock()
+        self._counts: Counter[Outcome] = Counter()
+        self._tell_schemas: list[Callable[[Schemas], None]] = []
+        self._tell_aggregations: list[Callable[[Aggregations], None]] = []
+        self._last = ReloadResult(Outcome.APPLIED, "start", clock(), len(loaded.rules.rules))
+
+    @property
+    def loaded(self) -> LoadedRules:
+        """What is in force."""
+        return self._loaded
+
+    @property
+    def last(self) -> ReloadResult:
+        """How the last reload ended; before the first one, that the program started with good files."""
+        return self._last
+
+    def on_schemas(self, tell: Callable[[Schemas], None]) -> None:
+        """Call `tell` with the schemas each time others are in force, on the thread of the reload."""
+        self._tell_schemas.append(tell)
+
+    def on_aggregations(self, tell: Callable[[Aggregations], None]) -> None:
+        """Call `tell` with the aggregations each time others are in force, on the thread of the reload."""
+        self._tell_aggregations.append(tell)
+
+    def reload(self, reason: str) -> ReloadResult:
+        """Put in force what the files say now; `reason` is who asked, as the log tells it.
+
+        From any thread that may wait; one reload runs at a time. Bad files are no exception, but a result and
+        log lines, and leave in force what is.
+        """
+        with self._lock:
+            try:
+                loaded = load_rules(self._loaded.files)
+            except ConfigError as error:
+                result = self._refused(reason, error)
+            else:
+                result = self._accepted(reason, loaded)
+            self._counts[result.outcome] += 1
+            self._last = result
+            return result
+
+    def health(self) -> Iterator[Sample]:
+        """The rules in force and how reloads went."""
+        last = self._last
+        yield Sample("rules", len(self._loaded.rules.rules))
+        for outcome in Outcome:
+            yield Sample("reloads", self._counts[outcome], outcome.value)
+        yield Sample("reload_ok", float(last.ok))
+        yield Sample("reload_time", last.time)
+
+    def _result(self, outcome: Outcome, reason: str, error: str = "") -> ReloadResult:
+        return ReloadResult(outcome, reason, self._clock(), len(self._loaded.rules.rules), error)
+
+    def _refused(self, reason: str, error: ConfigError) -> ReloadResult:
+        for problem in error.problems:
+            _LOGGER.error("%s", problem)
+        _LOGGER.error("reload (%s) failed: the rules in force stay, until the files change again", reason)
+        return self._result(Outcome.FAILED, reason, str(error))
+
+    def _accepted(self, reason: str, loaded: LoadedRules) -> ReloadResult:
+        before = self._loaded
+        if loaded.texts == before.texts:
+            _LOGGER.info("reload (%s): the files say what is in force already", reason)
+            return self._result(Outcome.UNCHANGED, reason)
+        self._engine.apply(loaded.rules)
+        self._loaded = loaded
+        self._hand_on(before, loaded)
+        self._tell(reason, before, loaded)
+        return self._result(Outcome.APPLIED, reason)
+
+    def _hand_on(self, before: LoadedRules, loaded: LoadedRules) -> None:
+        """Tell those who need the other two files, if they changed."""
+        if loaded.texts[1] != before.texts[1]:
+            for tell_schemas in self._tell_schemas:
+                tell_schemas(loaded.schemas)
+        if loaded.texts[2] != before.texts[2]:
+            for tell_aggregations in self._tell_aggregations:
+                tell_aggregations(loaded.aggregations)
+
+    def _tell(self, reason: str, before: LoadedRules, loaded: LoadedRules) -> None:
+        """Log what changed, and what looks wrong in the new rules; by now they are in force."""
+        _LOGGER.info("reload (%s): %d rules in force", reason, len(loaded.rules.rules))
+        for path, was, now in zip(
+            (loaded.files.schemas, loaded.files.aggregation), before.texts[1:], loaded.texts[1:], strict=True
+        ):
+            if was != now:
+                _LOGGER.info("%s: changed; new metrics follow it", path)
+        if loaded.texts[0] == before.texts[0]:
+            return
+        difference = str(diff(before.rules, loaded.rules)).splitlines()
+        _log_lines(logging.INFO, difference)
+        findings = lint(loaded.rules, interval=self._interval)
+        _log_lines(logging.WARNING, [str(found) for found in findings if found.severity is Severity.WARNING])
+
+
+def _log_lines(level: int, lines: Sequence[str]) -> None:
+    """Log each line, but a bounded number of them."""
+    for line in lines[:_MOST_LINES]:
+        _LOGGER.log(level, "%s", line)
+    if len(lines) > _MOST_LINES:
+        _LOGGER.log(level, "and %d more, which `carbonquota check` and `carbonquota dry-run --against` tell",
+                    len(lines) - _MOST_LINES)  # fmt: skip

@@ -1,0 +1,236 @@
+"""`carbonquota.conf`: what is read from it, what is ignored, and how it is told apart from rules."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from carbonquota.daemon.configuration import (
+    KEYS,
+    Configuration,
+    is_configuration,
+    load_settings,
+    read_configuration,
+)
+from carbonquota.daemon.settings import (
+    Address,
+    Common,
+    Settings,
+)
+
+ROOT = Path(__file__).parents[3]
+
+
+def read(text: str) -> Configuration:
+    return read_configuration(text, "/etc/c/c.conf", hostname="web1.example.com")
+
+
+def settings_of(text: str) -> Settings:
+    configuration = read(text)
+    assert [str(problem) for problem in configuration.problems] == []
+    return configuration.settings
+
+
+def remarks(text: str) -> list[str]:
+    """The notes but those that every short text gets."""
+    lines = [line.replace("/etc/c/", "") for line in read(text).notes.lines()]
+    return [line for line in lines if "-file is not set" not in line]
+
+
+def test_an_empty_file_means_the_defaults() -> None:
+    expected = Settings("/etc/c/c.conf", common=Common("carbon.agents.web1_example_com"))
+    assert settings_of("") == expected
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "field", "value"),
+    [
+        ("common", 'graph-prefix = "own.{host}.carbon."', "graph_prefix", "own.web1_example_com.carbon"),
+        ("whisper", 'data-dir = "/data"', "data_dir", "/data"),
+        ("whisper", 'data-dir = "data"', "data_dir", "/etc/c/data"),
+        ("whisper", 'quotas-file = "../q.conf"', "quotas_file", "/etc/q.conf"),
+        ("whisper", 'quotas-file = ""', "quotas_file", ""),
+        ("whisper", "physical-size-factor = 1", "physical_size_factor", 1.0),
+        ("whisper", "max-updates-per-second = 1_000", "max_updates_per_second", 1000),
+        ("cache", "max-size = 5", "max_size", 5),
+        ("tcp", 'listen = ":2003"', "listen", Address("", 2003)),
+        ("tcp", 'listen = "127.0.0.1:0"', "listen", Address("127.0.0.1", 0)),
+        ("udp", 'listen = "[::1]:2003"', "listen", Address("::1", 2003)),
+        ("pickle", 'listen = "localhost:9999"', "listen", Address("localhost", 9999)),
+        ("pickle", 'max-message-size = "64MiB"', "max_message_size", 67_108_864),
+        ("pickle", "enabled = false", "enabled", False),
+        ("carbonserver", 'scan-frequency = "1h30m"', "scan_frequency", 5400.0),
+        ("carbonserver", 'scan-frequency = "0s"', "scan_frequency", 0.0),
+        ("carbonserver", 'quota-usage-report-frequency = "1m0s"', "quota_usage_report_frequency", 60.0),
+        ("carbonserver", "quota-usage-report-frequency = 2.5", "quota_usage_report_frequency", 2.5),
+        ("carbonserver", 'throughput-unit = "minute"', "throughput_unit", "minute"),
+        ("relay", 'timeout = "300ms"', "timeout", 0.3),
+        ("relay", 'timeout = ".5s"', "timeout", 0.5),
+        ("relay", 'queue-max-size = "64MB"', "queue_max_size", 64_000_000),
+        ("relay", 'queue-max-size = "1.5 KiB"', "queue_max_size", 1536),
+        ("relay", "spool-max-size = 0", "spool_max_size", 0),
+        ("relay", 'spool-dir = "spool"', "spool_dir", "/etc/c/spool"),
+        ("state", 'series-ttl = "720h"', "series_ttl", 2_592_000.0),
+        ("statsd", 'address = "stats.example.com:8125"', "address", Address("stats.example.com", 8125)),
+        ("statsd", 'prefix = "a.b."', "prefix", "a.b"),
+    ],
+)
+def test_a_value_is_read(section: str, line: str, field: str, value: object) -> None:
+    assert getattr(getattr(settings_of(f"[{section}]\n{line}\n"), section), field) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[tcp]\nlisten = ":1"\n',
+        'tcp = { listen = ":1" }\n',
+        'tcp.listen = ":1"\n',
+        '["tcp"]\n"listen" = \':1\'\n',
+        '\ufeff[ tcp ] # here\r\nlisten = ":1" # and here\r\n',
+    ],
+)
+def test_all_that_toml_allows_is_read(text: str) -> None:
+    assert settings_of(text).tcp.listen == Address("", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "whisper", "relay"),
+    [
+        ("", True, False),
+        ('[relay]\nenabled = true\ndestination = "carbon:2003"\n', False, True),
+        ('[whisper]\nenabled = false\n[relay]\nenabled = true\ndestination = "carbon:2003"\n', False, True),
+    ],
+)
+def test_the_relay_takes_the_place_of_whisper(text: str, whisper: bool, relay: bool) -> None:
+    settings = settings_of(text)
+    assert (settings.whisper.enabled, settings.relay.enabled) == (whisper, relay)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[tcp]\nlisten = ":1"\n[pickle]\nlisten = ":2"\n',
+        '[tcp]\nlisten = "127.0.0.1:0"\n[pickle]\nlisten = "127.0.0.1:0"\n',
+        '[tcp]\nlisten = "127.0.0.1:9"\n[pickle]\nlisten = "127.0.0.2:9"\n',
+        '[pickle]\nlisten = ":2003"\nenabled = false\n',
+        '[udp]\nlisten = ":2004"\n',
+        '[relay]\nenabled = true\ndestination = "127.0.0.1:2003"\n[tcp]\nlisten = "127.0.0.2:2003"\n',
+        '[relay]\ndestination = "localhost:2003"\n',
+    ],
+)
+def test_addresses_that_do_not_collide_are_taken(text: str) -> None:
+    settings_of(text)
+
+
+def test_paths_are_from_the_files_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "c.conf").write_text('[whisper]\ndata-dir = "data"\n')
+    monkeypatch.chdir(tmp_path)
+    assert load_settings("sub/c.conf")[0].whisper.data_dir == str(tmp_path / "sub" / "data")
+
+
+def test_what_only_go_carbon_knows_is_named_once() -> None:
+    text = """
+[common]
+metric-interval = "1m0s"
+metric-endpoint = "local"
+[whisper]
+workers = 8
+[carbonserver]
+stats-percentiles = [99, 95] # [tcp]
+[[carbonserver.api-per-path-rate-limiters]]
+path = "/render/"
+[carbonserver.grpc]
+listen = ":7004"
+[pprof]
+enabled = false
+[[logging]]
+level = "info"
+[[logging]]
+level = "error"
+"""
+    assert remarks(text) == [
+        "c.conf: sections of go-carbon's own, without meaning here: [pprof], [logging]",
+        (
+            "c.conf: keys of go-carbon's own, without meaning here: common.metric-interval, common.metric-endpoint, "
+            "whisper.workers, carbonserver.stats-percentiles, carbonserver.api-per-path-rate-limiters, "
+            "carbonserver.grpc"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "remark"),
+    [
+        ("[whisper]\ncompressed = true", "2: whisper.compressed = true: new files are plain Whisper, not compressed"),
+        ("[whisper]\ncompressed = false", None),
+        ('[common]\nuser = "carbon"', '2: common.user = "carbon": whoever starts the program is whom it runs as'),
+        ('[receiver.two]\nprotocol = "tcp"', "1: receiver: only [tcp], [udp] and [pickle] receive"),
+        (
+            '[tcp]\ncompression = "gzip"',
+            '2: tcp.compression = "gzip": compressed input is not understood: send plain text',
+        ),
+        ('[tcp]\ncompression = ""', None),
+        ("[tags]\nenabled = false", None),
+    ],
+)
+def test_what_may_surprise_is_said(text: str, remark: str | None) -> None:
+    assert remarks(text)[1:] == ([f"c.conf:{remark}"] if remark else [])
+
+
+def test_a_daemon_without_files_of_rules_says_so() -> None:
+    assert list(read("").notes.lines()) == [
+        "/etc/c/c.conf: whisper.quotas-file is not set: there are no quotas, and everything passes",
+        "/etc/c/c.conf: whisper.schemas-file is not set: every metric keeps 172,800 points, one a second",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ('[tcp]\nlisten = ":1"\n', True),
+        ("[tcp]\nlisten = :1\n", True),
+        ('[tcp\nenabled = true\n[udp]\nlisten = ":1"', True),
+        ('tcp.listen = ":1"\n', True),
+        ('[[logging]]\nlevel = "info"\n', True),
+        ('[tcp]\nlissten = ":1"\n', True),
+        ('[relay.x]\ny = "1"\n[grpc]\nz = 1\n', True),
+        ('[other]\na = "b"\n[tcp]\nenabled = true\n', True),
+        ("[cache]\nmetrics = 5\n", False),
+        ('[cache]\nmetrics = 5\nmax-size = 5\n[tcp]\nlisten = ":1"\n', False),
+        ("[cache]\nmetricz = 5\n", False),
+        ("[relay]\nthroughput = max\n", False),
+        ('[cache]\nstat-metric-prefix = "a."\n', False),
+        ("[cache]\n", False),
+        ("[a.*]\nfoo = 1\n", False),
+        ("", False),
+    ],
+)
+def test_a_configuration_is_told_apart_from_rules(text: str, is_one: bool) -> None:
+    assert is_configuration(text) is is_one
+
+
+def documented() -> dict[tuple[str, str], str]:
+    """Default by section and key, as the page's tables have them."""
+    found: dict[tuple[str, str], str] = {}
+    section = ""
+    for line in (ROOT / "docs" / "configuration.md").read_text().splitlines():
+        header = re.fullmatch(r"### \[(\w+)\]", line)
+        row = re.match(r"\| `([a-z-]+)` \| `([^`]*)` \|", line)
+        section = header[1] if header else section
+        if row:
+            found[section, row[1]] = row[2]
+    return found
+
+
+def test_the_documentation_has_every_key_with_its_default() -> None:
+    defaults = replace(Settings(), common=Common("carbon.agents.{host}"))
+    expected = {
+        (section, key): kind.write(getattr(getattr(defaults, section), key.replace("-", "_")))
+        for section, kinds in KEYS.items()
+        for key, kind in kinds.items()
+    }
+    assert documented() == expected
