@@ -1,0 +1,394 @@
+"""The relay against a real destination that is slow, hangs, goes away and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from carbonquota import QuotaError
+from carbonquota.daemon.settings import Address, Relay
+from tests.support.destination import Destination, destination, until
+from tests.support.relays import QUICK, Traffic, accounted, count, lost, relay_to, started
+
+SMALL = Relay(queue_max_size=20_000)
+
+
+def segments(spool: Path) -> int:
+    return len(list(spool.glob("*.segment")))
+
+
+@pytest.mark.parametrize("runner", [asyncio.run, uvloop.run])
+def test_what_is_written_arrives_as_it_came(runner: object) -> None:
+    async def scene() -> None:
+        traffic = Traffic()
+        async with destination() as there, started(relay_to(there.address), patience=5.0) as sink:
+            traffic.write(sink, 10)
+            await until(lambda: count(sink, "forwarded") == 10, "forwarded")
+            traffic.write(sink, 5000, batch=7)
+            sink.write(b"crlf 1 2\r\n", 1)
+            await until(lambda: len(there.lines()) == 5011, "arrived")
+            assert there.lines() == [*traffic.all(), b"crlf 1 2\r"]
+            assert {s.stat: s.value for s in sink.health()} == {
+                "queue_points": 0,
+                "queue_bytes": 0,
+                "spool_points": 0,
+                "spool_bytes": 0,
+                "forwarded": 5011,
+                "resent": 0,
+                "sink_up": 1,
+            }
+
+    assert callable(runner)
+    runner(scene())
+
+
+def test_it_starts_before_its_destination_does(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        there, traffic = Destination(), Traffic()
+        async with started(relay_to(there.address)) as sink:
+            traffic.write(sink, 3)
+            await until(lambda: "cannot connect" in caplog.text, "told")
+            assert (count(sink, "sink_up"), count(sink, "queue_points"), sink.is_full) == (0, 3, False)
+            await there.start()
+            await until(lambda: there.lines() == traffic.all(), "arrived")
+            await there.stop()
+        assert "127.0.0.1" in caplog.text
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(scene())
+    assert caplog.messages[0].endswith("; 3 points wait")
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70, ".."])
+def test_a_name_that_is_no_host_is_told_once(host: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        async with started(relay_to(Address(host, 2003))) as sink:
+            await until(lambda: f"cannot connect to {host}:2003: " in caplog.text, "told")
+            assert count(sink, "sink_up") == 0
+
+    asyncio.run(scene())
+    assert len(caplog.messages) == 1
+
+
+def test_the_destination_of_ipv6_is_reached() -> None:
+    async def scene() -> None:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+            address = Address("::1", server.getsockname()[1])
+            async with started(relay_to(address)) as sink:
+                await until(lambda: count(sink, "sink_up") == 1, "connected")
+
+    asyncio.run(scene())
+
+
+def test_what_a_lost_connection_may_not_have_delivered_goes_again_in_order(tmp_path: Path) -> None:
+    async def scene() -> None:
+        traffic = Traffic()
+        async with destination() as there, started(relay_to(there.address, tmp_path)) as sink:
+            await until(lambda: count(sink, "sink_up") == 1, "connected")
+            there.pause()
+            traffic.write(sink, 50)
+            await until(lambda: count(sink, "forwarded") == 50, "forwarded")
+            await there.stop()
+            await until(lambda: count(sink, "sink_up") == 0, "noticed")
+            traffic.write(sink, 10)
+            there.resume()
+            await there.start()
+            await until(lambda: there.first_lines() == traffic.all(), "all there")
+            assert there.lines()[-60:] == traffic.all()
+            assert (count(sink, "forwarded"), count(sink, "resent"), lost(sink)) == (60, 50, {})
+
+    asyncio.run(scene())
+
+
+def test_what_arrived_long_ago_does_not_go_again() -> None:
+    async def scene() -> None:
+        traffic, settings = Traffic(), Relay(resend_window=0.05)
+        async with destination() as there, started(relay_to(there.address, settings=settings)) as sink:
+            traffic.write(sink, 50)
+            await until(lambda: len(there.lines()) == 50, "arrived")
+            await asyncio.sleep(0.2)  # the window itself: there is nothing to be seen of its end
+            await there.stop()
+            await until(lambda: count(sink, "sink_up") == 0, "noticed")
+            await there.start()
+            traffic.write(sink, 1)
+            await until(lambda: len(there.lines()) == 51, "arrived")
+            assert count(sink, "resent") == 0
+
+    asyncio.run(scene())
+
+
+def test_a_line_cut_by_the_loss_of_a_connection_is_sent_whole_on_the_next() -> None:
+    async def scene() -> None:
+        traffic, settings = Traffic(width=100_000), Relay(queue_max_size=100_000_000)
+        async with destination(4096) as there, started(relay_to(there.address, settings=settings)) as sink:
+            await until(lambda: count(sink, "sink_up") == 1, "connected")
+            there.pause()
+            traffic.write(sink, 100)
+            await until(lambda: 0 < count(sink, "forwarded") < 100, "stuck")
+            await there.stop()
+            there.resume()
+            await there.start()
+            await until(lambda: there.first_lines() == traffic.all(), "all there")
+
+    asyncio.run(scene())
+
+
+def test_a_slow_destination_makes_senders_wait_and_memory_stays_bounded(tmp_path: Path) -> None:
+    async def scene() -> None:
+        room, traffic = asyncio.Event(), Traffic(width=1000)
+        async with (
+            destination(4096) as there,
+            started(relay_to(there.address, tmp_path, SMALL, on_room=room.set)) as sink,
+        ):
+            await until(lambda: count(sink, "sink_up") == 1, "connected")
+            there.pause()
+            while not sink.is_full:
+                traffic.write(sink, 1)
+                await asyncio.sleep(0)
+            assert count(sink, "queue_bytes") < 30_000
+            assert (count(sink, "spool_points"), room.is_set()) == (0, False)
+            there.resume()
+            await asyncio.wait_for(room.wait(), 5)
+            await until(lambda: not sink.is_full, "room")
+            await until(lambda: there.lines() == traffic.all(), "arrived")
+
+    asyncio.run(scene())
+
+
+def test_a_destination_that_hangs_is_left_and_its_points_go_to_the_spool(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene() -> None:
+        there, traffic = Destination(4096), Traffic(width=1000)
+
+        def is_left() -> bool:
+            traffic.write(sink, 0 if sink.is_full else 19)
+            return f"relay: lost {there.address}: it took nothing for 0.1 s; " in caplog.text
+
+        await there.start()
+        async with started(relay_to(there.address, tmp_path, replace(SMALL, timeout=0.1))) as sink:
+            await until(lambda: count(sink, "sink_up") == 1, "connected")
+            there.pause()
+            await until(is_left, "left")
+            await there.stop()
+            await until(lambda: count(sink, "sink_up") == 0, "noticed")
+            traffic.write(sink, 100)
+            await until(lambda: count(sink, "spool_points") > 90, "spooled")
+            await until(lambda: not sink.is_full, "room")
+            assert accounted(sink) == traffic.written
+            there.resume()
+            await there.start()
+            await until(lambda: there.first_lines() == traffic.all(), "all there")
+            await there.stop()
+
+    asyncio.run(scene())
+
+
+def test_without_a_spool_a_destination_that_is_away_makes_senders_wait() -> None:
+    async def scene() -> None:
+        there, traffic, room = Destination(), Traffic(), asyncio.Event()
+        async with started(relay_to(there.address, settings=SMALL, on_room=room.set)) as sink:
+            while not sink.is_full:
+                traffic.write(sink, 1)
+            assert 0 < count(sink, "queue_bytes") < 20_000
+            await there.start()
+            await asyncio.wait_for(room.wait(), 5)
+            await until(lambda: there.lines() == traffic.all(), "arrived")
+            await there.stop()
+
+    asyncio.run(scene())
+
+
+def test_with_a_spool_nobody_waits_for_a_destination_that_is_away(tmp_path: Path) -> None:
+    async def scene() -> None:
+        there, traffic = Destination(), Traffic()
+        async with started(relay_to(there.address, tmp_path, SMALL)) as sink:
+            for _ in range(50):
+                traffic.write(sink, 50)
+                await until(lambda: not sink.is_full, "room")
+            await until(lambda: count(sink, "spool_points") == 2500, "spooled")
+            assert count(sink, "spool_bytes") == sum(len(line) + 1 for line in traffic.all())
+            await there.start()
+            await until(lambda: there.lines() == traffic.all(), "arrived")
+            await until(lambda: count(sink, "spool_points") == 0, "sent")
+            assert (count(sink, "spool_bytes"), count(sink, "forwarded")) == (0, 2500)
+            await there.stop()
+
+    asyncio.run(scene())
+
+
+def test_what_was_replayed_is_removed_only_when_the_window_has_passed(tmp_path: Path) -> None:
+    async def scene() -> None:
+        there, traffic = Destination(), Traffic()
+        sink = relay_to(there.address, tmp_path, replace(SMALL, resend_window=0.3))
+        async with started(sink):
+            traffic.write(sink, 500)
+            await until(lambda: count(sink, "spool_points") == 500, "spooled")
+            await there.start()
+            await until(lambda: count(sink, "forwarded") == 500, "forwarded")
+            assert segments(tmp_path) > 0
+            await until(lambda: segments(tmp_path) == 0, "removed")
+            await there.stop()
+
+    asyncio.run(scene())
+
+
+def test_past_the_bound_of_the_spool_the_oldest_points_are_lost_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene() -> None:
+        there, traffic = Destination(), Traffic()
+        async with started(relay_to(there.address, tmp_path, replace(SMALL, spool_max_size=30_000))) as sink:
+            for _ in range(50):
+                traffic.write(sink, 50)
+                await until(lambda: not sink.is_full, "room")
+            await until(lambda: count(sink, "queue_points") == 0, "spooled")
+            assert accounted(sink) == traffic.written
+            gone = int(lost(sink)["spool_full"])
+            assert 0 < gone < 2500
+            await there.start()
+            await until(lambda: there.lines() == traffic.all()[gone:], "the newest arrived")
+            await there.stop()
+
+    asyncio.run(scene())
+    assert caplog.messages.count("relay spool: the spool is full, its oldest points are dropped") == 1
+
+
+def test_a_full_disk_makes_senders_wait_and_passes(tmp_path: Path) -> None:
+    async def scene() -> None:
+        there, traffic, room = Destination(), Traffic(), asyncio.Event()
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        async with started(relay_to(there.address, tmp_path, SMALL, on_room=room.set)) as sink:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+            try:
+                while not sink.is_full or count(sink, "sink_errors", "spool") < 2:
+                    traffic.write(sink, 0 if sink.is_full else 1)
+                    await asyncio.sleep(0)
+                assert accounted(sink) == traffic.written
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            await asyncio.wait_for(room.wait(), 5)
+            await there.start()
+            await until(lambda: there.lines() == traffic.all(), "arrived")
+            await there.stop()
+            assert lost(sink) == {}
+
+    asyncio.run(scene())
+
+
+def test_what_waits_at_the_stop_is_sent_by_the_next_process(tmp_path: Path) -> None:
+    async def scene() -> None:
+        there, traffic = Destination(), Traffic()
+        async with started(relay_to(there.address, tmp_path)) as first:
+            traffic.write(first, 30)
+        assert (count(first, "spool_points"), accounted(first), lost(first)) == (30, 30, {})
+        async with started(relay_to(there.address, tmp_path)) as second:
+            assert (count(second, "spool_points"), accounted(second)) == (30, 30)
+            traffic.write(second, 30)
+            await there.start()
+            await until(lambda: there.lines() == traffic.all(), "arrived")
+            assert accounted(second) == count(second, "forwarded") == 60
+        await there.stop()
+        assert segments(tmp_path) == 0
+
+    asyncio.run(scene())
+
+
+def test_what_was_to_go_again_goes_again_in_the_next_process(tmp_path: Path) -> None:
+    async def scene() -> None:
+        there, traffic = Destination(), Traffic()
+        await there.start()
+        async with started(relay_to(there.address, tmp_path)) as first:
+            await until(lambda: count(first, "sink_up") == 1, "connected")
+            there.pause()
+            traffic.write(first, 20)
+            await until(lambda: count(first, "forwarded") == 20, "forwarded")
+            await there.stop()
+            await until(lambda: count(first, "sink_up") == 0, "noticed")
+            traffic.write(first, 5)
+        assert (count(first, "forwarded"), count(first, "spool_points")) == (20, 5)
+        there.resume()
+        await there.start()
+        async with started(relay_to(there.address, tmp_path)) as second:
+            await until(lambda: there.first_lines() == traffic.all(), "all there")
+            assert count(second, "forwarded") == 5
+        await there.stop()
+
+    asyncio.run(scene())
+
+
+def test_without_a_spool_what_waits_at_the_stop_is_counted_as_lost() -> None:
+    async def scene() -> None:
+        there, traffic = Destination(), Traffic()
+        async with started(relay_to(there.address), patience=0.05) as sink:
+            traffic.write(sink, 30)
+        traffic.write(sink, 2)
+        assert (lost(sink), accounted(sink), count(sink, "sink_up")) == ({"shutdown": 32}, 32, 0)
+
+    asyncio.run(scene())
+
+
+def test_a_stop_is_patient_with_a_destination_that_takes_its_time() -> None:
+    async def scene() -> None:
+        traffic = Traffic(width=1000)
+        async with destination(4096) as there:
+            async with started(relay_to(there.address), patience=10.0) as sink:
+                await until(lambda: count(sink, "sink_up") == 1, "connected")
+                there.pause()
+                traffic.write(sink, 10_000)
+                asyncio.get_running_loop().call_later(0.05, there.resume)
+            await until(lambda: there.lines() == traffic.all(), "arrived")
+            assert lost(sink) == {}
+
+    asyncio.run(scene())
+
+
+def test_whatever_the_destination_says_is_not_listened_to() -> None:
+    async def scene() -> None:
+        traffic = Traffic()
+        async with destination() as there, started(relay_to(there.address)) as sink:
+            await until(lambda: there.connections == 1, "connected")
+            there.say(b"go away\n" * 10_000)
+            traffic.write(sink, 10)
+            await until(lambda: there.lines() == traffic.all(), "arrived")
+            assert len(there.streams) == 1
+
+    asyncio.run(scene())
+
+
+def test_a_destination_that_hangs_up_at_once_is_tried_at_a_growing_distance() -> None:
+    async def scene() -> int:
+        calls = 0
+
+        async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal calls
+            calls += 1
+            writer.close()
+
+        server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+        async with server:
+            address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
+            tuning = replace(QUICK, shortest_wait=0.1, longest_wait=30.0, steady=10.0)
+            async with started(relay_to(address, tuning=tuning)):
+                await asyncio.sleep(0.35)  # the time in which the calls are counted
+        return calls
+
+    assert 2 <= asyncio.run(scene()) <= 4
+
+
+def test_a_spool_that_is_in_use_is_refused(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with started(relay_to(Destination().address, tmp_path)):
+            other = relay_to(Destination().address, tmp_path)
+            with pytest.raises(QuotaError, match="another process uses this spool"):
+                await other.start()
+            await other.stop(0.0)
+
+    asyncio.run(scene())
