@@ -2,22 +2,23 @@
 #
 #   PYTHON  the Python that makes the virtualenv, 3.11 or newer
 #   VENV    where the virtualenv stands
+#   CONFIG  the configuration that make run starts the daemon with
 
 PYTHON ?= python3
 VENV   ?= .venv
+CONFIG ?= etc/carbonquota.conf
 
 BIN   := $(VENV)/bin
 LOCK  := requirements/lock.txt
 STAMP := $(VENV)/.installed
 PIP   := -m pip --disable-pip-version-check --quiet
-LIVE  := tools/live_metrics.py
 
 # Without this, the package carbon puts itself into /opt/graphite rather than into the virtualenv.
 export GRAPHITE_NO_PREFIX := True
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv run test check format bench lock clean
+.PHONY: help venv run dry-run test check format bench lock clean
 
 # Says what is wrong with PYTHON and what to do, before anything else can fail less clearly.
 define check_python
@@ -29,12 +30,15 @@ define check_python
 endef
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 venv: $(STAMP) ## Set up the virtualenv, and nothing more
 
-run: $(STAMP) ## Dry-run etc/storage-quotas.conf over the metric names of this machine, read live
-	@$(BIN)/python $(LIVE) | \
+run: $(STAMP) ## Run the daemon, feed it the metrics of this machine, and show live what its quotas do
+	@$(BIN)/python tools/live_daemon.py --config $(CONFIG)
+
+dry-run: $(STAMP) ## Show once what etc/storage-quotas.conf would do to the metrics of this machine
+	@$(BIN)/python tools/live_metrics.py | \
 		$(BIN)/carbonquota dry-run --rules etc/storage-quotas.conf --schemas etc/storage-schemas.conf -
 
 test: $(STAMP) ## Run all tests

@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from carbonquota.errors import ConfigError, InputError, MetricNameError, QuotaError
     from carbonquota.model import Limits, Rule, Size, Usage, Verdict
     from carbonquota.rules import RuleSet
+    from carbonquota.trie import Change, Holdings
 
 __all__ = [
+    "Change",
     "ConfigError",
+    "Holdings",
     "InputError",
     "Limits",
     "MetricNameError",
@@ -29,6 +32,7 @@ _HOMES: Final = {
     "QuotaEngine": "engine",
     "RuleSet": "rules",
     **dict.fromkeys(("ConfigError", "InputError", "MetricNameError", "QuotaError"), "errors"),
+    **dict.fromkeys(("Change", "Holdings"), "trie"),
     **dict.fromkeys(("Limits", "Rule", "Size", "Usage", "Verdict"), "model"),
 }
 """The module of each public name. It is imported when the name is first used, so that a look at `--help` or at one

@@ -3,12 +3,13 @@
 Theory of operation. Every call that reads or changes the index holds the engine's lock; what need not (the scan of a
 batch, formatting a report, finding the rules of a hundred thousand namespaces anew) is done outside. So each call is
 one step in some order of all calls, and limits hold exactly under any number of threads. The clock is read under the
-lock, which is why counts never fall between two intervals.
+lock, which is why counts never fall between two intervals. What takes long and can be taken apart (the expiry of many
+series) lets go of the lock in between.
 """
 
 from __future__ import annotations
 
-from math import isfinite
+from math import floor, isfinite
 from operator import index
 from threading import Lock
 from time import sleep, time
@@ -25,20 +26,27 @@ from carbonquota.controls import (
     grants,
 )
 from carbonquota.controls.batch import admit, admit_singly
-from carbonquota.controls.decision import ACCEPTED
+from carbonquota.controls.decision import ACCEPTED, TOO_MANY
 from carbonquota.controls.explain import explain
 from carbonquota.controls.standing import quota_of, usage_of
+from carbonquota.controls.table import CREATES, KEYS
 from carbonquota.kernel import UNKNOWN, scan
 from carbonquota.metric_name import dotted_part, normalize, normalize_namespace
 from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Usage, Verdict
 from carbonquota.rules import RuleSet, Schemas
 from carbonquota.stats import named_values, take_standings
-from carbonquota.trie import Index, Rebuild
+from carbonquota.trie import Change, Holdings, Index, Rebuild
+from carbonquota.trie.transfer import copy_of, restore, restore_flows
+from carbonquota.trie.verification import check
 
 _FEW_BYTES = 1200
 """Up to so many bytes, deciding lines one by one is quicker than as columns."""
 
+_AT_A_STRETCH = 500
+"""How many series expire before another thread's call has its turn: some milliseconds of work."""
+
 _ACCEPTED = Verdict(accepted=True)
+_TOO_MANY = Verdict(accepted=False, namespace=ROOT, control=KEYS[CREATES])
 
 
 class QuotaEngine:
@@ -48,7 +56,7 @@ class QuotaEngine:
     `carbonquota.metric_name.normalize` takes; MetricNameError says why a name is none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the rules are named, and have defaults
         self,
         rules: RuleSet,
         *,
@@ -56,18 +64,25 @@ class QuotaEngine:
         clock: Clock = time,
         interval: float = 60.0,
         throughput_unit: ThroughputUnit = "interval",
+        record_changes: bool = False,
+        keep_seen: bool = False,
+        max_creates_per_second: int | None = None,
     ) -> None:
         """Start without metrics.
 
         `size_of` gives the size of a new metric (without it: what no schema means, 172,800 points); it is called
         under the engine's lock, so it must be quick and not call the engine. `clock` gives the seconds since the
         epoch, `interval` is the length of a report interval in seconds, at least 1, and `throughput_unit` tells whether
-        throughput limits are per interval or per minute. ValueError says what is out of range.
+        throughput limits are per interval or per minute. `record_changes` is for `take_changes` and `dump`, and
+        `keep_seen` for `expire`. `max_creates_per_second`, at least 1, bounds the metrics that offers may create in a
+        second of the clock. ValueError says what is out of range.
         """
         if not (interval >= 1 and isfinite(interval)):
             raise ValueError(f"the interval must be at least 1 second, not {interval}")
         if throughput_unit not in get_args(ThroughputUnit):
             raise ValueError(f"throughput_unit must be {' or '.join(get_args(ThroughputUnit))}, not {throughput_unit}")
+        if max_creates_per_second is not None and max_creates_per_second < 1:
+            raise ValueError(f"max_creates_per_second must be at least 1, or None, not {max_creates_per_second}")
         self._lock = Lock()
         self._reload_lock = Lock()
         self._clock = clock
@@ -76,8 +91,10 @@ class QuotaEngine:
         self._rules = rules
         made_ready = grants(rules.rules, interval, throughput_unit)
         default_size = Schemas.from_text("").default_size
-        self._index = Index(rules.matcher(), made_ready)
-        self._decider = Decider(self._index, made_ready, size_of or (lambda _: default_size))
+        self._index = Index(rules.matcher(), made_ready, record_changes=record_changes, keep_seen=keep_seen)
+        size_of = size_of or (lambda _: default_size)
+        self._decider = Decider(self._index, made_ready, size_of, max_creates_per_second)
+        self._timed = keep_seen or max_creates_per_second is not None
 
     @property
     def rules(self) -> RuleSet:
@@ -96,17 +113,25 @@ class QuotaEngine:
             return self._index.find(name) != UNKNOWN
 
     def load(self, metric: str | bytes, size: Size | None = None) -> None:
-        """Put an existing metric into the index, asking no quota; if it is there, count it with the size given."""
+        """Put an existing metric into the index, asking no quota; if it is there, count it with the size given.
+
+        Where it is kept when metrics were last seen, this one is seen now.
+        """
         name = normalize(metric)
         key = name.encode()
         with self._lock:
+            if self._timed:
+                self._keep_time()
             known = self._index
             row = known.find(key)
             if row == UNKNOWN:
                 size = self._decider.checked_size(name, size)
                 known.add(key, known.create(*known.locate(dotted_part(name))), size)
-            elif size is not None:
+                return
+            if size is not None:
                 self._decider.resize(name, row, size)
+            if known.seen is not None:
+                known.seen.note(row)
 
     def offer(self, metric: str | bytes, points: int = 1, size: Size | None = None) -> Verdict:
         """Offer `points` data points of a metric: accepted or rejected as a whole, and charged if accepted.
@@ -126,6 +151,8 @@ class QuotaEngine:
             interval = self._interval
             if not interval.floor <= (now := self._clock()) < interval.end:
                 self._end_interval(now)
+            if self._timed:
+                self._decider.keep_time(now)
             row = self._index.table.get(key)
             if row is not None:
                 outcome = self._decider.offer_known(row, points)
@@ -137,6 +164,7 @@ class QuotaEngine:
 
     def _offer_unusual(self, metric: str | bytes, points: int, size: Size | None) -> tuple[int, int]:
         """The decision on a metric that is new, or spelled in another way than in the index."""
+        self._index.trim()
         name = normalize(metric)
         row = self._index.find(name.encode())
         if row != UNKNOWN:
@@ -145,6 +173,8 @@ class QuotaEngine:
 
     def _verdict(self, quota: int, control: int) -> Verdict:
         """A rejection in words."""
+        if (quota, control) == TOO_MANY:
+            return _TOO_MANY
         namespace, rule = self._index.quotas.namespace_names[quota], self._index.quotas.rule_at[quota]
         return Verdict(
             accepted=False, namespace=namespace, control=CONTROLS[control].key, rule=self._decider.grants[rule].rule
@@ -160,10 +190,12 @@ class QuotaEngine:
         if len(buffer) <= _FEW_BYTES:
             with self._lock:
                 self._keep_time()
+                self._index.trim()
                 return admit_singly(self._decider, buffer)
         lines = scan(buffer)
         with self._lock:
             self._keep_time()
+            self._index.trim()
             return admit(self._decider, lines)
 
     def forget(self, metric: str | bytes) -> bool:
@@ -175,11 +207,66 @@ class QuotaEngine:
             self._index.remove(name)
             return True
 
+    def expire(self, before: float, most: int = 10_000) -> list[str]:
+        """Take up to `most` metrics out that were last seen before this time, in seconds since the epoch; their names.
+
+        Seen is a metric when a point of it is accepted, or it is loaded; times are kept in whole seconds, in doubt to
+        the metric's favour. None is ever taken out without `keep_seen`. Other calls have their turn in between.
+        """
+        expired: list[str] = []
+        while len(expired) < most:
+            number = min(_AT_A_STRETCH, most - len(expired))
+            with self._lock:
+                names = self._index.expire(floor(before), number)
+            expired += [name.decode() for name in names]
+            if len(names) < number:
+                break
+            sleep(0)
+        return expired
+
+    def take_changes(self) -> list[Change]:
+        """The metrics that came, got another size or went since the last call, in order; with `record_changes`.
+
+        They are kept until they are taken, so do take them.
+        """
+        with self._lock:
+            changes = self._index.take_changes()
+        return [Change(*change) for change in changes]
+
+    def dump(self) -> tuple[Holdings, list[Change]]:
+        """All that the index holds at one moment, and the changes up to it that were not taken yet, which it takes."""
+        with self._lock:
+            self._keep_time()
+            copied, changes, start = copy_of(self._index), self._index.take_changes(), self._interval.start
+        return copied.holdings(start), [Change(*change) for change in changes]
+
+    def holdings(self) -> Holdings:
+        """All that the index holds at one moment."""
+        with self._lock:
+            self._keep_time()
+            copied, start = copy_of(self._index), self._interval.start
+        return copied.holdings(start)
+
+    def restore(self, holdings: Holdings) -> None:
+        """Put what another engine held into the index, asking no quota and recording no change.
+
+        Metrics that are there already stay as they are. Accepted points count on only where the running interval
+        began when theirs did. A metric of which it is not known when it was seen is seen now. QuotaError says what is
+        wrong with the holdings (names not in normal form or given twice, sums past 2^63 - 1), and nothing is changed.
+        """
+        check(holdings)
+        with self._lock:
+            self._keep_time()
+            restore(self._index, holdings)
+            if holdings.interval_start == self._interval.start:
+                restore_flows(self._index, holdings.flows)
+
     def report(self) -> dict[str, int]:
         """Close the interval and give every stat by its name, without the graph prefix.
 
         `quota.<control>.<name>`, `usage.<control>.<name>`, `throttle.<name>` and `dropped.<name>`; throughput usage,
-        throttle and dropped are the points since the last report, as far as their intervals have ended.
+        throttle and dropped are the points since the last report, as far as their intervals have ended. Of namespaces
+        that were rejected while they held no metric, those past the first 100,000 may be told too low, or not at all.
         """
         with self._lock:
             self._keep_time()
@@ -191,9 +278,10 @@ class QuotaEngine:
             self._index.sweep_idle()
         return named_values(standings)
 
-    def apply(self, rules: RuleSet) -> None:
+    def apply(self, rules: RuleSet, size_of: SizeOf | None = None) -> None:
         """Put other rules in force, atomically; other threads go on offering meanwhile.
 
+        With a `size_of`, new metrics get their sizes by that one from the same moment on.
         What is used stays used, and the counts of the interval stay with the namespaces that had a rule and have one.
         """
         made_ready = grants(rules.rules, self._interval.length, self._unit)
@@ -205,6 +293,7 @@ class QuotaEngine:
                 self._keep_time()
                 rebuild.finish()
                 self._decider.grants = made_ready
+                self._decider.size_of = size_of or self._decider.size_of
                 self._rules = rules
 
     def usage(self, namespace: str = ROOT) -> Usage:
@@ -230,6 +319,11 @@ class QuotaEngine:
             names = [name for row, name in enumerate(namespaces.names) if row and name and not namespaces.is_empty(row)]
         return sorted(names)
 
+    def namespace_count(self) -> int:
+        """How many namespaces hold a metric, the root left out: `len(namespaces())`, at next to no cost."""
+        with self._lock:
+            return self._index.namespaces.count()
+
     def quotas(self) -> list[NamespaceQuota]:
         """How every namespace under a rule stands now, the root first, then by name."""
         with self._lock:
@@ -238,7 +332,10 @@ class QuotaEngine:
         return sorted(quotas, key=lambda quota: "" if quota.namespace == ROOT else quota.namespace)
 
     def explain(self, metric: str | bytes, points: int = 1) -> Explanation:
-        """Everything that decides about an offer of this metric now; nothing is charged. Raises what `offer` does."""
+        """Everything that decides about an offer of this metric now; nothing is charged. Raises what `offer` does.
+
+        `max_creates_per_second` has no say in it, as what is left of a second tells nothing of the next.
+        """
         points = _whole(points)
         name = normalize(metric)
         with self._lock:
@@ -250,6 +347,8 @@ class QuotaEngine:
         now = self._clock()
         if self._interval.is_over(now):
             self._end_interval(now)
+        if self._timed:
+            self._decider.keep_time(now)
 
     def _end_interval(self, now: float) -> None:
         """Close the counts of an interval that is over."""

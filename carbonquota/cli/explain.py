@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
 import click
 
 from carbonquota.cli.index import NO_RULES, fill, size_of_schemas
@@ -10,16 +13,27 @@ from carbonquota.cli.options import (
     index_option,
     interval_option,
     output_options,
-    rules_option,
+    refuse_with_url,
+    require,
     schemas_option,
     throughput_option,
+    url_option,
 )
-from carbonquota.cli.output import Column, Json, Output, Table, Tone, number, rule_document
-from carbonquota.controls import ControlState, Explanation, NamespaceExplanation, ThroughputUnit
+from carbonquota.cli.output import Column, Json, Output, Table, Tone, number
+from carbonquota.cli.remote import LiveDaemon
+from carbonquota.controls import ThroughputUnit
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import InputError
-from carbonquota.model import MAXIMUM, Rule, Size, Verdict
+from carbonquota.model import MAXIMUM, Size
 from carbonquota.rules import RuleSet
+from carbonquota.service.documents import (
+    ControlDocument,
+    ExplainDocument,
+    ExplainedMetric,
+    ExplainedNamespace,
+    RuleDocument,
+    explained_metric,
+)
 
 _COLUMNS = (
     Column("  control"),
@@ -32,11 +46,13 @@ _COLUMNS = (
 
 
 @click.command(epilog=SOURCE_HELP)
-@rules_option
+@click.option("--rules", "rules_path", metavar="FILE", type=click.Path(path_type=str, readable=False),
+              help="The storage-quotas.conf to apply; required without --url.")  # fmt: skip
 @schemas_option
 @index_option
 @interval_option
 @throughput_option
+@url_option
 @click.option("--expect", type=click.Choice(["accepted", "rejected"]), help="Exit with 1 if any metric is not that.")
 @output_options
 @click.argument("metrics", metavar="METRIC...", nargs=-1, required=True)
@@ -45,11 +61,12 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
     ctx: click.Context,
     *,
     metrics: tuple[str, ...],
-    rules_path: str,
+    rules_path: str | None,
     schemas_path: str | None,
     index: tuple[str, ...],
     interval: float,
     throughput_unit: ThroughputUnit,
+    url: str | None,
     expect: str | None,
     as_json: bool,
     no_color: bool,
@@ -57,48 +74,71 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
     """Tell which rules hold a metric, and whether one point of it would be accepted now.
 
     Each namespace above the metric is shown with the rule that holds it, the rules that match it but lose, and
-    each limit. Usage is what the --index holds; without one, everything is new. Exit 0; 1 if --expect is not met.
+    each limit. Usage is what the --index holds; without one, everything is new. With --url, all of it is that of a
+    live daemon. Exit 0; 1 if --expect is not met.
     """
     for metric in metrics:
         if len(metric.split()) != 1:
             raise InputError(f"{metric!r} is no metric name, as it has blanks in it: give the name alone")
     output = Output(as_json=as_json, no_color=no_color)
-    rules = RuleSet.from_file(rules_path)
-    engine = QuotaEngine(NO_RULES, size_of=size_of_schemas(schemas_path), clock=lambda: 0.0,
-                         interval=interval, throughput_unit=throughput_unit)  # fmt: skip
-    unread = fill(engine, index, output).document() if index else {}
-    engine.apply(rules)
-    explanations = [engine.explain(metric) for metric in metrics]
-    if not index:
-        output.note("no --index given: usage is 0 and every metric is new")
-    output.document({"metrics": [_document(explanation) for explanation in explanations]} | unread)
-    for number_of, explanation in enumerate(explanations):
+    if url is not None:
+        refuse_with_url(ctx, "rules_path", "schemas_path", "index", "interval", "throughput_unit")
+        explained, unread = _live(LiveDaemon(url), metrics), {}
+    else:
+        require(ctx, "rules_path")
+        rules = RuleSet.from_file(rules_path or "")
+        engine = QuotaEngine(NO_RULES, size_of=size_of_schemas(schemas_path), clock=lambda: 0.0,
+                             interval=interval, throughput_unit=throughput_unit)  # fmt: skip
+        unread = _fill(engine, index, output)
+        engine.apply(rules)
+        explained = [explained_metric(engine.explain(metric)) for metric in metrics]
+    output.document(asdict(ExplainDocument(tuple(explained))) | unread)
+    for number_of, one in enumerate(explained):
         if number_of:
             output.line()
-        _show(explanation, output)
-    unmet = [one for one in explanations if expect and one.verdict.accepted != (expect == "accepted")]
-    for explanation in unmet:
-        output.note(f"{explanation.metric}: expected to be {expect}, but it is {_outcome(explanation.verdict)}")
-    if unmet:
+        _show(one, output)
+    if expect and not _all_are(expect, explained, output):
         ctx.exit(1)
 
 
-def _outcome(verdict: Verdict) -> str:
-    """A verdict in words."""
-    if verdict.accepted:
+def _live(daemon: LiveDaemon, metrics: Iterable[str]) -> list[ExplainedMetric]:
+    """What a live daemon says of each metric."""
+    documents = [daemon.ask(ExplainDocument, "/api/explain", metric=metric) for metric in metrics]
+    return [metric for document in documents for metric in document.metrics]
+
+
+def _fill(engine: QuotaEngine, index: Sequence[str], output: Output) -> Json:
+    """Load what exists into an engine without rules; what of it could not be read, for JSON."""
+    if index:
+        return fill(engine, index, output).document()
+    output.note("no --index given: usage is 0 and every metric is new")
+    return {}
+
+
+def _all_are(expected: str, explained: Iterable[ExplainedMetric], output: Output) -> bool:
+    """Whether every metric is `accepted` or `rejected`, as expected; each that is not is told."""
+    unmet = [metric for metric in explained if metric.accepted != (expected == "accepted")]
+    for metric in unmet:
+        output.note(f"{metric.metric}: expected to be {expected}, but it is {_outcome(metric)}")
+    return not unmet
+
+
+def _outcome(metric: ExplainedMetric) -> str:
+    """What becomes of a metric, in words."""
+    rejection = metric.rejected_by
+    if rejection is None:
         return "accepted"
-    return f"rejected by the {verdict.control} limit of {verdict.namespace}, rule {verdict.rule}"
+    return f"rejected by the {rejection.control} limit of {rejection.namespace}, rule {rejection.rule}"
 
 
-def _show(explanation: Explanation, output: Output) -> None:
+def _show(metric: ExplainedMetric, output: Output) -> None:
     """Print all about one metric."""
-    kind = "in the index" if explanation.known else "new"
-    accepted = explanation.verdict.accepted
-    tone = Tone.PLAIN if accepted else Tone.BAD
-    output.line(f"{explanation.metric} ({kind}): {_outcome(explanation.verdict)}", tone=tone)
-    if not explanation.known:
-        output.line(f"  would hold {_size(explanation.size)}")
-    for namespace in explanation.namespaces:
+    kind = "in the index" if metric.known else "new"
+    tone = Tone.PLAIN if metric.accepted else Tone.BAD
+    output.line(f"{metric.metric} ({kind}): {_outcome(metric)}", tone=tone)
+    if not metric.known:
+        output.line(f"  would hold {_size(metric.size)}")
+    for namespace in metric.namespaces:
         _show_namespace(namespace, output)
 
 
@@ -110,7 +150,7 @@ def _size(size: Size) -> str:
     )
 
 
-def _show_namespace(namespace: NamespaceExplanation, output: Output) -> None:
+def _show_namespace(namespace: ExplainedNamespace, output: Output) -> None:
     """Print the rule that holds a namespace, those that it overrides, and each limit."""
     output.line(f"{namespace.namespace}: {_rule(namespace.rule)}")
     for lost in namespace.lost:
@@ -122,56 +162,15 @@ def _show_namespace(namespace: NamespaceExplanation, output: Output) -> None:
         output.table(table)
 
 
-def _rule(rule: Rule | None) -> str:
+def _rule(rule: RuleDocument | None) -> str:
     """The rule that holds a namespace, in words."""
     if rule is None:
         return "no rule"
-    return str(rule) if rule.enforcing else f"{rule}, not enforced"
+    return str(rule) if rule.enforced else f"{rule}, not enforced"
 
 
-def _state_cells(state: ControlState) -> tuple[str, str, str, str, str, str]:
+def _state_cells(state: ControlDocument) -> tuple[str, str, str, str, str, str]:
     """The cells of one limit."""
     headroom = number(MAXIMUM if state.limit == MAXIMUM else state.headroom)
     fit = "over" if state.over else "fits"
     return f"  {state.control}", number(state.limit), number(state.usage), headroom, number(state.needed), fit
-
-
-def _document(explanation: Explanation) -> Json:
-    """All about one metric in JSON."""
-    verdict = explanation.verdict
-    size = explanation.size
-    return {
-        "metric": explanation.metric,
-        "known": explanation.known,
-        "accepted": verdict.accepted,
-        "rejected_by": None
-        if verdict.accepted
-        else {
-            "namespace": verdict.namespace,
-            "control": verdict.control,
-            "rule": rule_document(verdict.rule),
-        },
-        "size": {"logical": size.logical, "physical": size.physical, "data_points": size.data_points},
-        "namespaces": [_namespace_document(namespace) for namespace in explanation.namespaces],
-    }
-
-
-def _namespace_document(namespace: NamespaceExplanation) -> Json:
-    """One namespace of a metric in JSON."""
-    return {
-        "namespace": namespace.namespace,
-        "exists": namespace.exists,
-        "rule": rule_document(namespace.rule),
-        "lost": [rule_document(rule) for rule in namespace.lost],
-        "controls": [
-            {
-                "control": state.control,
-                "limit": state.limit,
-                "usage": state.usage,
-                "headroom": state.headroom,
-                "needed": state.needed,
-                "over": state.over,
-            }
-            for state in namespace.controls
-        ],
-    }

@@ -32,6 +32,7 @@ _COMMANDS: Final = {
     "check": ("carbonquota.cli.check", "Check rules files for errors and for rules that do not do what they seem to."),
     "explain": ("carbonquota.cli.explain", "Tell which rules hold a metric and whether it would be accepted."),
     "dry-run": ("carbonquota.cli.dry_run", "Tell what rules would do to metrics, without doing it."),
+    "run": ("carbonquota.cli.run", "Run the daemon: quotas on live traffic, stored in Whisper files or relayed."),
     "usage": ("carbonquota.cli.usage", "Show what namespaces hold, as a tree; needs no rules."),
 }
 """By name: the module that has the command as `command`, and what `--help` says of it in a line."""

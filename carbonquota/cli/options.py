@@ -6,8 +6,10 @@ import math
 import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import click
+from click.core import ParameterSource
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -39,6 +41,38 @@ def count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise click.BadParameter(f"{text!r} is not a whole number from 0 on")
     return int(text)
+
+
+def daemon_url(text: str) -> str:
+    """The URL of a live daemon, such as `http://127.0.0.1:8080`."""
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+        parts = None
+    if not good or parts is None or parts.username is not None or parts.query or parts.fragment:
+        raise click.BadParameter(f"{text!r} is not the URL of a daemon, such as http://127.0.0.1:8080")
+    return text
+
+
+def url_option(command: Command) -> Command:
+    """`--url URL`."""
+    return click.option("--url", metavar="URL", type=daemon_url,
+                        help="Ask a live daemon at this URL, and read no files.")(command)  # fmt: skip
+
+
+def refuse_with_url(ctx: click.Context, *names: str) -> None:
+    """Refuse these parameters where they were given: with --url, the daemon has its own of them."""
+    for parameter in ctx.command.params:
+        if parameter.name in names and ctx.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[0]} cannot be given with --url: the daemon has its own", ctx)
+
+
+def require(ctx: click.Context, name: str) -> None:
+    """Miss a parameter that is required in this case, as click misses one that always is."""
+    if not ctx.params[name]:
+        raise click.MissingParameter(ctx=ctx, param=next(one for one in ctx.command.params if one.name == name))
 
 
 def sources_argument(command: Command) -> Command:

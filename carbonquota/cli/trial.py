@@ -121,7 +121,9 @@ class Trial:
             self._rejected += result.dropped
             self._rejected_lines.append(_missing(plaintext, result.accepted))
             for (namespace, control), drop in result.drops.items():
-                self._rejection(namespace, control, drop.rule).add(drop.points, drop.samples)
+                # No bound on new metrics is set here, so that there is a rule behind each.
+                if drop.rule is not None:
+                    self._rejection(namespace, control, drop.rule).add(drop.points, drop.samples)
         return result.points + result.dropped, result.malformed
 
     def take_metric(self, metric: str, size: Size) -> None:

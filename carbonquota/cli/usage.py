@@ -2,94 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any, Final
 
 import click
 
 from carbonquota.cli.index import NO_RULES, fill, size_of_schemas
-from carbonquota.cli.options import SOURCE_HELP, count, output_options, schemas_option, sources_argument
+from carbonquota.cli.options import (
+    SOURCE_HELP,
+    count,
+    output_options,
+    refuse_with_url,
+    require,
+    schemas_option,
+    url_option,
+)
 from carbonquota.cli.output import Column, Json, Output, Table, number
+from carbonquota.cli.remote import LiveDaemon
 from carbonquota.engine import QuotaEngine
-from carbonquota.model import ROOT, Usage
+from carbonquota.metric_name import DEEPEST
+from carbonquota.model import ROOT
+from carbonquota.service.documents import UsageDocument, UsageLine
+from carbonquota.service.usage_tree import AMOUNTS, TreeSort, UsageTree
 
-_AMOUNTS = ("metrics", "namespaces", "data_points", "logical_size", "physical_size")
-"""The columns: fields of Usage, in the order they are shown."""
-
-_SORTS = ("metrics", "logical-size", "physical-size", "data-points", "namespaces", "name")
+_SORTS: Final[dict[str, TreeSort]] = {
+    "metrics": "metrics",
+    "logical-size": "logical_size",
+    "physical-size": "physical_size",
+    "data-points": "data_points",
+    "namespaces": "namespaces",
+    "name": "name",
+}
+"""What `--sort` takes, and what it means."""
 
 _INDENT = "  "
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """One line of the tree: a namespace, or how many more there are where `hidden` is above 0."""
-
-    namespace: str
-    depth: int
-    usage: Usage
-    hidden: int = 0
-
-    @property
-    def label(self) -> str:
-        """What stands in the tree: a namespace by its last component, below its parent."""
-        name = f"... {self.hidden:,} more" if self.hidden else self.namespace.rpartition(".")[2]
-        return _INDENT * self.depth + name
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """The tree of what an engine holds.
-
-    `depth` is how many levels below the root are shown, `top` how many namespaces of each, 0 for all. Namespaces
-    stand by `sort`, the largest first.
-    """
-
-    engine: QuotaEngine
-    depth: int
-    sort: str
-    top: int
-
-    def branches(self) -> Iterator[Branch]:
-        """The lines of the tree from the root down."""
-        yield from self._below(Branch(ROOT, 0, self.engine.usage(ROOT)))
-
-    def _below(self, branch: Branch) -> Iterator[Branch]:
-        """A namespace and all that is shown below it."""
-        yield branch
-        if branch.depth == self.depth:
-            return
-        children = [
-            Branch(name, branch.depth + 1, self.engine.usage(name)) for name in self.engine.children(branch.namespace)
-        ]
-        children.sort(key=self._order)
-        shown = children[: self.top] if self.top else children
-        for child in shown:
-            yield from self._below(child)
-        if hidden := children[len(shown) :]:
-            yield Branch(branch.namespace, branch.depth + 1, _sum(hidden), len(hidden))
-
-    def _order(self, branch: Branch) -> tuple[int, str]:
-        """Sorts namespaces of one parent."""
-        amount = 0 if self.sort == "name" else getattr(branch.usage, self.sort.replace("-", "_"))
-        return -amount, branch.namespace
-
-
-def _sum(branches: list[Branch]) -> Usage:
-    """What several namespaces hold together."""
-    return Usage(**{name: sum(getattr(branch.usage, name) for branch in branches) for name in _AMOUNTS})
-
-
 @click.command(epilog=SOURCE_HELP)
 @schemas_option
+@url_option
 @click.option("--depth", type=count, default="2", show_default=True, help="Levels shown below the root.")
-@click.option("--sort", type=click.Choice(_SORTS), default="metrics", show_default=True, help="Largest first.")
+@click.option("--sort", type=click.Choice(list(_SORTS)), default="metrics", show_default=True, help="Largest first.")
 @click.option("--top", type=count, default="0", show_default="all", help="Namespaces shown of each parent.")
 @output_options
-@sources_argument
+@click.argument("sources", metavar="SOURCE...", nargs=-1, type=click.Path(path_type=str, readable=False))
+@click.pass_context
 def command(  # noqa: PLR0913 - click hands every switch over by name
+    ctx: click.Context,
     *,
     sources: tuple[str, ...],
+    url: str | None,
     schemas_path: str | None,
     depth: int,
     sort: str,
@@ -97,21 +60,43 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
     as_json: bool,
     no_color: bool,
 ) -> None:
-    """Show what the namespaces of some sources hold, as a tree; needs no rules."""
+    """Show what the namespaces of some sources hold, as a tree; needs no rules.
+
+    With --url, show what the namespaces of a live daemon hold; then give namespaces instead of sources, or none for
+    the root.
+    """
     output = Output(as_json=as_json, no_color=no_color)
+    if url is not None:
+        refuse_with_url(ctx, "schemas_path")
+        lines = _live(LiveDaemon(url), sources or (ROOT,), depth=min(depth, DEEPEST), sort=_SORTS[sort], top=top)
+        _show(lines, output, {})
+        return
+    require(ctx, "sources")
     engine = QuotaEngine(NO_RULES, size_of=size_of_schemas(schemas_path))
     intake = fill(engine, sources, output)
-    branches = list(Tree(engine, depth, sort, top).branches())
-    output.document({"usage": [_document(branch) for branch in branches]} | intake.document())
-    table = Table(
-        (Column("namespace", folds=True), *(Column(name.replace("_", "-"), numeric=True) for name in _AMOUNTS))
-    )
-    for branch in branches:
-        table.add(branch.label, *(number(getattr(branch.usage, name)) for name in _AMOUNTS))
+    _show(list(UsageTree(engine, depth, _SORTS[sort], top).lines()), output, intake.document())
+
+
+def _live(daemon: LiveDaemon, namespaces: Iterable[str], **tree: Any) -> list[UsageLine]:  # noqa: ANN401 - of a query
+    """The trees of a live daemon's namespaces."""
+    documents = [daemon.ask(UsageDocument, "/api/usage", namespace=namespace, **tree) for namespace in namespaces]
+    return [line for document in documents for line in document.usage]
+
+
+def _show(lines: list[UsageLine], output: Output, unread: Json) -> None:
+    """Print the lines of trees, and in JSON what could not be read."""
+    output.document(asdict(UsageDocument(tuple(lines))) | unread)
+    headings = (Column(name.replace("_", "-"), numeric=True) for name in AMOUNTS)
+    table = Table((Column("namespace", folds=True), *headings))
+    for line in lines:
+        table.add(_label(line), *(number(getattr(line, name)) for name in AMOUNTS))
     output.table(table)
 
 
-def _document(branch: Branch) -> Json:
-    """One line of the tree in JSON; where `hidden` is above 0, the namespaces of a parent that are not shown."""
-    amounts = {name: getattr(branch.usage, name) for name in _AMOUNTS}
-    return {"namespace": branch.namespace, "depth": branch.depth, "hidden": branch.hidden} | amounts
+def _label(line: UsageLine) -> str:
+    """What stands in the tree: a namespace by its last component, below its parent, or how many more there are."""
+    if line.hidden:
+        name = f"... {line.hidden:,} more"
+    else:
+        name = line.namespace.rpartition(".")[2] if line.depth else line.namespace
+    return _INDENT * line.depth + name

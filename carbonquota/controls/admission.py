@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from carbonquota.controls.table import CONTROLS, THROUGHPUT, Grant
+from carbonquota.controls.rejections import Rejections
+from carbonquota.controls.table import KEYS, Grant
 from carbonquota.kernel import Malformed
 from carbonquota.metric_name import normalize
 from carbonquota.model import Rule
+from carbonquota.trie import NO_RULE
 
 SAMPLES: Final = 3
 """How many metric names, or lines, are kept as samples of what was dropped."""
@@ -21,37 +20,14 @@ SAMPLES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """The points of a batch that one namespace's rule dropped by one control, with the first few metrics' names."""
+    """The points of a batch that one namespace's rule dropped by one control, with a few metrics' names.
 
-    points: int
-    rule: Rule
-    samples: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rejections:
-    """The dropped lines of a batch: their positions, and whose rule, by number, dropped each by which control.
-
-    The sequences go pairwise; `controls` has the control by position where it is not throughput.
+    `rule` is None where none did: the root dropped new metrics past `max_creates_per_second`, control `creates`.
     """
 
-    positions: Sequence[int] | NDArray[np.int64]
-    namespaces: Sequence[str] | NDArray[np.object_]
-    rules: Sequence[int] | NDArray[np.int64]
-    controls: Mapping[int, int]
-
-    def __len__(self) -> int:
-        """How many lines were dropped."""
-        return len(self.positions)
-
-    def groups(self) -> dict[tuple[str, int, int], list[int]]:
-        """The positions by namespace, rule and control."""
-        groups: dict[tuple[str, int, int], list[int]] = {}
-        for place, namespace, rule in zip(self.positions, self.namespaces, self.rules, strict=True):
-            position = int(place)
-            control = self.controls.get(position, THROUGHPUT)
-            groups.setdefault((namespace, int(rule), control), []).append(position)
-        return groups
+    points: int
+    rule: Rule | None
+    samples: tuple[str, ...]
 
 
 class Admission:
@@ -83,21 +59,37 @@ class Admission:
 
     @cached_property
     def drops(self) -> dict[tuple[str, str], Drop]:
-        """The dropped points by namespace and control (as the rule file spells it)."""
+        """The dropped points by namespace and control (as the rule file spells it).
+
+        Samples are of the first lines of each: where these name one metric over and over, it is the only one.
+        """
         return {
-            (namespace, CONTROLS[control].key): Drop(
-                len(positions), self._grants[rule].rule, tuple(self._names(positions))
+            (group.namespace, KEYS[group.control]): Drop(
+                group.points, self._rule(group.rule), tuple(self._names(group.positions))
             )
-            for (namespace, rule, control), positions in self._rejections.groups().items()
+            for group in self._rejections.groups()
         }
+
+    @cached_property
+    def dropped_by_control(self) -> dict[str, int]:
+        """How many points were dropped by each control that dropped some, `creates` among them."""
+        return self._rejections.by_control()
+
+    def _rule(self, number: int) -> Rule | None:
+        """The rule of that number."""
+        return None if number == NO_RULE else self._grants[number].rule
 
     def _names(self, positions: Iterable[int]) -> Iterator[str]:
         """The first few distinct metric names on these lines."""
         seen: dict[str, None] = {}
+        before = b""
         for position in positions:
-            seen[normalize(self._line(position).split(maxsplit=1)[0])] = None
+            name = self._line(position).split(maxsplit=1)[0]
+            if name != before:
+                seen[normalize(name)] = None
             if len(seen) == SAMPLES:
                 break
+            before = name
         return iter(seen)
 
     @property

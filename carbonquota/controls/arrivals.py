@@ -49,6 +49,10 @@ class Arrivals:
     turned_away: Integers
     turned_away_by: Rows
 
+    def may_come(self) -> int:
+        """How many of them may be created at the most."""
+        return len(self.news) - len(self.turned_away)
+
 
 def look_at(decider: Decider, news: Sequence[New]) -> Arrivals:
     """Find out what is sure about the new metrics of a batch."""
@@ -133,4 +137,5 @@ def take_in(decider: Decider, arrivals: Arrivals, accepted: Bools) -> None:
     if chosen:
         news = [arrivals.news[place] for place in arrivals.at_ease[chosen].tolist()]
         sizes = [arrivals.sizes[place] for place in chosen]
+        decider.creates.left -= len(chosen)
         decider.index.add_many([new.metric.encode() for new in news], [new.namespace for new in news], sizes)

@@ -9,11 +9,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from carbonquota.controls.admission import Admission, Rejections
+from carbonquota.controls.admission import Admission
 from carbonquota.controls.arrivals import New, look_at, take_in
-from carbonquota.controls.decision import ACCEPTED, Decider, Outcome
+from carbonquota.controls.decision import ACCEPTED, NO_RULES_QUOTA, Decider, Outcome
 from carbonquota.controls.flow import ALL_ACCEPTED, Settled, count_over, settle
-from carbonquota.controls.table import METRICS, THROUGHPUT
+from carbonquota.controls.rejections import NO_REJECTIONS, Rejections
+from carbonquota.controls.table import CREATES, METRICS, THROUGHPUT
 from carbonquota.errors import MetricNameError
 from carbonquota.kernel import BLANK, UNKNOWN, Lines, Malformed, parse
 from carbonquota.metric_name import dotted_part, normalize
@@ -22,25 +23,34 @@ from carbonquota.trie import NO_QUOTA, Index
 _MANY_NEW: Final = 16
 """From so many new metrics in a batch on, looking for those that can be taken in at once pays."""
 
+_REFUSED: Final = -7
+"""Stands for a row where a line's metric is new and no new one is allowed; beside what the kernel has there."""
+
 Integers = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.int32]
+Controls = NDArray[np.int8]
+
+_NOTHING: Final[Integers] = np.zeros(0, np.int64)
+_NO_CONTROLS: Final[Controls] = np.zeros(0, np.int8)
 
 
 @dataclass(slots=True)
 class _Finds:
     """What lines turned out to be that are no points of known series.
 
-    New metrics by line position, malformed lines' positions by their reason, and how many
-    lines are blank.
+    New metrics by line position, malformed lines' positions by their reason, and how many lines are blank. Where
+    `closed`, no new metric is allowed: then `refused` has the positions of theirs, and they are not looked at further.
     """
 
+    closed: bool = False
+    refused: list[int] = field(default_factory=list)
     metrics: dict[int, New] = field(default_factory=dict)
     malformed: dict[Malformed, list[int]] = field(default_factory=dict)
     blanks: int = 0
 
     def resolve(self, index: Index, position: int, name: bytes | Malformed | None) -> int:
-        """The row that a line's name has in the index, else UNKNOWN, BLANK or the reason, noted here."""
+        """The row that a line's name has in the index, else UNKNOWN, BLANK, _REFUSED or the reason, noted here."""
         if name is None:
             self.blanks += 1
             return BLANK
@@ -61,6 +71,9 @@ class _Finds:
         """The row of a metric by its normal name, or UNKNOWN and where it will lie."""
         row = index.find(metric.encode()) if respelled else UNKNOWN
         if row == UNKNOWN:
+            if self.closed:
+                self.refused.append(position)
+                return _REFUSED
             self.metrics[position] = New(metric, *index.locate(dotted_part(metric)))
         return row
 
@@ -80,11 +93,10 @@ def admit_singly(decider: Decider, buffer: bytes) -> Admission:
         elif row >= BLANK:
             kept.append(line)
     accepted = buffer if len(kept) == len(lines) else b"".join(kept)
-    quotas = decider.index.quotas
-    namespaces = [quotas.namespace_names[quota] for quota, _ in rejected.values()]
-    rules = [quotas.rule_at[quota] for quota, _ in rejected.values()]
-    controls = {position: control for position, (_, control) in rejected.items()}
-    rejections = Rejections(list(rejected), namespaces, rules, controls)
+    quotas = np.array([quota for quota, _ in rejected.values()], np.int32)
+    controls = np.array([control for _, control in rejected.values()], np.int8)
+    positions = np.array(list(rejected), np.int64)
+    rejections = Rejections.of(decider.index.quotas, positions, quotas, controls) if rejected else NO_REJECTIONS
     points = len(kept) - finds.blanks
     return Admission(accepted, points, rejections, finds.malformed, lines.__getitem__, decider.grants)
 
@@ -93,11 +105,11 @@ def admit(decider: Decider, lines: Lines) -> Admission:
     """Decide and charge the data points on scanned lines, in their order, as `admit_singly` would."""
     index = decider.index
     rows = index.table.find_lines(lines)
-    finds = _Finds()
+    finds = _Finds(closed=decider.creates.left <= 0)
     for position in (rows == UNKNOWN).nonzero()[0].tolist():
         name = lines.name(position) if lines.regular[position] else parse(lines.line(position))
         rows[position] = finds.resolve(index, position, name)
-    if finds.malformed or finds.blanks:
+    if finds.malformed or finds.blanks or finds.refused:
         positions = (rows >= UNKNOWN).nonzero()[0]
         return _answer(decider, lines, finds, rows[positions], positions)
     return _answer(decider, lines, finds, rows, None)
@@ -106,15 +118,32 @@ def admit(decider: Decider, lines: Lines) -> Admission:
 def _answer(decider: Decider, lines: Lines, finds: _Finds, rows: Integers, positions: Integers | None) -> Admission:
     """Decide on the points of series at `rows`; `positions` are those of their lines, None for all lines."""
     rejecters, controls = _decide(decider, rows, positions, finds.metrics)
-    accepted, rejections = lines.buffer, Rejections((), (), (), {})
-    if rejecters is not None:
-        at = rejecters.nonzero()[0]
-        by, quotas = rejecters[at], decider.index.quotas
-        places = at if positions is None else positions[at]
-        rejections = Rejections(places, quotas.namespace_names.take(by), quotas.rule.take(by), controls)
+    if decider.index.seen is not None:
+        known = rows >= 0 if rejecters is None else (rows >= 0) & (rejecters == NO_QUOTA)
+        decider.index.seen.note_many(rows[known])
+    rejections = _rejections(decider, finds.refused, rejecters, controls, positions)
+    accepted = lines.buffer
     if len(rejections) or finds.malformed:
         accepted = lines.cut(_kept(lines, finds, rejecters, positions))
-    return Admission(accepted, len(rows) - len(rejections), rejections, finds.malformed, lines.line, decider.grants)
+    points = len(rows) - len(rejections) + len(finds.refused)
+    return Admission(accepted, points, rejections, finds.malformed, lines.line, decider.grants)
+
+
+def _rejections(
+    decider: Decider, refused: list[int], rejecters: Rows | None, controls: Controls, positions: Integers | None
+) -> Rejections:
+    """The dropped lines: those refused, and those of points with a rejecter."""
+    if rejecters is None and not refused:
+        return NO_REJECTIONS
+    rejecters = np.zeros(0, np.int32) if rejecters is None else rejecters
+    at = rejecters.nonzero()[0]
+    places = at if positions is None else positions[at]
+    by, controls = rejecters[at], controls[at]
+    if refused:
+        places = np.concatenate((np.array(refused, np.int64), places))
+        by = np.concatenate((np.full(len(refused), NO_RULES_QUOTA, np.int32), by))
+        controls = np.concatenate((np.full(len(refused), CREATES, np.int8), controls))
+    return Rejections.of(decider.index.quotas, places, by, controls)
 
 
 def _kept(lines: Lines, finds: _Finds, rejecters: Rows | None, positions: Integers | None) -> Bools:
@@ -125,6 +154,7 @@ def _kept(lines: Lines, finds: _Finds, rejecters: Rows | None, positions: Intege
     kept = np.ones(len(lines), np.bool_)
     if rejecters is not None:
         kept[positions] = rejecters == NO_QUOTA
+    kept[finds.refused] = False
     for malformed in finds.malformed.values():
         kept[malformed] = False
     return kept
@@ -132,33 +162,29 @@ def _kept(lines: Lines, finds: _Finds, rejecters: Rows | None, positions: Intege
 
 def _decide(
     decider: Decider, rows: Integers, positions: Integers | None, metrics: dict[int, New]
-) -> tuple[Rows | None, dict[int, int]]:
-    """The rejecting quota of each point or NO_QUOTA, None for no rejection at all; and controls by line position.
+) -> tuple[Rows | None, Controls]:
+    """The rejecting quota of each point or NO_QUOTA, None for no rejection at all; and the control by which it does.
 
-    Where no control is said, it is throughput. `metrics` has the new metrics by line position.
+    `metrics` has the new metrics by line position.
     """
     index = decider.index
     holders = index.namespaces.quota.take(index.series.namespace.take(rows, mode="clip"))
-    controls: dict[int, int] = {}
     if not metrics:
-        settled = settle(index.quotas, holders)
+        settled, away = settle(index.quotas, holders), _NOTHING
     else:
         unknown = (rows == UNKNOWN).nonzero()[0]
         places = unknown if positions is None else positions[unknown]
         news = [metrics[place] for place in places.tolist()]
         holders[unknown] = [index.namespaces.quota_at[new.namespace] for new in news]
         settled, away = _settle_with_new(decider, holders, unknown, news)
-        away = away if positions is None else positions[away]
-        controls = dict.fromkeys(away.tolist(), METRICS)
     if settled is ALL_ACCEPTED:
-        return None, {}
+        return None, _NO_CONTROLS
+    controls = np.full(len(rows), THROUGHPUT, np.int8)
+    controls[away] = METRICS
     rejecters, singles = settled.rejecters, settled.singles
     places = singles if positions is None else positions[singles]
     for single, row, position in zip(singles.tolist(), rows[singles].tolist(), places.tolist(), strict=True):
-        quota, control = _offer(decider, row, metrics.get(position))
-        rejecters[single] = quota
-        if control != THROUGHPUT:
-            controls[position] = control
+        rejecters[single], controls[single] = _offer(decider, row, metrics.get(position))
     return rejecters, controls
 
 
@@ -170,8 +196,11 @@ def _settle_with_new(
     singly = np.zeros(len(holders), np.bool_)
     singly[unknown] = True
     if len(news) < _MANY_NEW:
-        return settle(quotas, holders, singly), unknown[:0]
+        return settle(quotas, holders, singly), _NOTHING
     arrivals = look_at(decider, news)
+    if arrivals.may_come() > decider.creates.left:
+        # Which of them come too late for this second depends on all that come before.
+        return settle(quotas, holders, singly), _NOTHING
     easy, away = unknown[arrivals.at_ease], unknown[arrivals.turned_away]
     singly[easy] = singly[away] = False
     uncharged = np.zeros(len(holders), np.bool_)

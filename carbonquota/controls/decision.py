@@ -1,5 +1,8 @@
 """The decision on one offer: throughput first, then, for a new metric, what the namespaces above it hold.
 
+Before all that, a new metric is turned away if this second has brought as many as are allowed, whatever the rules
+say of it. That is asked first because it is the answer to a flood of new names, so it has to cost next to nothing.
+
 Nothing is charged before the whole offer is accepted. A namespace that the offer would create is under its rule
 already: its limits are looked at without creating it, as an empty namespace can only be passed by an offer that is
 larger than a limit by itself. Only then is it created before the decision, so that it can count the rejection, and
@@ -9,9 +12,12 @@ it goes again with the report that gives that count.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor
+from typing import Final
 
 from carbonquota.controls import flow, stocks
-from carbonquota.controls.table import THROUGHPUT, Grant
+from carbonquota.controls.creates import Creates
+from carbonquota.controls.table import CREATES, THROUGHPUT, Grant
 from carbonquota.errors import QuotaError
 from carbonquota.metric_name import dotted_part
 from carbonquota.model import Size, SizeOf
@@ -22,17 +28,38 @@ Outcome = tuple[int, int]
 
 ACCEPTED: Outcome = (NO_QUOTA, -1)
 
+NO_RULES_QUOTA: Final = -1
+"""Stands for a quota where not a rule rejects but the bound on new metrics."""
+
+TOO_MANY: Outcome = (NO_RULES_QUOTA, CREATES)
+"""As many metrics as are allowed were created in this second."""
+
 
 class Decider:
     """Decides offers against an index, and charges them there. Not safe to use from two threads at once."""
 
-    __slots__ = ("grants", "index", "size_of")
+    __slots__ = ("_second", "creates", "grants", "index", "size_of")
 
-    def __init__(self, index: Index, grants: tuple[Grant, ...], size_of: SizeOf) -> None:
-        """Decide by `grants`, the index's rules made ready; `size_of` is asked for the size of new metrics."""
+    def __init__(
+        self, index: Index, grants: tuple[Grant, ...], size_of: SizeOf, creates_per_second: int | None = None
+    ) -> None:
+        """Decide by `grants`, the index's rules made ready; `size_of` is asked for the size of new metrics.
+
+        `creates_per_second` bounds new metrics, where `keep_time` is called before each decision.
+        """
+        self.creates = Creates(creates_per_second)
+        self._second = -1
         self.index = index
         self.grants = grants
         self.size_of = size_of
+
+    def keep_time(self, now: float) -> None:
+        """Have what is decided from here on happen at `now`, in seconds since the epoch; only whole ones matter."""
+        if not self._second <= now < self._second + 1:
+            self._second = floor(now)
+            self.creates.keep_time(now)
+            if self.index.seen is not None:
+                self.index.seen.keep_time(now)
 
     def offer_known(self, row: int, points: int) -> Outcome:
         """Decide on points of the series at this row."""
@@ -40,16 +67,24 @@ class Decider:
         quotas = index.quotas
         chain = quotas.flow_chains[index.namespaces.quota_at[index.series.namespace_at[row]]]
         rejecter = flow.take(quotas, chain, points)
-        return ACCEPTED if rejecter == NO_QUOTA else (rejecter, THROUGHPUT)
+        if rejecter != NO_QUOTA:
+            return rejecter, THROUGHPUT
+        if (seen := index.seen) is not None:
+            seen.time_at[row] = seen.now
+        return ACCEPTED
 
     def offer_new(self, metric: str, points: int, size: Size | None = None) -> Outcome:
         """Decide on points of a metric that is not in the index, by its normal name; put it there if accepted."""
+        if self.creates.left <= 0:
+            return TOO_MANY
         return self.offer_located(metric, *self.index.locate(dotted_part(metric)), points, size)
 
     def offer_located(
         self, metric: str, row: int, missing: Sequence[str], points: int, size: Size | None = None
     ) -> Outcome:
         """`offer_new` where `Index.locate` was asked already: the metric lies in `row`, or in `missing` below it."""
+        if self.creates.left <= 0:
+            return TOO_MANY
         index = self.index
         # Asked first, for an error in it must leave nothing behind.
         size = self.checked_size(metric, size)
@@ -102,6 +137,7 @@ class Decider:
         """Charge everything that the metric at `row` and its points take."""
         index = self.index
         index.add(metric.encode(), row, size)
+        self.creates.left -= 1
         flow.charge(index.quotas, index.quotas.flow_chains[index.namespaces.quota_at[row]], points)
 
     def checked_size(self, metric: str, size: Size | None) -> Size:
@@ -114,9 +150,11 @@ class Decider:
     def resize(self, metric: str, row: int, size: Size) -> None:
         """Count a known metric with another size; QuotaError where the sums cannot take it."""
         index = self.index
-        if not index.namespaces.can_hold(size, instead_of=index.series.size_of(row)):
+        held = index.series.size_of(row)
+        if not index.namespaces.can_hold(size, instead_of=held):
             raise _too_large(metric, size)
-        index.resize(row, size)
+        if size != held:
+            index.resize(metric.encode(), row, size)
 
 
 def _too_large(metric: str, size: Size) -> QuotaError:

@@ -31,6 +31,11 @@ class Interval:
         self.floor = self.end - 2 * self.length
         self._reported = False
 
+    @property
+    def start(self) -> float:
+        """When the running interval began."""
+        return self.end - self.length
+
     def is_over(self, now: float) -> bool:
         """Whether the interval has ended: its end has passed, or `now` lies before its floor."""
         return now >= self.end or now < self.floor

@@ -32,6 +32,12 @@ CONTROLS: Final = tuple(Control(index, name) for index, name in enumerate(CONTRO
 NAMESPACES, METRICS, LOGICAL_SIZE, PHYSICAL_SIZE, DATA_POINTS, THROUGHPUT = range(len(CONTROLS))
 """The controls' indices."""
 
+CREATES: Final = len(CONTROLS)
+"""Stands where a control's index does, for the bound on new metrics a second, which no rule sets."""
+
+KEYS: Final = (*(control.key for control in CONTROLS), "creates")
+"""What rejects an offer is called so in answers: the controls as the rule file spells them, and the bound."""
+
 STOCKS: Final = (METRICS, LOGICAL_SIZE, PHYSICAL_SIZE, DATA_POINTS, NAMESPACES)
 """The controls of what a namespace holds, in the order in which they are asked about a new metric.
 

@@ -13,7 +13,7 @@ a removed name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, takewhile
 from typing import Final, TypeVar
 
@@ -64,6 +64,10 @@ class SeriesTable:
         """Each series' name and row."""
         return iter(self._rows.items())
 
+    def columns(self) -> tuple[list[bytes], list[int]]:
+        """A copy of all names and of their rows, pairwise; made in a moment, as a caller with a lock wants it."""
+        return list(self._rows), list(self._rows.values())
+
     @property
     def size(self) -> int:
         """One more than the highest row number ever given: how long a column by row must be."""
@@ -91,6 +95,28 @@ class SeriesTable:
             self._size += 1
         self._rows[name] = row
         return row
+
+    def insert_many(self, names: Sequence[bytes]) -> Integers:
+        """The rows, int64, for names that are not in the table yet and differ; batches find them at once."""
+        reused = self._free[len(self._free) - min(len(names), len(self._free)) :]
+        del self._free[len(self._free) - len(reused) :]
+        size = self._size + len(names) - len(reused)
+        rows = [*reused, *range(self._size, size)]
+        self._size = size
+        self._rows.update(zip(names, rows, strict=True))
+        self._index.catch_up(self._rows, self._size)
+        return np.array(rows, np.int64)
+
+    def names_at(self, rows: Integers) -> list[bytes]:
+        """The names of series by their rows, in that order; every row must be in use."""
+        self._index.catch_up(self._rows, self._size)
+        names = [self._index.name(row) for row in rows.tolist()]
+        if None in names:
+            # Some are longer than is indexed, and only the dict has them.
+            wanted = {row for row, name in zip(rows.tolist(), names, strict=True) if name is None}
+            found = {row: name for name, row in self._rows.items() if row in wanted}
+            return [found[row] if name is None else name for row, name in zip(rows.tolist(), names, strict=True)]
+        return [name for name in names if name is not None]
 
     def remove(self, name: bytes) -> int:
         """Take a name out and give the row that it had, which may be given again; KeyError if it is not in."""
@@ -182,6 +208,14 @@ class BatchIndex:
         for way in range(2, _WAYS):
             found |= slots[:, way]
         return found, ((found == 0) & last).nonzero()[0]
+
+    def name(self, row: int) -> bytes | None:
+        """The name indexed for a row, or None where it is too long to be."""
+        length = int(self._lengths[row])
+        if length <= _NOT_INDEXED:
+            return None
+        start = int(self._offsets[row])
+        return self._words[start : start + (length + WORD - 1) // WORD].tobytes()[:length]
 
     def drop(self, row: int) -> None:
         """Never give this row again, until a name is indexed for it."""

@@ -42,19 +42,19 @@ def read_whisper_tree(root: str, advance: Callable[[int], None]) -> Iterator[Sto
     InputError where there is none at all.
     """
     found = False
-    for item in _walk(root):
+    for item in whisper_files(root):
         if isinstance(item, Unreadable):
             yield item
             continue
         found = True
-        yield _read_file(item, metric_of_path(os.path.relpath(item, root)))
+        yield read_whisper_file(item, metric_of_path(os.path.relpath(item, root)))
         advance(1)
     if not found:
         name = click.format_filename(root)
         raise InputError(f"{name}: there is no Whisper file (*{EXTENSION}) in this directory tree")
 
 
-def _walk(root: str) -> Iterator[str | Unreadable]:
+def whisper_files(root: str) -> Iterator[str | Unreadable]:
     """The paths of all Whisper files, and the directories that cannot be listed.
 
     Links are followed, but no directory is read twice: a link to one inside the tree is left to its own place, so
@@ -98,8 +98,13 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _read_file(path: str, metric: str) -> StoredMetric | Unreadable:
-    """The metric of one file."""
+def size_on_disk(status: os.stat_result) -> tuple[int, int]:
+    """How many bytes a file has, and how many its blocks on disk do."""
+    return status.st_size, status.st_blocks * _BLOCK
+
+
+def read_whisper_file(path: str, metric: str) -> StoredMetric | Unreadable:
+    """The metric of one file, with what it really holds."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             # Opening a pipe would wait for somebody to write to it.
@@ -112,7 +117,7 @@ def _read_file(path: str, metric: str) -> StoredMetric | Unreadable:
         return Unreadable(click.format_filename(path), _cause(error))
     except InputError as error:
         return Unreadable(click.format_filename(path), str(error))
-    return StoredMetric(path, metric, Size(status.st_size, status.st_blocks * _BLOCK, points))
+    return StoredMetric(path, metric, Size(*size_on_disk(status), points))
 
 
 def _cause(error: OSError) -> str:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from carbonquota.trie.holdings import Change, Holdings
 from carbonquota.trie.index import Index, Matcher
 from carbonquota.trie.namespaces import ROOT_ROW, Namespaces
-from carbonquota.trie.quotas import NO_QUOTA, Quotas, Terms
+from carbonquota.trie.quotas import NO_QUOTA, NO_RULE, Quotas, Terms
 from carbonquota.trie.rebuild import Rebuild
 
-__all__ = ["NO_QUOTA", "ROOT_ROW", "Index", "Matcher", "Namespaces", "Quotas", "Rebuild", "Terms"]
+__all__ = [
+    "NO_QUOTA",
+    "NO_RULE",
+    "ROOT_ROW",
+    "Change",
+    "Holdings",
+    "Index",
+    "Matcher",
+    "Namespaces",
+    "Quotas",
+    "Rebuild",
+    "Terms",
+]

@@ -30,7 +30,7 @@ class Columns:
     """
 
     COLUMNS: ClassVar[str]
-    DTYPE: ClassVar[type[np.signedinteger[Any]]] = np.int64
+    DTYPE: ClassVar[type[np.integer[Any]]] = np.int64
 
     def __init__(self) -> None:
         """Make room for a few rows, all zeros."""
@@ -60,6 +60,11 @@ class Columns:
     def give_row(self, row: int) -> None:
         """Give a row back, to be taken again."""
         self._free.append(row)
+
+    def cover(self, size: int) -> None:
+        """Have rows 0 to `size` - 1 in use, for a subclass whose rows are given out elsewhere."""
+        self.reserve(size)
+        self.size = max(self.size, size)
 
     def reserve(self, size: int) -> None:
         """Make room for `size` rows, and for some more, so that growing is rare."""

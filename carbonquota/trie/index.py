@@ -3,21 +3,31 @@
 Invariants: a series is counted at its namespace and every one above. A namespace's matcher state and its quota are
 those of the rules in force, from its creation on. An empty namespace is removed at once, unless its quota has counts
 that a report still has to give; then it is *idle* and goes with that report.
+
+Bound: a flood of names whose namespaces are rejected before they exist must not fill the memory between two reports.
+So at most `MOST_IDLE` namespaces wait for a report. Past that, one that was only ever rejected is *surplus*: it
+lives as long as the batch that it is rejected in, whose answer names it, and its counts are forgotten with it. One with
+accepted points of this interval is kept in any case, or its limit would begin anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from carbonquota.kernel import SeriesTable
 from carbonquota.model import Size
-from carbonquota.trie.columns import Columns, View
 from carbonquota.trie.namespaces import NO_ROW, ROOT_ROW, Namespaces
 from carbonquota.trie.quotas import NO_QUOTA, Quotas, Terms
+from carbonquota.trie.series import Seen, Series
+
+MOST_IDLE: Final = 100_000
+"""So many namespaces without a metric are kept for a report to give their counts."""
+
+RawChange = tuple[bytes, Size | None]
+"""A `Change` as it is recorded: the series' name, and its size or None where it went."""
 
 
 class Matcher(Protocol):
@@ -30,71 +40,25 @@ class Matcher(Protocol):
         """The same for a child of a namespace in `state`."""
 
 
-class Series(Columns):
-    """What is known of each series, by its row in the series table: its namespace, and its size by number.
-
-    Few sizes are held by many series, so each is kept once, as long as a series has it.
-    """
-
-    COLUMNS = "namespace size_number"
-    DTYPE = np.int32
-
-    namespace: NDArray[np.int32]
-    namespace_at: View
-    size_number_at: View
-
-    def __init__(self) -> None:
-        """Start without series."""
-        super().__init__()
-        self._sizes: list[Size] = []
-        self._holders: list[int] = []
-        self._numbers: dict[tuple[int, int, int], int] = {}
-        self._unused: list[int] = []
-
-    def put(self, row: int, namespace: int, size: Size) -> None:
-        """Note a series' namespace and size."""
-        self.reserve(row + 1)
-        self.size = max(self.size, row + 1)
-        self.namespace_at[row] = namespace
-        self.size_number_at[row] = self._number(size)
-
-    def _number(self, size: Size) -> int:
-        """The number of a size, for one more series that has it."""
-        key = (size.logical, size.physical, size.data_points)
-        number = self._numbers.get(key)
-        if number is None:
-            number = self._unused.pop() if self._unused else len(self._sizes)
-            self._sizes[number : number + 1] = [size]
-            self._holders[number : number + 1] = [0]
-            self._numbers[key] = number
-        self._holders[number] += 1
-        return number
-
-    def release(self, row: int) -> Size:
-        """The size of a series that is about to have it no longer."""
-        number = self.size_number_at[row]
-        size = self._sizes[number]
-        self._holders[number] -= 1
-        if not self._holders[number]:
-            del self._numbers[size.logical, size.physical, size.data_points]
-            self._unused.append(number)
-        return size
-
-    def size_of(self, row: int) -> Size:
-        """The size that a series is counted with."""
-        return self._sizes[self.size_number_at[row]]
-
-
 class Index:
     """Every series, namespace and quota. Not safe to use from two threads at once."""
 
-    def __init__(self, matcher: Matcher, terms: tuple[Terms, ...]) -> None:
-        """Start without series, under rules that `matcher` finds and that grant `terms`."""
+    def __init__(
+        self, matcher: Matcher, terms: tuple[Terms, ...], *, record_changes: bool = False, keep_seen: bool = False
+    ) -> None:
+        """Start without series, under rules that `matcher` finds and that grant `terms`.
+
+        `record_changes` has every change of a series noted in `changes`, `keep_seen` when it was last seen in `seen`.
+        """
         self.table = SeriesTable()
         self.series = Series()
         self.namespaces = Namespaces()
         self.quotas = Quotas(terms)
         self.matcher = matcher
+        self.seen = Seen() if keep_seen else None
+        self.changes: list[RawChange] | None = [] if record_changes else None
+        self.surplus: list[tuple[int, int]] = []
+        """The rows of surplus namespaces, and which birth each is of."""
         self._idle: set[int] = set()
         state, rule = matcher.root()
         self._put_under_rule(ROOT_ROW, state, rule, NO_QUOTA)
@@ -131,28 +95,60 @@ class Index:
         row = self.table.insert(name)
         self.series.put(row, namespace, size)
         self.namespaces.charge(namespace, size)
+        self._note_new(name, row, size)
         return row
+
+    def _note_new(self, name: bytes, row: int, size: Size) -> None:
+        """Keep in mind that a series came."""
+        if self.seen is not None:
+            self.seen.note(row)
+        if self.changes is not None:
+            self.changes.append((name, size))
 
     def add_many(self, names: Sequence[bytes], namespaces: Sequence[int], sizes: Sequence[Size]) -> None:
         """`add` for many new series at once, all of different names and in namespaces that are not empty."""
         for name, namespace, size in zip(names, namespaces, sizes, strict=True):
-            self.series.put(self.table.insert(name), namespace, size)
-        amounts = [(size.logical, size.physical, size.data_points) for size in sizes]
+            row = self.table.insert(name)
+            self.series.put(row, namespace, size)
+            self._note_new(name, row, size)
+        amounts = [(1, size.logical, size.physical, size.data_points) for size in sizes]
         self.namespaces.charge_many(np.array(namespaces, np.int64), np.array(amounts, np.int64).T)
 
-    def resize(self, row: int, size: Size) -> None:
-        """Count a series with another size."""
+    def resize(self, name: bytes, row: int, size: Size) -> None:
+        """Count the series of this name and row with another size."""
         namespace = self.series.namespace_at[row]
         self.namespaces.discharge(namespace, self.series.release(row))
         self.namespaces.charge(namespace, size)
         self.series.put(row, namespace, size)
+        if self.changes is not None:
+            self.changes.append((name, size))
 
     def remove(self, name: bytes) -> None:
         """Take a series out and give back what it held; KeyError where it is not in."""
         row = self.table.remove(name)
         namespace = self.series.namespace_at[row]
         self.namespaces.discharge(namespace, self.series.release(row))
+        if self.seen is not None:
+            self.seen.drop(row)
+        if self.changes is not None:
+            self.changes.append((name, None))
         self.sweep(namespace)
+
+    def expire(self, before: int, most: int) -> list[bytes]:
+        """Take out up to `most` series last seen before that second, which must be kept; their names."""
+        if self.seen is None:
+            return []
+        names = self.table.names_at(self.seen.rows_before(before, most))
+        for name in names:
+            self.remove(name)
+        return names
+
+    def take_changes(self) -> list[RawChange]:
+        """The changes since the last call, in order."""
+        changes = self.changes or []
+        if self.changes is not None:
+            self.changes = []
+        return changes
 
     def own_quota(self, row: int) -> int:
         """The quota that holds this very namespace, or NO_QUOTA."""
@@ -166,12 +162,33 @@ class Index:
             quota = self.own_quota(row)
             if quota != NO_QUOTA:
                 if self.quotas.has_counts(quota):
-                    self._idle.add(row)
+                    self._keep_idle(row, quota)
                     return
                 self.quotas.remove(quota)
             parent = namespaces.parent_at[row]
             namespaces.remove(row)
             row = parent
+
+    def _keep_idle(self, row: int, quota: int) -> None:
+        """Keep an empty namespace until the next report, or as surplus."""
+        if len(self._idle) < MOST_IDLE or row in self._idle or self.quotas.has_accepted(quota):
+            self._idle.add(row)
+        else:
+            self.surplus.append((row, self.namespaces.born_at[row]))
+
+    def trim(self) -> None:
+        """Remove what is surplus; to be called before, not in, a decision whose answer may name it."""
+        if not self.surplus:
+            return
+        surplus, self.surplus = self.surplus, []
+        namespaces = self.namespaces
+        for row, born in surplus:
+            if namespaces.born_at[row] == born and namespaces.is_empty(row):
+                quota = self.own_quota(row)
+                # Those above an idle one stay, and go with it.
+                if namespaces.first_child_at[row] == NO_ROW:
+                    self.quotas.forget_counts(quota)
+                self.sweep(row)
 
     def sweep_idle(self) -> None:
         """Remove the namespaces that were waiting for a report; to be called after each."""

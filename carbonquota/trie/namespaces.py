@@ -178,20 +178,31 @@ class Namespaces(Columns):
             data_points[row] += more_points
             row = parent[row]
 
-    def charge_many(self, rows: Column, sizes: Column) -> None:
-        """`charge` for many metrics at once; `rows` (int64, shape (metrics,)) may hold a row many times over.
+    def charge_many(self, rows: Column, amounts: Column) -> None:
+        """`charge` for many metrics at once; `rows` (int64, shape (entries,)) may hold a row many times over.
 
-        `sizes` is int64, shape (3, metrics): logical and physical sizes and data points. No namespace may be empty.
+        `amounts` is int64, shape (4, entries): how many metrics, and their logical and physical sizes and data points
+        in all. No namespace may be empty.
         """
-        logical, physical, data_points = sizes
+        columns = (self.metrics, self.logical_size, self.physical_size, self.data_points)
         while len(rows):
-            np.add.at(self.metrics, rows, 1)
-            np.add.at(self.logical_size, rows, logical)
-            np.add.at(self.physical_size, rows, physical)
-            np.add.at(self.data_points, rows, data_points)
+            for column, amount in zip(columns, amounts, strict=True):
+                np.add.at(column, rows, amount)
             rows = self.parent[rows]
             below = rows != UNKNOWN
-            rows, logical, physical, data_points = rows[below], logical[below], physical[below], data_points[below]
+            rows, amounts = rows[below], amounts[:, below]
+
+    def fill(self, rows: Column, amounts: Column) -> None:
+        """`charge_many` where namespaces may be empty: it costs a look at all of them."""
+        were_empty = self.metrics[: self.size] == 0
+        self.charge_many(rows, amounts)
+        were_empty &= self.metrics[: self.size] > 0
+        were_empty[ROOT_ROW] = False
+        np.add.at(self.namespaces, self.parent[: self.size][were_empty], 1)
+
+    def count(self) -> int:
+        """How many namespaces hold a metric, the root left out."""
+        return int(np.count_nonzero(self.metrics[ROOT_ROW + 1 : self.size]))
 
     def discharge(self, row: int, size: Size) -> None:
         """Give back what `charge` counted."""

@@ -7,7 +7,7 @@ of them with a throughput limit; and both again as row `row` of the matrices `st
 
 Counters. `left` is what the throughput limit still leaves in this interval, so a check reads one number. `throttle` and
 `dropped_<control>` count points. When an interval ends its counts move to the `closed_` columns, where they wait for a
-report. Row 0 is `NO_QUOTA`: no namespace, no limit, ever.
+report. Row 0 is `NO_QUOTA`: no limit, ever; it is called after the root and has `NO_RULE`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonquota.kernel import zeros
-from carbonquota.model import CONTROL_FIELDS, MAXIMUM
+from carbonquota.model import CONTROL_FIELDS, MAXIMUM, ROOT
 from carbonquota.naming import collision_suffix, stat_name
 from carbonquota.trie.columns import Column, Columns, View
 
 NO_QUOTA: Final = 0
+NO_RULE: Final = -1
 
 _DROPPED: Final = tuple(f"dropped_{control}" for control in CONTROL_FIELDS)
 _COUNTS: Final = ("throttle", *_DROPPED)
@@ -91,6 +92,8 @@ class Quotas(Columns):
         self._names_taken: set[str] = set()
         self._place((), (), "")
         self.limit_at[NO_QUOTA] = self.left_at[NO_QUOTA] = MAXIMUM
+        self.rule_at[NO_QUOTA] = NO_RULE
+        self.namespace_names[NO_QUOTA] = ROOT
 
     def _bind(self) -> None:
         """Point the attributes at the store, and list the counters once more."""
@@ -166,9 +169,28 @@ class Quotas(Columns):
 
     def has_counts(self, row: int) -> bool:
         """Whether something was counted here that no report has given yet."""
-        if self.left_at[row] != self.limit_at[row] or self.closed_throughput[row]:
+        if self.has_accepted(row):
             return True
         return any(column[row] for column in (*self.counts, *self.closed_counts))
+
+    def has_accepted(self, row: int) -> bool:
+        """Whether points were accepted under the throughput limit here that no report has given yet."""
+        return bool(self.left_at[row] != self.limit_at[row] or self.closed_throughput[row])
+
+    def forget_counts(self, row: int) -> None:
+        """Let what was rejected here be in no report."""
+        for column in (*self.counts, *self.closed_counts):
+            column[row] = 0
+
+    def flows_now(self) -> tuple[NDArray[np.object_], Column]:
+        """The namespaces with accepted points in this interval under a throughput limit, by name, and how many."""
+        rows = np.flatnonzero((self.live[: self.size] != 0) & (self.left[: self.size] != self.limit[: self.size]))
+        return self.namespace_names[rows], self.limit[rows] - self.left[rows]
+
+    def use(self, row: int, points: int) -> None:
+        """Have so many more points be accepted in this interval, where there is a throughput limit."""
+        if self.terms[self.rule_at[row]].metered:
+            self.left_at[row] = max(self.left_at[row] - points, self.limit_at[row] - MAXIMUM)
 
     def have_counts(self) -> bool:
         """Whether anything was counted in the running interval."""

@@ -161,4 +161,5 @@ class Twin:
             assert set(drop.samples) <= names
             rule = self.model.rule_of(who[0])
             assert rule is not None
+            assert drop.rule is not None
             assert drop.rule.pattern == rule.pattern

@@ -184,6 +184,7 @@ def test_throttle_and_dropped_are_counted_apart_with_control_rule_namespace_and_
     assert result.accepted == b"".join(map(line, ["a.m", "b.m", "b.n", "b.o"]))
     ((who, drop),) = result.drops.items()
     assert who == ("a", "metrics")
+    assert drop.rule is not None
     assert (drop.points, drop.rule.pattern, drop.rule.line, set(drop.samples)) == (2, "a", 1, {"a.n", "a.o"})
     verdict = engine.offer("a.p", points=4)
     assert (verdict.namespace, verdict.control, verdict.rule) == ("a", "metrics", drop.rule)

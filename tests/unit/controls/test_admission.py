@@ -48,6 +48,17 @@ def test_samples_are_the_first_three_metrics_in_normal_form_each_once(padding: i
     assert (drop.points, drop.samples) == (7, ("a.x", "a.y;s=1;t=2", "a.é"))
 
 
+def test_samples_of_a_large_batch_are_of_each_namespaces_first_lines() -> None:
+    engine = engine_under("[*]\nmetrics = 1\n")
+    names = [f"{letter}.{number}" for number in range(300) for letter in "ebdac"]
+    result = engine.admit(b"".join(name.encode() + b" 1 1\n" for name in names))
+    assert list(result.drops) == [(letter, "metrics") for letter in "ebdac"]
+    for letter in "ebdac":
+        drop = result.drops[letter, "metrics"]
+        assert (drop.points, drop.samples) == (299, (f"{letter}.1", f"{letter}.2", f"{letter}.3"))
+    assert result.dropped_by_control == {"metrics": 5 * 299}
+
+
 @BATCH_SIZES
 def test_malformed_lines_are_cut_out_counted_by_reason_and_the_first_three_shown(padding: int) -> None:
     engine = engine_under(RULES)

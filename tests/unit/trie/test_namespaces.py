@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import permutations
 from random import Random
 
+import numpy as np
 import pytest
 
 from carbonquota.kernel import UNKNOWN
@@ -232,3 +233,21 @@ def test_a_tree_grows_and_shrinks_by_thousands_and_uses_its_rows_again() -> None
         tree.remove(tree.find(f"a{turn}"))
         assert list(tree.children(ROOT_ROW)) == []
     assert tree.size == 5002
+
+
+def test_filling_empty_namespaces_counts_each_as_its_parents_once() -> None:
+    namespaces = Namespaces()
+    a = namespaces.create("a", ROOT_ROW)
+    deep = namespaces.create("a.b", a)
+    empty = namespaces.create("c", ROOT_ROW)
+    for _ in range(2):
+        amounts = np.array([(2, 20, 40, 60), (1, 1, 1, 1), (1, 1, 1, 1)], np.int64).T
+        namespaces.fill(np.array([deep, deep, ROOT_ROW], np.int64), amounts)
+    rows = [ROOT_ROW, a, deep, empty]
+    assert namespaces.metrics[rows].tolist() == [8, 6, 6, 0]
+    assert namespaces.logical_size[rows].tolist() == [44, 42, 42, 0]
+    assert namespaces.physical_size[rows].tolist() == [84, 82, 82, 0]
+    assert namespaces.data_points[rows].tolist() == [124, 122, 122, 0]
+    assert namespaces.namespaces[rows].tolist() == [1, 1, 0, 0]
+    assert namespaces.namespaces.sum() == 2, "what stands past the last row is for rows to come"
+    assert namespaces.count() == 2

@@ -270,7 +270,7 @@ def test_series_of_equal_and_of_different_sizes_give_back_what_they_hold() -> No
     sizes = [Size(logical=number % 3, physical=number % 5, data_points=7) for number in range(60)]
     rows = [add(index, f"m{number}", size) for number, size in enumerate(sizes)]
     assert [index.series.size_of(row) for row in rows] == sizes
-    index.resize(rows[0], Size(logical=500))
+    index.resize(b"m0", rows[0], Size(logical=500))
     assert index.series.size_of(rows[0]) == Size(logical=500)
     assert index.namespaces.logical_size_at[ROOT_ROW] == sum(size.logical for size in sizes) + 500
     for number in range(60):

@@ -1,0 +1,73 @@
+"""`carbonquota run`: the daemon, in the foreground, as a service manager wants it."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from carbonquota.daemon.configuration import Notes, format_settings, load_settings
+from carbonquota.errors import InputError
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+@click.command()
+@click.option("-c", "--config", metavar="FILE", required=True, type=click.Path(path_type=str, readable=False))
+@click.option("--print-config", is_flag=True, help="Print the settings in force, with all defaults, and leave.")
+@click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True)
+@click.pass_context
+def command(ctx: click.Context, *, config: str, print_config: bool, log_level: str) -> None:
+    """Take Graphite traffic, keep quotas on it, and store it in Whisper files or relay it.
+
+    FILE is a carbonquota.conf, or a go-carbon.conf as it is. The log goes to stderr. SIGHUP reads the rules anew,
+    SIGTERM and Ctrl-C end the daemon once all it has taken is safe; a second one ends it at once.
+    """
+    settings, notes = load_settings(config)
+    if print_config:
+        click.echo(format_settings(settings), nl=False)
+        return
+    _start_log(log_level)
+    _tell(notes)
+    ctx.exit(_daemon().run(settings, progress=_progress if sys.stderr.isatty() else None))
+
+
+def _daemon() -> Any:  # noqa: ANN401 - a module
+    """The daemon's module, which needs packages that the library alone does not."""
+    try:
+        return importlib.import_module("carbonquota.daemon.daemon")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("carbonquota"):
+            raise
+        raise InputError(
+            f"the daemon needs the package {error.name}, which is not installed: pip install 'carbonquota[daemon]'"
+        ) from None
+
+
+def _start_log(level: str) -> None:
+    """Log to stderr; the journal of systemd puts its own times."""
+    time = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
+    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=f"{time}%(levelname)s %(message)s")
+
+
+def _tell(notes: Notes) -> None:
+    """Log what of the configuration was passed over."""
+    for note in notes.lines():
+        logging.getLogger(__name__).info("%s", note)
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr for as long as the block runs, wiped away then; what it gives is told of each step."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda steps: progress.advance(task, steps)

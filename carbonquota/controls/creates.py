@@ -1,0 +1,29 @@
+"""The bound on new metrics in a second: what is left of it."""
+
+from __future__ import annotations
+
+from math import floor
+
+from carbonquota.model import MAXIMUM
+
+
+class Creates:
+    """How many metrics may still be created in this second of the clock; `left` counts down.
+
+    Seconds are aligned. A clock that steps back by up to a second does not begin a second anew, or its limit would
+    be given twice; one that was set back further does.
+    """
+
+    __slots__ = ("_limit", "_second", "left")
+
+    def __init__(self, limit: int | None) -> None:
+        """Allow so many a second; None is no bound."""
+        self._limit = limit
+        self._second = 0
+        self.left = MAXIMUM if limit is None else limit
+
+    def keep_time(self, now: float) -> None:
+        """Begin the second of `now`, in seconds since the epoch, unless it is the running one."""
+        if self._limit is not None and not self._second - 1 <= now < self._second + 1:
+            self._second = floor(now)
+            self.left = self._limit

@@ -1,0 +1,7 @@
+"""The daemon over HTTP: how it is, what its namespaces hold, why a metric is rejected, and the reload of its rules."""
+
+from carbonquota.daemon.http.app import make_app
+from carbonquota.daemon.http.server import HttpServer
+from carbonquota.daemon.http.source import ReloadOutcome, ReloadStanding, Source, Standing
+
+__all__ = ["HttpServer", "ReloadOutcome", "ReloadStanding", "Source", "Standing", "make_app"]

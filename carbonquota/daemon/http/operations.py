@@ -1,0 +1,118 @@
+"""How the daemon is, for those who run it: orchestrators, Prometheus, and whoever changed the rules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, HTTPException
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse, Response
+
+from carbonquota.daemon.http.documents import (
+    Answers,
+    HealthDocument,
+    ReadyDocument,
+    Refusal,
+    ReloadDocument,
+    ReloadState,
+    Stats,
+    stats_document,
+)
+from carbonquota.daemon.http.source import Source, Standing
+
+_TEXT: Final[Answers] = {200: {"content": {"text/plain": {}}, "description": "The page"}}
+_FAILING: Final[Answers] = {503: {"model": HealthDocument, "description": "It is failing"}}
+_NOT_READY: Final[Answers] = {503: {"model": Refusal, "description": "It is not, and why"}}
+_REFUSED: Final[Answers] = {
+    415: {"model": Refusal, "description": "The header is missing that a form in a browser cannot send"},
+    422: {"model": Refusal, "description": "Every problem of the files in full; the rules in force stay"},
+}
+
+
+class Operations:
+    """Answers from a source."""
+
+    def __init__(self, source: Source) -> None:
+        """Read `source`, and reload by it."""
+        self._source = source
+
+    def router(self) -> APIRouter:
+        """The paths, for an application to include."""
+        router = APIRouter(tags=["operation"])
+        router.add_api_route(
+            "/health", self.health, summary="How the daemon is", response_model=HealthDocument, responses=_FAILING
+        )
+        router.add_api_route("/ready", self.ready, summary="Whether data points are taken", responses=_NOT_READY)
+        router.add_api_route(
+            "/metrics", self.metrics, summary="All values for Prometheus", response_class=Response, responses=_TEXT
+        )
+        router.add_api_route(
+            "/api/reload", self.reload, methods=["POST"], summary="Read the rules anew", responses=_REFUSED
+        )
+        return router
+
+    def health(self) -> Response:
+        """How the daemon is, and why: 200 for `ok` and also for `degraded`, 503 for `failing`.
+
+        A daemon that is degraded still works, and a restart would not help: its rules file is bad, its destination is
+        away, its state cannot be written.
+        """
+        standing = self._source.standing()
+        stats = stats_document(self._source.health.samples())
+        document = _health_document(standing, stats)
+        return JSONResponse(jsonable_encoder(document), 503 if standing.failing else 200)
+
+    def ready(self) -> ReadyDocument:
+        """200 once the index is ready and the listeners are open, else 503 with what is waited for."""
+        standing = self._source.standing()
+        if not standing.ready:
+            raise HTTPException(503, "; ".join(standing.not_ready) or "starting")
+        return ReadyDocument(ready=True)
+
+    def metrics(self) -> Response:
+        """Quotas and the daemon's own values, in the text format of Prometheus."""
+        content_type, page = self._source.metrics()
+        return Response(page, headers={"Content-Type": content_type})
+
+    def reload(
+        self,
+        content_type: Annotated[str, Header(max_length=200)] = "",
+        x_requested_with: Annotated[str, Header(max_length=200)] = "",
+    ) -> ReloadDocument:
+        """Put in force what the files of rules say now, all of it or, where anything is wrong, nothing.
+
+        Send `Content-Type: application/json` or any `X-Requested-With`; the body is not read.
+        """
+        # A page of another site can make a browser post a form here, but with neither of these.
+        if content_type.partition(";")[0].strip().lower() != "application/json" and not x_requested_with:
+            raise HTTPException(415, "send the header `Content-Type: application/json` or `X-Requested-With`")
+        outcome = self._source.reload()
+        if not outcome.ok:
+            raise HTTPException(422, outcome.text)
+        return ReloadDocument(ok=True, text=outcome.text)
+
+
+def _health_document(standing: Standing, stats: Stats) -> HealthDocument:
+    reasons = (*standing.failing, *_degraded(standing, stats))
+    return HealthDocument(
+        status="failing" if standing.failing else "degraded" if reasons else "ok",
+        detail="; ".join(reasons),
+        reasons=reasons,
+        ready=standing.ready,
+        reload=ReloadState(standing.reload.ok, standing.reload.time, standing.reload.error),
+        kernel=standing.kernel,
+        version=standing.version,
+        uptime=standing.uptime,
+        stats=stats,
+    )
+
+
+def _degraded(standing: Standing, stats: Stats) -> tuple[str, ...]:
+    """Why the daemon works less well."""
+    reasons = list(standing.degraded)
+    if not standing.reload.ok:
+        first = standing.reload.error.partition("\n")[0]
+        reasons.insert(0, f"the rules in force are not those of the files: {first}")
+    if stats.get("sink_up") == 0:
+        reasons.append("the destination is away, or the disk takes no writes")
+    return tuple(reasons)

@@ -1,0 +1,60 @@
+"""What the HTTP interface reads of the daemon, and the one thing it can ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from carbonquota.engine import QuotaEngine
+from carbonquota.service.health import Health
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadStanding:
+    """How the last reload of the rules ended: `time` in seconds since the epoch, `error` empty where it is `ok`."""
+
+    ok: bool
+    time: float
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the daemon is, in words; a reason is one line for a person, with a remedy where there is one.
+
+    It is `ready` once its index is and its listeners are open; until then `not_ready` says what it waits for.
+    `degraded` are reasons for which it works less well (the state cannot be written). The last reload and the sink need
+    not be among them: they are read from `reload` and from the health. `failing` are reasons to restart it. `uptime` is
+    in seconds.
+    """
+
+    ready: bool
+    reload: ReloadStanding
+    kernel: str
+    version: str
+    uptime: float
+    not_ready: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
+    failing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadOutcome:
+    """How a reload ended that was asked for: `text` says what is in force since, or has every problem in full."""
+
+    ok: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """All that is read of the daemon; every call may come from any thread, and some wait for the engine's lock.
+
+    `metrics` gives the page for Prometheus as content type and body. `reload` puts in force what the files say.
+    """
+
+    engine: QuotaEngine
+    health: Health
+    metrics: Callable[[], tuple[str, bytes]]
+    standing: Callable[[], Standing]
+    reload: Callable[[], ReloadOutcome]

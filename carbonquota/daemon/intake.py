@@ -1,0 +1,272 @@
+"""The way from the receivers to the sink: lines are gathered, decided in batches, and what is accepted is written.
+
+Theory of operation. All of it runs on the event loop's thread; only `health` may be called from others. A batch is
+decided when it is large enough, or a few milliseconds after its first line, so that a thousand connections with a line
+each make one batch. While the sink is full nothing is decided: all connections stop reading, and what they
+had read already waits. That is no more than one batch and one read.
+
+Every line ends as exactly one of accepted, dropped or malformed, blank ones left out: the engine counts them, and where
+a bug keeps it from deciding, the well-formed ones go on undecided.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from time import perf_counter
+from typing import Protocol
+
+from carbonquota.controls import Admission
+from carbonquota.daemon.sink import Sink
+from carbonquota.kernel import Malformed, parse
+from carbonquota.service.bounded_log import BoundedLog
+from carbonquota.service.health import Sample
+
+_log = logging.getLogger(__name__)
+
+Admit = Callable[[bytes], Admission]
+"""Decides a batch of whole lines: `QuotaEngine.admit`."""
+
+Observer = Callable[[Admission], None]
+"""Is told of each batch of which something was dropped or malformed."""
+
+
+class Pausable(Protocol):
+    """A connection that can be told to stop reading."""
+
+    def pause(self) -> None:
+        """Read no more from the sender."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """A batch is decided from `size` bytes on, or `delay` seconds after its first line."""
+
+    size: int = 262_144
+    delay: float = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What became of a batch: the bytes to pass on, their points, and the other lines by control and by reason."""
+
+    accepted: bytes
+    points: int
+    dropped: Mapping[str, int]
+    malformed: Mapping[str, int]
+    sample: bytes = b""
+
+
+class Intake:
+    """Takes whole lines from all receivers, has them decided, and writes what is accepted to the sink."""
+
+    def __init__(
+        self,
+        admit: Admit,
+        sink: Sink,
+        *,
+        observers: Iterable[Observer] = (),
+        batching: Batching | None = None,
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
+        """`clock` gives seconds that never go back; the sink is to call `on_room`."""
+        self.paused = False
+        self._admit = admit
+        self._sink = sink
+        self._observers = tuple(observers)
+        self._batching = batching or Batching()
+        self._clock = clock
+        self._notices = BoundedLog(_log, clock)
+        self._counts = _Counts()
+        self._gathered: list[bytes] = []
+        self._size = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._pausables: set[Pausable] = set()
+
+    def put(self, lines: bytes) -> None:
+        """Take whole lines, each with its end; they are decided with the next batch."""
+        if not lines:
+            return
+        self._gathered.append(lines)
+        self._size += len(lines)
+        if self.paused:
+            return
+        if self._size >= self._batching.size:
+            self._decide_if_room()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._batching.delay, self._decide_if_room)
+
+    def put_datagram(self, lines: bytes) -> None:
+        """The same for a datagram, whose sender cannot be made to wait: while the sink is full it is thrown away."""
+        if self.paused:
+            self._counts.unread_datagrams += 1
+        else:
+            self.put(lines)
+
+    def malformed(self, reason: str, count: int, sample: bytes, sender: str = "") -> None:
+        """Count `count` things from a sender that are no data points, and log one of them now and then."""
+        self._counts.add(_Decision(b"", 0, {}, {reason: count}))
+        self._tell(reason, count, sample, f" from {sender}" if sender else "")
+
+    def internal_error(self, place: str) -> None:
+        """Count and log an exception that is being handled and is a bug."""
+        self._counts.internal_errors[place] += 1
+        self._notices.exception(place, "internal error: %s failed; the daemon goes on", place)
+
+    def flush(self) -> None:
+        """Decide what is gathered, whether or not the sink is full."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        gathered, self._gathered, self._size = self._gathered, [], 0
+        if gathered:
+            self._decide(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+
+    def register(self, pausable: Pausable) -> None:
+        """Have this one wait when the sink is full, from now on if it is."""
+        self._pausables.add(pausable)
+        if self.paused:
+            pausable.pause()
+
+    def unregister(self, pausable: Pausable) -> None:
+        """Forget a connection that is closed."""
+        self._pausables.discard(pausable)
+
+    def on_room(self) -> None:
+        """The sink has room again: decide what waited, and read on if there is still room then."""
+        if self.paused and not self._sink.is_full:
+            self.flush()
+            self._resume_if_room()
+
+    def health(self) -> Iterator[Sample]:
+        """The counts; received = accepted + dropped + malformed in every set of them. From any thread."""
+        yield from self._counts.samples()
+        yield Sample("paused", self.paused)
+
+    def _decide_if_room(self) -> None:
+        """Decide what is gathered, unless the sink is full: then all senders wait."""
+        if not self._sink.is_full:
+            self.flush()
+        if self._sink.is_full:
+            self._pause()
+
+    def _pause(self) -> None:
+        """Have all connections read no more."""
+        self.paused = True
+        for pausable in list(self._pausables):
+            pausable.pause()
+
+    def _resume_if_room(self) -> None:
+        """Have all connections read again, unless what had waited filled the sink."""
+        if self._sink.is_full:
+            return
+        self.paused = False
+        for pausable in list(self._pausables):
+            pausable.resume()
+
+    def _decide(self, lines: bytes) -> None:
+        """Decide a batch, count it, and write what is accepted."""
+        started = self._clock()
+        admission: Admission | None = None
+        try:
+            admission = self._admit(lines)
+            decision = _decision(admission)
+        except Exception:  # noqa: BLE001 - a bug in deciding must not cost anybody's data points
+            self.internal_error("decision")
+            decision = _undecided(lines)
+        self._counts.add(decision, batches=1, seconds=self._clock() - started)
+        self._write(decision)
+        for reason, count in decision.malformed.items():
+            self._tell(reason, count, decision.sample)
+        if admission is not None and (admission.dropped or admission.malformed):
+            self._show(admission)
+
+    def _write(self, decision: _Decision) -> None:
+        """Give the sink what is accepted, unless it is nothing but blank lines."""
+        if not decision.points:
+            return
+        try:
+            self._sink.write(decision.accepted, decision.points)
+        except Exception:  # noqa: BLE001 - the next batch may fare better
+            self.internal_error("sink")
+
+    def _show(self, admission: Admission) -> None:
+        """Tell the observers."""
+        for observer in self._observers:
+            try:
+                observer(admission)
+            except Exception:  # noqa: BLE001 - what looks on must not be in the way
+                self.internal_error("observer")
+
+    def _tell(self, reason: str, count: int, sample: bytes, sender: str = "") -> None:
+        """Log something malformed, at a bounded rate for each reason."""
+        text = repr(sample[:100])
+        shown = text if len(text) <= 100 else text[:97] + "..."
+        self._notices.warning(reason, "malformed (%s): %d%s, for example %s", reason, count, sender, shown)
+
+
+class _Counts:
+    """What became of everything so far. Changed on the loop's thread, read on any."""
+
+    def __init__(self) -> None:
+        self.unread_datagrams = 0
+        self.internal_errors: Counter[str] = Counter()
+        self._lock = Lock()
+        self._received = self._accepted = self._batches = 0
+        self._seconds = 0.0
+        self._dropped: Counter[str] = Counter()
+        self._malformed: Counter[str] = Counter()
+
+    def add(self, decision: _Decision, *, batches: int = 0, seconds: float = 0.0) -> None:
+        """Count what became of some lines."""
+        with self._lock:
+            self._received += decision.points + sum(decision.dropped.values()) + sum(decision.malformed.values())
+            self._accepted += decision.points
+            self._dropped.update(decision.dropped)
+            self._malformed.update(decision.malformed)
+            self._batches += batches
+            self._seconds += seconds
+
+    def samples(self) -> list[Sample]:
+        """All counts of one moment."""
+        with self._lock:
+            return [
+                Sample("received", self._received),
+                Sample("accepted", self._accepted),
+                *(Sample("dropped", points, control) for control, points in self._dropped.items()),
+                *(Sample("malformed", count, reason) for reason, count in self._malformed.items()),
+                Sample("unread_datagrams", self.unread_datagrams),
+                Sample("batches", self._batches),
+                Sample("decision_seconds", self._seconds),
+                *(Sample("internal_errors", count, place) for place, count in self.internal_errors.copy().items()),
+            ]
+
+
+def _decision(admission: Admission) -> _Decision:
+    """What the engine decided."""
+    sample = admission.malformed_lines[0] if admission.malformed else b""
+    dropped = admission.dropped_by_control if admission.dropped else {}
+    return _Decision(admission.accepted, admission.points, dropped, admission.malformed_by_reason, sample)
+
+
+def _undecided(lines: bytes) -> _Decision:
+    """All well-formed lines, for when a bug keeps the engine from deciding."""
+    kept: list[bytes] = []
+    malformed: Counter[str] = Counter()
+    sample = b""
+    for text in lines.split(b"\n"):
+        line = text + b"\n"
+        found = parse(line)
+        if isinstance(found, Malformed):
+            malformed[found.name.lower()] += 1
+            sample = sample or line
+        elif found is not None:
+            kept.append(line)
+    return _Decision(b"".join(kept), len(kept), {}, malformed, sample)

@@ -1,0 +1,162 @@
+"""The daemon's parts, made from its settings and wired to one another; nothing is opened here.
+
+This is the one place that knows which part needs which. First the rules and the engine; then the way of a data point
+from its end to its beginning: sink, intake, receivers; then what looks on: state, scan, reports, health, HTTP.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from carbonquota.daemon.http import HttpServer, ReloadOutcome, Source, make_app
+from carbonquota.daemon.intake import Intake
+from carbonquota.daemon.receivers import Receivers
+from carbonquota.daemon.relay import RelaySink
+from carbonquota.daemon.settings import Settings
+from carbonquota.daemon.sink import Sink
+from carbonquota.daemon.vitals import Vitals
+from carbonquota.daemon.whisper import WhisperSink
+from carbonquota.engine import QuotaEngine
+from carbonquota.model import Clock
+from carbonquota.service.exposition import CONTENT_TYPE, Exposition
+from carbonquota.service.health import Health
+from carbonquota.service.reporter import Emitter, Reporter, Timetable
+from carbonquota.service.rulebook import LoadedRules, Rulebook, RuleFiles, load_rules
+from carbonquota.service.scan import Scanner, Settle, Tree
+from carbonquota.service.state import StateKeeper
+from carbonquota.service.throttling import ThrottleLog
+from carbonquota.service.watch import FileWatch
+from carbonquota.stats.statsd import StatsDEmitter
+
+
+class Parts:
+    """Everything that a daemon is made of."""
+
+    def __init__(self, settings: Settings, clock: Clock, settle: Settle) -> None:
+        """Read the rules, and make the rest; ConfigError where the rules or schemas are bad.
+
+        `settle` calls a function on the event loop's thread.
+        """
+        self.settings = settings
+        self.clock = clock
+        files = rule_files(settings)
+        # Made before the files are read, so that no change falls in between.
+        self.watch = FileWatch(files.paths, lambda: self.rulebook.reload("a file changed"))
+        loaded = load_rules(files)
+        self.engine = make_engine(settings, loaded, clock)
+        self.rulebook = Rulebook(self.engine, loaded, clock=clock, interval=_interval(settings))
+        self.throttling = ThrottleLog(clock, creates_limit=settings.carbonserver.max_creates_per_second)
+        self.whisper = self._make_whisper(loaded) if settings.whisper.enabled else None
+        self.sink: Sink = self.whisper or RelaySink(settings.relay, time.monotonic, self._on_room)
+        self.intake = Intake(self.engine.admit, self.sink, observers=[self.throttling.note])
+        self.receivers = Receivers(settings, self.intake)
+        state = settings.state
+        self.state = StateKeeper(state.directory, self.engine, clock) if state.enabled else None
+        self.scanner = self._make_scanner(settle) if self.whisper is not None else None
+        self.vitals = Vitals(self.engine, self.rulebook, clock)
+        self.health = self._make_health()
+        self.reporter = self._make_reporter()
+        self.http = self._make_http() if settings.carbonserver.enabled else None
+
+    def _make_scanner(self, settle: Settle) -> Scanner:
+        """What brings the index in line with the Whisper files."""
+        assert self.whisper is not None  # noqa: S101 - there is nothing to scan else
+        exempt = (f"{self.settings.common.graph_prefix}.",)
+        tree = Tree(self.settings.whisper.data_dir, exempt, self.settings.state.series_ttl, self.whisper.is_pending)
+        return Scanner(tree, self.engine, settle=settle, clock=self.clock)
+
+    def _make_health(self) -> Health:
+        """What all parts say of themselves; the reporter adds its own."""
+        parts = (
+            self.intake,
+            self.sink,
+            self.receivers,
+            self.rulebook,
+            self.watch,
+            self.vitals,
+            self.state,
+            self.scanner,
+        )
+        return Health([part.health for part in parts if part is not None])
+
+    def _make_reporter(self) -> Reporter:
+        """What makes the reports."""
+        timetable = Timetable(_interval(self.settings), self.clock)
+        prefix = self.settings.common.graph_prefix
+        return Reporter(self.engine, self.health, prefix, timetable=timetable, emitters=make_emitters(self.settings))
+
+    def _make_http(self) -> HttpServer:
+        """The HTTP side."""
+        exposition = Exposition(self.reporter, self.health, self.vitals.version)
+
+        def metrics() -> tuple[str, bytes]:
+            return CONTENT_TYPE, exposition.text()
+
+        source = Source(self.engine, self.health, metrics, self.vitals.standing, self._reload)
+        return HttpServer(make_app(source), self.settings.carbonserver.listen)
+
+    def _reload(self) -> ReloadOutcome:
+        """Reload for somebody who asked over HTTP."""
+        result = self.rulebook.reload("a request over HTTP")
+        return ReloadOutcome(result.ok, result.error or f"{result.outcome.value}: {result.rules:,} rules in force")
+
+    def _make_whisper(self, loaded: LoadedRules) -> WhisperSink:
+        """The embedded store."""
+        state = self.settings.state
+        sink = WhisperSink(
+            self.settings,
+            loaded.schemas,
+            loaded.aggregations,
+            on_room=self._on_room,
+            clock=self.clock,
+            leftovers=str(Path(state.directory) / "unwritten") if state.enabled else None,
+        )
+        self.rulebook.on_schemas(lambda schemas: sink.replace(schemas, self.rulebook.loaded.aggregations))
+        self.rulebook.on_aggregations(lambda aggregations: sink.replace(self.rulebook.loaded.schemas, aggregations))
+        return sink
+
+    def _on_room(self) -> None:
+        """The sink has room again."""
+        self.intake.on_room()
+
+
+def _interval(settings: Settings) -> float:
+    """The seconds of a report interval."""
+    return settings.carbonserver.quota_usage_report_frequency
+
+
+def rule_files(settings: Settings) -> RuleFiles:
+    """The files that can be changed while the daemon runs."""
+    whisper = settings.whisper
+    return RuleFiles(
+        whisper.quotas_file,
+        whisper.schemas_file,
+        whisper.aggregation_file,
+        whisper.physical_size_factor,
+        whisper.sparse_create,
+    )
+
+
+def make_engine(settings: Settings, loaded: LoadedRules, clock: Clock) -> QuotaEngine:
+    """The engine, under the rules that were read."""
+    server, state = settings.carbonserver, settings.state
+    return QuotaEngine(
+        loaded.rules,
+        size_of=loaded.schemas.size_of,
+        clock=clock,
+        interval=server.quota_usage_report_frequency,
+        throughput_unit=server.throughput_unit,
+        record_changes=state.enabled,
+        keep_seen=state.series_ttl > 0,
+        max_creates_per_second=server.max_creates_per_second or None,
+    )
+
+
+def make_emitters(settings: Settings) -> list[Emitter]:
+    """Where reports go beside the sink."""
+    statsd = settings.statsd
+    if not statsd.enabled:
+        return []
+    prefix = statsd.prefix or settings.common.graph_prefix
+    return [StatsDEmitter(statsd.address.host, statsd.address.port, prefix)]

@@ -1,0 +1,186 @@
+"""All receivers as one: they open together, watch over their connections, and close so that little is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import socket
+from asyncio import AbstractServer
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from carbonquota.daemon.intake import Intake
+from carbonquota.daemon.receivers.connections import (
+    Connection,
+    Crowd,
+    Datagrams,
+    PickleConnection,
+    PlaintextConnection,
+)
+from carbonquota.daemon.receivers.listening import BACKLOG, Place, bound_address, open_sockets
+from carbonquota.daemon.settings import Address, Settings
+from carbonquota.service.health import Sample
+
+_log = logging.getLogger(__name__)
+
+_OTHER_FILES: Final = 256
+"""Files that the rest of the daemon may need: connections leave room for as many."""
+
+_ACCEPTED_AT_ONCE: Final = 16
+"""Connections accepted in one turn of the loop. asyncio takes the backlog for that, and where no more files may be open
+logs as many errors a second."""
+
+_HELD_MESSAGES: Final = 4
+"""Unfinished pickles of all connections may hold so many times the largest message."""
+
+_QUIET: Final = 0.05
+"""Seconds without a byte from any sender after which what they had sent is taken to have been read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long, in seconds, a sender may take to go on with what it has begun, and how often that is looked at."""
+
+    unfinished: float = 120.0
+    look: float = 10.0
+
+
+class Receivers:
+    """The listeners for plaintext over TCP and UDP and for pickles over TCP, with all their connections.
+
+    Used on the event loop's thread; `health` from any.
+    """
+
+    def __init__(self, settings: Settings, intake: Intake, patience: Patience | None = None) -> None:
+        """Open nothing yet."""
+        self._settings = settings
+        self._intake = intake
+        self._patience = patience or Patience()
+        self._crowd = Crowd(_most_connections(), _HELD_MESSAGES * settings.pickle.max_message_size)
+        self._servers: list[AbstractServer] = []
+        self._datagrams: list[asyncio.BaseTransport] = []
+        self._addresses: dict[str, list[Address]] = {}
+        self._watch: asyncio.TimerHandle | None = None
+
+    @property
+    def addresses(self) -> dict[str, list[Address]]:
+        """What the receivers that run, `tcp`, `udp` and `pickle`, are bound to."""
+        return self._addresses
+
+    async def start(self) -> None:
+        """Open all enabled listeners; QuotaError, with none left open, where one cannot be."""
+        # Read here as well: the limit may have been raised since.
+        self._crowd.most = _most_connections()
+        try:
+            await self._start_all()
+        except BaseException:
+            await self.close(grace=0)
+            raise
+        self._watch_over_connections()
+
+    async def stop_listening(self) -> None:
+        """Take no new connections; those that wait to be accepted still are, and datagrams go on being read."""
+        if self._servers:
+            # The system resets what waits when a listener closes: let the loop accept it first.
+            for _ in range(3):
+                await asyncio.sleep(0)
+        servers, self._servers = self._servers, []
+        for server in servers:
+            server.close()
+
+    async def close(self, grace: float = 1.0) -> None:
+        """Read what senders have sent already, for at most `grace` seconds, then close everything."""
+        await self.stop_listening()
+        await self._read_out(grace)
+        if self._watch is not None:
+            self._watch.cancel()
+        for transport in self._datagrams:
+            transport.close()
+        self._datagrams.clear()
+        self._crowd.most = 0
+        self._crowd.gone.clear()
+        members = list(self._crowd.members)
+        for connection in members:
+            connection.close()
+        if members:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._crowd.gone.wait(), 1)
+        # Transports close their sockets one turn of the loop later.
+        await asyncio.sleep(0)
+
+    def health(self) -> Iterator[Sample]:
+        """Open connections by receiver, and closed ones by reason. From any thread."""
+        open_ones = Counter(connection.receiver for connection in self._crowd.members.copy())
+        for receiver in (PlaintextConnection.receiver, PickleConnection.receiver):
+            yield Sample("connections", open_ones[receiver], receiver)
+        for reason, count in self._crowd.closed.copy().items():
+            yield Sample("closed_connections", count, reason)
+
+    async def _start_all(self) -> None:
+        """Open all enabled listeners."""
+        tcp, udp, pickle = self._settings.tcp, self._settings.udp, self._settings.pickle
+        if tcp.enabled:
+            make = partial(PlaintextConnection, self._intake, self._crowd)
+            await self._serve("tcp", "plaintext over TCP", tcp.listen, make)
+        if udp.enabled:
+            await self._receive_datagrams(udp.listen)
+        if pickle.enabled:
+            make_pickle = partial(PickleConnection, self._intake, self._crowd, pickle.max_message_size)
+            await self._serve("pickle", "pickle over TCP", pickle.listen, make_pickle)
+
+    async def _serve(self, receiver: str, what: str, address: Address, make: Callable[[], Connection]) -> None:
+        """Accept connections at an address."""
+        sockets = await open_sockets(Place(f"[{receiver}] listen", address, socket.SOCK_STREAM))
+        loop = asyncio.get_running_loop()
+        for opened in sockets:
+            self._servers.append(await loop.create_server(make, sock=opened, backlog=_ACCEPTED_AT_ONCE))
+            opened.listen(BACKLOG)
+        self._note(receiver, what, sockets)
+
+    async def _receive_datagrams(self, address: Address) -> None:
+        """Read datagrams at an address."""
+        sockets = await open_sockets(Place("[udp] listen", address, socket.SOCK_DGRAM))
+        make = partial(Datagrams, self._intake, self._crowd)
+        loop = asyncio.get_running_loop()
+        for opened in sockets:
+            transport, _ = await loop.create_datagram_endpoint(make, sock=opened)
+            self._datagrams.append(transport)
+        self._note("udp", "plaintext over UDP", sockets)
+
+    def _note(self, receiver: str, what: str, sockets: list[socket.socket]) -> None:
+        """Remember and log what was bound."""
+        self._addresses[receiver] = [bound_address(opened) for opened in sockets]
+        for address in self._addresses[receiver]:
+            _log.info("listening for %s on %s", what, address)
+
+    async def _read_out(self, grace: float) -> None:
+        """Wait until no sender has anything more to say, at most `grace` seconds."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace
+        while (left := end - loop.time()) > 0:
+            seen = self._crowd.activity
+            await asyncio.sleep(min(_QUIET, left))
+            if self._crowd.activity == seen and not self._intake.paused:
+                return
+
+    def _watch_over_connections(self) -> None:
+        """Close the connections whose senders have begun something and hang; look again later."""
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(self._patience.look, self._watch_over_connections)
+        if self._intake.paused:
+            return
+        latest = loop.time() - self._patience.unfinished
+        for connection in list(self._crowd.members):
+            if connection.unfinished and connection.waiting_since <= latest:
+                connection.abandon("timeout")
+
+
+def _most_connections() -> int:
+    """How many connections the limit of open files allows."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(limit - _OTHER_FILES, limit // 2) if limit != resource.RLIM_INFINITY else 1_000_000

@@ -1,0 +1,164 @@
+"""The sink that stores: cache, writer and files put together, from the start of the daemon to its stop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from time import time
+from typing import Final
+
+from carbonquota.daemon.settings import Settings
+from carbonquota.daemon.whisper import leftovers as kept_points
+from carbonquota.daemon.whisper.cache import WriteCache
+from carbonquota.daemon.whisper.files import WhisperFiles
+from carbonquota.daemon.whisper.pace import Pace
+from carbonquota.daemon.whisper.points import read_points
+from carbonquota.daemon.whisper.writer import Writer
+from carbonquota.errors import QuotaError
+from carbonquota.model import Clock
+from carbonquota.rules import Aggregations, Schemas
+from carbonquota.service.health import Sample
+from carbonquota.storage.paths import path_of
+
+_log = logging.getLogger(__name__)
+
+_LAST_WRITE: Final = 1.0
+"""Seconds that the one write under way is waited for after patience has ended."""
+
+_LOST: Final = ("full", "name", "nan", "timestamp", "malformed", "unwritable", "creates", "shutdown")
+"""Why points are lost: the cache far past its size; no file can have the name; no value; a time outside of 32 bits;
+no plaintext; past its share while its file cannot be written, or not yet made; stopped before it was written."""
+
+
+class WhisperSink:
+    """Stores accepted points in the Whisper files of `settings.whisper.data_dir`. A `Sink`.
+
+    `on_room` is called on the loop's thread when it stops being full. With a path for `leftovers`, what cannot be
+    written before the stop is kept there and comes back at the next start; without one it is lost.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        schemas: Schemas,
+        aggregations: Aggregations,
+        *,
+        on_room: Callable[[], None],
+        clock: Clock = time,
+        leftovers: str | None = None,
+    ) -> None:
+        """Nothing is touched before `start`; `clock` gives the seconds since the epoch."""
+        store = settings.whisper
+        self._data_dir = store.data_dir
+        self._on_room = on_room
+        self._clock = clock
+        self._leftovers = leftovers
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._files = WhisperFiles(store.data_dir, path_of, clock, sparse=store.sparse_create)
+        self._files.follow(schemas, aggregations)
+        self._cache = WriteCache(settings.cache.max_size, path_of, self._tell_room)
+        updates, creates = Pace(store.max_updates_per_second, clock), Pace(store.max_creates_per_second, clock)
+        self._writer = Writer(self._cache, self._files, updates, creates, clock)
+        # Not waited for when the process ends: a disk that hangs must not keep it.
+        self._thread = Thread(target=self._writer.run, name="whisper-writer", daemon=True)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the cache reached its size, and `on_room` has not told since that there is room."""
+        return self._cache.is_full
+
+    async def start(self) -> None:
+        """Begin to write; QuotaError where the data directory, or what was kept, can never be used."""
+        self._loop = asyncio.get_running_loop()
+        _check_directory(self._data_dir)
+        if self._leftovers is not None:
+            self._take_back(self._leftovers)
+        self._thread.start()
+
+    def write(self, lines: bytes, points: int) -> None:
+        """Take `points` plaintext data points: whole lines, each with its end. Does not block."""
+        self._cache.add(read_points(lines, points, int(self._clock())))
+
+    def is_pending(self, metric: str) -> bool:
+        """Whether points of this metric, named in normal form, are not in its file yet. From any thread."""
+        return self._cache.is_pending(metric)
+
+    def replace(self, schemas: Schemas, aggregations: Aggregations) -> None:
+        """Make new files by these from now on. From any thread."""
+        self._files.follow(schemas, aggregations)
+
+    async def stop(self, patience: float) -> None:
+        """Write what waits at full speed, for at most so many seconds; then keep the rest, or count it as lost."""
+        if self._thread.is_alive():
+            self._writer.finish()
+            await asyncio.to_thread(self._thread.join, patience)
+            self._writer.abandon()
+            await asyncio.to_thread(self._thread.join, _LAST_WRITE)
+        self._keep_rest()
+
+    def health(self) -> Iterator[Sample]:
+        """What waits, what was stored and lost, and how the disk does. From any thread."""
+        counts = self._cache.counts()
+        yield Sample("queue_points", counts.queued)
+        yield Sample("stored", counts.stored)
+        for reason in dict.fromkeys((*_LOST, *counts.lost)):
+            yield Sample("lost", counts.lost.get(reason, 0), reason)
+        yield from self._writer.health()
+
+    def _tell_room(self) -> None:
+        """Let the loop know; it may be closed already where a write hung past the stop."""
+        if self._loop is not None:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._on_room)
+
+    def _take_back(self, path: str) -> None:
+        """Take in what was kept at the last stop."""
+        taken = 0
+        for lines, points in kept_points.kept(path):
+            self.write(lines, points)
+            taken += points
+        try:
+            kept_points.forget(path)
+        except OSError as error:
+            cause = (error.strerror or str(error)).lower()
+            raise QuotaError(f"{path}: cannot be removed: {cause}; its points would be written twice") from None
+        if taken:
+            _log.info("%d points kept at the last stop were taken back from %s", taken, path)
+
+    def _keep_rest(self) -> None:
+        """Keep what is left in the cache, or count it as lost. What is kept still counts as queued."""
+        rest = self._cache.close()
+        left = sum(len(points) for _, points in rest)
+        if not left:
+            return
+        if self._leftovers is None:
+            _log.warning("%d points were not written in time, and are lost", left)
+            self._cache.give_up()
+            return
+        try:
+            kept_points.keep(self._leftovers, rest)
+        except OSError as error:
+            _log.error("%d points are lost: cannot write %s: %s", left, self._leftovers, error.strerror or error)
+            self._cache.give_up()
+        else:
+            _log.info("%d points were not written in time, and are kept in %s", left, self._leftovers)
+
+
+def _check_directory(directory: str) -> None:
+    """Make it if need be, and see that files can be made in it; a disk that is full may get room later."""
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=directory, prefix=".writable-"):
+            pass
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT):
+            return
+        cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        remedy = "set data-dir in [whisper] to a directory that the user this program runs as can write to"
+        raise QuotaError(f"{directory}: no directory to keep Whisper files in: {cause.lower()}; {remedy}") from None

@@ -1,0 +1,135 @@
+"""Files of the state's directory: how they are called, written so that they last, locked, and set aside."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from carbonquota.errors import QuotaError
+
+_MODE: Final = 0o640
+_NAME: Final = re.compile(r"(snapshot|journal)-(\d{12})")
+
+
+def path_of(directory: Path, kind: str, generation: int) -> Path:
+    """The file of one kind, `snapshot` or `journal`, of one generation."""
+    return directory / f"{kind}-{generation:012d}"
+
+
+def generations(directory: Path, kind: str) -> list[int]:
+    """The generations of which there is a file of this kind, in order."""
+    matches = (_NAME.fullmatch(entry.name) for entry in directory.iterdir())
+    return sorted(int(match[2]) for match in matches if match and match[1] == kind)
+
+
+def remove_before(directory: Path, first: int) -> None:
+    """Remove the files of the generations before `first`."""
+    for kind in ("snapshot", "journal"):
+        for generation in generations(directory, kind):
+            if generation < first:
+                path_of(directory, kind, generation).unlink(missing_ok=True)
+
+
+def open_to_append(path: Path) -> int:
+    """A descriptor to write at the file's end, the file being made if need be."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _MODE)
+
+
+def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file so that, whenever the power fails, it is either whole or not there under its name."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
+        try:
+            for piece in pieces:
+                write_all(descriptor, piece)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        partial.rename(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write all of it, however many calls that takes."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def sync_directory(directory: Path) -> None:
+    """Have the names in a directory last."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def set_aside(path: Path, now: float) -> Path:
+    """Rename a damaged file, so that nobody reads it again and somebody may look at it; its new name."""
+    aside = next(name for name in _aside_names(path, now) if not name.exists())
+    path.rename(aside)
+    return aside
+
+
+def keep_aside(path: Path, content: bytes, now: float) -> Path:
+    """Keep the damaged part of a file beside it; the name of what keeps it."""
+    aside = next(name for name in _aside_names(path, now) if not name.exists())
+    aside.write_bytes(content)
+    return aside
+
+
+def _aside_names(path: Path, now: float) -> Iterator[Path]:
+    """Names for something set aside."""
+    yield path.with_name(f"{path.name}.damaged-{int(now)}")
+    for number in range(2, 1000):
+        yield path.with_name(f"{path.name}.damaged-{int(now)}-{number}")
+
+
+class DirectoryLock:
+    """Keeps a directory to one process: two that wrote there would lose what each other keeps."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make the directory if need be and take the lock.
+
+        QuotaError where it cannot be made or written, or another process has it.
+        """
+        self._descriptor = -1
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        except OSError as error:
+            cause = (error.strerror or str(error)).lower()
+            raise QuotaError(
+                f"{directory}: no directory to keep the state in: {cause}; "
+                "set directory in [state] to one that the user this program runs as can write to"
+            ) from None
+        self._take(directory)
+
+    def _take(self, directory: Path) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(self._descriptor, 20).decode(errors="replace").strip()
+            os.close(self._descriptor)
+            by = f" with the process number {holder}" if holder else ""
+            raise QuotaError(
+                f"{directory}: another carbonquota{by} keeps its state here; "
+                "end it, or give this one a directory of its own"
+            ) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let another process have the directory."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

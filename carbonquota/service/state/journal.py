@@ -1,0 +1,125 @@
+r"""A journal: what changed in an index since a snapshot, in records that prove that they are whole.
+
+After a magic, each record is a length (u32) and a crc32 (u32), little-endian, and so many bytes of lines:
+
+    + <logical size> <physical size> <data points> <metric>      it came, or has another size
+    - <metric>                                                  it went
+
+A process that is killed may leave half a record at the end. What comes before it is good.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from carbonquota.model import Size
+from carbonquota.service.state.files import open_to_append, sync_directory, write_all
+from carbonquota.trie.holdings import Change
+
+_MAGIC: Final = b"cqjrnl1\n"
+_HEAD: Final = struct.Struct("<II")
+_MOST: Final = 20_000
+"""Changes in a record."""
+
+
+class Journal:
+    """A journal that is written: opened at its end, which must be the end of a record."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it, or make it; OSError where the disk does not take it."""
+        self._descriptor = open_to_append(path)
+        try:
+            self.size = os.fstat(self._descriptor).st_size
+            if not self.size:
+                self._write(_MAGIC)
+                os.fsync(self._descriptor)
+                sync_directory(path.parent)
+                self.size = len(_MAGIC)
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, changes: Sequence[Change]) -> None:
+        """Write changes so that they last; OSError where the disk does not take them all."""
+        # A write that failed may have left half a record, which must not stand before whole ones.
+        os.ftruncate(self._descriptor, self.size)
+        content = b"".join(_records(changes))
+        self._write(content)
+        os.fsync(self._descriptor)
+        self.size += len(content)
+
+    def _write(self, content: bytes) -> None:
+        write_all(self._descriptor, content)
+
+    def close(self) -> None:
+        """Write no more."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _records(changes: Sequence[Change]) -> Iterator[bytes]:
+    """The changes as records."""
+    for start in range(0, len(changes), _MOST):
+        lines = b"".join(map(_line, changes[start : start + _MOST]))
+        yield _HEAD.pack(len(lines), zlib.crc32(lines)) + lines
+
+
+def _line(change: Change) -> bytes:
+    """One change as a line."""
+    size = change.size
+    if size is None:
+        return b"- %b\n" % change.name
+    return b"+ %d %d %d %b\n" % (size.logical, size.physical, size.data_points, change.name)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalContent:
+    """What a journal says: its changes in order, the `length` in bytes that is good, and what comes after that."""
+
+    changes: list[Change]
+    length: int
+    rest: bytes
+
+
+def read_journal(path: Path) -> JournalContent:
+    """Read it as far as it is good; OSError where it cannot be read at all."""
+    content = path.read_bytes()
+    if not content.startswith(_MAGIC):
+        return JournalContent([], 0, content)
+    changes: list[Change] = []
+    place = len(_MAGIC)
+    while (lines := _record_at(content, place)) is not None:
+        try:
+            found = list(map(_change, lines.split(b"\n")[:-1]))
+        except ValueError:
+            break
+        changes += found
+        place += _HEAD.size + len(lines)
+    return JournalContent(changes, place, content[place:])
+
+
+def _record_at(content: bytes, place: int) -> bytes | None:
+    """The lines of the record that begins there, if it is whole."""
+    if len(content) < place + _HEAD.size:
+        return None
+    length, checksum = _HEAD.unpack_from(content, place)
+    lines = content[place + _HEAD.size : place + _HEAD.size + length]
+    return lines if len(lines) == length and zlib.crc32(lines) == checksum else None
+
+
+def _change(line: bytes) -> Change:
+    """The change that a line tells; ValueError where it tells none."""
+    sign, _, rest = line.partition(b" ")
+    if sign == b"-":
+        return Change(rest, None)
+    if sign != b"+":
+        raise ValueError("neither came nor went")
+    logical, physical, points, name = rest.split(b" ", 3)
+    return Change(name, Size(int(logical), int(physical), int(points)))

@@ -1,0 +1,75 @@
+"""A state's directory read at a start: the newest snapshot that is whole, and all journals since."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from carbonquota.service.state.files import generations, keep_aside, path_of, set_aside
+from carbonquota.service.state.journal import read_journal
+from carbonquota.service.state.merge import EMPTY, later, merged
+from carbonquota.service.state.snapshot import read_snapshot
+from carbonquota.trie.holdings import Change, Holdings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a directory holds: whether anything at all was `found`, and the `generation` whose journal goes on.
+
+    `set_aside` are the files that now have what is damaged.
+    """
+
+    holdings: Holdings
+    generation: int
+    found: bool
+    set_aside: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One reading; `now` is in seconds since the epoch."""
+
+    directory: Path
+    now: float
+    set_aside: list[str] = field(default_factory=list)
+
+    def newest_snapshot(self) -> tuple[int, Holdings]:
+        """The newest snapshot that is whole, and its generation; 0 where there is none."""
+        for generation in reversed(generations(self.directory, "snapshot")):
+            path = path_of(self.directory, "snapshot", generation)
+            try:
+                snapshot = read_snapshot(path)
+            # A whole file of other contents than ours raises any of these.
+            except (ValueError, KeyError, TypeError, OSError) as error:
+                self._note(path, set_aside(path, self.now), str(error))
+            else:
+                return generation, later(snapshot.holdings, self.now - snapshot.time)
+        return 0, EMPTY
+
+    def changes(self, generation: int) -> list[Change]:
+        """What a journal says, up to where it is damaged."""
+        path = path_of(self.directory, "journal", generation)
+        content = read_journal(path)
+        if content.rest:
+            aside = keep_aside(path, content.rest, self.now)
+            with path.open("r+b") as file:
+                file.truncate(content.length)
+            self._note(path, aside, f"its last {len(content.rest):,} bytes are no whole record")
+        return content.changes
+
+    def _note(self, path: Path, aside: Path, why: str) -> None:
+        self.set_aside.append(str(aside))
+        _log.warning("%s is damaged: %s; set aside as %s", path, why, aside.name)
+
+
+def read_state(directory: Path, now: float) -> Kept:
+    """Read everything, and set aside what is damaged, which is told in the log; OSError where that cannot be done."""
+    reading = _Reading(directory, now)
+    first, holdings = reading.newest_snapshot()
+    journals = [generation for generation in generations(directory, "journal") if generation >= first]
+    changes = [change for generation in journals for change in reading.changes(generation)]
+    found = first > 0 or bool(changes)
+    return Kept(merged(holdings, changes), max([first, *journals]), found, tuple(reading.set_aside))

@@ -1,0 +1,146 @@
+"""Everything out of an index in one moment, and much into it at once: what a snapshot and a restart need.
+
+Theory of operation. `copy_of` is called under the index's lock and copies columns only; `Copy.holdings`, which
+takes longer, needs no lock. The other way, `restore` groups the series by namespace, so that each namespace is made
+and charged once however many series it holds, and the names go into the table as a whole. The holdings come from a
+file, so `check` looks at all of them first, and what it raises leaves the index as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carbonquota.errors import QuotaError
+from carbonquota.kernel import UNKNOWN
+from carbonquota.model import MAXIMUM, ROOT, Size
+from carbonquota.trie.columns import Column
+from carbonquota.trie.holdings import Holdings
+from carbonquota.trie.index import Index
+from carbonquota.trie.namespaces import ROOT_ROW
+from carbonquota.trie.quotas import NO_QUOTA
+
+Amounts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """An index at one moment, as its columns had it: `names` and `rows` go pairwise, the others are by row."""
+
+    names: list[bytes]
+    rows: list[int]
+    sizes: list[Size]
+    size_numbers: NDArray[np.int32]
+    seen: NDArray[np.uint32] | None
+    flow_names: NDArray[np.object_]
+    flows: Column
+
+    def holdings(self, interval_start: float) -> Holdings:
+        """The same by series; the running interval began at `interval_start`."""
+        rows = np.array(self.rows, np.int64)
+        return Holdings(
+            names=self.names,
+            sizes=self.sizes,
+            size_numbers=self.size_numbers[rows],
+            seen=np.zeros(len(rows), np.uint32) if self.seen is None else self.seen[rows],
+            interval_start=interval_start,
+            flows=dict(zip(self.flow_names.tolist(), self.flows.tolist(), strict=True)),
+        )
+
+
+def copy_of(index: Index) -> Copy:
+    """A copy, to be made under the index's lock."""
+    names, rows = index.table.columns()
+    series, seen = index.series, index.seen
+    flow_names, flows = index.quotas.flows_now()
+    return Copy(
+        names=names,
+        rows=rows,
+        sizes=series.sizes.copy(),
+        size_numbers=series.size_number[: series.size].copy(),
+        seen=None if seen is None else seen.time[: seen.size].copy(),
+        flow_names=flow_names,
+        flows=flows,
+    )
+
+
+def restore(index: Index, holdings: Holdings) -> None:
+    """Put all series that are not there yet into the index; QuotaError where the sums cannot take them.
+
+    `holdings` must have passed `check`. No change is recorded.
+    """
+    holdings = _without_known(index, holdings)
+    names, sizes, numbers = holdings.names, holdings.sizes, holdings.size_numbers
+    _check_sums(index, sizes, numbers)
+    if not names:
+        return
+    paths, groups = _by_namespace(names)
+    namespaces = np.array([_namespace_row(index, path) for path in paths], np.int64)
+    rows = index.table.insert_many(names)
+    index.series.put_many(rows, namespaces[groups], sizes, numbers)
+    index.namespaces.fill(namespaces, _sums(len(paths), groups, sizes, numbers))
+    if index.seen is not None:
+        index.seen.put_many(rows, holdings.seen)
+
+
+def restore_flows(index: Index, flows: Mapping[str, int]) -> None:
+    """Have these points, by namespace, count as accepted in the running interval, where there is a limit of them."""
+    for name, points in flows.items():
+        row = _namespace_row(index, "" if name == ROOT else name)
+        quota = index.own_quota(row)
+        if quota != NO_QUOTA:
+            index.quotas.use(quota, points)
+        # It may have been created for this; if so, it stays for as long as these points count.
+        index.sweep(row)
+
+
+def _without_known(index: Index, holdings: Holdings) -> Holdings:
+    """What of the holdings is not in the index."""
+    if not len(index):
+        return holdings
+    fresh = [place for place, name in enumerate(holdings.names) if index.find(name) == UNKNOWN]
+    return replace(
+        holdings,
+        names=[holdings.names[place] for place in fresh],
+        size_numbers=holdings.size_numbers[fresh],
+        seen=holdings.seen[fresh],
+    )
+
+
+def _check_sums(index: Index, sizes: Sequence[Size], numbers: NDArray[np.int32]) -> None:
+    """QuotaError where the sizes of all these series would bring a sum past 2^63 - 1."""
+    holders = np.bincount(numbers, minlength=len(sizes)).tolist()
+    totals = [
+        sum(count * amount for count, amount in zip(holders, amounts, strict=True))
+        for amounts in zip(*((size.logical, size.physical, size.data_points) for size in sizes), strict=True)
+    ]
+    if totals and (max(totals) > MAXIMUM or not index.namespaces.can_hold(Size(*totals))):
+        raise QuotaError(f"the sizes of all metrics would pass 2^63 - 1 with the {len(numbers):,} to restore")
+
+
+def _by_namespace(names: Sequence[bytes]) -> tuple[list[str], Column]:
+    """The namespaces of series, each once, the root as an empty name; and which of them each series lies in."""
+    paths = [(name.partition(b";")[0] if b";" in name else name).rpartition(b".")[0] for name in names]
+    numbers = {path: number for number, path in enumerate(dict.fromkeys(paths))}
+    groups = np.fromiter(map(numbers.__getitem__, paths), np.int64, len(paths))
+    return [path.decode() for path in numbers], groups
+
+
+def _namespace_row(index: Index, name: str) -> int:
+    """The row of a namespace, created if need be; an empty name is the root."""
+    if not name:
+        return ROOT_ROW
+    row = index.namespaces.find(name)
+    return index.create(*index.locate(f"{name}.")) if row == UNKNOWN else row
+
+
+def _sums(count: int, groups: Column, sizes: Sequence[Size], numbers: NDArray[np.int32]) -> Amounts:
+    """How many series are in each of `count` groups and what they hold, int64, shape (4, count)."""
+    held = np.array([(1, size.logical, size.physical, size.data_points) for size in sizes], np.int64)
+    sums = np.zeros((4, count), np.int64)
+    for total, amounts in zip(sums, held.T, strict=True):
+        np.add.at(total, groups, amounts[numbers])
+    return sums

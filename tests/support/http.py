@@ -1,0 +1,93 @@
+"""The daemon's HTTP interface over a small real engine: asked in this process, or served on a free port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import httpx
+from starlette.types import ASGIApp
+
+from carbonquota import QuotaEngine
+from carbonquota.daemon.http import HttpServer, ReloadOutcome, ReloadStanding, Source, Standing, make_app
+from carbonquota.daemon.settings import Address
+from carbonquota.service.health import Health
+from tests.support.small import engine_under
+
+RULES = """\
+[/]
+metrics = 10
+namespaces = 3
+
+[team.*]
+metrics = 4
+throughput = 3
+
+[team.b]
+metrics = 2
+dropping-policy = none
+"""
+NAMES = ("team.a.x", "team.a.y", "team.a.z", "team.b.p", "team.b.q", "other.m", "cpu.idle;host=a")
+
+STANDING = Standing(ready=True, reload=ReloadStanding(ok=True, time=100.0), kernel="plain", version="1.2.3", uptime=5.0)
+
+
+def engine_with_names(rules: str = RULES) -> QuotaEngine:
+    """An engine that holds `NAMES`."""
+    engine = engine_under(rules)
+    for name in NAMES:
+        engine.load(name)
+    return engine
+
+
+def source_of(engine: QuotaEngine, **changes: object) -> Source:
+    """A source that is well, but for the changes."""
+    parts: dict[str, Any] = {
+        "engine": engine,
+        "health": Health(),
+        "metrics": lambda: ("text/plain; version=0.0.4; charset=utf-8", b"up 1\n"),
+        "standing": lambda: STANDING,
+        "reload": lambda: ReloadOutcome(ok=True, text="applied"),
+    }
+    return Source(**(parts | changes))
+
+
+class Client:
+    """Asks an application in this process, and gets a 500 where it raises."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+
+    def request(self, method: str, path: str, **request: Any) -> httpx.Response:  # noqa: ANN401 - as httpx has it
+        async def ask() -> httpx.Response:
+            async with httpx.AsyncClient(transport=self._transport, base_url="http://daemon") as client:
+                return await client.request(method, path, **request)
+
+        return asyncio.run(ask())
+
+    def get(self, path: str, **query: object) -> httpx.Response:
+        return self.request("GET", path, params=cast("dict[str, Any]", query) or None)
+
+    def json(self, path: str, **query: object) -> Any:  # noqa: ANN401 - as wide as JSON
+        """The document of a request that must succeed."""
+        answer = self.get(path, **query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+def client_of(source: Source) -> Client:
+    """A client of the daemon's application."""
+    return Client(make_app(source))
+
+
+@contextmanager
+def serving(app: ASGIApp) -> Iterator[str]:
+    """A server of an application on a free port of loopback, by its URL."""
+    server = HttpServer(app, Address("127.0.0.1", 0))
+    asyncio.run(server.start())
+    try:
+        yield f"http://{server.address}"
+    finally:
+        asyncio.run(server.stop(5.0))
