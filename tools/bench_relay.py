@@ -263,9 +263,27 @@ def memory_over_time(peer: Peer, load: Load, minutes: float) -> list[Figure]:
             end = time.monotonic() + minutes * 60
             while time.monotonic() < end:
                 push(peer, process, port, drained, load)
+                time.sleep(1)
                 figures.append(Figure("memory over time", peer.name, process.memory_info().rss / 2**20, "MiB"))
     step = max(1, len(figures) // 10)
     return figures[::step]
+
+
+def restart(series: int) -> list[Figure]:
+    """From the start of the process, with a snapshot of so many series, until it takes traffic."""
+    ours = Peer("carbonquota", carbonquota)
+    with tempfile.TemporaryDirectory() as name, running_drain(Path(name)) as (destination, drained):
+        folder = Path(name)
+        write_traffic(folder / "traffic", series)
+        with running(ours, folder, destination) as (process, port):
+            push(ours, process, port, drained, Load(series, 1, 1))
+        began = time.monotonic()
+        with running(ours, folder, destination):
+            passed = time.monotonic() - began
+        log = (folder / "log").read_text()
+    if f"ready: {series} metrics" not in log:
+        raise SystemExit(f"the restart did not know all series: {log}")
+    return [Figure(f"restart with {series:,} series, until it listens", ours.name, passed, "s")]
 
 
 def peers(options: argparse.Namespace) -> Iterator[Peer]:
@@ -303,6 +321,7 @@ def main() -> None:
             figures += show(measure(peer, Load(options.series, options.rounds, 4)))
             figures += show(measure(peer, Load(options.series, options.rounds, 1000)))
         figures += show(slow_destination(ours, Load(options.series, 2, 4)))
+        figures += show(restart(1_000_000))
     if options.json:
         options.json.write_text(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n")
 

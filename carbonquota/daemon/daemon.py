@@ -13,6 +13,7 @@ import asyncio
 import gc
 import logging
 import os
+import platform
 import resource
 import signal
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from typing import Final
 from carbonquota.daemon.chores import Action, Chores, Delay, LoopCalls
 from carbonquota.daemon.parts import Parts
 from carbonquota.daemon.settings import Settings
+from carbonquota.kernel import KERNEL
 from carbonquota.model import Clock
 from carbonquota.service.scan import Scanner
 
@@ -76,9 +78,11 @@ class Daemon:
         self._chores = Chores()
         self._parts.health.add(self._chores.health)
         self._ending = asyncio.Event()
+        self._is_known = False
 
     async def run(self) -> None:
         """Open everything, go on until told to end, and close; QuotaError where it cannot open."""
+        _log.info("carbonquota %s, kernel %s, Python %s", self._parts.vitals.version, KERNEL, platform.python_version())
         self._listen_to_signals()
         opening = asyncio.create_task(self._open())
         ending = asyncio.create_task(self._ending.wait())
@@ -123,6 +127,10 @@ class Daemon:
         await parts.sink.start()
         if parts.scanner is not None and not is_known:
             await self._first_scan(parts.scanner)
+            if parts.state is not None:
+                # Kept as a whole before anything else is: half of an index would be taken for all of it.
+                await asyncio.to_thread(parts.state.snapshot)
+        self._is_known = True
         # What is loaded stays: looking through it for garbage again and again would cost more than all else.
         gc.collect()
         gc.freeze()
@@ -190,7 +198,7 @@ class Daemon:
         self._on_loop.end()
         await attempt("closing the sink", lambda: parts.sink.stop(_PATIENCE))
         if parts.state is not None:
-            await attempt("closing the state", in_thread(parts.state.close))
+            await attempt("closing the state", in_thread(parts.state.close if self._is_known else parts.state.abandon))
         http = parts.http
         if http is not None:
             await attempt("closing HTTP", lambda: http.stop(_GRACE))

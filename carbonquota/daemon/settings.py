@@ -65,11 +65,15 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Pickle:
-    """`[pickle]`: pickled lists of points, over TCP, behind their length."""
+    """`[pickle]`: pickled lists of points, over TCP, behind their length.
+
+    A message is read in one go, while everybody else waits, so `max_message_size` is carbon's own bound, and not
+    go-carbon's 64 MiB.
+    """
 
     listen: Address = Address("", 2004)
     enabled: bool = True
-    max_message_size: int = 67_108_864
+    max_message_size: int = 1_048_576
 
 
 @dataclass(frozen=True, slots=True)

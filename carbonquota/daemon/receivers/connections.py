@@ -37,12 +37,14 @@ class Crowd:
     """All open connections together.
 
     `most` may be open at once, whose unfinished messages may hold `most_held` bytes. `closed` counts the connections
-    closed by the daemon by reason; `activity` grows with each read; `gone` is set when the last one goes.
+    closed by the daemon by reason; `arrived` grows with each connection, `activity` with each read; `gone` is set when
+    the last one goes.
     """
 
     most: int
     most_held: int
     held: int = 0
+    arrived: int = 0
     activity: int = 0
     members: set[Connection] = field(default_factory=set)
     closed: Counter[str] = field(default_factory=Counter)
@@ -79,6 +81,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, unless there are too many already."""
+        self._crowd.arrived += 1
         self._transport = cast("asyncio.Transport", transport)
         self._sender = sender_name(transport.get_extra_info("peername"))
         if len(self._crowd.members) >= self._crowd.most:

@@ -35,6 +35,9 @@ _ACCEPTED_AT_ONCE: Final = 16
 """Connections accepted in one turn of the loop. asyncio takes the backlog for that, and where no more files may be open
 logs as many errors a second."""
 
+_TURNS_TO_ACCEPT: Final = 4
+"""Turns of the loop from a connection that waits to its being served."""
+
 _HELD_MESSAGES: Final = 4
 """Unfinished pickles of all connections may hold so many times the largest message."""
 
@@ -86,9 +89,7 @@ class Receivers:
     async def stop_listening(self) -> None:
         """Take no new connections; those that wait to be accepted still are, and datagrams go on being read."""
         if self._servers:
-            # The system resets what waits when a listener closes: let the loop accept it first.
-            for _ in range(3):
-                await asyncio.sleep(0)
+            await self._accept_who_waits()
         servers, self._servers = self._servers, []
         for server in servers:
             server.close()
@@ -157,6 +158,15 @@ class Receivers:
         self._addresses[receiver] = [bound_address(opened) for opened in sockets]
         for address in self._addresses[receiver]:
             _log.info("listening for %s on %s", what, address)
+
+    async def _accept_who_waits(self) -> None:
+        """Let the loop accept the connections that wait, which the system resets when their listener closes."""
+        for _ in range(BACKLOG // _ACCEPTED_AT_ONCE):
+            seen = self._crowd.arrived
+            for _ in range(_TURNS_TO_ACCEPT):
+                await asyncio.sleep(0)
+            if self._crowd.arrived == seen:
+                return
 
     async def _read_out(self, grace: float) -> None:
         """Wait until no sender has anything more to say, at most `grace` seconds."""

@@ -128,6 +128,14 @@ class StateKeeper:
                 self._journal = None
             self._unlock()
 
+    def abandon(self) -> None:
+        """Let go of the directory as it is: for an index that was never complete, and must not be taken for one."""
+        with self._lock:
+            if self._journal is not None:
+                self._journal.close()
+                self._journal = None
+            self._unlock()
+
     def health(self) -> Iterator[Sample]:
         """How the last snapshot went, how long the journal is, and what failed. From any thread."""
         journal = self._journal
