@@ -28,7 +28,7 @@ from carbonquota.controls import (
 from carbonquota.controls.batch import admit, admit_singly
 from carbonquota.controls.decision import ACCEPTED, TOO_MANY
 from carbonquota.controls.explain import explain
-from carbonquota.controls.standing import quota_of, usage_of
+from carbonquota.controls.standing import take_quotas, usage_of
 from carbonquota.controls.table import CREATES, KEYS
 from carbonquota.kernel import UNKNOWN, scan
 from carbonquota.metric_name import dotted_part, normalize, normalize_namespace
@@ -328,8 +328,8 @@ class QuotaEngine:
         """How every namespace under a rule stands now, the root first, then by name."""
         with self._lock:
             self._keep_time()
-            quotas = [quota_of(self._index, self._decider.grants, row) for row in self._index.quotas.rows()]
-        return sorted(quotas, key=lambda quota: "" if quota.namespace == ROOT else quota.namespace)
+            quotas = take_quotas(self._index, self._decider.grants)
+        return quotas.values()
 
     def explain(self, metric: str | bytes, points: int = 1) -> Explanation:
         """Everything that decides about an offer of this metric now; nothing is charged. Raises what `offer` does.

@@ -12,6 +12,7 @@ from typing import Final
 from carbonquota.errors import QuotaError
 
 _MODE: Final = 0o640
+_PARTIAL: Final = ".partial"
 _NAME: Final = re.compile(r"(snapshot|journal)-(\d{12})")
 
 
@@ -34,6 +35,12 @@ def remove_before(directory: Path, first: int) -> None:
                 path_of(directory, kind, generation).unlink(missing_ok=True)
 
 
+def remove_partial(directory: Path) -> None:
+    """Remove what a process that was killed had not finished."""
+    for path in directory.glob(f"*{_PARTIAL}"):
+        path.unlink(missing_ok=True)
+
+
 def open_to_append(path: Path) -> int:
     """A descriptor to write at the file's end, the file being made if need be."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _MODE)
@@ -41,7 +48,7 @@ def open_to_append(path: Path) -> int:
 
 def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
     """Write a file so that, whenever the power fails, it is either whole or not there under its name."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(path.name + _PARTIAL)
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
         try:
@@ -83,7 +90,7 @@ def set_aside(path: Path, now: float) -> Path:
 def keep_aside(path: Path, content: bytes, now: float) -> Path:
     """Keep the damaged part of a file beside it; the name of what keeps it."""
     aside = next(name for name in _aside_names(path, now) if not name.exists())
-    aside.write_bytes(content)
+    write_whole(aside, [content])
     return aside
 
 

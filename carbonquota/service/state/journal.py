@@ -45,14 +45,21 @@ class Journal:
             self.close()
             raise
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no record in it."""
+        return self.size <= len(_MAGIC)
+
     def append(self, changes: Sequence[Change]) -> None:
-        """Write changes so that they last; OSError where the disk does not take them all."""
+        """Write changes so that they last; OSError where the disk does not take them all, and then none counts."""
         # A write that failed may have left half a record, which must not stand before whole ones.
         os.ftruncate(self._descriptor, self.size)
-        content = b"".join(_records(changes))
-        self._write(content)
+        length = 0
+        for record in _records(changes):
+            self._write(record)
+            length += len(record)
         os.fsync(self._descriptor)
-        self.size += len(content)
+        self.size += length
 
     def _write(self, content: bytes) -> None:
         write_all(self._descriptor, content)
@@ -81,11 +88,18 @@ def _line(change: Change) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class JournalContent:
-    """What a journal says: its changes in order, the `length` in bytes that is good, and what comes after that."""
+    """What a journal says: its changes in order, the `length` in bytes that is good, and the `rest` after that."""
 
     changes: list[Change]
     length: int
     rest: bytes
+
+    @property
+    def why(self) -> str:
+        """What is wrong with the rest."""
+        if not self.length:
+            return "it is no journal that this program reads"
+        return f"its last {len(self.rest):,} bytes are no whole record"
 
 
 def read_journal(path: Path) -> JournalContent:
@@ -111,7 +125,8 @@ def _record_at(content: bytes, place: int) -> bytes | None:
         return None
     length, checksum = _HEAD.unpack_from(content, place)
     lines = content[place + _HEAD.size : place + _HEAD.size + length]
-    return lines if len(lines) == length and zlib.crc32(lines) == checksum else None
+    # A run of zeros, as a power failure leaves them, would pass for records without a line.
+    return lines if lines and len(lines) == length and zlib.crc32(lines) == checksum else None
 
 
 def _change(line: bytes) -> Change:

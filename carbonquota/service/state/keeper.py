@@ -1,14 +1,15 @@
 """Keeps what an engine holds on disk, so that a restart, however it came about, begins with it.
 
 Theory of operation. There are generations. Snapshot G is the index at one moment, and journal G what changed since,
-up to the moment of snapshot G + 1. A new generation begins in this order: the index is copied together with the changes
-that no journal has yet; these go to the old journal; the new journal is made; the snapshot is written under another
-name and renamed; only then is the generation before the last removed. So at every moment the newest snapshot that is
-whole, with all journals from its generation on, is the whole index, less what was not flushed. The last but one
-stays in case the last turns out to be damaged. Generation 0 has no snapshot: it begins with nothing.
+up to the moment of snapshot G + 1. A new generation begins in this order: the new journal is made; the index is copied
+together with the changes that no journal has yet; these go to the old journal, and what comes from here on to the new
+one; the snapshot is written under another name and renamed; only then is removed what is older than the last two
+snapshots. So at every moment the newest snapshot that is whole, with all journals from its generation on, is the whole
+index, less what was not flushed. The last snapshot but one stays in case the last turns out to be damaged.
+Generation 0 has no snapshot: it begins with nothing, and one whose snapshot failed has none either.
 
 Changes of one series replace each other, so it does no harm to read one twice. All methods but `health` wait for the
-disk, and for one another.
+disk. A flush does not wait for a snapshot that is being written on another thread, however long that takes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.health import Sample
-from carbonquota.service.state.files import DirectoryLock, path_of, remove_before
+from carbonquota.service.state.files import DirectoryLock, generations, path_of, remove_before
 from carbonquota.service.state.journal import Journal
 from carbonquota.service.state.reading import read_state
 from carbonquota.service.state.snapshot import Snapshot, write_snapshot
@@ -74,6 +75,8 @@ class StateKeeper:
         self._clock = clock
         self._notices = BoundedLog(_log, monotonic)
         self._lock = Lock()
+        # Held as long as a snapshot is written; taken before the other one.
+        self._snapshot_lock = Lock()
         self._directory_lock: DirectoryLock | None = None
         self._journal: Journal | None = None
         self._generation = 0
@@ -93,7 +96,7 @@ class StateKeeper:
         try:
             kept = read_state(self._directory, self._clock())
             self._engine.restore(kept.holdings)
-            self._generation = kept.generation
+            self._generation, self._snapshot_time = kept.generation, kept.snapshot_time
             self._journal = Journal(path_of(self._directory, "journal", self._generation))
         except OSError as error:
             self._unlock()
@@ -107,26 +110,25 @@ class StateKeeper:
         """Write what changed to the journal, so that it lasts."""
         with self._lock:
             self._flush()
-            if self._journal is None or monotonic() < self._retry:
-                return
-            if self._is_behind or self._journal.size > _LARGEST_JOURNAL:
-                self._snapshot()
+            is_due = self._needs_snapshot()
+        if is_due:
+            self.snapshot()
 
     def snapshot(self) -> None:
-        """Begin a new generation."""
-        with self._lock:
-            self._flush()
+        """Begin a new generation; on failure the newest snapshot that there is goes on to count."""
+        with self._snapshot_lock:
             self._snapshot()
 
     def close(self) -> None:
         """Keep everything a last time, and let go of the directory; nothing is written after that."""
-        with self._lock:
-            if self._journal is not None:
-                self._flush()
-                self._snapshot()
-                self._journal.close()
-                self._journal = None
-            self._unlock()
+        with self._snapshot_lock:
+            self._snapshot()
+            with self._lock:
+                if self._journal is not None:
+                    self._flush()
+                    self._journal.close()
+                    self._journal = None
+                self._unlock()
 
     def abandon(self) -> None:
         """Let go of the directory as it is: for an index that was never complete, and must not be taken for one."""
@@ -143,6 +145,12 @@ class StateKeeper:
         yield Sample("snapshot_seconds", self._snapshot_seconds)
         yield Sample("journal_bytes", journal.size if journal else 0)
         yield Sample("state_errors", self._errors)
+
+    def _needs_snapshot(self) -> bool:
+        """Whether only a snapshot helps, and it is time to try one."""
+        if self._journal is None or monotonic() < self._retry:
+            return False
+        return self._is_behind or self._journal.size > _LARGEST_JOURNAL
 
     def _unlock(self) -> None:
         if self._directory_lock is not None:
@@ -168,40 +176,55 @@ class StateKeeper:
             self._waiting = []
 
     def _snapshot(self) -> None:
-        """Begin a new generation; on failure the present one goes on."""
+        """Begin a new generation and write its snapshot."""
         started = monotonic()
-        holdings, pending = self._engine.dump()
-        self._waiting += pending
-        self._write_waiting()
+        is_lacking = False
         try:
-            journal = self._write_generation(self._generation + 1, holdings)
+            with self._lock:
+                if self._journal is None:
+                    return
+                holdings, is_lacking = self._begin_generation(self._journal)
+            now = self._clock()
+            write_snapshot(path_of(self._directory, "snapshot", self._generation), Snapshot(holdings, now))
+            is_lacking = False
+            self._snapshot_time, self._snapshot_seconds = now, monotonic() - started
+            self._remove_old()
         except OSError as error:
             self._retry = monotonic() + _RETRY
             self._fail("snapshot", error)
-            return
-        self._advance(journal)
-        self._snapshot_time, self._snapshot_seconds = self._clock(), monotonic() - started
+        finally:
+            if is_lacking:
+                self._is_behind = True
 
-    def _write_generation(self, generation: int, holdings: Holdings) -> Journal:
-        """Write the files of a generation; its journal. OSError where there is no room for them."""
-        path = path_of(self._directory, "journal", generation)
-        journal = Journal(path)
-        try:
-            write_snapshot(path_of(self._directory, "snapshot", generation), Snapshot(holdings, self._clock()))
-        except OSError:
-            journal.close()
-            path.unlink(missing_ok=True)
-            raise
-        return journal
+    def _begin_generation(self, old: Journal) -> tuple[Holdings, bool]:
+        """Go on with a new journal; what its snapshot is to hold, and whether some of that is in no journal.
 
-    def _advance(self, journal: Journal) -> None:
-        """Go on with the new generation, which is safe now, and remove those before the last."""
-        if self._journal is not None:
-            self._journal.close()
-        self._journal = journal
-        self._generation += 1
+        OSError where the journal cannot be made; then nothing has changed.
+        """
+        if not old.is_empty or self._has_snapshot():
+            new = Journal(path_of(self._directory, "journal", self._generation + 1))
+        else:
+            new = old
+        holdings, pending = self._engine.dump()
+        self._waiting += pending
+        self._write_waiting()
+        is_lacking = self._is_behind or bool(self._waiting)
+        if new is not old:
+            old.close()
+            self._journal = new
+            self._generation += 1
         self._waiting, self._is_behind = [], False
-        remove_before(self._directory, self._generation - 1)
+        return holdings, is_lacking
+
+    def _has_snapshot(self) -> bool:
+        """Whether this generation has its snapshot, or needs none."""
+        return not self._generation or path_of(self._directory, "snapshot", self._generation).exists()
+
+    def _remove_old(self) -> None:
+        """Remove what is older than the last two snapshots."""
+        last = generations(self._directory, "snapshot")[-2:]
+        if len(last) == 2:
+            remove_before(self._directory, last[0])
 
     def _fail(self, what: str, error: OSError) -> None:
         """Count and tell that the disk did not take something."""

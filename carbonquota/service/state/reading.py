@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from carbonquota.service.state.files import generations, keep_aside, path_of, set_aside
+from carbonquota.service.state.files import generations, keep_aside, path_of, remove_partial, set_aside
 from carbonquota.service.state.journal import read_journal
 from carbonquota.service.state.merge import EMPTY, later, merged
-from carbonquota.service.state.snapshot import read_snapshot
+from carbonquota.service.state.snapshot import Snapshot, read_snapshot
 from carbonquota.trie.holdings import Change, Holdings
 
 _log = logging.getLogger(__name__)
@@ -19,12 +20,14 @@ _log = logging.getLogger(__name__)
 class Kept:
     """What a directory holds: whether anything at all was `found`, and the `generation` whose journal goes on.
 
-    `set_aside` are the files that now have what is damaged.
+    `snapshot_time` is when the snapshot was taken, in seconds since the epoch, 0 where there is none. `set_aside` are
+    the files that now have what is damaged.
     """
 
     holdings: Holdings
     generation: int
     found: bool
+    snapshot_time: float
     set_aside: tuple[str, ...]
 
 
@@ -36,18 +39,18 @@ class _Reading:
     now: float
     set_aside: list[str] = field(default_factory=list)
 
-    def newest_snapshot(self) -> tuple[int, Holdings]:
+    def newest_snapshot(self) -> tuple[int, Snapshot]:
         """The newest snapshot that is whole, and its generation; 0 where there is none."""
         for generation in reversed(generations(self.directory, "snapshot")):
             path = path_of(self.directory, "snapshot", generation)
             try:
                 snapshot = read_snapshot(path)
             # A whole file of other contents than ours raises any of these.
-            except (ValueError, KeyError, TypeError, OSError) as error:
+            except (ValueError, KeyError, TypeError, struct.error, OSError) as error:
                 self._note(path, set_aside(path, self.now), str(error))
             else:
-                return generation, later(snapshot.holdings, self.now - snapshot.time)
-        return 0, EMPTY
+                return generation, snapshot
+        return 0, Snapshot(EMPTY, 0.0)
 
     def changes(self, generation: int) -> list[Change]:
         """What a journal says, up to where it is damaged."""
@@ -57,7 +60,7 @@ class _Reading:
             aside = keep_aside(path, content.rest, self.now)
             with path.open("r+b") as file:
                 file.truncate(content.length)
-            self._note(path, aside, f"its last {len(content.rest):,} bytes are no whole record")
+            self._note(path, aside, content.why)
         return content.changes
 
     def _note(self, path: Path, aside: Path, why: str) -> None:
@@ -67,9 +70,11 @@ class _Reading:
 
 def read_state(directory: Path, now: float) -> Kept:
     """Read everything, and set aside what is damaged, which is told in the log; OSError where that cannot be done."""
+    remove_partial(directory)
     reading = _Reading(directory, now)
-    first, holdings = reading.newest_snapshot()
+    first, snapshot = reading.newest_snapshot()
+    holdings = later(snapshot.holdings, now - snapshot.time)
     journals = [generation for generation in generations(directory, "journal") if generation >= first]
     changes = [change for generation in journals for change in reading.changes(generation)]
     found = first > 0 or bool(changes)
-    return Kept(merged(holdings, changes), max([first, *journals]), found, tuple(reading.set_aside))
+    return Kept(merged(holdings, changes), max([first, *journals]), found, snapshot.time, tuple(reading.set_aside))
