@@ -7,15 +7,14 @@ while the walk goes on. So whether a metric is gone is decided on the host's thr
 only if no point of it waits to be written and its file is not there at that very moment. A metric that came during the
 walk was never noted, so the scan cannot lose it.
 
-A tree that is not there, or that has no file at all where the index expects some, is taken for a disk that is not
-mounted: nothing is forgotten then.
+A tree that is not there, or that has no file of a metric where the index expects some, is taken for a disk that is not
+mounted: nothing is forgotten then. The same goes for what lies behind a link that leads nowhere.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,12 +23,14 @@ from threading import Event
 from time import monotonic, sleep, time
 from typing import Final, Protocol
 
+import click
+
 from carbonquota.errors import MetricNameError, QuotaError
 from carbonquota.ingest import metric_of_path
 from carbonquota.metric_name import normalize
 from carbonquota.model import Clock, Size
 from carbonquota.service.health import Sample
-from carbonquota.storage.paths import path_of
+from carbonquota.storage.paths import is_hashed, path_of
 from carbonquota.storage.tree import Unreadable, read_whisper_file, size_on_disk, whisper_files
 from carbonquota.trie.holdings import Holdings
 
@@ -39,10 +40,6 @@ _CHUNK: Final = 200
 """Metrics that may be forgotten in one step, during which no point is admitted."""
 _TOLD: Final = 10
 """Unreadable files that a scan names in the log."""
-_SHORT: Final = 50
-"""Bytes of a tagged name that never make a file's name too long, each dot taking five."""
-_HASHED: Final = re.compile(r"_tagged/[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{64}\.wsp")
-"""The file of a tagged series whose name cannot be read from it."""
 
 
 class Holder(Protocol):
@@ -144,7 +141,7 @@ class Scanner:
 
     def _is_credible(self, walk: _Walk) -> bool:
         """Whether what was not met may be taken for gone."""
-        if walk.files or not walk.expected:
+        if walk.met or not walk.expected:
             return True
         _log.warning(
             "there is no Whisper file below %s, where %d metrics should have theirs; is the disk mounted? "
@@ -173,9 +170,13 @@ class Scanner:
         if self._tree.is_pending(metric):
             return False
         try:
-            status = os.stat(os.path.join(self._tree.root, path_of(metric)))
-        except (FileNotFoundError, NotADirectoryError, MetricNameError):
+            path = os.path.join(self._tree.root, path_of(metric))
+        except MetricNameError:
             return True
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return not _is_out_of_sight(path, self._tree.root)
         except OSError:
             # It cannot be seen, which does not mean that it is not there.
             return False
@@ -186,16 +187,17 @@ class _Walk:
     """One walk through a tree."""
 
     def __init__(self, tree: Tree, engine: Holder, now: float, stopping: Event, advance: Callable[[int], None]) -> None:
-        self.files = self.loaded = self.resized = self.errors = 0
+        self.files = self.met = self.loaded = self.resized = self.errors = 0
         self._tree = tree
         self._engine = engine
         self._now = now
+        self._above = len(os.path.join(tree.root, ""))
         self._stopping = stopping
         self._advance = advance
         self._unreadable: list[Unreadable] = []
         self._holdings = engine.holdings()
         self._noted = {name: place for place, name in enumerate(self._holdings.names)}
-        self._hashed = _hashed(self._holdings.names)
+        self._hashed: dict[str, str] | None = None
         self.expected = len(self.missing())
 
     def run(self) -> bool:
@@ -236,29 +238,33 @@ class _Walk:
         if not self.files % _CHUNK:
             # Whoever serves traffic goes first.
             sleep(0)
-        relative = os.path.relpath(path, self._tree.root)
-        metric = self._metric(relative)
+        metric = self._metric(path[self._above :])
         if metric is None or metric.startswith(self._tree.exempt):
             return
-        place = self._noted.pop(metric.encode(), None)
+        self.met += 1
         try:
             status = os.stat(path)
-        except OSError:
+        except OSError as error:
+            self._note(Unreadable(click.format_filename(path), (error.strerror or str(error)).lower()))
             return
+        if self._tree.is_stale(status.st_mtime, self._now):
+            return
+        place = self._noted.pop(metric.encode(), None)
         if place is None:
-            if not self._tree.is_stale(status.st_mtime, self._now):
-                self._load(path, metric)
+            self._load(path, metric)
         elif size_on_disk(status) != self._noted_size(place):
             self._load(path, metric, known=True)
 
     def _metric(self, relative: str) -> str | None:
         """The metric of a file in normal form; None where it can have none, or its name is lost."""
-        if _HASHED.fullmatch(relative):
+        if is_hashed(relative):
+            if self._hashed is None:
+                self._hashed = _hashed(self._holdings.names)
             return self._hashed.get(relative)
         try:
             return normalize(metric_of_path(relative))
         except MetricNameError as error:
-            self._note(Unreadable(relative, str(error)))
+            self._note(Unreadable(click.format_filename(relative), str(error)))
             return None
 
     def _noted_size(self, place: int) -> tuple[int, int]:
@@ -275,7 +281,7 @@ class _Walk:
         try:
             self._engine.load(metric, stored.size)
         except QuotaError as error:
-            self._note(Unreadable(path, str(error)))
+            self._note(Unreadable(click.format_filename(path), str(error)))
             return
         if known:
             self.resized += 1
@@ -283,15 +289,27 @@ class _Walk:
             self.loaded += 1
 
 
+def _is_out_of_sight(path: str, root: str) -> bool:
+    """Whether a path is missing with the tree itself, or because a link on the way to it leads nowhere.
+
+    That is how it looks when a disk is not mounted.
+    """
+    while not os.path.lexists(path):
+        if len(path) <= len(root):
+            return True
+        path = os.path.dirname(path)
+    return not os.path.exists(path)
+
+
 def _hashed(names: Iterable[bytes]) -> dict[str, str]:
     """The metrics, by path, whose file's name is a hash."""
     found = {}
     for name in names:
-        if b";" in name and len(name) > _SHORT:
+        if b";" in name:
             metric = name.decode()
             with suppress(MetricNameError):
                 found[path_of(metric)] = metric
-    return {path: metric for path, metric in found.items() if _HASHED.fullmatch(path)}
+    return {path: metric for path, metric in found.items() if is_hashed(path)}
 
 
 def _summary(root: str, result: ScanResult) -> str:

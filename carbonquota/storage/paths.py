@@ -1,11 +1,13 @@
 """Which file of a Whisper tree is which metric's; `carbonquota.ingest.whisper.metric_of_path` is the way back.
 
-Parts of a name are directories, as carbon has it. A tagged series lies in `_tagged` below the first figures of its
-name's SHA-256, under its whole name with `_DOT_` for dots, or under the hash alone where that is too long.
+Parts of a name are directories, as carbon has it. A tagged series lies in `_tagged` below the first figures of the
+SHA-256 of its name as carbon spells it: under that whole name with `_DOT_` for dots or, where that can be no file's
+name (too long, a slash in it) or would be read back as another, under the hash alone. Graphite-web looks for both.
 """
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from typing import Final
 
@@ -18,27 +20,59 @@ _LONGEST_COMPONENT: Final = 255
 _LONGEST_PATH: Final = 3072
 """Bytes of a path below the root, so that with the root's own it stays below 4,096 (Linux, `PATH_MAX`)."""
 
+_DOT: Final = "_DOT_"
+_HASHED: Final = re.compile(r"_tagged/([0-9a-f]{3})/([0-9a-f]{3})/\1\2[0-9a-f]{58}\.wsp")
+
 
 def path_of(metric: str) -> str:
     """The path of a metric's file below the tree's root, for a name in normal form.
 
     MetricNameError where it can have none, so that no name reaches outside of the tree.
     """
-    if "/" in metric or "\0" in metric:
-        raise MetricNameError(f"no file can hold {metric!r}: there is a slash or a NUL in it")
-    path = _tagged_path(metric) if ";" in metric else metric.replace(".", "/") + EXTENSION
-    parts = path.encode().split(b"/")
-    if any(len(part) > _LONGEST_COMPONENT for part in parts) or len(path.encode()) > _LONGEST_PATH:
-        raise MetricNameError(f"no file can hold {metric!r}: a part of it is too long")
-    if b"" in parts:
+    try:
+        if "\0" in metric:
+            raise MetricNameError(f"no file can hold {metric!r}: there is a NUL in it")
+        return _tagged_path(metric) if ";" in metric else _plain_path(metric)
+    except UnicodeEncodeError:
+        raise MetricNameError(f"no file can hold {metric!r}: it is not valid UTF-8") from None
+
+
+def is_hashed(path: str) -> bool:
+    """Whether a path below the root is that of a tagged series whose name is lost, only its hash being there."""
+    return _HASHED.fullmatch(path) is not None
+
+
+def _plain_path(metric: str) -> str:
+    """The path of a metric without tags."""
+    if "/" in metric:
+        raise MetricNameError(f"no file can hold {metric!r}: there is a slash in it")
+    parts = metric.split(".")
+    if "" in parts:
         raise MetricNameError(f"no file can hold {metric!r}: a part of it is empty")
+    path = "/".join(parts) + EXTENSION
+    if len(path.encode()) > _LONGEST_COMPONENT and not _fits(path):
+        raise MetricNameError(f"no file can hold {metric[:40]!r}...: it is too long, or a part of it is")
+    if is_hashed(path):
+        raise MetricNameError(f"no file can hold {metric!r}: that is where a tagged series has its own")
     return path
+
+
+def _fits(path: str) -> bool:
+    """Whether the file system takes a path and each part of it."""
+    encoded = path.encode()
+    return len(encoded) <= _LONGEST_PATH and all(len(part) <= _LONGEST_COMPONENT for part in encoded.split(b"/"))
 
 
 def _tagged_path(metric: str) -> str:
     """The path of a tagged series."""
-    digest = sha256(metric.encode()).hexdigest()
-    name = metric.replace(".", "_DOT_") + EXTENSION
-    if len(name.encode()) > _LONGEST_COMPONENT:
-        name = digest + EXTENSION
-    return f"_tagged/{digest[:3]}/{digest[3:6]}/{name}"
+    name, *tags = metric.split(";")
+    # Carbon sorts tags with their values, and so puts `host2=b` before `host=a`.
+    series = ";".join([name, *sorted(tags)])
+    digest = sha256(series.encode()).hexdigest()
+    stem = series.replace(".", _DOT)
+    is_readable = (
+        len(stem.encode()) <= _LONGEST_COMPONENT - len(EXTENSION)
+        and "/" not in stem
+        and stem.replace(_DOT, ".") == series
+    )
+    return f"_tagged/{digest[:3]}/{digest[3:6]}/{stem if is_readable else digest}{EXTENSION}"

@@ -9,6 +9,7 @@ after one, all of creating. Every rest ends with a trial, so that it goes on by 
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Iterator
 from heapq import heappop, heappush
@@ -19,11 +20,13 @@ from typing import Final
 from carbonquota.daemon.whisper.cache import Entry, WriteCache
 from carbonquota.daemon.whisper.failures import REASONS, Failure, failure_of
 from carbonquota.daemon.whisper.files import Store
-from carbonquota.daemon.whisper.notices import Notices
 from carbonquota.daemon.whisper.pace import LONGEST_REST, Pace, Rest, rest_after
 from carbonquota.daemon.whisper.points import Point
 from carbonquota.model import Clock
+from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.health import Sample
+
+_log = logging.getLogger(__name__)
 
 _GLANCE: Final = 0.1
 """The most seconds to sleep at once: rests and paces go by a clock that may be set meanwhile."""
@@ -45,7 +48,7 @@ class Writer:
         self._updates = updates
         self._creates = creates
         self._clock = clock
-        self._notices = Notices(clock)
+        self._notices = BoundedLog(_log, clock)
         self._rest, self._creation_rest = Rest(clock), Rest(clock)
         self._streak = 0
         self._round: list[Entry] = []
@@ -174,23 +177,22 @@ class Writer:
         failure = failure_of(error)
         metric = entry.name.decode()
         if failure.reason == "name":
-            self._notices.warn("name", "no file can be called as the metric %s: %s", metric, failure.cause)
+            self._notices.warning("name", "no file can be called as the metric %s: %s", metric, failure.cause)
             self._cache.lose(entry, "name")
             return
         self._errors[failure.reason] += 1
         self._up = False
-        self._tell(metric, failure, error)
+        self._tell(metric, failure)
         self._rest_after(failure)
         if not self._cache.park(entry, _UNWRITABLE):
             self._failures.pop(entry.name, None)
         elif not self._finishing:
             self._retry(entry, failure)
 
-    def _tell(self, metric: str, failure: Failure, error: Exception) -> None:
-        message = "cannot write %s: %s; %s"
-        trace = error if failure.reason == "internal" else None
+    def _tell(self, metric: str, failure: Failure) -> None:
         path = self._store.path(metric)
-        self._notices.warn(failure.reason, message, path, failure.cause, failure.remedy, error=trace)
+        tell = self._notices.exception if failure.reason == "internal" else self._notices.warning
+        tell(failure.reason, "cannot write %s: %s; %s", path, failure.cause, failure.remedy)
 
     def _rest_after(self, failure: Failure) -> None:
         """Let all files rest that would fail in the same way."""

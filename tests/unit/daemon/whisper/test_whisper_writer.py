@@ -218,7 +218,7 @@ def test_failures_are_logged_with_path_and_remedy_at_a_bounded_rate(caplog: pyte
     advice = "permission denied; let the user that this program runs as write there"
     assert len(texts) == 2
     assert texts[0] == f"cannot write /data/m29.wsp: {advice}"
-    assert texts[1].endswith(f".wsp: {advice} (and 29 more like it before)")
+    assert texts[1].endswith(f".wsp: {advice} (and 29 more since the last such line)")
 
 
 def test_a_name_too_long_for_the_disk_is_lost_at_once(caplog: pytest.LogCaptureFixture) -> None:
