@@ -53,14 +53,15 @@ def _decode(name: str | bytes) -> str:
 
 
 def _normal_tags(name: str, tags: str) -> str:
-    """The tags sorted by name, of a repeated one the last, as carbon stores them."""
+    """The tags in the order of their text, of a repeated one the last, as carbon stores them."""
     values: dict[str, str] = {}
     for part in tags.split(";"):
         tag, equals, value = part.partition("=")
         if not (tag and equals and value) or value.startswith("~") or not _PROHIBITED_IN_TAG.isdisjoint(tag):
             raise MetricNameError(f"metric name {name!r} has the bad tag {part!r}: a tag is name=value")
         values[tag] = value
-    return ";".join(f"{tag}={values[tag]}" for tag in sorted(values))
+    # With its "=", which stands after figures: carbon has host2=b before host=a.
+    return ";".join(sorted(f"{tag}={value}" for tag, value in values.items()))
 
 
 def normalize_namespace(name: str) -> str:

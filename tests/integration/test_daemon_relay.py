@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 import threading
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from tests.support.carbon import carbon_cache
-from tests.support.daemon import Daemon, running, wait_until
+from tests.support.daemon import PATIENCE, Daemon, running, wait_until
 from tests.support.destination import Destination, until
 
 RULES = "[loud]\nmetrics = 2\n"
@@ -158,7 +159,7 @@ def test_a_destination_that_reads_nothing_makes_senders_wait_and_loses_nothing(t
     destination = Destination(receive_buffer=65_536)
     port = destination.address.port
     daemon = Daemon(tmp_path / "daemon", destination=port, relay="queue-max-size = 262144")
-    sender = threading.Thread(target=lambda: daemon.send(numbered(0, MANY), buffer=16_384))
+    sender = threading.Thread(target=lambda: daemon.send(numbered(0, MANY), buffer=131_072))
 
     async def scene() -> None:
         async with AsyncExitStack() as held:
@@ -175,3 +176,38 @@ def test_a_destination_that_reads_nothing_makes_senders_wait_and_loses_nothing(t
     finally:
         daemon.kill()
     assert arrived(destination) == list(range(MANY))
+
+
+def end_under_load(daemon: Daemon) -> int:
+    """Send without a pause, and a little beyond SIGTERM; how many numbers were sent."""
+    daemon.start()
+    sent = 0
+    with daemon.connect() as sender:
+        while "SIGTERM: ending" not in daemon.log:
+            for _ in range(50):
+                sender.sendall(numbered(sent, 100))
+                sent += 100
+            if sent == 50_000:
+                daemon.signal(signal.SIGTERM)
+        assert daemon.process is not None
+        assert daemon.process.wait(PATIENCE) == 0, daemon.log
+    return sent
+
+
+def test_all_that_was_sent_when_it_ends_goes_out(tmp_path: Path) -> None:
+    destination = Destination()
+    daemon = Daemon(tmp_path / "daemon", destination=destination.address.port)
+
+    async def scene() -> int:
+        async with AsyncExitStack() as held:
+            held.push_async_callback(destination.stop)
+            await destination.start()
+            sent = await asyncio.to_thread(end_under_load, daemon)
+            await has_come(destination, sent)
+            return sent
+
+    try:
+        sent = asyncio.run(scene())
+    finally:
+        daemon.kill()
+    assert arrived(destination) == list(range(sent))

@@ -29,7 +29,7 @@ def normal_form(name: str | bytes) -> str:
         if not key or not value or set(key) & set("!^") or value.startswith("~"):
             raise MalformedNameError(name)
         values[key] = value
-    return path + "".join(f";{key}={values[key]}" for key in sorted(values))
+    return path + "".join(sorted(f";{key}={value}" for key, value in values.items()))
 
 
 def namespaces_of(metric: str) -> list[str]:

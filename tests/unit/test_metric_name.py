@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from carbon.util import TaggedSeries
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,8 +33,8 @@ from carbonquota.metric_name import dotted_part, normalize
         ("cpu;a=!^", "cpu;a=!^"),
         ("cpu;a~=b", "cpu;a~=b"),
         ("cpu;Host=a;host=b", "cpu;Host=a;host=b"),
-        ("cpu;a.b=c;a=d", "cpu;a=d;a.b=c"),
-        ("cpu;a-b=1;a=2;ab=3", "cpu;a=2;a-b=1;ab=3"),
+        ("cpu;a=d;a.b=c", "cpu;a.b=c;a=d"),
+        ("cpu;a=2;ab=3;a-b=1", "cpu;a-b=1;a=2;ab=3"),
     ],
 )
 def test_the_normal_form(name: str, normal: str) -> None:
@@ -154,3 +155,8 @@ def test_a_name_has_a_longest_and_a_deepest(name: str | bytes, message: str) -> 
 @pytest.mark.parametrize("name", ["a" * 4096, "a." * 254 + "b", "." * 2000 + "a" + "." * 2000])
 def test_up_to_there_it_is_a_name(name: str) -> None:
     assert normalize(name) == name.strip(".")
+
+
+@pytest.mark.parametrize("name", ["cpu;a=d;a.b=c", "cpu;ab=3;a=2;a-b=1", "x;host=a;host2=b", "x;b=1;a=2;b=0"])
+def test_the_order_of_tags_is_carbons(name: str) -> None:
+    assert normalize(name) == TaggedSeries.parse(name).path
