@@ -97,6 +97,11 @@ class Admission:
         """How many lines were malformed, by what is wrong with them: fields, value, timestamp or name."""
         return {reason.name.lower(): len(lines) for reason, lines in self._malformed.items()}
 
+    @property
+    def malformed_samples(self) -> dict[str, bytes]:
+        """The first malformed line of each reason, as it came."""
+        return {reason.name.lower(): self._line(lines[0]) for reason, lines in self._malformed.items() if len(lines)}
+
     @cached_property
     def malformed_lines(self) -> tuple[bytes, ...]:
         """The first few malformed lines, as they came."""

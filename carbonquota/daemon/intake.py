@@ -15,7 +15,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from time import perf_counter
 from typing import Protocol
@@ -55,13 +55,16 @@ class Batching:
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """What became of a batch: the bytes to pass on, their points, and the other lines by control and by reason."""
+    """What became of a batch: the bytes to pass on, their points, and the other lines by control and by reason.
+
+    `samples` has a malformed line of each reason.
+    """
 
     accepted: bytes
     points: int
     dropped: Mapping[str, int]
     malformed: Mapping[str, int]
-    sample: bytes = b""
+    samples: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Intake:
@@ -184,7 +187,7 @@ class Intake:
         self._counts.add(decision, batches=1, seconds=self._clock() - started)
         self._write(decision)
         for reason, count in decision.malformed.items():
-            self._tell(reason, count, decision.sample)
+            self._tell(reason, count, decision.samples[reason])
         if admission is not None and (admission.dropped or admission.malformed):
             self._show(admission)
 
@@ -251,22 +254,22 @@ class _Counts:
 
 def _decision(admission: Admission) -> _Decision:
     """What the engine decided."""
-    sample = admission.malformed_lines[0] if admission.malformed else b""
+    samples = admission.malformed_samples if admission.malformed else {}
     dropped = admission.dropped_by_control if admission.dropped else {}
-    return _Decision(admission.accepted, admission.points, dropped, admission.malformed_by_reason, sample)
+    return _Decision(admission.accepted, admission.points, dropped, admission.malformed_by_reason, samples)
 
 
 def _undecided(lines: bytes) -> _Decision:
     """All well-formed lines, for when a bug keeps the engine from deciding."""
     kept: list[bytes] = []
     malformed: Counter[str] = Counter()
-    sample = b""
+    samples: dict[str, bytes] = {}
     for text in lines.split(b"\n"):
         line = text + b"\n"
         found = parse(line)
         if isinstance(found, Malformed):
             malformed[found.name.lower()] += 1
-            sample = sample or line
+            samples.setdefault(found.name.lower(), line)
         elif found is not None:
             kept.append(line)
-    return _Decision(b"".join(kept), len(kept), {}, malformed, sample)
+    return _Decision(b"".join(kept), len(kept), {}, malformed, samples)

@@ -286,3 +286,17 @@ def test_health_is_consistent_from_another_thread() -> None:
         assert counts(intake)["received", ""] == 3300
 
     run(main())
+
+
+def test_each_reason_is_told_with_a_line_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        intake, _ = make()
+        intake.put(b"half\nc.x one 1\nc.x 1 never\n")
+        intake.flush()
+
+    run(main())
+    assert sorted(caplog.messages) == [
+        "malformed (fields): 1, for example b'half\\n'",
+        "malformed (timestamp): 1, for example b'c.x 1 never\\n'",
+        "malformed (value): 1, for example b'c.x one 1\\n'",
+    ]
