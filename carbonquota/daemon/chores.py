@@ -11,6 +11,7 @@ from asyncio import AbstractEventLoop, Task
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 
 from carbonquota.service.health import Sample
 
@@ -28,6 +29,7 @@ class Chores:
         """Start with none."""
         self._tasks: set[Task[None]] = set()
         self._failures: Counter[str] = Counter()
+        self._stopping = asyncio.Event()
 
     def repeat(self, name: str, delay: Delay, action: Action) -> None:
         """Do it each time `delay` seconds have passed since the last time ended, first after `delay`."""
@@ -35,9 +37,14 @@ class Chores:
         self._tasks.add(task)
 
     async def _repeat(self, name: str, delay: Delay, action: Action) -> None:
-        while True:
-            await asyncio.sleep(delay())
+        while not await self._is_stopped_within(delay()):
             await self.attempt(name, action)
+
+    async def _is_stopped_within(self, seconds: float) -> bool:
+        """Wait so long; whether the chores are stopped meanwhile."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        return self._stopping.is_set()
 
     async def attempt(self, name: str, action: Action) -> None:
         """Do it once; what it raises is counted and logged, with where it was raised."""
@@ -49,8 +56,8 @@ class Chores:
 
     async def stop(self) -> None:
         """Begin none of them any more, and wait for those that are under way."""
-        for task in self._tasks:
-            task.cancel()
+        # Cancelling them would leave what they do on other threads going on behind our back.
+        self._stopping.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 
@@ -84,7 +91,8 @@ class LoopCalls:
 
         def call() -> None:
             try:
-                function()
+                if self._loop is not None:
+                    function()
             except Exception as error:  # noqa: BLE001 - it is raised where it was asked for
                 done.set_exception(error)
             else:

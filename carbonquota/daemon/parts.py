@@ -54,7 +54,7 @@ class Parts:
         state = settings.state
         self.state = StateKeeper(state.directory, self.engine, clock) if state.enabled else None
         self.scanner = self._make_scanner(settle) if self.whisper is not None else None
-        self.vitals = Vitals(self.engine, self.rulebook, clock)
+        self.vitals = Vitals(self.engine, self.rulebook, self.state, clock)
         self.health = self._make_health()
         self.reporter = self._make_reporter()
         self.http = self._make_http() if settings.carbonserver.enabled else None

@@ -120,6 +120,8 @@ class Scanner:
         walk = _Walk(self._tree, self._engine, self._clock(), self._stopping, advance)
         complete = walk.run()
         forgotten = self._forget(walk.missing()) if complete and self._is_credible(walk) else 0
+        # It may have been stopped while it forgot.
+        complete = complete and not self._stopping.is_set()
         walk.tell_unreadable()
         self._last = ScanResult(
             walk.files, walk.loaded, walk.resized, forgotten, walk.errors, monotonic() - started, complete

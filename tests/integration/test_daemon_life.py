@@ -299,6 +299,7 @@ def test_a_cache_that_is_full_makes_senders_wait_and_loses_nothing(tmp_path: Pat
         daemon.start()
         sender.start()
         wait_until(lambda: daemon.count("paused") == 1, lambda: daemon.log)
+        sender.join(0.2)
         assert sender.is_alive()
         assert daemon.settled(lambda counts: counts.waiting).received < amount
         sender.join(30)

@@ -91,8 +91,11 @@ def found_in_spool(daemon: Daemon) -> int:
 def send_while_it_is_away(daemon: Daemon) -> None:
     """Numbers from 1,000 on go to memory, and past half of that to the disk; then the daemon ends and starts."""
     wait_until(lambda: daemon.count("sink_up") == 0, lambda: daemon.log)
-    daemon.send(numbered(1000, 20_000))
-    daemon.settled(lambda counts: counts.received == 21_000)
+    with daemon.connect() as sender:
+        for first in range(1000, 21_000, 500):
+            sender.sendall(numbered(first, 500))
+            # One by one, so that they are many batches.
+            daemon.settled(lambda counts, first=first: counts.received == first + 500)
     wait_until(lambda: daemon.count("spool_points") > 0, lambda: daemon.log)
     assert daemon.stop() == 0, daemon.log
     daemon.start()
@@ -142,6 +145,7 @@ def fill(daemon: Daemon, sender: threading.Thread) -> None:
     daemon.start()
     sender.start()
     wait_until(lambda: daemon.count("paused") == 1, lambda: daemon.log)
+    sender.join(0.5)
     assert sender.is_alive()
     assert daemon.settled(lambda counts: counts.waiting).received < MANY
     # The bound, and what was read at once: a batch and a read of each stage.

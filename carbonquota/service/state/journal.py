@@ -36,7 +36,9 @@ class Journal:
         self._descriptor = open_to_append(path)
         try:
             self.size = os.fstat(self._descriptor).st_size
-            if not self.size:
+            if self.size < len(_MAGIC):
+                # New, or a disk that was full took only a part of it.
+                os.ftruncate(self._descriptor, 0)
                 self._write(_MAGIC)
                 os.fsync(self._descriptor)
                 sync_directory(path.parent)
@@ -106,12 +108,13 @@ def read_journal(path: Path) -> JournalContent:
     """Read it as far as it is good; OSError where it cannot be read at all."""
     content = path.read_bytes()
     if not content.startswith(_MAGIC):
-        return JournalContent([], 0, content)
+        return JournalContent([], 0, b"" if _MAGIC.startswith(content) else content)
     changes: list[Change] = []
+    sizes: dict[tuple[bytes, ...], Size] = {}
     place = len(_MAGIC)
     while (lines := _record_at(content, place)) is not None:
         try:
-            found = list(map(_change, lines.split(b"\n")[:-1]))
+            found = [_change(line, sizes) for line in lines.split(b"\n")[:-1]]
         except ValueError:
             break
         changes += found
@@ -129,12 +132,14 @@ def _record_at(content: bytes, place: int) -> bytes | None:
     return lines if lines and len(lines) == length and zlib.crc32(lines) == checksum else None
 
 
-def _change(line: bytes) -> Change:
-    """The change that a line tells; ValueError where it tells none."""
-    sign, _, rest = line.partition(b" ")
-    if sign == b"-":
-        return Change(rest, None)
-    if sign != b"+":
+def _change(line: bytes, sizes: dict[tuple[bytes, ...], Size]) -> Change:
+    """The change that a line tells; ValueError where it tells none. `sizes` has those met before, as few are many's."""
+    if line.startswith(b"- "):
+        return Change(line[2:], None)
+    sign, *amounts, name = line.split(b" ", 4)
+    if sign != b"+" or len(amounts) != 3:
         raise ValueError("neither came nor went")
-    logical, physical, points, name = rest.split(b" ", 3)
-    return Change(name, Size(int(logical), int(physical), int(points)))
+    size = sizes.get(key := tuple(amounts))
+    if size is None:
+        size = sizes[key] = Size(*map(int, amounts))
+    return Change(name, size)

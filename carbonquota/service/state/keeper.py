@@ -28,7 +28,7 @@ from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.health import Sample
 from carbonquota.service.state.files import DirectoryLock, generations, path_of, remove_before
 from carbonquota.service.state.journal import Journal
-from carbonquota.service.state.reading import read_state
+from carbonquota.service.state.reading import Kept, begin_anew, read_state
 from carbonquota.service.state.snapshot import Snapshot, write_snapshot
 from carbonquota.trie.holdings import Change, Holdings
 
@@ -57,7 +57,7 @@ class Holder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a start began with: whether there was any state, its series, the files set aside, and how long it took."""
+    """What a start began with: whether a whole index was found, its series, what was set aside, how long it took."""
 
     found: bool
     series: int
@@ -84,6 +84,7 @@ class StateKeeper:
         self._is_behind = False
         self._retry = 0.0
         self._errors = 0
+        self._troubles: dict[str, str] = {}
         self._snapshot_time = self._snapshot_seconds = 0.0
 
     def restore(self) -> Restored:
@@ -94,8 +95,7 @@ class StateKeeper:
         started = monotonic()
         self._directory_lock = DirectoryLock(self._directory)
         try:
-            kept = read_state(self._directory, self._clock())
-            self._engine.restore(kept.holdings)
+            kept = self._give_engine(read_state(self._directory, self._clock()))
             self._generation, self._snapshot_time = kept.generation, kept.snapshot_time
             self._journal = Journal(path_of(self._directory, "journal", self._generation))
         except OSError as error:
@@ -105,6 +105,14 @@ class StateKeeper:
             self._unlock()
             raise
         return Restored(kept.found, len(kept.holdings.names), kept.set_aside, monotonic() - started)
+
+    def _give_engine(self, kept: Kept) -> Kept:
+        """Have the engine take in what was kept, or begin with nothing where it does not; what that leaves."""
+        try:
+            self._engine.restore(kept.holdings)
+        except QuotaError as error:
+            return begin_anew(self._directory, kept, self._clock(), str(error))
+        return kept
 
     def flush(self) -> None:
         """Write what changed to the journal, so that it lasts."""
@@ -146,6 +154,11 @@ class StateKeeper:
         yield Sample("journal_bytes", journal.size if journal else 0)
         yield Sample("state_errors", self._errors)
 
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What cannot be written now, and why; none once it was written after all. From any thread."""
+        return tuple(self._troubles.values())
+
     def _needs_snapshot(self) -> bool:
         """Whether only a snapshot helps, and it is time to try one."""
         if self._journal is None or monotonic() < self._retry:
@@ -174,32 +187,36 @@ class StateKeeper:
                 self._waiting = []
         else:
             self._waiting = []
+            self._troubles.pop("journal", None)
 
     def _snapshot(self) -> None:
         """Begin a new generation and write its snapshot."""
         started = monotonic()
-        is_lacking = False
+        was_behind = False
         try:
             with self._lock:
                 if self._journal is None:
                     return
-                holdings, is_lacking = self._begin_generation(self._journal)
+                holdings = self._begin_generation(self._journal)
+                was_behind, self._is_behind = self._is_behind, False
             now = self._clock()
             write_snapshot(path_of(self._directory, "snapshot", self._generation), Snapshot(holdings, now))
-            is_lacking = False
+            was_behind = False
             self._snapshot_time, self._snapshot_seconds = now, monotonic() - started
+            self._troubles.clear()
             self._remove_old()
         except OSError as error:
             self._retry = monotonic() + _RETRY
             self._fail("snapshot", error)
         finally:
-            if is_lacking:
+            if was_behind:
                 self._is_behind = True
 
-    def _begin_generation(self, old: Journal) -> tuple[Holdings, bool]:
-        """Go on with a new journal; what its snapshot is to hold, and whether some of that is in no journal.
+    def _begin_generation(self, old: Journal) -> Holdings:
+        """Go on with a new journal; what its snapshot is to hold.
 
-        OSError where the journal cannot be made; then nothing has changed.
+        What the old journal does not take waits on for the new one, lest the snapshot fails as well. OSError where
+        the journal cannot be made; then nothing has changed.
         """
         if not old.is_empty or self._has_snapshot():
             new = Journal(path_of(self._directory, "journal", self._generation + 1))
@@ -208,13 +225,11 @@ class StateKeeper:
         holdings, pending = self._engine.dump()
         self._waiting += pending
         self._write_waiting()
-        is_lacking = self._is_behind or bool(self._waiting)
         if new is not old:
             old.close()
             self._journal = new
             self._generation += 1
-        self._waiting, self._is_behind = [], False
-        return holdings, is_lacking
+        return holdings
 
     def _has_snapshot(self) -> bool:
         """Whether this generation has its snapshot, or needs none."""
@@ -229,13 +244,9 @@ class StateKeeper:
     def _fail(self, what: str, error: OSError) -> None:
         """Count and tell that the disk did not take something."""
         self._errors += 1
-        self._notices.warning(
-            what,
-            "the %s cannot be written to %s: %s; new metrics since the last one would be forgotten by a restart",
-            what,
-            self._directory,
-            _cause(error),
-        )
+        trouble = f"the {what} cannot be written to {self._directory}: {_cause(error)}"
+        self._troubles[what] = trouble
+        self._notices.warning(what, "%s; new metrics since the last one would be forgotten by a restart", trouble)
 
 
 def _cause(error: OSError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from carbonquota.trie.holdings import Change, Holdings
 
 EMPTY = Holdings([], [], np.zeros(0, np.int32), np.zeros(0, np.uint32))
 """What an index without series holds."""
+
+_LATEST: Final = 2**32 - 1
 
 
 def merged(holdings: Holdings, changes: Iterable[Change]) -> Holdings:
@@ -40,5 +43,5 @@ def later(holdings: Holdings, seconds: float) -> Holdings:
     if seconds <= 0:
         return holdings
     seen = holdings.seen.astype(np.int64)
-    seen[seen > 0] += int(seconds)
-    return replace(holdings, seen=np.minimum(seen, 2**32 - 1).astype(np.uint32))
+    seen[seen > 0] += int(min(seconds, _LATEST))
+    return replace(holdings, seen=np.minimum(seen, _LATEST).astype(np.uint32))

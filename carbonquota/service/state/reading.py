@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a directory holds: whether anything at all was `found`, and the `generation` whose journal goes on.
+    """What a directory holds: whether a whole index was `found`, and the `generation` whose journal goes on.
 
     `snapshot_time` is when the snapshot was taken, in seconds since the epoch, 0 where there is none. `set_aside` are
     the files that now have what is damaged.
@@ -45,9 +44,8 @@ class _Reading:
             path = path_of(self.directory, "snapshot", generation)
             try:
                 snapshot = read_snapshot(path)
-            # A whole file of other contents than ours raises any of these.
-            except (ValueError, KeyError, TypeError, struct.error, OSError) as error:
-                self._note(path, set_aside(path, self.now), str(error))
+            except (ValueError, OSError) as error:
+                self.set_aside_whole(path, str(error))
             else:
                 return generation, snapshot
         return 0, Snapshot(EMPTY, 0.0)
@@ -63,6 +61,10 @@ class _Reading:
             self._note(path, aside, content.why)
         return content.changes
 
+    def set_aside_whole(self, path: Path, why: str) -> None:
+        """Have a file read by nobody any more."""
+        self._note(path, set_aside(path, self.now), why)
+
     def _note(self, path: Path, aside: Path, why: str) -> None:
         self.set_aside.append(str(aside))
         _log.warning("%s is damaged: %s; set aside as %s", path, why, aside.name)
@@ -76,5 +78,15 @@ def read_state(directory: Path, now: float) -> Kept:
     holdings = later(snapshot.holdings, now - snapshot.time)
     journals = [generation for generation in generations(directory, "journal") if generation >= first]
     changes = [change for generation in journals for change in reading.changes(generation)]
-    found = first > 0 or bool(changes)
+    # Journals whose beginning is gone tell of some series only.
+    found = first > 0 or (journals[:1] == [0] and bool(changes))
     return Kept(merged(holdings, changes), max([first, *journals]), found, snapshot.time, tuple(reading.set_aside))
+
+
+def begin_anew(directory: Path, kept: Kept, now: float, why: str) -> Kept:
+    """Set everything aside, which is told in the log, and begin with nothing; OSError where that cannot be done."""
+    reading = _Reading(directory, now, list(kept.set_aside))
+    for kind in ("snapshot", "journal"):
+        for generation in generations(directory, kind):
+            reading.set_aside_whole(path_of(directory, kind, generation), why)
+    return Kept(EMPTY, 0, found=False, snapshot_time=0.0, set_aside=tuple(reading.set_aside))

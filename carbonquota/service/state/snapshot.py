@@ -15,6 +15,8 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from operator import index
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,24 +92,36 @@ def read_snapshot(path: Path) -> Snapshot:
         raise ValueError(f"{len(body):,} bytes long instead of {length:,}")
     if zlib.crc32(body) != checksum:
         raise ValueError("its checksum is wrong")
-    return _read(body)
+    try:
+        return _read(body)
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, struct.error):
+        raise ValueError("its parts do not fit together") from None
 
 
 def _read(body: memoryview) -> Snapshot:
-    """What a body with a right checksum holds."""
+    """What a body with a right checksum holds; all sorts of errors where another program wrote it."""
     start = _LENGTH.size + _LENGTH.unpack_from(body)[0]
     table: dict[str, Any] = json.loads(bytes(body[_LENGTH.size : start]))
     count = table["series"]
     columns = len(body) - 8 * count
     names = bytes(body[start:columns]).split(b"\n")[:-1]
-    if len(names) != count:
-        raise ValueError("its parts do not fit together")
+    sizes = [Size(*map(index, amounts)) for amounts in table["sizes"]]
+    numbers = np.frombuffer(body, "<i4", count, columns).astype(np.int32)
+    if len(names) != count or (count and not 0 <= numbers.min() <= numbers.max() < len(sizes)):
+        raise ValueError("its columns do not fit")
     holdings = Holdings(
         names=names,
-        sizes=[Size(*amounts) for amounts in table["sizes"]],
-        size_numbers=np.frombuffer(body, "<i4", count, columns).astype(np.int32),
+        sizes=sizes,
+        size_numbers=numbers,
         seen=np.frombuffer(body, "<u4", count, columns + 4 * count).astype(np.uint32),
-        interval_start=table["interval_start"],
-        flows=table["flows"],
+        interval_start=float(table["interval_start"]),
+        flows={namespace: index(points) for namespace, points in table["flows"].items()},
     )
-    return Snapshot(holdings, table["time"])
+    return Snapshot(holdings, _finite(table["time"]))
+
+
+def _finite(seconds: float) -> float:
+    """A time; ValueError or TypeError where it is none."""
+    if not isfinite(seconds):
+        raise ValueError("no time")
+    return float(seconds)

@@ -1,0 +1,43 @@
+"""Snapshots and journals are read back as they were written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from carbonquota import Size
+from carbonquota.service.state import journal, snapshot
+from carbonquota.trie.holdings import Change, Holdings
+from tests.support.state import NOW, SIZE
+
+
+def test_a_large_index_is_read_back_as_it_was(tmp_path: Path) -> None:
+    count = 120_000
+    sizes = [Size(number, 2 * number, 3 * number) for number in range(1000)]
+    held = Holdings(
+        [b"a.b%d" % number for number in range(count)],
+        sizes,
+        (np.arange(count) % 1000).astype(np.int32),
+        np.arange(count, dtype=np.uint32),
+        60.5,
+        {"/": 2**62, "a": 5},
+    )
+    path = tmp_path / "snapshot"
+    snapshot.write_snapshot(path, snapshot.Snapshot(held, NOW))
+    read = snapshot.read_snapshot(path)
+    assert read.time == NOW
+    assert (read.holdings.names, read.holdings.sizes) == (held.names, held.sizes)
+    assert np.array_equal(read.holdings.size_numbers, held.size_numbers)
+    assert np.array_equal(read.holdings.seen, held.seen)
+    assert (read.holdings.interval_start, read.holdings.flows) == (60.5, {"/": 2**62, "a": 5})
+
+
+def test_many_changes_are_journalled_in_order(tmp_path: Path) -> None:
+    changes = [Change(b"a.m%d" % (number % 30_000), SIZE if number % 3 else None) for number in range(50_000)]
+    written = journal.Journal(tmp_path / "journal")
+    written.append(changes)
+    written.close()
+    content = journal.read_journal(tmp_path / "journal")
+    assert content.changes == changes
+    assert (content.length, content.rest) == (written.size, b"")
