@@ -8,10 +8,11 @@ import signal
 import threading
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from tests.support.carbon import carbon_cache
-from tests.support.daemon import PATIENCE, Daemon, running, wait_until
+from tests.support.daemon import PATIENCE, Counts, Daemon, running, wait_until
 from tests.support.destination import Destination, until
 
 RULES = "[loud]\nmetrics = 2\n"
@@ -88,6 +89,10 @@ def found_in_spool(daemon: Daemon) -> int:
     return int(match[1]) if match else 0
 
 
+def has_received(amount: int, counts: Counts) -> bool:
+    return counts.received == amount
+
+
 def send_while_it_is_away(daemon: Daemon) -> None:
     """Numbers from 1,000 on go to memory, and past half of that to the disk; then the daemon ends and starts."""
     wait_until(lambda: daemon.count("sink_up") == 0, lambda: daemon.log)
@@ -95,7 +100,7 @@ def send_while_it_is_away(daemon: Daemon) -> None:
         for first in range(1000, 21_000, 500):
             sender.sendall(numbered(first, 500))
             # One by one, so that they are many batches.
-            daemon.settled(lambda counts, first=first: counts.received == first + 500)
+            daemon.settled(partial(has_received, first + 500))
     wait_until(lambda: daemon.count("spool_points") > 0, lambda: daemon.log)
     assert daemon.stop() == 0, daemon.log
     daemon.start()
