@@ -2,6 +2,7 @@
 #
 #   PYTHON  the Python that makes the virtualenv, 3.11 or newer
 #   VENV    where the virtualenv stands
+#   GO_CARBON, CARBON_C_RELAY    binaries of these, for `make bench` to measure beside ours
 #   CONFIG  the configuration that make run starts the daemon with
 
 PYTHON ?= python3
@@ -57,6 +58,8 @@ format: $(STAMP) ## Format the code, and mend what the linter can mend by itself
 
 bench: $(STAMP) ## Measure speed and memory: a table, and JSON
 	$(BIN)/python tools/bench.py --json bench.json
+	$(BIN)/python tools/bench_relay.py --json bench-relay.json \
+		$(if $(GO_CARBON),--go-carbon $(GO_CARBON)) $(if $(CARBON_C_RELAY),--carbon-c-relay $(CARBON_C_RELAY))
 
 clean: ## Remove the virtualenv, caches and build results
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -17,6 +17,7 @@ import platform
 import resource
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from time import time
@@ -42,6 +43,8 @@ _GRACE: Final = 2.0
 """Seconds that senders have to finish what they have begun, once the daemon stops."""
 _PATIENCE: Final = 30.0
 """Seconds that the sink has to get out what waits, once the daemon stops."""
+
+_THREADS: Final = 16
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int], None]]]
 """Shows the progress of what is called so, as long as its block runs; what it gives is told of each step."""
@@ -79,10 +82,14 @@ class Daemon:
         self._parts.health.add(self._chores.health)
         self._ending = asyncio.Event()
         self._is_known = False
+        self._is_reload_due = False
+        self._reloading: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Open everything, go on until told to end, and close; QuotaError where it cannot open."""
         _log.info("carbonquota %s, kernel %s, Python %s", self._parts.vitals.version, KERNEL, platform.python_version())
+        # More threads than there are kinds of work for them: none may keep another from its turn.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "carbonquota"))
         self._listen_to_signals()
         opening = asyncio.create_task(self._open())
         ending = asyncio.create_task(self._ending.wait())
@@ -102,7 +109,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end, number)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGHUP, self._ask_to_reload)
 
     def _end(self, number: signal.Signals) -> None:
         """End in order at the first signal, and at once at the second."""
@@ -112,9 +119,17 @@ class Daemon:
         _log.info("%s: ending; once more ends at once", number.name)
         self._ending.set()
 
-    def _reload(self) -> None:
-        """Read the rules anew, on another thread."""
-        asyncio.get_running_loop().run_in_executor(None, self._parts.rulebook.reload, "SIGHUP")
+    def _ask_to_reload(self) -> None:
+        """Have the rules read anew; however often it is asked, one reload runs and one more waits."""
+        self._is_reload_due = True
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.get_running_loop().create_task(self._reload())
+
+    async def _reload(self) -> None:
+        """Read the rules anew, on another thread, until nobody asks any more."""
+        while self._is_reload_due and not self._ending.is_set():
+            self._is_reload_due = False
+            await self._chores.attempt("reload", partial(asyncio.to_thread, self._parts.rulebook.reload, "SIGHUP"))
 
     async def _open(self) -> None:
         """Open everything, in order."""

@@ -181,6 +181,36 @@ def test_a_corrupt_file_stops_that_metric_until_it_is_mended(tmp_path: Path) -> 
     assert desk.values("a.wsp") == {0: 1.0}
 
 
+def _cut_files_short(root: Path) -> None:
+    """In a process of its own: the disk takes the beginning of each file only, and then all of it."""
+    desk = Desk(root)
+
+    async def story() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        desk.write(f"x 1 {NOW}")
+        await desk.until(lambda: "sink_errors disk_full" in desk.health())
+        assert list(desk.data.glob("*.wsp")) == []
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        desk.clock.advance(1)
+        await desk.until_stored(1)
+
+    desk.run(story)
+    assert desk.values("x.wsp") == {0: 1.0}
+
+
+def test_what_was_kept_comes_back_into_a_smaller_cache(tmp_path: Path) -> None:
+    kept = tmp_path / "points"
+    kept.write_text("".join(f"m{number} 1 {NOW}\n" for number in range(110_000)))
+    desk = Desk(tmp_path, Whisper(max_updates_per_second=1), leftovers=kept, max_size=10)
+
+    async def story() -> None:
+        assert "lost full" not in desk.health()
+        desk.write(f"m 1 {NOW}")
+
+    desk.given = 110_000
+    desk.run(story, patience=0)
+
+
 def _fill_a_disk(root: Path) -> None:
     """In a process of its own: no file may grow past 100 kB, and then it may."""
     desk = Desk(root)
@@ -200,9 +230,12 @@ def _fill_a_disk(root: Path) -> None:
     assert desk.health() == {"stored": 2, "created_files": 2, "sink_errors disk_full": 1, "sink_up": 1}
 
 
-def test_a_disk_without_room_delays_what_needs_room_until_there_is_some(tmp_path: Path) -> None:
-    code = "import runpy, sys, pathlib; runpy.run_path(sys.argv[1])['_fill_a_disk'](pathlib.Path(sys.argv[2]))"
-    command = [sys.executable, "-c", code, __file__, str(tmp_path)]
+@pytest.mark.parametrize("story", [_fill_a_disk, _cut_files_short])
+def test_a_disk_without_room_delays_what_needs_room_until_there_is_some(
+    tmp_path: Path, story: Callable[[Path], None]
+) -> None:
+    code = "import runpy, sys, pathlib; runpy.run_path(sys.argv[1])[sys.argv[3]](pathlib.Path(sys.argv[2]))"
+    command = [sys.executable, "-c", code, __file__, str(tmp_path), story.__name__]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 

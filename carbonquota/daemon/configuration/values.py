@@ -7,7 +7,6 @@ A reader takes a TOML value (text, int, float, bool, list, ...) and raises `Unfi
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -20,6 +19,8 @@ from carbonquota.metric_name import normalize
 from carbonquota.model import MAXIMUM
 from carbonquota.rules.suggest import did_you_mean
 
+_LARGEST_FACTOR: Final = 1000
+"""Times that a file may be as large on disk as its points are: far past any that is."""
 HOST: Final = "{host}"
 """What the host's name is put in place of, in graph-prefix."""
 
@@ -100,8 +101,11 @@ def _whole(value: object, least: int, most: int) -> int:
 def _read_factor(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UnfitError(f"this is a number, not {described(value)}", "write it without quotes, for example 0.75")
-    if not 0 < value < math.inf:
-        raise UnfitError(f"this is above 0, not {value}", "1 is as large as the points, 0.75 three quarters of it")
+    if not 0 < value <= _LARGEST_FACTOR:
+        raise UnfitError(
+            f"this is above 0 and at most {_LARGEST_FACTOR}, not {value}",
+            "1 is as large as the points, 0.75 three quarters of it",
+        )
     return float(value)
 
 

@@ -49,6 +49,9 @@ class Operations:
         router.add_api_route(
             "/api/reload", self.reload, methods=["POST"], summary="Read the rules anew", responses=_REFUSED
         )
+        for path, answer in (("/health", self.health), ("/ready", self.ready), ("/metrics", self.metrics)):
+            # As some load balancers ask.
+            router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False, response_class=Response)
         return router
 
     def health(self) -> Response:

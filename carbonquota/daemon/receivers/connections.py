@@ -88,7 +88,13 @@ class Connection(asyncio.Protocol):
             self.abandon("too_many")
             return
         self._crowd.members.add(self)
-        self._intake.register(self)
+        # A little later, as uvloop forgets a pause that is asked for in here.
+        asyncio.get_running_loop().call_soon(self._join)
+
+    def _join(self) -> None:
+        """Be paused with all others from now on, if it is still there."""
+        if self in self._crowd.members:
+            self._intake.register(self)
 
     def data_received(self, chunk: bytes) -> None:
         """Take what came; a bug costs this connection."""

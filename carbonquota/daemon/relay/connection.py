@@ -69,6 +69,7 @@ class Connection:
         self._on_writable = on_writable
         self._loop = asyncio.get_running_loop()
         self._waits_since = 0.0
+        self._received_then = 0
         self.lost: asyncio.Future[str] = self._loop.create_future()
         self._is_closed = False
         self.is_ready = True
@@ -103,7 +104,13 @@ class Connection:
 
     def check(self) -> None:
         """End the connection if the destination has taken nothing for the timeout while something waited."""
-        if not self.is_ready and self._clock() - self._waits_since >= self._timeout:
+        if self.is_ready or self._is_closed:
+            return
+        # A slow one takes a good deal before the socket can be written to again.
+        received = self.received
+        if received > self._received_then:
+            self._received_then, self._waits_since = received, self._clock()
+        elif self._clock() - self._waits_since >= self._timeout:
             self.end(f"it took nothing for {self._timeout:g} s")
 
     def end(self, cause: str) -> None:
@@ -120,7 +127,7 @@ class Connection:
     def _wait(self) -> None:
         if self.is_ready:
             self.is_ready = False
-            self._waits_since = self._clock()
+            self._received_then, self._waits_since = self.received, self._clock()
             self._loop.add_writer(self._sock, self._writable)
 
     def _writable(self) -> None:

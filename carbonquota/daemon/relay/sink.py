@@ -64,7 +64,7 @@ class RelaySink:
         self._memory = BatchQueue()
         window = ResendWindow(settings.resend_window, self._tuning.window_max_size)
         self._sender = Sender(self._ledger, window, self._refill)
-        self._outbox_size = min(_LARGEST_OUTBOX, settings.queue_max_size // 4)
+        self._outbox_size = max(min(_LARGEST_OUTBOX, settings.queue_max_size // 4), 1)
         self._spill_size = settings.queue_max_size // 2
         self._spooler = self._make_spooler()
         self._is_full = self._is_stopped = self._is_scheduled = False

@@ -88,12 +88,12 @@ class WriteCache:
         """Whether it has been full and `on_room` has not been called since."""
         return self._full
 
-    def add(self, points: Points) -> None:
-        """Take these points; those that can have no file, or come far past the size, count as lost."""
+    def add(self, points: Points, *, bounded: bool = True) -> None:
+        """Take these points; those that can have no file, or come far past the size if `bounded`, count as lost."""
         count = len(points.names)
         with self._changed:
             self._lost.update(points.refused)
-            if self._closed or self._queued >= 2 * self._max_size + _OVERSHOOT:
+            if self._closed or (bounded and self._queued >= 2 * self._max_size + _OVERSHOOT):
                 self._lost["shutdown" if self._closed else "full"] += count
                 return
             self._queued += count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -82,11 +83,20 @@ class WhisperFiles:
             whisper.create(
                 str(unfinished), archives, aggregation.x_files_factor, aggregation.method, sparse=self._sparse
             )
+            _check_length(unfinished, archives)
             unfinished.rename(path)
         except Exception as error:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise CreationError(metric) from error
+
+
+def _check_length(path: Path, archives: list[tuple[int, int]]) -> None:
+    """OSError where a file is shorter than its archives: Whisper does not look whether the disk took all of it."""
+    points = sum(points for _, points in archives)
+    needed = whisper.metadataSize + len(archives) * whisper.archiveInfoSize + points * whisper.pointSize
+    if path.stat().st_size < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _header(path: str) -> dict[str, Any]:

@@ -92,7 +92,7 @@ ERRORS = [
     ),
     (
         "[whisper]\nphysical-size-factor = inf",
-        "2:24: physical-size-factor: this is above 0, not inf",
+        "2:24: physical-size-factor: this is above 0 and at most 1000, not inf",
         "inf",
         "1 is as large as the points, 0.75 three quarters of it",
     ),

@@ -148,6 +148,26 @@ def test_a_connection_made_while_the_sink_is_full_waits(loops: Loops) -> None:
     run(main(), loops)
 
 
+def test_a_connection_made_while_the_sink_is_full_cannot_fill_the_memory(loops: Loops) -> None:
+    async def main() -> None:
+        async with receiving(room=1) as daemon:
+            await daemon.send(b"a 1 1\n")
+            await until(lambda: daemon.intake.paused)
+            with socket.create_connection(daemon.address()) as sender:
+                sender.setblocking(False)
+                taken, refusals = 0, 0
+                while refusals < 10:
+                    try:
+                        taken += sender.send(b"b 2 2\n" * 10_000)
+                        refusals = 0
+                    except BlockingIOError:
+                        refusals += 1
+                    assert taken < 50_000_000
+                    await asyncio.sleep(0.01)
+
+    run(main(), loops)
+
+
 def test_what_is_malformed_is_counted_and_the_rest_is_taken(loops: Loops) -> None:
     async def main() -> None:
         async with receiving() as daemon:

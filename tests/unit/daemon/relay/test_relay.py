@@ -162,6 +162,43 @@ def test_a_slow_destination_makes_senders_wait_and_memory_stays_bounded(tmp_path
     asyncio.run(scene())
 
 
+def test_a_destination_that_is_slow_but_steady_is_not_left() -> None:
+    async def scene() -> None:
+        traffic = Traffic(width=1000)
+        server = socket.create_server(("127.0.0.1", 0))
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        server.setblocking(False)
+        address = Address(*server.getsockname())
+        async with started(relay_to(address, settings=replace(SMALL, timeout=0.3))) as sink:
+            reader, _ = await asyncio.get_running_loop().sock_accept(server)
+            await until(lambda: count(sink, "sink_up") == 1, "connected")
+            while not sink.is_full:
+                traffic.write(sink, 1)
+                await asyncio.sleep(0)
+            for _ in range(100):
+                await asyncio.get_running_loop().sock_recv(reader, 1000)
+                await asyncio.sleep(0.01)
+            assert (count(sink, "sink_up"), count(sink, "resent")) == (1, 0)
+        reader.close()
+        server.close()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_the_smallest_queue_sends_too(size: int) -> None:
+    async def scene() -> None:
+        traffic = Traffic()
+        async with (
+            destination() as there,
+            started(relay_to(there.address, settings=Relay(queue_max_size=size))) as sink,
+        ):
+            traffic.write(sink, 3)
+            await until(lambda: there.lines() == traffic.all(), "arrived")
+
+    asyncio.run(scene())
+
+
 def test_a_destination_that_hangs_is_left_and_its_points_go_to_the_spool(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
