@@ -51,7 +51,7 @@ class Operations:
         )
         for path, answer in (("/health", self.health), ("/ready", self.ready), ("/metrics", self.metrics)):
             # As some load balancers ask.
-            router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False, response_class=Response)
+            router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
         return router
 
     def health(self) -> Response:

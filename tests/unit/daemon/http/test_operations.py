@@ -136,3 +136,9 @@ def test_a_bug_is_counted_logged_and_not_shown(caplog: pytest.LogCaptureFixture)
             assert answer.json() == {"detail": "a bug kept this from being answered: see the daemon's log"}
     assert [record.getMessage() for record in caplog.records] == ["HTTP: a bug kept /metrics from being answered"]
     assert client.json("/health")["stats"]["internal_errors"] == {"http": 3}
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])
+def test_a_probe_may_ask_for_the_head_alone(path: str) -> None:
+    answer = client_of(source_of(engine_under())).request("HEAD", path)
+    assert answer.status_code == 200
