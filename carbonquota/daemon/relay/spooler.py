@@ -21,6 +21,9 @@ from carbonquota.daemon.relay.spool import Spool
 _BLOCK: Final = 1_048_576
 """Bytes that go to disk or come back in one go."""
 
+_LONG_AWAY: Final = 5
+"""Ticks without a connection after which memory goes to disk however little it is, as a process may be killed."""
+
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -41,6 +44,7 @@ class Spooler:
         self._spill_size = spill_size
         self._work = asyncio.Event()
         self._is_busy = self._is_due = self._is_failing = self._is_stopping = False
+        self._ticks_away = 0
         self._told = ""
 
     @property
@@ -162,10 +166,17 @@ class Spooler:
     async def _tidy(self) -> None:
         """What is due at each tick. OSError."""
         self._is_due = False
-        while self._sender.connection is None and len(self._memory) and self._spool.has_unread:
+        self._ticks_away = self._ticks_away + 1 if self._sender.connection is None else 0
+        while self._is_long_away() and len(self._memory):
             await self._spill()
         await self._call(self._spool.sync)
         await self._call(self._spool.release, self._sender.oldest_segment)
+
+    def _is_long_away(self) -> bool:
+        """Whether the destination is away for so long that what waits in memory is better kept on disk."""
+        if self._sender.connection is not None:
+            return False
+        return self._spool.has_unread or self._ticks_away >= _LONG_AWAY
 
     async def _call(
         self, function: Callable[_Arguments, _Result], *arguments: _Arguments.args, **named: _Arguments.kwargs

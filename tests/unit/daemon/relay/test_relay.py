@@ -185,6 +185,20 @@ def test_a_destination_that_is_slow_but_steady_is_not_left() -> None:
     asyncio.run(scene())
 
 
+def test_what_waits_long_goes_to_disk_however_little_it_is(tmp_path: Path) -> None:
+    async def scene() -> None:
+        there, traffic = Destination(), Traffic()
+        async with started(relay_to(there.address, tmp_path)) as sink:
+            traffic.write(sink, 3)
+            await until(lambda: count(sink, "spool_points") == 3, "spooled")
+            assert count(sink, "queue_points") == 0
+            await there.start()
+            await until(lambda: there.lines() == traffic.all(), "arrived")
+            await there.stop()
+
+    asyncio.run(scene())
+
+
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_the_smallest_queue_sends_too(size: int) -> None:
     async def scene() -> None:
