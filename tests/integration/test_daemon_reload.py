@@ -98,3 +98,15 @@ def test_a_storm_of_reloads_under_load_keeps_the_count_exact(tmp_path: Path) -> 
         for team in range(7):
             assert 100 <= daemon.json(f"/api/namespaces/team.t{team}")["usage"]["metrics"] <= 102
         assert daemon.count("internal_errors_total") == 0
+
+
+def test_a_storm_of_signals_makes_no_queue_of_reloads(tmp_path: Path) -> None:
+    many = "".join(f"[other{number}.*]\nmetrics = 5\n" for number in range(1000))
+    with running(tmp_path / "daemon", rules=rule(10) + many) as daemon:
+        for limit in range(100, 200):
+            replace(daemon.rules, rule(limit) + many)
+            daemon.signal(signal.SIGHUP)
+            time.sleep(0.005)
+        wait_until(lambda: limit_in_force(daemon) == 199, lambda: daemon.log)
+        assert daemon.stop() == 0
+        assert daemon.log.count("reload (SIGHUP)") < 50

@@ -134,3 +134,14 @@ def test_a_namespace_that_is_throttled_is_told_once_with_its_rule(daemon: Daemon
     place = f"{daemon.rules}:1"
     start = f"WARNING namespace team.loud is throttled by metrics = 10 of [team.*] ({place}); dropped: team.loud.m10"
     assert start in line
+
+
+def test_a_throughput_limit_goes_on_where_it_was_after_a_restart(tmp_path: Path) -> None:
+    with running(tmp_path / "daemon", rules="[a]\nthroughput = 10\n", interval=86_400) as daemon:
+        daemon.send(f"a.b 1 {NOW}\n" * 8)
+        wait_until(lambda: daemon.counts().accepted == 8, lambda: daemon.log)
+        assert daemon.stop() == 0, daemon.log
+        daemon.start()
+        daemon.send(f"a.b 1 {NOW}\n" * 8)
+        wait_until(lambda: daemon.counts().received == 8, lambda: daemon.log)
+        assert daemon.counts().accepted == 2
