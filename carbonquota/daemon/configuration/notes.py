@@ -45,6 +45,7 @@ FOREIGN_KEYS: Final[Mapping[str, frozenset[str]]] = {
 
 _SURPRISES: Final[Mapping[Path, tuple[tuple[object, ...], str]]] = {
     ("whisper", "compressed"): ((True,), "new files are plain Whisper, not compressed"),
+    ("whisper", "hash-filenames"): ((True,), "tagged series get files under readable names, beside hashed ones"),
     ("whisper", "flock"): ((True,), "files are not locked: let nothing else write to data-dir"),
     ("whisper", "online-migration"): ((True,), "an existing file keeps the retention it was made with"),
     ("tcp", "compression"): (("gzip", "lz4", "snappy", "zstd"), "compressed input is not understood: send plain text"),
