@@ -198,6 +198,7 @@ class Intake:
         try:
             self._sink.write(decision.accepted, decision.points)
         except Exception:  # noqa: BLE001 - the next batch may fare better
+            self._counts.lost += decision.points
             self.internal_error("sink")
 
     def _show(self, admission: Admission) -> None:
@@ -220,6 +221,7 @@ class _Counts:
 
     def __init__(self) -> None:
         self.unread_datagrams = 0
+        self.lost = 0
         self.internal_errors: Counter[str] = Counter()
         self._lock = Lock()
         self._received = self._accepted = self._batches = 0
@@ -246,6 +248,7 @@ class _Counts:
                 *(Sample("dropped", points, control) for control, points in self._dropped.items()),
                 *(Sample("malformed", count, reason) for reason, count in self._malformed.items()),
                 Sample("unread_datagrams", self.unread_datagrams),
+                Sample("lost", self.lost, "internal_error"),
                 Sample("batches", self._batches),
                 Sample("decision_seconds", self._seconds),
                 *(Sample("internal_errors", count, place) for place, count in self.internal_errors.copy().items()),

@@ -16,7 +16,7 @@ from carbonquota.errors import ConfigError, Problem
 from carbonquota.rules.entries import Reader, choice_of, read_entries
 from carbonquota.rules.files import read_text
 from carbonquota.rules.ini import Entry, Section, read_document
-from carbonquota.rules.schema_fields import _read_pattern
+from carbonquota.rules.schema_fields import read_pattern
 from carbonquota.rules.suggest import nearest
 
 _METHODS: Final = {
@@ -122,7 +122,7 @@ def _read_method(entry: Entry) -> str:
 _SWITCH: Final = choice_of({"true": True, "false": False}, "values")
 
 _READERS: Final[Mapping[str, Reader]] = {
-    "pattern": _read_pattern,
+    "pattern": read_pattern,
     "xfilesfactor": _read_factor,
     "aggregationmethod": _read_method,
     # Of go-carbon's migration of files that exist, which is not done here: read, so that its files pass.

@@ -59,7 +59,8 @@ def _missing(section: Section) -> Iterator[Problem]:
             yield section.name_problem(f"this schema has no {key}", hint)
 
 
-def _read_pattern(entry: Entry) -> re.Pattern[str]:
+def read_pattern(entry: Entry) -> re.Pattern[str]:
+    """The regular expression of an entry; ConfigError where it is none."""
     if not entry.value:
         raise ConfigError([entry.value_problem("the pattern is empty", _REQUIRED["pattern"])])
     posix = _POSIX_CLASS.search(entry.value)
@@ -102,7 +103,7 @@ def _read_priority(entry: Entry) -> int:
 
 
 _READERS: Final[Mapping[str, Reader]] = {
-    "pattern": _read_pattern,
+    "pattern": read_pattern,
     "retentions": _read_retention_list,
     "priority": _read_priority,
     "compressed": _SWITCH,

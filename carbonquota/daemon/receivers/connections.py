@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ class Crowd:
     notices: BoundedLog = field(default_factory=lambda: BoundedLog(_log, monotonic))
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, ABC):
     """What all connections do: come, wait while the sink is full, are closed where they cannot go on, and go."""
 
     receiver = ""
@@ -67,17 +68,17 @@ class Connection(asyncio.Protocol):
         self._sender = ""
 
     @property
+    @abstractmethod
     def unfinished(self) -> bool:
         """Whether the sender has begun something that it has not ended."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, chunk: bytes) -> None:
         """Pass on what is whole with this chunk."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self) -> None:
         """No more will come: refuse what is unfinished."""
-        raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, unless there are too many already."""

@@ -66,6 +66,7 @@ def test_every_line_is_accepted_dropped_or_malformed() -> None:
             ("malformed", "timestamp"): 1,
             ("malformed", "name"): 1,
             ("unread_datagrams", ""): 0,
+            ("lost", "internal_error"): 0,
             ("batches", ""): 1,
             ("paused", ""): 0,
         }
@@ -225,6 +226,7 @@ def test_a_bug_in_the_sink_or_in_an_observer_does_not_end_the_intake() -> None:
         intake.put(b"a 1 1\nhalf\n")
         intake.flush()
         assert counts(intake)["internal_errors", "sink"] == 1
+        assert (counts(intake)["accepted", ""], counts(intake)["lost", "internal_error"]) == (1, 1)
         assert counts(intake)["internal_errors", "observer"] == 1
 
     run(main())
