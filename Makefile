@@ -2,24 +2,33 @@
 #
 #   PYTHON  the Python that makes the virtualenv, 3.11 or newer
 #   VENV    where the virtualenv stands
+#   CC      the C compiler for the compiled kernel; without one, the plain kernel does all
 #   GO_CARBON, CARBON_C_RELAY    binaries of these, for `make bench` to measure beside ours
 #   CONFIG  the configuration that make run starts the daemon with
+#   FUZZ_SECONDS, FUZZ_SEED      how long `make fuzz` tries, and from which seed, where it shall be a certain one
 
 PYTHON ?= python3
 VENV   ?= .venv
 CONFIG ?= etc/carbonquota.conf
+FUZZ_SECONDS ?= 60
 
 BIN   := $(VENV)/bin
 LOCK  := requirements/lock.txt
 STAMP := $(VENV)/.installed
 PIP   := -m pip --disable-pip-version-check --quiet
 
+KERNEL := carbonquota/kernel
+BUILT  := $(VENV)/.built
+PLAIN_TESTS     := tests/unit tests/property tests/conformance
+SANITIZED_TESTS := tests/unit/kernel tests/unit/test_engine.py tests/integration/test_threads.py \
+	$(wildcard tests/property/test_kernel*.py tests/property/test_batches*.py tests/property/test_engine*.py)
+
 # Without this, the package carbon puts itself into /opt/graphite rather than into the virtualenv.
 export GRAPHITE_NO_PREFIX := True
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv run dry-run test check format bench lock clean
+.PHONY: help venv run dry-run test test-plain sanitize fuzz check format bench lock clean FORCE
 
 # Says what is wrong with PYTHON and what to do, before anything else can fail less clearly.
 define check_python
@@ -31,21 +40,31 @@ define check_python
 endef
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-venv: $(STAMP) ## Set up the virtualenv, and nothing more
+venv: $(BUILT) ## Set up the virtualenv, and nothing more
 
-run: $(STAMP) ## Run the daemon, feed it the metrics of this machine, and show live what its quotas do
+run: $(BUILT) ## Run the daemon, feed it the metrics of this machine, and show live what its quotas do
 	@$(BIN)/python tools/live_daemon.py --config $(CONFIG)
 
-dry-run: $(STAMP) ## Show once what etc/storage-quotas.conf would do to the metrics of this machine
+dry-run: $(BUILT) ## Show once what etc/storage-quotas.conf would do to the metrics of this machine
 	@$(BIN)/python tools/live_metrics.py | \
 		$(BIN)/carbonquota dry-run --rules etc/storage-quotas.conf --schemas etc/storage-schemas.conf -
 
-test: $(STAMP) ## Run all tests
+test: $(BUILT) ## Run all tests
 	$(BIN)/python -m pytest
 
-check: $(STAMP) ## Check style, types, layers and docstrings
+# Its own target, as it shows what the first run has shown to whoever has not touched a kernel.
+test-plain: $(STAMP) ## Run the tests of all that decides on the plain kernel
+	CARBONQUOTA_KERNEL=python $(BIN)/python -m pytest $(PLAIN_TESTS)
+
+sanitize: $(STAMP) ## Run the tests of kernel and engine on a build that stops at overflows and undefined behaviour
+	$(BIN)/python tools/sanitized.py -m pytest $(SANITIZED_TESTS)
+
+fuzz: $(STAMP) ## Feed hostile buffers to such a build, and compare with the plain kernel
+	$(BIN)/python tools/sanitized.py tools/fuzz_kernel.py --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
+
+check: $(BUILT) ## Check style, types, layers and docstrings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -56,13 +75,13 @@ format: $(STAMP) ## Format the code, and mend what the linter can mend by itself
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-bench: $(STAMP) ## Measure speed and memory: a table, and JSON
+bench: $(BUILT) ## Measure speed and memory: a table, and JSON
 	$(BIN)/python tools/bench.py --json bench.json
 	$(BIN)/python tools/bench_relay.py --json bench-relay.json \
 		$(if $(GO_CARBON),--go-carbon $(GO_CARBON)) $(if $(CARBON_C_RELAY),--carbon-c-relay $(CARBON_C_RELAY))
 
 clean: ## Remove the virtualenv, caches and build results
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist $(KERNEL)/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find carbonquota tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The build backend comes first, for what has to be built here is built with the pinned one. The pins are complete, so
@@ -74,9 +93,20 @@ $(STAMP): pyproject.toml $(LOCK)
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python $(PIP) install "$$(grep '^setuptools==' $(LOCK))"
 	@$(BIN)/python $(PIP) install --no-build-isolation --requirement $(LOCK)
-	@$(BIN)/python $(PIP) install --no-index --no-build-isolation --editable '.[dev]' || \
+	@CARBONQUOTA_NO_EXTENSION=1 $(BIN)/python $(PIP) install --no-index --no-build-isolation --editable '.[dev]' || \
 		{ echo "$(LOCK) does not fit pyproject.toml: run 'make lock'." >&2; exit 1; }
 	@touch $@
+
+# The installation above leaves the kernel to this rule, which needs no pip to build it anew after a change. Where there
+# is none yet, it tries each time, for a compiler may have come.
+$(BUILT): $(STAMP) setup.py $(wildcard $(KERNEL)/*.pyx $(KERNEL)/*.pxd $(KERNEL)/*.h)
+$(BUILT): $(if $(wildcard $(KERNEL)/_cy.*.so),,FORCE)
+	@echo "Building the compiled kernel ..."
+	@$(BIN)/python setup.py --quiet build_ext --inplace --force \
+		--build-temp $(VENV)/build --build-lib $(VENV)/build/lib
+	@touch $@
+
+FORCE:
 
 # Lock with the oldest Python supported: what it resolves to, newer ones can install too.
 lock: ## Write requirements/lock.txt anew, with the newest versions that pyproject.toml allows
@@ -84,7 +114,7 @@ lock: ## Write requirements/lock.txt anew, with the newest versions that pyproje
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	$(PYTHON) -m venv "$$scratch" && \
 	"$$scratch/bin/python" $(PIP) install --upgrade setuptools && \
-	"$$scratch/bin/python" $(PIP) install --editable '.[dev]' && \
+	CARBONQUOTA_NO_EXTENSION=1 "$$scratch/bin/python" $(PIP) install --editable '.[dev]' && \
 	"$$scratch/bin/python" $(PIP) freeze --all --exclude pip --exclude carbonquota > "$$scratch/pins" && \
 	{ echo "# Exact versions of all that the project is built, run and checked with. Written by 'make lock' with"; \
 	  echo "# $$($(PYTHON) --version). Edit pyproject.toml, not this file."; \

@@ -9,9 +9,9 @@ series) lets go of the lock in between.
 
 from __future__ import annotations
 
+import threading
 from math import floor, isfinite
 from operator import index
-from threading import Lock
 from time import sleep, time
 from typing import get_args
 
@@ -25,22 +25,19 @@ from carbonquota.controls import (
     ThroughputUnit,
     grants,
 )
-from carbonquota.controls.batch import admit, admit_singly
+from carbonquota.controls.batch import admit, prepare
 from carbonquota.controls.decision import ACCEPTED, TOO_MANY
 from carbonquota.controls.explain import explain
 from carbonquota.controls.standing import take_quotas, usage_of
-from carbonquota.controls.table import CREATES, KEYS
-from carbonquota.kernel import UNKNOWN, scan
+from carbonquota.controls.table import CREATES, KEYS, THROUGHPUT
+from carbonquota.kernel import UNKNOWN, Lock
 from carbonquota.metric_name import dotted_part, normalize, normalize_namespace
 from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Usage, Verdict
 from carbonquota.rules import RuleSet, Schemas
 from carbonquota.stats import named_values, take_standings
-from carbonquota.trie import Change, Holdings, Index, Rebuild
+from carbonquota.trie import NO_QUOTA, Change, Holdings, Index, Rebuild
 from carbonquota.trie.transfer import copy_of, restore, restore_flows
 from carbonquota.trie.verification import check
-
-_FEW_BYTES = 1200
-"""Up to so many bytes, deciding lines one by one is quicker than as columns."""
 
 _AT_A_STRETCH = 500
 """How many series expire before another thread's call has its turn: some milliseconds of work."""
@@ -84,7 +81,7 @@ class QuotaEngine:
         if max_creates_per_second is not None and max_creates_per_second < 1:
             raise ValueError(f"max_creates_per_second must be at least 1, or None, not {max_creates_per_second}")
         self._lock = Lock()
-        self._reload_lock = Lock()
+        self._reload_lock = threading.Lock()
         self._clock = clock
         self._interval = Interval(interval, clock())
         self._unit: ThroughputUnit = throughput_unit
@@ -95,6 +92,10 @@ class QuotaEngine:
         size_of = size_of or (lambda _: default_size)
         self._decider = Decider(self._index, made_ready, size_of, max_creates_per_second)
         self._timed = keep_seen or max_creates_per_second is not None
+        self._acquire, self._release = self._lock.acquire, self._lock.release
+        self._offer_found = self._decider.offer_found
+        # Until the clock leaves this stretch, it is the same interval and, where these matter, the same second.
+        self._quiet_from, self._quiet_until = 0.0, 0.0
 
     @property
     def rules(self) -> RuleSet:
@@ -141,38 +142,25 @@ class QuotaEngine:
         """
         if points.__class__ is not int or not 1 <= points <= MAXIMUM:
             points = _whole(points)
+        # This is the way of single points, so what it asks of others is at hand.
+        self._acquire()
         try:
-            key = metric.encode() if isinstance(metric, str) else metric
-        except UnicodeError:
-            key = b""  # which no series is called, so that the name is looked at closely
-        lock = self._lock
-        lock.acquire()
-        try:
-            interval = self._interval
-            if not interval.floor <= (now := self._clock()) < interval.end:
-                self._end_interval(now)
-            if self._timed:
-                self._decider.keep_time(now)
-            row = self._index.table.get(key)
-            if row is not None:
-                outcome = self._decider.offer_known(row, points)
-            else:
-                outcome = self._offer_unusual(metric, points, size)
-            return _ACCEPTED if outcome is ACCEPTED else self._verdict(*outcome)
+            if not self._quiet_from <= (now := self._clock()) < self._quiet_until:
+                self._turn_to(now)
+            quota = self._offer_found(metric, points)
+            if quota == NO_QUOTA:
+                return _ACCEPTED
+            if quota != UNKNOWN:
+                return self._verdict(quota, THROUGHPUT)
+            self._index.trim()
+            return self._verdict(*self._decider.offer_named(metric, points, size))
         finally:
-            lock.release()
-
-    def _offer_unusual(self, metric: str | bytes, points: int, size: Size | None) -> tuple[int, int]:
-        """The decision on a metric that is new, or spelled in another way than in the index."""
-        self._index.trim()
-        name = normalize(metric)
-        row = self._index.find(name.encode())
-        if row != UNKNOWN:
-            return self._decider.offer_known(row, points)
-        return self._decider.offer_new(name, points, size)
+            self._release()
 
     def _verdict(self, quota: int, control: int) -> Verdict:
-        """A rejection in words."""
+        """An outcome in words."""
+        if (quota, control) == ACCEPTED:
+            return _ACCEPTED
         if (quota, control) == TOO_MANY:
             return _TOO_MANY
         namespace, rule = self._index.quotas.namespace_names[quota], self._index.quotas.rule_at[quota]
@@ -187,16 +175,11 @@ class QuotaEngine:
         """
         if not isinstance(buffer, bytes):
             buffer = memoryview(buffer).tobytes()
-        if len(buffer) <= _FEW_BYTES:
-            with self._lock:
-                self._keep_time()
-                self._index.trim()
-                return admit_singly(self._decider, buffer)
-        lines = scan(buffer)
+        prepared = prepare(self._decider, buffer)
         with self._lock:
             self._keep_time()
             self._index.trim()
-            return admit(self._decider, lines)
+            return admit(self._decider, prepared)
 
     def forget(self, metric: str | bytes) -> bool:
         """Take a deleted metric out of the index and give back what it held; whether it was there."""
@@ -254,10 +237,10 @@ class QuotaEngine:
         began when theirs did. A metric of which it is not known when it was seen is seen now. QuotaError says what is
         wrong with the holdings (names not in normal form or given twice, sums past 2^63 - 1), and nothing is changed.
         """
-        check(holdings)
+        surveyed = check(holdings)
         with self._lock:
             self._keep_time()
-            restore(self._index, holdings)
+            restore(self._index, holdings, surveyed)
             if holdings.interval_start == self._interval.start:
                 restore_flows(self._index, holdings.flows)
 
@@ -292,8 +275,7 @@ class QuotaEngine:
             with self._lock:
                 self._keep_time()
                 rebuild.finish()
-                self._decider.grants = made_ready
-                self._decider.size_of = size_of or self._decider.size_of
+                self._decider.put_in_force(made_ready, size_of)
                 self._rules = rules
 
     def usage(self, namespace: str = ROOT) -> Usage:
@@ -309,14 +291,14 @@ class QuotaEngine:
             row = namespaces.find(normalize_namespace(namespace))
             if row == UNKNOWN:
                 return []
-            names = [namespaces.names[child] for child in namespaces.children(row) if not namespaces.is_empty(child)]
+            names = [namespaces.name(child) for child in namespaces.children(row) if not namespaces.is_empty(child)]
         return sorted(names)
 
     def namespaces(self) -> list[str]:
         """The names of all namespaces that hold a metric, sorted, the root left out."""
         with self._lock:
             namespaces = self._index.namespaces
-            names = [name for row, name in enumerate(namespaces.names) if row and name and not namespaces.is_empty(row)]
+            names = namespaces.names_at(namespaces.occupied())
         return sorted(names)
 
     def namespace_count(self) -> int:
@@ -344,17 +326,21 @@ class QuotaEngine:
 
     def _keep_time(self) -> None:
         """End the running interval if its time has passed."""
-        now = self._clock()
-        if self._interval.is_over(now):
-            self._end_interval(now)
+        if not self._quiet_from <= (now := self._clock()) < self._quiet_until:
+            self._turn_to(now)
+
+    def _turn_to(self, now: float) -> None:
+        """Have it be another interval, or another second where these matter."""
+        interval = self._interval
+        if interval.is_over(now):
+            quotas = self._index.quotas
+            interval.advance(now, counted=quotas.have_counts())
+            quotas.close()
+        self._quiet_from, self._quiet_until = interval.floor, interval.end
         if self._timed:
             self._decider.keep_time(now)
-
-    def _end_interval(self, now: float) -> None:
-        """Close the counts of an interval that is over."""
-        quotas = self._index.quotas
-        self._interval.advance(now, counted=quotas.have_counts())
-        quotas.close()
+            self._quiet_from = max(self._quiet_from, floor(now))
+            self._quiet_until = min(self._quiet_until, floor(now) + 1)
 
 
 def _whole(points: int) -> int:

@@ -6,6 +6,7 @@ same in every process and release, since dashboards and alerts are built on thes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -24,6 +25,18 @@ def stat_name(namespace: str, prefix: str = "") -> str:
     if len(name) >= LONGEST:
         name = f"{name[:KEPT]}-{_digest(namespace, 8)}"
     return prefix + name
+
+
+def stat_names(namespaces: Sequence[str]) -> list[str]:
+    """`stat_name` for many namespaces without a prefix, in normal form; quicker than one after the other."""
+    if not namespaces:
+        return []
+    # No name has a line end in it.
+    names = "\n".join(namespaces).replace(".", "-").split("\n")
+    for place, namespace in enumerate(namespaces):
+        if len(namespace) >= LONGEST or namespace == ROOT:
+            names[place] = stat_name(namespace)
+    return names
 
 
 def collision_suffix(namespace: str) -> str:

@@ -1,258 +1,146 @@
 """Measures the engine as its users load it: `make bench`, or `python tools/bench.py --series 100000` for a quick look.
 
-One process and one thread, unless a row says otherwise. The series lie in a tenth as many namespaces (team, application
-and host), under twenty rules of which four hold every series: `/`, `*`, `*.*` and `*.*.*`. So each host has a counter
-of its own. Names come in a shuffled order, as caches like least. Times are CPU time of the process, the best of some
-runs; the machine may be busy otherwise, so compare figures of one run with each other.
+Each kernel is measured in processes of its own, on the same series and the same buffers (`bench_traffic.py`), and
+beside it what Python needs to split the buffers and look each name up in a dict. Unless a row says otherwise, times are
+CPU time of one thread, the best of some runs; the machine may be busy otherwise, so compare figures of one run only.
+
+    python tools/bench.py --large       # also with 10,000,000 series, with the compiled kernel only: takes minutes
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import platform
-import random
+import resource
+import subprocess
 import sys
-import threading
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
+from bench_kernels import COMPILED, PLAIN, environment, kernels
+from bench_rows import Figures, Row, heading, large_rows, rows, text_of
+from bench_traffic import DRY_RUN_RULES, DRY_RUN_SCHEMAS, every_series
 
-from carbonquota import QuotaEngine, RuleSet, Size
-from carbonquota.kernel import KERNEL
-from carbonquota.testing import ManualClock
-
-BATCH = 1000
-"""Lines given to `admit` at once."""
-STRIDE = 7_368_787
-"""A prime: its multiples, modulo the number of series, visit each in no order that a cache could make use of."""
-PER_HOST = 10
-"""Series in a namespace."""
-SIZE = Size(17_312, 20_480, 1_440)
+SMALLEST = 100_000
+LARGE = 10_000_000
+HERE = Path(__file__).parent
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One measured row: what, how much, of which unit, and what it is to reach at most."""
-
-    what: str
-    value: float
-    unit: str
-    reach: float | None
+class Failed(Exception):  # noqa: N818 - what failed is a part, not the program
+    """A part did not get to its end, and has said why."""
 
 
-def name(number: int) -> bytes:
-    """The name of a series: 20 teams of 50 applications each, and as many hosts as it takes."""
-    host, metric = divmod(number, PER_HOST)
-    host, application = divmod(host, 50)
-    host, team = divmod(host, 20)
-    return b"team%02d.app%02d.host%04d.metric%d" % (team, application, host, metric)
+def part(kernel: str, *arguments: object) -> Iterator[tuple[str, float]]:
+    """The figures of one part, as they come; Failed where it fails."""
+    command = [sys.executable, str(HERE / "bench_engine.py"), *map(str, arguments)]
+    with subprocess.Popen(command, env=environment(kernel), stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            key, value = line.split()
+            yield key, float(value)
+    if process.returncode:
+        raise Failed(f"bench: {' '.join(map(str, arguments))}, kernel {kernel}: failed, see above")
 
 
-def line(number: int) -> bytes:
-    """A data point of a series, as it comes over the wire."""
-    return b"%s %d.%d 17000%05d\n" % (name(number), number % 97, number % 10, number % 86400)
-
-
-def batches(numbers: Sequence[int]) -> Iterator[bytes]:
-    """Their points in batches."""
-    for start in range(0, len(numbers), BATCH):
-        yield b"".join(map(line, numbers[start : start + BATCH]))
-
-
-def rules(root: str = "max", host: str = "1,000,000,000", crowded: str = "1,000,000,000") -> RuleSet:
-    """Twenty rules with throughput limits; a tenth of the hosts get the limit `crowded`."""
-    sections = [("/", root), ("*", "max"), ("*.*", "900,000,000,000"), ("*.*.*", host)]
-    sections += [(f"other{number}.*.*", "1,000") for number in range(15)] + [("*.*.host???7", crowded)]
-    return RuleSet.from_text("".join(f"[{pattern}]\nthroughput = {limit}\n" for pattern, limit in sections))
-
-
-def engine_under(rule_set: RuleSet) -> QuotaEngine:
-    """An engine whose interval never ends by itself."""
-    return QuotaEngine(rule_set, size_of=lambda _: SIZE, clock=ManualClock(0.0), interval=3600.0)
-
-
-def seconds(action: Callable[[], object]) -> float:
-    """CPU seconds that an action takes, without the garbage collector's chance visits."""
-    gc.collect()
-    gc.disable()
-    start = time.process_time()
-    action()
-    taken = time.process_time() - start
-    gc.enable()
-    return taken
-
-
-def admit_all(engine: QuotaEngine, buffers: Sequence[bytes]) -> None:
-    """Offer all points."""
-    for buffer in buffers:
-        engine.admit(buffer)
+def dry_run(kernel: str, folder: Path, rules: str) -> tuple[float, float, str]:
+    """A whole run of `carbonquota dry-run`: wall-clock seconds, user and system seconds, and what it printed."""
+    (folder / "rules.conf").write_text(rules)
+    command = [sys.executable, "-m", "carbonquota.cli", "dry-run", "--rules", "rules.conf", "--schemas", "schemas.conf"]
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    answer = subprocess.run(
+        [*command, "names.txt"], env=environment(kernel), cwd=folder, stdout=subprocess.PIPE, text=True, check=True
+    )
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, answer.stdout
 
 
 class Bench:
-    """The measurements over one filled engine, in an order in which each leaves it fit for the next."""
+    """All measurements, a column of figures for `split` and for each kernel."""
 
-    def __init__(self, series: int, runs: int) -> None:
-        """Measure with this many series; points are offered of a fifth of them, at random."""
+    def __init__(self, series: int, runs: int, columns: Sequence[str], folder: Path) -> None:
+        """Measure with this many series; `folder` is for what the parts leave to each other."""
         self.series = series
         self.runs = runs
-        self.random = random.Random(7)
-        self.figures: list[Figure] = []
-        self.resident = psutil.Process().memory_info().rss
-        self.engine = engine_under(rules())
+        self.columns = columns
+        self.folder = folder
+        self.figures: dict[str, Figures] = {column: {} for column in ("split", *columns)}
 
-    def note(self, what: str, value: float, unit: str, reach: float | None = None) -> None:
-        """Keep a figure, and say so at once, since a whole run takes minutes."""
-        self.figures.append(Figure(what, value, unit, reach))
-        print(f"{what:58} {value:10,.1f} {unit:14} {'' if reach is None else f'<= {reach:,g}'}", flush=True)
+    def note(self, column: str, key: str, value: float) -> None:
+        """Keep a figure, and say so at once on stderr, since a whole run takes minutes."""
+        self.figures[column][key] = value
+        print(f"{column:9} {key:24} {value:.4g}", file=sys.stderr, flush=True)
 
-    def expect(self, truth: bool, otherwise: str) -> None:  # noqa: FBT001 - the truth is what it is about
-        """End it all where a figure would not mean what it says."""
-        if not truth:
-            sys.exit(f"bench: {otherwise}")
+    def run(self) -> None:
+        """The parts that every kernel takes part in."""
+        for key, value in part(PLAIN, "split", self.series, self.runs):
+            self.note("split", key, value)
+        for kernel in self.columns:
+            for name in ("decisions", "memory"):
+                for key, value in part(kernel, name, self.series, self.runs):
+                    self.note(kernel, key, value)
+        self.loads(self.columns, self.series, "")
+        self.dry_runs()
 
-    def run(self) -> list[Figure]:
-        """All measurements."""
-        self.fill()
-        some = self.random.sample(range(self.series), self.series // 5)
-        self.buffers = list(batches(some))
-        self.points = len(some)
-        self.baseline()
-        self.known()
-        self.offers([name(number).decode() for number in some[:100_000]])
-        self.rejected()
-        self.crowded()
-        self.reports()
-        self.reload()
-        return self.figures
+    def large(self) -> None:
+        """What is measured with ten million series too."""
+        for key, value in part(COMPILED, "memory", LARGE, 1):
+            self.note(COMPILED, f"{key}_large", value)
+        self.loads([COMPILED], LARGE, "_large")
 
-    def fill(self) -> None:
-        """New series, each admitted with its first point."""
-        taken = 0.0
-        for start in range(0, self.series, 10 * BATCH):
-            # As good as shuffled, and takes no memory that would be counted as the engine's.
-            numbers = [place * STRIDE % self.series for place in range(start, min(start + 10 * BATCH, self.series))]
-            taken += seconds(partial(admit_all, self.engine, list(batches(numbers))))
-        self.expect(len(self.engine) == self.series, "not every series was admitted")
-        self.note("admit, new series and new namespaces", taken / self.series * 1e6, "us/series", 6)
-        self.memory()
-        extra = [b"team%02d.app%02d.host0000.extra%d 1 1700000000\n" % (n % 20, n % 50, n) for n in range(20 * BATCH)]
-        buffers = [b"".join(extra[start : start + BATCH]) for start in range(0, len(extra), BATCH)]
-        taken = seconds(partial(admit_all, self.engine, buffers))
-        self.note("admit, new series in known namespaces", taken / len(extra) * 1e6, "us/series", 6)
-        for text in extra:
-            self.engine.forget(text.split()[0])
+    def loads(self, columns: Sequence[str], series: int, suffix: str) -> None:
+        """One snapshot, read with each kernel."""
+        state = self.folder / f"state{suffix}"
+        for _ in part(columns[-1], "save", series, 1, state):
+            pass
+        for kernel in columns:
+            for key, value in part(kernel, "load", series, 1, state):
+                self.note(kernel, f"{key}{suffix}", value)
 
-    def best(self, action: Callable[[], object]) -> float:
-        """Nanoseconds a point, the best run of some."""
-        return min(seconds(action) for _ in range(self.runs)) / self.points * 1e9
+    def dry_runs(self) -> None:
+        """A name of each series, all of which are accepted, or only a fiftieth; the answers must not differ."""
+        with (self.folder / "names.txt").open("wb") as file:
+            for buffers in every_series(self.series):
+                file.writelines(line.split()[0] + b"\n" for line in b"".join(buffers).splitlines())
+        (self.folder / "schemas.conf").write_text(DRY_RUN_SCHEMAS)
+        answers = set()
+        for key, most in (("dry_run", self.series), ("dry_run_rejected", max(1, self.series // 50_000))):
+            for kernel in self.columns:
+                taken = [dry_run(kernel, self.folder, DRY_RUN_RULES.format(per_application=most)) for _ in range(2)]
+                self.note(kernel, key, min(wall for wall, _, _ in taken))
+                self.note(kernel, f"{key}_cpu", min(cpu for _, cpu, _ in taken))
+                answers |= {(key, answer) for _, _, answer in taken}
+        if len(answers) != 2:
+            raise Failed("bench: the dry runs of the kernels differ")
 
-    def baseline(self) -> None:
-        """What Python needs at least: the same buffers split, and each name looked up in a dict."""
-        known = {name(number): number for number in range(self.series)}
 
-        def look_up() -> None:
-            for buffer in self.buffers:
-                list(map(known.__getitem__, buffer.split()[0::3]))
+def show(table: Sequence[Row], figures: dict[str, Figures]) -> None:
+    """Print the table."""
+    print(heading())
+    for row in table:
+        print(text_of(row, figures["split"], figures.get(PLAIN, {}), figures.get(COMPILED, {})))
 
-        self.note("for comparison: bytes.split and a dict look-up", self.best(look_up), "ns/point")
 
-    def known(self) -> None:
-        """Points of known series."""
-        admit_all(self.engine, self.buffers)
-        self.note(
-            "admit, all known, all accepted", self.best(partial(admit_all, self.engine, self.buffers)), "ns/point", 350
-        )
+def document(table: Sequence[Row], figures: dict[str, Figures]) -> list[dict[str, object]]:
+    """The same for JSON."""
+    rows_shown: list[dict[str, object]] = []
+    for row in table:
+        values = {column: found.get(row.key_in(column)) for column, found in figures.items()}
+        shown = {column: value * row.scale for column, value in values.items() if value is not None}
+        rows_shown.append({"key": row.key, "what": row.what.strip(), "unit": row.unit, "reach": row.reach, **shown})
+    return rows_shown
 
-    def offers(self, names: Sequence[str]) -> None:
-        """The same one by one."""
 
-        def offer_all() -> None:
-            for metric in names:
-                self.engine.offer(metric)
-
-        taken = min(seconds(offer_all) for _ in range(self.runs))
-        self.note("offer, known series", taken / len(names) * 1e6, "us/offer", 1.5)
-
-    def memory(self) -> None:
-        """Resident memory since before the engine was there."""
-        gc.collect()
-        grown = psutil.Process().memory_info().rss - self.resident
-        self.note("memory, all in", grown / self.series, "bytes/series", 300)
-
-    def rejected(self) -> None:
-        """Every point under a full counter: the root's, then each host's own."""
-        accepting = self.figures_by_name()["admit, all known, all accepted"]
-        for what, rule_set in (("the root's", rules(root="1")), ("each host's", rules(host="1", crowded="1"))):
-            self.engine.apply(rule_set)
-            admit_all(self.engine, self.buffers)
-            taken = self.best(partial(admit_all, self.engine, self.buffers))
-            self.note(f"admit, every point rejected by a full counter: {what}", taken, "ns/point", accepting)
-
-    def crowded(self) -> None:
-        """A tenth of the hosts have room for half of what they get, so they fill up in the middle of batches."""
-        accepting = self.figures_by_name()["admit, all known, all accepted"]
-        numbers = list(range(self.series))
-        self.random.shuffle(numbers)
-        buffers = list(batches(numbers[: self.points]))
-        taken = []
-        for _ in range(self.runs):
-            self.engine.apply(rules(crowded="1"))
-            self.engine.report()
-            taken.append(seconds(partial(admit_all, self.engine, buffers)))
-        self.note(
-            "admit, a tenth of the namespaces at their limit", min(taken) / self.points * 1e9, "ns/point", 2 * accepting
-        )
-        dropped = sum(self.engine.admit(buffer).dropped for buffer in buffers)
-        self.expect(0.05 < dropped / self.points < 0.15, "not a tenth was dropped")
-
-    def figures_by_name(self) -> dict[str, float]:
-        """What was measured so far."""
-        return {figure.what: figure.value for figure in self.figures}
-
-    def reports(self) -> None:
-        """A report of 1,000 ruled namespaces, with all series and with one in a hundred."""
-        text = "[*.*]\nmetrics = 1,000,000\nlogical-size = max\nthroughput = 1,000,000\n"
-        self.engine.apply(RuleSet.from_text(text))
-        small = engine_under(RuleSet.from_text(text))
-        for number in range(0, self.series // 100 * PER_HOST, PER_HOST):
-            small.load(name(number))
-        for what, engine in ((f"{self.series:,}", self.engine), (f"{len(small):,}", small)):
-            engine.report()
-            taken = min(seconds(engine.report) for _ in range(10 * self.runs))
-            ruled = len(engine.quotas())
-            self.note(f"report, {ruled:,} ruled namespaces, {what} series", taken * 1e3, "ms", 2)
-
-    def reload(self) -> None:
-        """New rules, 1,000 of them, while another thread admits; wall time."""
-        longest, stop = [0.0], threading.Event()
-
-        def admit() -> None:
-            while not stop.is_set():
-                for buffer in self.buffers[:20]:
-                    start = time.perf_counter()
-                    self.engine.admit(buffer)
-                    longest[0] = max(longest[0], time.perf_counter() - start)
-
-        text = "".join(
-            f"[team{team:02}.app{application:02}.host*]\nthroughput = 1,000,000\n"
-            for team in range(20)
-            for application in range(50)
-        )
-        thread = threading.Thread(target=admit)
-        thread.start()
-        start = time.perf_counter()
-        self.engine.apply(RuleSet.from_text(text))
-        taken = time.perf_counter() - start
-        stop.set()
-        thread.join()
-        self.note("apply of 1,000 rules while admitting: in all", taken * 1e3, "ms")
-        self.note("  the longest that a batch of 1,000 lines then took", longest[0] * 1e3, "ms", 100)
+def measure(options: argparse.Namespace, columns: Sequence[str]) -> dict[str, Figures]:
+    """Everything that the options ask for."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(options.series, options.runs, columns, Path(folder))
+        bench.run()
+        if options.large and COMPILED in columns:
+            bench.large()
+    return bench.figures
 
 
 def main() -> None:
@@ -260,19 +148,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", type=int, default=1_000_000, help="how many series (default: 1,000,000)")
     parser.add_argument("--runs", type=int, default=5, help="runs of which the best counts (default: 5)")
+    parser.add_argument("--large", action="store_true", help=f"also with {LARGE:,} series, compiled kernel only")
+    parser.add_argument("--kernel", choices=(PLAIN, COMPILED), help="only this one (default: all that are built)")
     parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
     options = parser.parse_args()
+    if options.series < SMALLEST:
+        parser.error(f"with fewer than {SMALLEST:,} series there are no tenths to speak of")
+    columns = kernels(options.kernel)
     machine = {
         "machine": f"{platform.machine()}, {psutil.cpu_count()} CPUs, {psutil.virtual_memory().total >> 30} GiB",
         "python": platform.python_version(),
-        "kernel": KERNEL,
-        "series": options.series,
+        "kernels": ", ".join(columns),
+        "series": f"{options.series:,}",
     }
-    print(", ".join(f"{key}: {value}" for key, value in machine.items()))
-    figures = Bench(options.series, options.runs).run()
+    try:
+        figures = measure(options, columns)
+    except Failed as failed:
+        sys.exit(str(failed))
+    table = rows(options.series) + (large_rows(LARGE) if options.large else ())
+    print("; ".join(f"{key}: {value}" for key, value in machine.items()))
+    show(table, figures)
+    if options.large:
+        print(f"The plain kernel is not asked about {LARGE:,} series: it would take minutes and gigabytes.")
     if options.json:
-        document = {**machine, "figures": [asdict(figure) for figure in figures]}
-        Path(options.json).write_text(json.dumps(document, indent=2), encoding="utf-8")
+        text = json.dumps(machine | {"figures": document(table, figures)}, indent=2)
+        Path(options.json).write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Measures the daemon as a relay, beside others where their binaries are given: CPU a point, memory, and slow ends.
 
-    python tools/bench_relay.py
+    python tools/bench_relay.py                                             # with each kernel that is built
     python tools/bench_relay.py --go-carbon PATH --carbon-c-relay PATH      # the same traffic, in the same run
     python tools/bench_relay.py --minutes 10                                # only: is memory flat under traffic?
 
@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
+from bench_kernels import COMPILED, PLAIN, VARIABLE, kernels
 from relay_traffic import rules, running_drain, start_sender, write_traffic
 
 PATIENCE = 120.0
@@ -35,12 +36,14 @@ class Peer:
     """A program under test: how it is started for a port to listen at and one to send to.
 
     `drains` is False where it keeps the points to itself, so that its end is seen by its CPU time standing still.
+    `logs` is what its log must say once it runs.
     """
 
     name: str
     command: Callable[[Path, int, int], list[str]]
     drains: bool = True
     environment: dict[str, str] = field(default_factory=dict)
+    logs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,11 @@ spool-dir = "spool"
 directory = "state"
 """)
     return [sys.executable, "-m", "carbonquota.cli", "run", "--config", str(folder / "carbonquota.conf")]
+
+
+def ours(kernel: str) -> Peer:
+    """Our daemon with one of the kernels, as its log has to confirm."""
+    return Peer(f"carbonquota ({kernel})", carbonquota, environment={VARIABLE: kernel}, logs=f"kernel {kernel},")
 
 
 def go_carbon(binary: str) -> Callable[[Path, int, int], list[str]]:
@@ -156,6 +164,8 @@ def running(peer: Peer, folder: Path, destination: int) -> Iterator[tuple[psutil
         handle = psutil.Process(process.pid)
         handle.cpu_affinity([(os.cpu_count() or 1) - 1])
         _wait(lambda: _listens(port), f"{peer.name} does not listen: {(folder / 'log').read_text()[-2000:]}")
+        if peer.logs not in (said := (folder / "log").read_text()):
+            raise SystemExit(f"{peer.name}: the log does not say {peer.logs!r}: {said}")
         yield handle, port
     finally:
         process.terminate()
@@ -269,26 +279,25 @@ def memory_over_time(peer: Peer, load: Load, minutes: float) -> list[Figure]:
     return figures[::step]
 
 
-def restart(series: int) -> list[Figure]:
+def restart(peer: Peer, series: int) -> list[Figure]:
     """From the start of the process, with a snapshot of so many series, until it takes traffic."""
-    ours = Peer("carbonquota", carbonquota)
     with tempfile.TemporaryDirectory() as name, running_drain(Path(name)) as (destination, drained):
         folder = Path(name)
         write_traffic(folder / "traffic", series)
-        with running(ours, folder, destination) as (process, port):
-            push(ours, process, port, drained, Load(series, 1, 1))
+        with running(peer, folder, destination) as (process, port):
+            push(peer, process, port, drained, Load(series, 1, 1))
         began = time.monotonic()
-        with running(ours, folder, destination):
+        with running(peer, folder, destination):
             passed = time.monotonic() - began
         log = (folder / "log").read_text()
     if f"ready: {series} metrics" not in log:
         raise SystemExit(f"the restart did not know all series: {log}")
-    return [Figure(f"restart with {series:,} series, until it listens", ours.name, passed, "s")]
+    return [Figure(f"restart with {series:,} series, until it listens", peer.name, passed, "s")]
 
 
-def peers(options: argparse.Namespace) -> Iterator[Peer]:
-    """Ours, and those whose binaries were given."""
-    yield Peer("carbonquota", carbonquota)
+def peers(options: argparse.Namespace, built: Sequence[str]) -> Iterator[Peer]:
+    """Ours with each of the kernels, and those whose binaries were given."""
+    yield from map(ours, built)
     if options.go_carbon:
         yield Peer("go-carbon", go_carbon(options.go_carbon), drains=False)
     if options.carbon_c_relay:
@@ -298,7 +307,7 @@ def peers(options: argparse.Namespace) -> Iterator[Peer]:
 def show(figures: Sequence[Figure]) -> Sequence[Figure]:
     """Print rows as they come."""
     for figure in figures:
-        print(f"{figure.peer:16} {figure.what:50} {figure.value:10.3f} {figure.unit}", flush=True)
+        print(f"{figure.peer:22} {figure.what:50} {figure.value:10.3f} {figure.unit}", flush=True)
     return figures
 
 
@@ -308,20 +317,22 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--minutes", type=float, default=0.0)
+    parser.add_argument("--kernel", choices=(PLAIN, COMPILED), help="ours with this one only (default: all built)")
     parser.add_argument("--go-carbon")
     parser.add_argument("--carbon-c-relay")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    ours = Peer("carbonquota", carbonquota)
+    built = kernels(options.kernel)
+    quickest = ours(built[-1])
     figures: list[Figure] = []
     if options.minutes:
-        figures += show(memory_over_time(ours, Load(options.series, options.rounds, 4), options.minutes))
+        figures += show(memory_over_time(quickest, Load(options.series, options.rounds, 4), options.minutes))
     else:
-        for peer in peers(options):
+        for peer in peers(options, built):
             figures += show(measure(peer, Load(options.series, options.rounds, 4)))
             figures += show(measure(peer, Load(options.series, options.rounds, 1000)))
-        figures += show(slow_destination(ours, Load(options.series, 2, 4)))
-        figures += show(restart(1_000_000))
+        figures += show(slow_destination(quickest, Load(options.series, 2, 4)))
+        figures += show(restart(quickest, 1_000_000))
     if options.json:
         options.json.write_text(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n")
 

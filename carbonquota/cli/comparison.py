@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from carbonquota.cli.trial import Demand, Outcome, Trial
+from carbonquota.cli.demands import Demand
+from carbonquota.cli.trial import Outcome, Trial
 from carbonquota.rules import diff
 
 

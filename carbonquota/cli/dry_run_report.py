@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from carbonquota.cli.comparison import Change, Comparison
+from carbonquota.cli.demands import Demand
 from carbonquota.cli.intake import Intake
 from carbonquota.cli.output import Column, Json, Output, Table, Tone, number, plural, rule_document
-from carbonquota.cli.trial import Demand, Outcome, Rejection
+from carbonquota.cli.trial import Outcome, Rejection
 from carbonquota.model import Rule
 
 Item = TypeVar("Item")

@@ -8,12 +8,12 @@ that is above the real limits. The clock stands still: all points fall into one 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from carbonquota.controls import CONTROLS, Grant, NamespaceQuota, ThroughputUnit, grants
+from carbonquota.cli.demands import Demand, Place, demands_on
+from carbonquota.controls import ThroughputUnit, grants
 from carbonquota.engine import QuotaEngine
 from carbonquota.model import CONTROL_FIELDS, Limits, Rule, Size, SizeOf, Verdict
 from carbonquota.rules import RuleSet
@@ -21,50 +21,8 @@ from carbonquota.rules import RuleSet
 _SAMPLES: Final = 5
 """Names kept of what one limit rejected."""
 
-_ORDER: Final = {control.key: control.index for control in CONTROLS}
-"""Where each control stands among those of a namespace."""
-
 _AMPLE: Final = 2**62
 """A limit beyond all that any source can ask for."""
-
-Place = tuple[str, str]
-"""A namespace and a control, spelled as in the rules file (`logical-size`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """One limit of a rule: the field of Usage it is about, the control as in the file, the amount in force."""
-
-    field: str
-    control: str
-    amount: int
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """One limit of one namespace, and what the sources ask of it.
-
-    `usage` is what there would be if nothing were rejected; `rejected` are the points that this limit turns away.
-    """
-
-    namespace: str
-    control: str
-    rule: Rule
-    limit: int
-    usage: int
-    rejected: int = 0
-
-    @property
-    def percent(self) -> float:
-        """The usage as percents of the limit; a limit may be 0 where an interval is a fraction of a minute."""
-        if self.limit:
-            return self.usage / self.limit * 100
-        return math.inf if self.usage else 0.0
-
-    @property
-    def over(self) -> int:
-        """By how much the usage exceeds the limit."""
-        return max(self.usage - self.limit, 0)
 
 
 @dataclass(slots=True)
@@ -93,7 +51,7 @@ class Outcome:
     rejected: int
     metrics: int
     namespaces: int
-    demands: tuple[Demand, ...]
+    demands: Sequence[Demand]
     rejections: tuple[Rejection, ...]
 
 
@@ -144,18 +102,13 @@ class Trial:
         """How it went; nothing can be offered any more after that."""
         if self._rejected:
             self._offer_again()
-        granted = {(grant.rule.source, grant.rule.line): (grant.rule, _limits(grant)) for grant in self._grants}
-        demands = [
-            demand
-            for quota in self._engine.quotas()
-            for demand in self._demands(quota, *granted[quota.rule.source, quota.rule.line])
-        ]
+        rejected = {place: rejection.points for place, rejection in self._rejections.items()}
         return Outcome(
             accepted=self._accepted,
             rejected=self._rejected,
             metrics=len(self._engine),
-            namespaces=len(self._engine.namespaces()),
-            demands=tuple(sorted(demands, key=_most_pressing_first)),
+            namespaces=self._engine.namespace_count(),
+            demands=demands_on(self._engine.quotas(), self._grants, rejected),
             rejections=tuple(sorted(self._rejections.values(), key=lambda rejection: -rejection.points)),
         )
 
@@ -166,21 +119,6 @@ class Trial:
             self._engine.admit(lines)
         for metric, size in self._rejected_metrics:
             self._engine.offer(metric, 1, size)
-
-    def _demands(self, quota: NamespaceQuota, rule: Rule, limits: list[Limit]) -> Iterator[Demand]:
-        """The demand on each limit of a namespace."""
-        for limit in limits:
-            rejection = self._rejections.get((quota.namespace, limit.control))
-            usage = getattr(quota.usage, limit.field)
-            yield Demand(
-                quota.namespace, limit.control, rule, limit.amount, usage, rejection.points if rejection else 0
-            )
-
-
-def _limits(grant: Grant) -> list[Limit]:
-    """The limits that a rule sets."""
-    amounts = [(control, getattr(grant.limits, control.stat)) for control in CONTROLS]
-    return [Limit(control.stat, control.key, amount) for control, amount in amounts if amount is not None]
 
 
 def _without_limits(rules: RuleSet) -> RuleSet:
@@ -205,8 +143,3 @@ def _missing(offered: bytes, accepted: bytes) -> bytes:
         else:
             missing.append(line)
     return b"\n".join(missing)
-
-
-def _most_pressing_first(demand: Demand) -> tuple[float, str, int]:
-    """Sorts demands: the nearest to its limit, or the furthest above it, first."""
-    return -demand.percent, demand.namespace, _ORDER[demand.control]

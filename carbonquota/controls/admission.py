@@ -42,7 +42,7 @@ class Admission:
         self,
         accepted: bytes,
         points: int,
-        rejections: Rejections,
+        rejections: Rejections | None,
         malformed: Mapping[Malformed, Sequence[int]],
         line: Callable[[int], bytes],
         grants: Sequence[Grant],
@@ -50,7 +50,7 @@ class Admission:
         """Keep what was found; `drops` and `malformed_lines` are worked out when asked for, through `line`."""
         self.accepted = accepted
         self.points = points
-        self.dropped = len(rejections)
+        self.dropped = 0 if rejections is None else len(rejections)
         self.malformed = sum(map(len, malformed.values()))
         self._rejections = rejections
         self._malformed = malformed
@@ -67,13 +67,13 @@ class Admission:
             (group.namespace, KEYS[group.control]): Drop(
                 group.points, self._rule(group.rule), tuple(self._names(group.positions))
             )
-            for group in self._rejections.groups()
+            for group in (() if self._rejections is None else self._rejections.groups())
         }
 
     @cached_property
     def dropped_by_control(self) -> dict[str, int]:
         """How many points were dropped by each control that dropped some, `creates` among them."""
-        return self._rejections.by_control()
+        return {} if self._rejections is None else self._rejections.by_control()
 
     def _rule(self, number: int) -> Rule | None:
         """The rule of that number."""

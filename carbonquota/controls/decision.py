@@ -11,15 +11,17 @@ it goes again with the report that gives that count.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import floor
 from typing import Final
 
 from carbonquota.controls import flow, stocks
+from carbonquota.controls.binding import bind, ledger_of
 from carbonquota.controls.creates import Creates
 from carbonquota.controls.table import CREATES, THROUGHPUT, Grant
 from carbonquota.errors import QuotaError
-from carbonquota.metric_name import dotted_part
+from carbonquota.kernel import UNKNOWN
+from carbonquota.metric_name import dotted_part, normalize
 from carbonquota.model import Size, SizeOf
 from carbonquota.trie import NO_QUOTA, Index
 
@@ -38,7 +40,7 @@ TOO_MANY: Outcome = (NO_RULES_QUOTA, CREATES)
 class Decider:
     """Decides offers against an index, and charges them there. Not safe to use from two threads at once."""
 
-    __slots__ = ("_second", "creates", "grants", "index", "size_of")
+    __slots__ = ("_second", "creates", "grants", "index", "ledger", "offer_found", "size_of")
 
     def __init__(
         self, index: Index, grants: tuple[Grant, ...], size_of: SizeOf, creates_per_second: int | None = None
@@ -52,6 +54,27 @@ class Decider:
         self.index = index
         self.grants = grants
         self.size_of = size_of
+        self.ledger = ledger_of(index)
+        self.offer_found: Callable[[str | bytes, int], int] = self._offer_found
+        """Decide on points of a metric that is in the index under this very name: the rejecting quota, or `NO_QUOTA`.
+
+        UNKNOWN where it is not.
+        """
+        if self.ledger is not None:
+            self.offer_found = self.ledger.offer
+            index.moved = self._bind
+            self._bind()
+
+    def put_in_force(self, grants: tuple[Grant, ...], size_of: SizeOf | None) -> None:
+        """Decide by these from now on; the index must be under their rules. Without a `size_of` the old one stays."""
+        self.grants = grants
+        self.size_of = size_of or self.size_of
+        self._bind()
+
+    def _bind(self) -> None:
+        """Let the ledger, where there is one, know where everything is."""
+        if self.ledger is not None:
+            bind(self.ledger, self.index, self.grants)
 
     def keep_time(self, now: float) -> None:
         """Have what is decided from here on happen at `now`, in seconds since the epoch; only whole ones matter."""
@@ -60,12 +83,29 @@ class Decider:
             self.creates.keep_time(now)
             if self.index.seen is not None:
                 self.index.seen.keep_time(now)
+                if self.ledger is not None:
+                    self.ledger.keep_time(self.index.seen.now)
+
+    def _offer_found(self, metric: str | bytes, points: int) -> int:
+        """`offer_found` where there is no ledger."""
+        try:
+            key = metric.encode() if isinstance(metric, str) else metric
+        except UnicodeError:
+            return UNKNOWN  # so that the name is looked at closely
+        row = self.index.table.get(key)
+        return UNKNOWN if row is None else self.offer_known(row, points)[0]
+
+    def offer_named(self, metric: str | bytes, points: int, size: Size | None = None) -> Outcome:
+        """Decide on points of a metric, in whatever spelling; MetricNameError where it cannot be one."""
+        name = normalize(metric)
+        row = self.index.find(name.encode())
+        return self.offer_new(name, points, size) if row == UNKNOWN else self.offer_known(row, points)
 
     def offer_known(self, row: int, points: int) -> Outcome:
         """Decide on points of the series at this row."""
         index = self.index
         quotas = index.quotas
-        chain = quotas.flow_chains[index.namespaces.quota_at[index.series.namespace_at[row]]]
+        chain = quotas.flow_chain(index.namespaces.quota_at[index.table.namespace_of(row)])
         rejecter = flow.take(quotas, chain, points)
         if rejecter != NO_QUOTA:
             return rejecter, THROUGHPUT
@@ -109,7 +149,7 @@ class Decider:
     def _ask_flows(self, row: int, points: int) -> Outcome:
         """Throughput, from the root down to the namespace at `row`."""
         quotas = self.index.quotas
-        rejecter = flow.ask(quotas, quotas.flow_chains[self.index.namespaces.quota_at[row]], points)
+        rejecter = flow.ask(quotas, quotas.flow_chain(self.index.namespaces.quota_at[row]), points)
         return ACCEPTED if rejecter == NO_QUOTA else (rejecter, THROUGHPUT)
 
     def _is_over_alone(self, coming: Sequence[Grant], size: Size) -> bool:
@@ -123,7 +163,7 @@ class Decider:
         usage = stocks.usage_views(namespaces)
         gaining = namespaces.gaining(row, missing=bool(missing))
         usual = stocks.need(size, 0)
-        for quota in quotas.chains[namespaces.quota_at[row]]:
+        for quota in quotas.chain(namespaces.quota_at[row]):
             grant = self.grants[quotas.rule_at[quota]]
             if grant.checks:
                 namespace = quotas.namespace_at[quota]
@@ -138,7 +178,7 @@ class Decider:
         index = self.index
         index.add(metric.encode(), row, size)
         self.creates.left -= 1
-        flow.charge(index.quotas, index.quotas.flow_chains[index.namespaces.quota_at[row]], points)
+        flow.charge(index.quotas, index.quotas.flow_chain(index.namespaces.quota_at[row]), points)
 
     def checked_size(self, metric: str, size: Size | None) -> Size:
         """What a new metric holds, asked for where it is not given; QuotaError where the sums cannot take it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,6 +13,8 @@ from carbonquota.trie import Quotas
 
 _NO_KEY: Final = -2
 """Less than any quota, the one that stands for none included, makes of a control."""
+
+_Facts = tuple[NDArray[np.object_], NDArray[np.int64]]
 
 LOOKED_AT: Final = 32
 """So many lines of a group are looked at for samples: enough to find a few metrics, and no step for each line."""
@@ -32,27 +33,42 @@ class Group(NamedTuple):
     positions: list[int]
 
 
-@dataclass(frozen=True, slots=True)
 class Rejections:
     """The dropped lines of a batch: their positions, and whose rule, by number, dropped each by which control.
 
-    All columns go pairwise. `quotas` are rows at the time of the batch, which may be others' by now.
+    All columns go pairwise. `by` are rows of quotas at the time of the batch, which may be others' by now. What is to
+    be told of these is looked up when it is asked for, or just before one of them goes.
     """
 
-    positions: NDArray[np.int64]
-    quotas: NDArray[np.int32]
-    namespaces: NDArray[np.object_]
-    rules: NDArray[np.int64]
-    controls: NDArray[np.int8]
+    __slots__ = ("__weakref__", "_facts", "_quotas", "by", "controls", "positions")
 
-    @classmethod
-    def of(
-        cls, quotas: Quotas, positions: NDArray[np.int64], by: NDArray[np.int32], controls: NDArray[np.int8]
-    ) -> Rejections:
+    def __init__(
+        self, quotas: Quotas, positions: NDArray[np.int64], by: NDArray[np.int32], controls: NDArray[np.int8]
+    ) -> None:
         """Those of a batch just decided. Below the first row stands what is no rule's: it is the root's."""
-        return cls(
-            positions, by, quotas.namespace_names.take(by, mode="clip"), quotas.rule.take(by, mode="clip"), controls
-        )
+        self._quotas = quotas
+        self._facts: _Facts | None = None
+        self.positions = positions
+        self.by = by
+        self.controls = controls
+        quotas.witnesses.add(self)
+
+    def settle(self) -> None:
+        """Look up the namespaces and rules of the quotas as they are now."""
+        if self._facts is None:
+            self._facts = self._look_up()
+
+    def _look_up(self) -> _Facts:
+        """The namespaces, by name, and the rules."""
+        quotas = self._quotas
+        return quotas.namespace_names.take(self.by, mode="clip"), quotas.rule.take(self.by, mode="clip")
+
+    def _settled(self) -> _Facts:
+        """The same as they were when the batch was decided."""
+        facts = self._look_up() if self._facts is None else self._facts
+        # Where a quota went meanwhile, `settle` was called before it did.
+        self._facts = facts = facts if self._facts is None else self._facts
+        return facts
 
     def __len__(self) -> int:
         """How many lines were dropped."""
@@ -65,25 +81,16 @@ class Rejections:
 
     def groups(self) -> Iterator[Group]:
         """The lines by namespace and control, the group of the first line first."""
-        keys = self.quotas * np.int64(len(KEYS)) + self.controls
+        keys = self.by * np.int64(len(KEYS)) + self.controls
         order = np.argsort(keys, kind="stable")
         starts = np.flatnonzero(np.diff(keys[order], prepend=_NO_KEY))
         points = np.diff(starts, append=len(keys))
         firsts = order[starts]
         # Sorting is stable, so a group's first line is the first in its stretch.
         turns = np.argsort(self.positions[firsts])
-        columns = (self.namespaces[firsts], self.rules[firsts], self.controls[firsts], points, starts)
+        namespaces, rules = self._settled()
+        columns = (namespaces[firsts], rules[firsts], self.controls[firsts], points, starts)
         positions = self.positions[order].tolist()
         by_group = (column[turns].tolist() for column in columns)
         for namespace, rule, control, count, start in zip(*by_group, strict=True):
             yield Group(namespace, rule, control, count, positions[start : start + min(count, LOOKED_AT)])
-
-
-NO_REJECTIONS: Final = Rejections(
-    np.zeros(0, np.int64),
-    np.zeros(0, np.int32),
-    np.zeros(0, np.object_),
-    np.zeros(0, np.int64),
-    np.zeros(0, np.int8),
-)
-"""What a batch has of which nothing is dropped."""

@@ -1,12 +1,15 @@
-"""The reference kernel: plain Python and numpy. Its compiled twin must answer the same in every case."""
+"""The plain kernel: Python and numpy. Its compiled twin must answer the same in every case."""
 
 from __future__ import annotations
 
-from carbonquota.kernel._lines import BLANK, UNKNOWN, Lines, Malformed, parse, scan
-from carbonquota.kernel._memory import zeros
-from carbonquota.kernel._table import SeriesTable
+from threading import Lock
+
+from carbonquota.kernel._lines import Lines, scan
+from carbonquota.kernel._names import NameTable
+from carbonquota.kernel._survey import survey
+from carbonquota.kernel._table import SeriesTable, TableCopy
 
 NAME = "python"
 """How this kernel is called in `--version`, in logs and in stats."""
 
-__all__ = ["BLANK", "NAME", "UNKNOWN", "Lines", "Malformed", "SeriesTable", "parse", "scan", "zeros"]
+__all__ = ["NAME", "Lines", "Lock", "NameTable", "SeriesTable", "TableCopy", "scan", "survey"]

@@ -13,15 +13,17 @@ a removed name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from itertools import islice, takewhile
 from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from carbonquota.kernel._lines import UNKNOWN, Lines
+from carbonquota.kernel._joined import JoinedNames
+from carbonquota.kernel._lines import UNKNOWN, Lines, scan
 from carbonquota.kernel._memory import zeros
+from carbonquota.kernel._names import NameTable
 from carbonquota.kernel._words import LONGEST, WORD, Integers, WordHash, Words, aligned_words, read_words
 
 _WAYS: Final = 8
@@ -46,9 +48,11 @@ class SeriesTable:
     Not safe to use from two threads at once: the caller holds its lock around every call.
     """
 
-    def __init__(self) -> None:
-        """Start without series."""
+    def __init__(self, namespaces: NameTable) -> None:
+        """Start without series, which are to lie in these namespaces."""
+        self.namespaces = namespaces
         self._rows: dict[bytes, int] = {}
+        self._namespaces = zeros((64,), np.int32)
         self._free: list[int] = []
         self._size = 0
         self._index = BatchIndex()
@@ -60,13 +64,13 @@ class SeriesTable:
         """The number of series."""
         return len(self._rows)
 
-    def __iter__(self) -> Iterator[tuple[bytes, int]]:
-        """Each series' name and row."""
-        return iter(self._rows.items())
+    def copy(self) -> TableCopy:
+        """A copy of all names and rows; made in a moment, as a caller with a lock wants it."""
+        return TableCopy(list(self._rows), list(self._rows.values()))
 
-    def columns(self) -> tuple[list[bytes], list[int]]:
-        """A copy of all names and of their rows, pairwise; made in a moment, as a caller with a lock wants it."""
-        return list(self._rows), list(self._rows.values())
+    def rows(self) -> Integers:
+        """The rows in use, int64, in ascending order."""
+        return np.sort(np.fromiter(self._rows.values(), np.int64, len(self._rows)))
 
     @property
     def size(self) -> int:
@@ -77,6 +81,18 @@ class SeriesTable:
         """The row of a name in normal form, or UNKNOWN."""
         return self._rows.get(name, UNKNOWN)
 
+    def namespace_of(self, row: int) -> int:
+        """The row of the namespace that the series at `row` lies in."""
+        return int(self._namespaces[row])
+
+    def namespaces_of(self, rows: Integers) -> NDArray[np.int32]:
+        """The same for many series; something for a row that is none."""
+        return self._namespaces.take(rows, mode="clip")
+
+    def read(self, buffer: bytes) -> Lines:
+        """The lines of a buffer; needs no lock."""
+        return scan(buffer)
+
     def find_lines(self, lines: Lines) -> Integers:
         """The row of each line's metric, int64, or UNKNOWN where the line or its name needs a closer look."""
         if self._missed >= _PATIENCE:
@@ -86,24 +102,33 @@ class SeriesTable:
         self._missed += int(np.count_nonzero(rows == UNKNOWN))
         return rows
 
-    def insert(self, name: bytes) -> int:
-        """The row for a name that is not in the table yet."""
+    def insert(self, name: bytes, namespace: int) -> int:
+        """The row for a name that is not in the table yet; `namespace` is the row of what is before its last dot."""
         if self._free:
             row = self._free.pop()
         else:
             row = self._size
+            self._make_room(row + 1)
             self._size += 1
         self._rows[name] = row
+        self._namespaces[row] = namespace
         return row
 
-    def insert_many(self, names: Sequence[bytes]) -> Integers:
-        """The rows, int64, for names that are not in the table yet and differ; batches find them at once."""
+    def _make_room(self, size: int) -> None:
+        """Let the column by row reach to `size`."""
+        if size > len(self._namespaces):
+            self._namespaces = _grown(self._namespaces, size + size // 8)
+
+    def insert_many(self, names: JoinedNames, namespaces: Integers) -> Integers:
+        """`insert` for many names that differ, pairwise with their namespaces. Batches find them at once."""
         reused = self._free[len(self._free) - min(len(names), len(self._free)) :]
         del self._free[len(self._free) - len(reused) :]
         size = self._size + len(names) - len(reused)
         rows = [*reused, *range(self._size, size)]
+        self._make_room(size)
         self._size = size
         self._rows.update(zip(names, rows, strict=True))
+        self._namespaces[rows] = namespaces
         self._index.catch_up(self._rows, self._size)
         return np.array(rows, np.int64)
 
@@ -124,6 +149,20 @@ class SeriesTable:
         self._free.append(row)
         self._index.drop(row)
         return row
+
+
+class TableCopy:
+    """All names and rows of a table at one moment. To be used without any lock."""
+
+    def __init__(self, names: list[bytes], rows: list[int]) -> None:
+        """These, pairwise."""
+        self._names = names
+        self.rows: Integers = np.array(rows, np.int64)
+        """The rows that were in use, int64."""
+
+    def names(self) -> JoinedNames:
+        """The names, pairwise with `rows`."""
+        return JoinedNames.of(self._names)
 
 
 class BatchIndex:

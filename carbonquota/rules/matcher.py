@@ -28,7 +28,11 @@ DEAD: Final = 0
 Step = tuple[int, int]
 """A state, and the index of the rule that wins there or `NO_RULE`."""
 
+_FEW: Final = 3
+"""So many globs are tested sooner than it is found out which of them are worth it."""
+
 _NOWHERE: Final[Step] = (DEAD, NO_RULE)
+_NO_NODES: Final[list[_Node]] = []
 
 
 class Matcher:
@@ -58,19 +62,27 @@ class Matcher:
 
     def step(self, state: int, component: str) -> Step:
         """The state and rule index of the namespace `component` below a namespace in `state`."""
-        if state == DEAD:
-            return _NOWHERE
-        here = self._states[state]
-        if here is None:
-            here = self._set_up(state)
+        here = self._states[state] or self._set_up(state)
+        if here.only is not None:
+            return here.only
         answer = here.answers.get(component)
         return answer if answer is not None else self._find(here, component)
 
+    def steps(self, state: int, names: Sequence[str]) -> list[Step]:
+        """`step` for many namespaces below ones in `state`, by their full names."""
+        here = self._states[state] or self._set_up(state)
+        if here.only is not None:
+            return [here.only] * len(names)
+        answers, find = here.answers, self._find
+        components = [name[name.rfind(".") + 1 :] for name in names]
+        return [answers.get(component) or find(here, component) for component in components]
+
     def _find(self, here: _State, component: str) -> Step:
         literal = here.literal_nodes(component)
-        if not literal and here.otherwise is not None:
+        matched = here.globs.matched(component)
+        if not literal and not matched:
             return here.otherwise
-        step = self._arrive([*literal, *here.globs.reached(component)])
+        step = self._arrive([*literal, *here.globs.always, *matched])
         if literal:
             here.answers[component] = step
         return step
@@ -97,8 +109,9 @@ class Matcher:
     def _set_up(self, state: int) -> _State:
         """Make the state ready; twice at the same time does no harm, as both come out equal."""
         here = _State(self._nodes[state])
-        if here.globs.untested:
-            here.otherwise = self._arrive(list(here.globs.always))
+        here.otherwise = self._arrive(here.globs.always)
+        if not here.has_literals and here.globs.untested:
+            here.only = here.otherwise
         self._states[state] = here
         return here
 
@@ -130,19 +143,25 @@ class _State:
     with many literals below it is not copied into each of the states that it is part of.
     """
 
-    __slots__ = ("answers", "globs", "most_literals", "other_literals", "otherwise")
+    __slots__ = ("answers", "globs", "has_literals", "most_literals", "only", "other_literals", "otherwise")
 
     def __init__(self, nodes: Sequence[_Node]) -> None:
         self.answers: dict[str, Step] = {}
-        self.otherwise: Step | None = None
-        *others, self.most_literals = sorted((node.literals for node in nodes), key=len)
+        self.otherwise = _NOWHERE
+        """Where the names lead that no literal and no glob but `*` matches."""
+        self.only: Step | None = None
+        """Where all names lead, if that is the same for all."""
+        *others, self.most_literals = sorted((node.literals for node in nodes), key=len) or [{}]
         self.other_literals = _merged(others)
+        self.has_literals = bool(self.most_literals)
         globbed = [node for node in nodes if not node.globs.empty]
         self.globs = globbed[0].globs if len(globbed) == 1 else _GlobIndex(_globs_of(globbed))
 
     def literal_nodes(self, name: str) -> list[_Node]:
         """The nodes to which the name leads as a literal."""
-        return self.most_literals.get(name, []) + self.other_literals.get(name, [])
+        if not self.has_literals:
+            return _NO_NODES
+        return self.most_literals.get(name, _NO_NODES) + self.other_literals.get(name, _NO_NODES)
 
 
 class _GlobIndex:
@@ -155,19 +174,20 @@ class _GlobIndex:
         self.always = [node for glob, nodes in globs.items() if glob.any_name for node in nodes]
         tested = [(glob, nodes) for glob, nodes in globs.items() if not glob.any_name]
         self.untested = not tested
-        self._by_prefix = _by_length((glob.prefix, glob, nodes) for glob, nodes in tested if glob.prefix)
+        few = len(tested) <= _FEW
+        self._anywhere = [(glob.matches, nodes) for glob, nodes in tested if few or not (glob.prefix or glob.suffix)]
+        keyed = [] if few else tested
+        self._by_prefix = _by_length((glob.prefix, glob, nodes) for glob, nodes in keyed if glob.prefix)
         self._by_suffix = _by_length(
-            (glob.suffix, glob, nodes) for glob, nodes in tested if glob.suffix and not glob.prefix
+            (glob.suffix, glob, nodes) for glob, nodes in keyed if glob.suffix and not glob.prefix
         )
-        self._anywhere = [(glob.matches, nodes) for glob, nodes in tested if not (glob.prefix or glob.suffix)]
 
-    def reached(self, name: str) -> list[_Node]:
-        """The nodes to which the name leads through a glob."""
-        reached = self.always.copy()
-        for matches, nodes in self._worth_testing(name):
-            if matches(name):
-                reached += nodes
-        return reached
+    def matched(self, name: str) -> list[_Node]:
+        """The nodes to which the name leads through a glob other than `*`."""
+        if self.untested:
+            return _NO_NODES
+        tests = self._worth_testing(name) if self._by_prefix or self._by_suffix else self._anywhere
+        return [node for matches, nodes in tests if matches(name) for node in nodes]
 
     def _worth_testing(self, name: str) -> list[_Test]:
         tests = self._anywhere.copy()

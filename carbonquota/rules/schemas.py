@@ -1,15 +1,22 @@
 """`storage-schemas.conf`: which metrics keep how many points, and so how large a new one will be.
 
 A Whisper file is a header of 16 bytes, 12 bytes for each archive, and 12 for each point.
+
+Every new metric is asked about, and most files have a list of patterns that begin with `^`. So such neighbours are one
+regular expression with an alternative each, whose number tells the schema; and what comes after a pattern that is
+found everywhere is left out.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import groupby, takewhile
 from typing import Final
 
 from carbonquota.errors import ConfigError
@@ -26,6 +33,9 @@ _HEADER: Final = 16
 _ARCHIVE: Final = 12
 _POINT: Final = 12
 _BLOCK: Final = 4096
+
+_Finder = tuple[Callable[[str], re.Match[str] | None], tuple[Size, ...]]
+"""A search for one or more schemas in a name, and the size that each group of it tells, no group first."""
 
 _MATCHES_ALL: Final = frozenset({".*", "^.*", ".*$", "^.*$", ".+", "^.+", ".+$", "^.+$", "^", "."})
 
@@ -49,7 +59,8 @@ class Schemas:
     source: str = "<none>"
     schemas: tuple[Schema, ...] = ()
     default_size: Size = field(default_factory=lambda: size_of_retentions(DEFAULT_RETENTIONS))
-    _finders: tuple[tuple[Callable[[str], object], Size], ...] = field(default=(), repr=False, compare=False)
+    _finders: tuple[_Finder, ...] = field(default=(), repr=False, compare=False)
+    _otherwise: Size | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_file(
@@ -68,35 +79,69 @@ class Schemas:
         The factor (ValueError unless above 0) is the share of its logical size that a file takes on disk where
         it is `sparse`, as all of them may be, or compressed, as a section tells.
         """
+        schemas = sorted(_read_schemas(text, source), key=lambda schema: -schema.priority)
+        return cls.of(schemas, source, physical_size_factor=physical_size_factor, sparse=sparse)
+
+    @classmethod
+    def of(
+        cls,
+        schemas: Iterable[Schema],
+        source: str,
+        *,
+        physical_size_factor: float = 1.0,
+        sparse: bool = False,
+        default_retentions: Iterable[Retention] = DEFAULT_RETENTIONS,
+    ) -> Schemas:
+        """What was read elsewhere, the first that matches deciding; the factor is as `from_text` takes it.
+
+        `default_retentions` are what a metric keeps that none matches.
+        """
         if not 0 < physical_size_factor < math.inf:
             raise ValueError(f"a physical size factor is above 0, not {physical_size_factor}")
-        schemas = sorted(_read_schemas(text, source), key=lambda schema: -schema.priority)
+        schemas = tuple(schemas)
         factors = [physical_size_factor if sparse or schema.compressed else 1.0 for schema in schemas]
         sizes = [size_of_retentions(schema.retentions, factor) for schema, factor in zip(schemas, factors, strict=True)]
-        default = size_of_retentions(DEFAULT_RETENTIONS, physical_size_factor if sparse else 1.0)
-        finders = tuple(zip(map(_finder, schemas), sizes, strict=True))
-        return cls(source, tuple(schemas), default, finders)
+        default = size_of_retentions(default_retentions, physical_size_factor if sparse else 1.0)
+        sized = list(zip((schema.pattern for schema in schemas), sizes, strict=True))
+        some = list(takewhile(lambda pair: pair[0].pattern not in _MATCHES_ALL, sized))
+        otherwise = sizes[len(some)] if len(some) < len(sizes) else default
+        return cls(source, schemas, default, tuple(_finders(some)), otherwise)
 
     def size_of(self, metric: str) -> Size:
         """The size that a new metric will have."""
-        for finds, size in self._finders:
-            if finds(metric):
-                return size
-        return self.default_size
+        for find, sizes in self._finders:
+            if found := find(metric):
+                return sizes[found.lastindex or 0]
+        return self._otherwise or self.default_size
 
     def match(self, metric: str) -> Schema | None:
         """The schema that the metric follows, or None."""
         return next((schema for schema in self.schemas if schema.pattern.search(metric)), None)
 
 
-def _finder(schema: Schema) -> Callable[[str], object]:
-    """The cheapest test for the schema's pattern."""
-    expression = schema.pattern.pattern
-    if expression in _MATCHES_ALL:
-        return bool
-    if expression.startswith("^") and "|" not in expression:
-        return schema.pattern.match
-    return schema.pattern.search
+def _finders(sized: Sequence[tuple[re.Pattern[str], Size]]) -> Iterator[_Finder]:
+    """The searches that find the first of the patterns."""
+    for joinable, group in groupby(sized, lambda pair: _is_joinable(pair[0])):
+        if joinable:
+            patterns, sizes = zip(*group, strict=True)
+            yield _joined(patterns).match, (sizes[0], *sizes)
+        else:
+            for pattern, size in group:
+                yield pattern.search, (size,) * (pattern.groups + 1)
+
+
+def _is_joinable(pattern: re.Pattern[str]) -> bool:
+    """Whether it is found at the start or not at all, and does not number its groups."""
+    expression = pattern.pattern
+    return expression.startswith("^") and "|" not in expression and pattern.groups == 0
+
+
+def _joined(patterns: Iterable[re.Pattern[str]]) -> re.Pattern[str]:
+    """One pattern with a group for each, of which the first that matches does."""
+    with warnings.catch_warnings():
+        # As when each was read by itself.
+        warnings.simplefilter("ignore", FutureWarning)
+        return re.compile("|".join(f"({pattern.pattern})" for pattern in patterns))
 
 
 def _read_schemas(text: str, source: str) -> list[Schema]:

@@ -33,11 +33,18 @@ _MOST_LINES: Final = 50
 """Lines of a difference, or findings, that are logged at one reload."""
 
 
+def _read_schemas(text: str, files: RuleFiles) -> Schemas:
+    """The schemas as the daemon reads them, every doubt being an error."""
+    factor, sparse = files.physical_size_factor, files.sparse
+    return Schemas.from_text(text, files.schemas, physical_size_factor=factor, sparse=sparse)
+
+
 @dataclass(frozen=True, slots=True)
 class RuleFiles:
     """Where the configuration stands, an empty path being no file, and what else decides about sizes.
 
-    `physical_size_factor` and `sparse` are as `Schemas.from_text` takes them.
+    `physical_size_factor` and `sparse` are as `Schemas.from_text` takes them. `read_schemas` reads the text of the
+    schemas, for a host that has a dialect of its own; ConfigError says what is wrong.
     """
 
     quotas: str = ""
@@ -45,6 +52,7 @@ class RuleFiles:
     aggregation: str = ""
     physical_size_factor: float = 1.0
     sparse: bool = False
+    read_schemas: Callable[[str, RuleFiles], Schemas] = _read_schemas
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -100,11 +108,7 @@ def load_rules(files: RuleFiles, known: LoadedRules | None = None) -> LoadedRule
     if known is not None and texts == known.texts and not reading.problems:
         return known
     rules = reading.parse(lambda: RuleSet.from_text(texts[0], files.quotas))
-    schemas = reading.parse(
-        lambda: Schemas.from_text(
-            texts[1], files.schemas, physical_size_factor=files.physical_size_factor, sparse=files.sparse
-        )
-    )
+    schemas = reading.parse(lambda: files.read_schemas(texts[1], files))
     aggregations = reading.parse(lambda: Aggregations.from_text(texts[2], files.aggregation))
     if rules is None or schemas is None or aggregations is None or reading.problems:
         raise ConfigError(reading.problems)

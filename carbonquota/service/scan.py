@@ -72,13 +72,15 @@ class Tree:
     """A Whisper tree and what is special about it.
 
     Metrics that begin with one of `exempt` are the program's own and no quota's business. Files not written to for
-    `ttl` seconds count as gone, 0 being never. `is_pending` tells whether points of a metric wait to be written.
+    `ttl` seconds count as gone, 0 being never. `is_pending` tells whether points of a metric wait to be written, and
+    `path_of` below the root where its file is; MetricNameError where it can have none.
     """
 
     root: str
     exempt: tuple[str, ...] = ()
     ttl: float = 0.0
     is_pending: Callable[[str], bool] = lambda _: False
+    path_of: Callable[[str], str] = path_of
 
     def is_stale(self, written: float, now: float) -> bool:
         """Whether a file last written to at that time counts as gone."""
@@ -172,7 +174,7 @@ class Scanner:
         if self._tree.is_pending(metric):
             return False
         try:
-            path = os.path.join(self._tree.root, path_of(metric))
+            path = os.path.join(self._tree.root, self._tree.path_of(metric))
         except MetricNameError:
             return True
         try:
@@ -261,7 +263,7 @@ class _Walk:
         """The metric of a file in normal form; None where it can have none, or its name is lost."""
         if is_hashed(relative):
             if self._hashed is None:
-                self._hashed = _hashed(self._holdings.names)
+                self._hashed = _hashed(self._holdings.names, self._tree.path_of)
             return self._hashed.get(relative)
         try:
             return normalize(metric_of_path(relative))
@@ -303,7 +305,7 @@ def _is_out_of_sight(path: str, root: str) -> bool:
     return not os.path.exists(path)
 
 
-def _hashed(names: Iterable[bytes]) -> dict[str, str]:
+def _hashed(names: Iterable[bytes], path_of: Callable[[str], str]) -> dict[str, str]:
     """The metrics, by path, whose file's name is a hash."""
     found = {}
     for name in names:

@@ -66,10 +66,19 @@ class _Spell:
 class ThrottleLog:
     """Logs who starts and stops being throttled. Both methods are to be called on one thread."""
 
-    def __init__(self, clock: Clock, *, creates_limit: int = 0, logger: logging.Logger = _log, most: int = 100) -> None:
-        """Start with nobody throttled; `creates_limit` is what the lines on `CREATES` name."""
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        creates_limit: int = 0,
+        creates_key: str = "max-creates-per-second",
+        logger: logging.Logger = _log,
+        most: int = 100,
+    ) -> None:
+        """Start with nobody throttled; `creates_limit` and its key in the configuration are for lines on `CREATES`."""
         self._clock = clock
         self._creates_limit = creates_limit
+        self._creates_key = creates_key
         self._logger = logger
         self._most = most
         self._spells: dict[tuple[str, str], _Spell] = {}
@@ -143,7 +152,7 @@ class ThrottleLog:
             self._say(logging.INFO, text, namespace, spell.points, seconds)
         else:
             text = "namespace %s is no longer throttled by %s: %d points dropped in %d s"
-            self._say(logging.INFO, text, namespace, _key(control), spell.points, seconds)
+            self._say(logging.INFO, text, namespace, self._key(control), spell.points, seconds)
 
     def _say(self, level: int, text: str, *values: object) -> None:
         """Log it, unless there were too many lines in this interval."""
@@ -151,10 +160,14 @@ class ThrottleLog:
         if self._lines <= self._most:
             self._logger.log(level, text, *values)
 
+    def _key(self, control: str) -> str:
+        """What the configuration calls the limit."""
+        return self._creates_key if control == CREATES else control
+
     def _limit(self, control: str, rule: Rule | None) -> str:
         """A limit as the file has it, and where it stands."""
         if rule is None:
-            return f"{_key(control)} = {self._creates_limit:,}"
+            return f"{self._key(control)} = {self._creates_limit:,}"
         return f"{control} = {_amount(rule, control):,} of {rule}"
 
 
@@ -169,11 +182,6 @@ def _counts(tallies: Iterable[Tally], creates: int) -> Iterator[tuple[tuple[str,
             yield (namespace, _NOT_ENFORCED), rule, passed
     if creates:
         yield (ROOT, CREATES), None, creates
-
-
-def _key(control: str) -> str:
-    """What the configuration calls the limit."""
-    return "max-creates-per-second" if control == CREATES else control
 
 
 def _amount(rule: Rule, control: str) -> int:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from carbonquota.model import CONTROL_FIELDS, MAXIMUM, Limits
 from carbonquota.trie import Index
 
@@ -29,12 +27,12 @@ class Standings:
 def take_standings(index: Index, limits: Sequence[Limits]) -> Standings:
     """A copy of how every quota stands in the ended intervals; `limits` are those in force, by rule number."""
     quotas, namespaces = index.quotas, index.namespaces
-    rows = np.array(quotas.rows(), np.int64)
+    rows = quotas.in_use()
     held = quotas.namespace[rows]
     stocks = [getattr(namespaces, control)[held].tolist() for control in CONTROL_FIELDS[:-1]]
     _, *dropped = quotas.closed_counts
     return Standings(
-        names=[quotas.names[row] for row in rows.tolist()],
+        names=quotas.stat_names(rows),
         limits=[limits[rule] for rule in quotas.rule[rows].tolist()],
         usages=[*stocks, quotas.closed_throughput[rows].tolist()],
         throttle=quotas.closed_throttle[rows].tolist(),

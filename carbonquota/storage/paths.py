@@ -37,6 +37,12 @@ def path_of(metric: str) -> str:
         raise MetricNameError(f"no file can hold {metric!r}: it is not valid UTF-8") from None
 
 
+def hashed_path_of(metric: str) -> str:
+    """The same in a tree where all tagged series lie under their hashes, as in carbon's own by default."""
+    path = path_of(metric)
+    return _below_tagged(_series(metric)) if ";" in metric else path
+
+
 def is_hashed(path: str) -> bool:
     """Whether a path below the root is that of a tagged series whose name is lost, only its hash being there."""
     return _HASHED.fullmatch(path) is not None
@@ -65,14 +71,24 @@ def _fits(path: str) -> bool:
 
 def _tagged_path(metric: str) -> str:
     """The path of a tagged series."""
-    name, *tags = metric.split(";")
-    # Carbon sorts tags with their values, and so puts `host2=b` before `host=a`.
-    series = ";".join([name, *sorted(tags)])
-    digest = sha256(series.encode()).hexdigest()
+    series = _series(metric)
     stem = series.replace(".", _DOT)
     is_readable = (
         len(stem.encode()) <= _LONGEST_COMPONENT - len(EXTENSION)
         and "/" not in stem
         and stem.replace(_DOT, ".") == series
     )
-    return f"_tagged/{digest[:3]}/{digest[3:6]}/{stem if is_readable else digest}{EXTENSION}"
+    return _below_tagged(series, stem if is_readable else "")
+
+
+def _series(metric: str) -> str:
+    """A tagged series as carbon spells it."""
+    name, *tags = metric.split(";")
+    # Carbon sorts tags with their values, and so puts `host2=b` before `host=a`.
+    return ";".join([name, *sorted(tags)])
+
+
+def _below_tagged(series: str, stem: str = "") -> str:
+    """The path of a series whose file is called `stem`, or by its hash."""
+    digest = sha256(series.encode()).hexdigest()
+    return f"_tagged/{digest[:3]}/{digest[3:6]}/{stem or digest}{EXTENSION}"

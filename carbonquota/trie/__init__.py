@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from carbonquota.trie.descent import Matcher
 from carbonquota.trie.holdings import Change, Holdings
-from carbonquota.trie.index import Index, Matcher
+from carbonquota.trie.index import Index
 from carbonquota.trie.namespaces import ROOT_ROW, Namespaces
 from carbonquota.trie.quotas import NO_QUOTA, NO_RULE, Quotas, Terms
 from carbonquota.trie.rebuild import Rebuild

@@ -2,11 +2,15 @@
 
 numpy is quick over whole columns and slow at single entries; a memoryview over the same memory is the other way
 round. `Columns` keeps both, and renews them together when it grows.
+
+Memory is only taken for the parts of a column that were ever written to, so a count that hardly any row has costs next
+to nothing, as long as nobody writes zeros over zeros.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,48 +18,87 @@ from numpy.typing import NDArray
 from carbonquota.kernel import zeros
 
 Column = NDArray[np.int64]
+NarrowColumn = NDArray[np.int32]
 if TYPE_CHECKING:
     View = memoryview[int]
 else:
     # Before Python 3.14 a memoryview says what it holds to type checkers only.
     View = memoryview
 
+_FEW: Final = 64
+"""So many rows there is room for at the start."""
+
 
 class Columns:
     """Named columns of one length, int64 unless a subclass says otherwise, for a subclass to name.
 
-    A subclass names its columns in `COLUMNS`, blanks between; each is an attribute `name` (the numpy array, for
-    many rows at once) and `name_at` (a memoryview over the same memory, for one row). Rows are given out by
-    `take_row` and may be given back. Do not keep an array or a view over a `take_row`.
+    A subclass names its columns in `COLUMNS`, and those that are int32 in `NARROW`, blanks between; each is an
+    attribute `name` (the numpy array, for many rows at once) and `name_at` (a memoryview over the same memory, for
+    one row). Rows are given out by `take_row` and `take_rows` and may be given back. Do not keep an array or a view
+    over these.
     """
 
     COLUMNS: ClassVar[str]
+    NARROW: ClassVar[str] = ""
     DTYPE: ClassVar[type[np.integer[Any]]] = np.int64
 
     def __init__(self) -> None:
         """Make room for a few rows, all zeros."""
         self.size = 0
+        self.moved: Callable[[], None] = _nothing
+        """Called whenever arrays were replaced, for who keeps addresses."""
         self._free: list[int] = []
-        self._store: NDArray[Any] = zeros((len(self.COLUMNS.split()), 64), self.DTYPE)
+        self._store: NDArray[Any] = zeros((len(self.COLUMNS.split()), _FEW), self.DTYPE)
+        self._narrow_store: NDArray[np.int32] = zeros((len(self.NARROW.split()), _FEW), np.int32)
+        self._renew()
+
+    def _renew(self) -> None:
+        """Have everything point at the stores as they are now; called whenever these have moved."""
         self._bind()
+        self.moved()
 
     def _bind(self) -> None:
-        """Point every column's two attributes at the store as it is now."""
-        for name, column in zip(self.COLUMNS.split(), self._store, strict=True):
-            setattr(self, name, column)
-            setattr(self, f"{name}_at", memoryview(column))
+        """Point every column's two attributes at the stores as they are now."""
+        self._views: list[View] = []
+        for names, store in ((self.COLUMNS, self._store), (self.NARROW, self._narrow_store)):
+            for name, column in zip(names.split(), store, strict=True):
+                self._views.append(memoryview(column))
+                setattr(self, name, column)
+                setattr(self, f"{name}_at", self._views[-1])
+
+    @property
+    def capacity(self) -> int:
+        """How many rows there is room for."""
+        return int(self._store.shape[1])
 
     def take_row(self) -> int:
         """A row that nobody uses, all zeros."""
         if self._free:
             row = self._free.pop()
-            self._store[:, row] = 0
+            self._wipe(row)
             return row
         row = self.size
         if row == self._store.shape[1]:
             self.reserve(row + 1)
         self.size += 1
         return row
+
+    def take_rows(self, count: int) -> Column:
+        """So many rows, those that `take_row` would give one after the other."""
+        kept = max(len(self._free) - count, 0)
+        reused = self._free[kept:][::-1]
+        del self._free[kept:]
+        for row in reused:
+            self._wipe(row)
+        first = self.size
+        self.cover(first + count - len(reused))
+        return np.concatenate((np.array(reused, np.int64), np.arange(first, self.size)))
+
+    def _wipe(self, row: int) -> None:
+        """Make a used row all zeros."""
+        for view in self._views:
+            if view[row]:
+                view[row] = 0
 
     def give_row(self, row: int) -> None:
         """Give a row back, to be taken again."""
@@ -69,7 +112,24 @@ class Columns:
     def reserve(self, size: int) -> None:
         """Make room for `size` rows, and for some more, so that growing is rare."""
         if size > self._store.shape[1]:
-            wider: NDArray[Any] = zeros((len(self.COLUMNS.split()), size + size // 8), self.DTYPE)
-            wider[:, : self.size] = self._store[:, : self.size]
-            self._store = wider
-            self._bind()
+            self._grow(size + size // 8)
+            self._renew()
+
+    def _grow(self, capacity: int) -> None:
+        """Move all that there is to where there is room for so many rows; `_renew` comes after it."""
+        self._store = _longer(self._store, capacity, self.size)
+        self._narrow_store = _longer(self._narrow_store, capacity, self.size)
+
+
+def _nothing() -> None:
+    """What is to be done where nobody keeps addresses."""
+
+
+def _longer(store: NDArray[Any], capacity: int, size: int) -> NDArray[Any]:
+    """Columns with more room, and the first `size` rows of these."""
+    longer: NDArray[Any] = zeros((len(store), capacity), store.dtype.type)
+    for column, held in zip(longer, store[:, :size], strict=True):
+        # Zeros are there already, and writing them would take memory.
+        if held.any():
+            column[:size] = held
+    return longer

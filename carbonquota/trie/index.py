@@ -12,32 +12,27 @@ accepted points of this interval is kept in any case, or its limit would begin a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
 import numpy as np
 
-from carbonquota.kernel import SeriesTable
+from carbonquota.kernel import UNKNOWN, SeriesTable
 from carbonquota.model import Size
-from carbonquota.trie.namespaces import NO_ROW, ROOT_ROW, Namespaces
+from carbonquota.trie.columns import Column
+from carbonquota.trie.descent import Descent, Matcher
+from carbonquota.trie.namespaces import NO_ROW, ROOT_ROW, Namespaces, rows_at
 from carbonquota.trie.quotas import NO_QUOTA, Quotas, Terms
 from carbonquota.trie.series import Seen, Series
 
 MOST_IDLE: Final = 100_000
 """So many namespaces without a metric are kept for a report to give their counts."""
 
+_STRETCH: Final = 8192
+"""So many namespaces are created at a time."""
+
 RawChange = tuple[bytes, Size | None]
 """A `Change` as it is recorded: the series' name, and its size or None where it went."""
-
-
-class Matcher(Protocol):
-    """Which rule holds a namespace, found on the way down; see `carbonquota.rules`."""
-
-    def root(self) -> tuple[int, int]:
-        """The root's state, and the number of its rule or -1."""
-
-    def step(self, state: int, component: str) -> tuple[int, int]:
-        """The same for a child of a namespace in `state`."""
 
 
 class Index:
@@ -50,13 +45,18 @@ class Index:
 
         `record_changes` has every change of a series noted in `changes`, `keep_seen` when it was last seen in `seen`.
         """
-        self.table = SeriesTable()
-        self.series = Series()
         self.namespaces = Namespaces()
+        self.table = SeriesTable(self.namespaces.table)
+        self.series = Series()
         self.quotas = Quotas(terms)
         self.matcher = matcher
         self.seen = Seen() if keep_seen else None
         self.changes: list[RawChange] | None = [] if record_changes else None
+        self.moved: Callable[[], None] = _nothing
+        """Called whenever a column was replaced, for who keeps addresses."""
+        for columns in (self.namespaces, self.quotas, self.series, self.seen):
+            if columns is not None:
+                columns.moved = self._have_moved
         self.surplus: list[tuple[int, int]] = []
         """The rows of surplus namespaces, and which birth each is of."""
         self._idle: set[int] = set()
@@ -67,10 +67,14 @@ class Index:
         """The number of series."""
         return len(self.table)
 
+    def _have_moved(self) -> None:
+        """Tell of columns that were replaced."""
+        self.moved()
+
     def _put_under_rule(self, row: int, state: int, rule: int, above: int) -> None:
         """Put a namespace under its rule, or under the quota above where it has none of its own."""
         self.namespaces.state_at[row] = state
-        quota = above if rule < 0 else self.quotas.create(row, self.namespaces.names[row], rule, above)
+        quota = above if rule < 0 else self.quotas.create(row, self.namespaces.name(row), rule, above)
         self.namespaces.quota_at[row] = quota
 
     def foresee(self, row: int, names: Iterable[str]) -> Iterator[int]:
@@ -90,10 +94,30 @@ class Index:
             self._put_under_rule(row, state, rule, above)
         return row
 
+    def create_many(self, names: Sequence[str]) -> Column:
+        """The rows of namespaces, each created with those above it where missing, and under its rule."""
+        if len(names) > _STRETCH:
+            # Room that is not used costs next to no memory; growing step by step takes time and leaves holes.
+            self.namespaces.reserve(self.namespaces.size + len(names))
+            self.quotas.reserve(self.quotas.size + len(names))
+        stretches = (names[start : start + _STRETCH] for start in range(0, len(names), _STRETCH))
+        return np.concatenate([np.zeros(0, np.int64), *map(self._create_stretch, stretches)])
+
+    def _create_stretch(self, names: Sequence[str]) -> Column:
+        """`create_many` for so many that what it takes of memory stays small."""
+        namespaces = self.namespaces
+        places, missing, parents = namespaces.locate_many(names)
+        if not missing:
+            return places
+        rows = namespaces.create_many(missing, parents)
+        descent = Descent(self.matcher, self.quotas, namespaces.state, namespaces.quota)
+        descent.settle(rows, namespaces.parent[rows], missing)
+        return rows_at(places, rows)
+
     def add(self, name: bytes, namespace: int, size: Size) -> int:
         """Put a series that is not there yet into the namespace at that row, and count it; its own row."""
-        row = self.table.insert(name)
-        self.series.put(row, namespace, size)
+        row = self.table.insert(name, namespace)
+        self.series.put(row, size)
         self.namespaces.charge(namespace, size)
         self._note_new(name, row, size)
         return row
@@ -108,25 +132,34 @@ class Index:
     def add_many(self, names: Sequence[bytes], namespaces: Sequence[int], sizes: Sequence[Size]) -> None:
         """`add` for many new series at once, all of different names and in namespaces that are not empty."""
         for name, namespace, size in zip(names, namespaces, sizes, strict=True):
-            row = self.table.insert(name)
-            self.series.put(row, namespace, size)
+            row = self.table.insert(name, namespace)
+            self.series.put(row, size)
             self._note_new(name, row, size)
         amounts = [(1, size.logical, size.physical, size.data_points) for size in sizes]
         self.namespaces.charge_many(np.array(namespaces, np.int64), np.array(amounts, np.int64).T)
 
+    def cover(self) -> None:
+        """Have the columns by series reach as far as the kernel's table, which got series by itself."""
+        self.series.cover(self.table.size)
+        if self.seen is not None:
+            self.seen.cover(self.table.size)
+
     def resize(self, name: bytes, row: int, size: Size) -> None:
         """Count the series of this name and row with another size."""
-        namespace = self.series.namespace_at[row]
+        namespace = self.table.namespace_of(row)
         self.namespaces.discharge(namespace, self.series.release(row))
         self.namespaces.charge(namespace, size)
-        self.series.put(row, namespace, size)
+        self.series.put(row, size)
         if self.changes is not None:
             self.changes.append((name, size))
 
     def remove(self, name: bytes) -> None:
         """Take a series out and give back what it held; KeyError where it is not in."""
-        row = self.table.remove(name)
-        namespace = self.series.namespace_at[row]
+        row = self.table.find(name)
+        if row == UNKNOWN:
+            raise KeyError(name)
+        namespace = self.table.namespace_of(row)
+        self.table.remove(name)
         self.namespaces.discharge(namespace, self.series.release(row))
         if self.seen is not None:
             self.seen.drop(row)
@@ -202,6 +235,8 @@ class Index:
         """Put other rules in force; every namespace's `state` and `quota` must be theirs already."""
         self.matcher = matcher
         self.quotas = quotas
+        quotas.moved = self._have_moved
+        self.moved()
         # What waited for a report under the rules before may have nothing to report under these.
         namespaces = self.namespaces
         empty = namespaces.metrics[: namespaces.size] == 0
@@ -215,6 +250,10 @@ class Index:
     def find(self, name: bytes) -> int:
         """The row of the series with this normal name, or UNKNOWN."""
         return self.table.find(name)
+
+
+def _nothing() -> None:
+    """What is to be done where nobody keeps addresses."""
 
 
 def _component(name: str) -> str:

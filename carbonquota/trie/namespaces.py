@@ -3,18 +3,21 @@
 Invariants: row 0 is the root. A row is linked below its parent from `create` to `remove`. Its usage equals the sum
 over the series at and below it; `namespaces` counts its children that hold a metric. A namespace that holds none is
 *empty*: it is there only as long as its counters of this interval are wanted, and usage does not show it.
+
+Names are in the kernel's table as bytes, the root's as empty ones, so that a metric's name is its namespace's, a dot
+and a leaf.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
 
-from carbonquota.kernel import UNKNOWN
+from carbonquota.kernel import UNKNOWN, NameTable
 from carbonquota.model import MAXIMUM, ROOT, Size
-from carbonquota.trie.columns import Column, Columns, View
+from carbonquota.trie.columns import Column, Columns, NarrowColumn, View
 
 ROOT_ROW: Final = 0
 NO_ROW: Final = 0
@@ -26,25 +29,22 @@ _NOTHING: Final = Size()
 class Namespaces(Columns):
     """All namespaces. `state` is the rule matcher's, `quota` the row of the nearest quota at or above."""
 
-    COLUMNS = (
-        "parent first_child next_sibling previous_sibling state quota born"
-        " namespaces metrics logical_size physical_size data_points"
-    )
+    COLUMNS = "parent quota born namespaces metrics logical_size physical_size data_points"
+    NARROW = "first_child next_sibling previous_sibling state"
 
     parent: Column
+    quota: Column
+    born: Column
     namespaces: Column
     metrics: Column
     logical_size: Column
     physical_size: Column
     data_points: Column
-    state: Column
-    quota: Column
-    born: Column
+    first_child: NarrowColumn
+    next_sibling: NarrowColumn
+    previous_sibling: NarrowColumn
+    state: NarrowColumn
     parent_at: View
-    first_child_at: View
-    next_sibling_at: View
-    previous_sibling_at: View
-    state_at: View
     quota_at: View
     born_at: View
     namespaces_at: View
@@ -52,19 +52,30 @@ class Namespaces(Columns):
     logical_size_at: View
     physical_size_at: View
     data_points_at: View
+    first_child_at: View
+    next_sibling_at: View
+    previous_sibling_at: View
+    state_at: View
 
     def __init__(self) -> None:
         """Start with the root alone."""
         super().__init__()
-        self.names: list[str] = []
-        self._rows: dict[str, int] = {}
+        self.table = NameTable()
         self._births = 0
-        self._link(ROOT)
+        self._begin(ROOT)
         self.parent_at[ROOT_ROW] = UNKNOWN
 
     def find(self, name: str) -> int:
         """The row of a namespace, or UNKNOWN."""
-        return self._rows.get(name, UNKNOWN)
+        return self.table.find(_text(name))
+
+    def name(self, row: int) -> str:
+        """The name of the namespace at a row; empty where there is none."""
+        return ROOT if row == ROOT_ROW else self.table.name(row).decode()
+
+    def names_at(self, rows: Column) -> list[str]:
+        """The names of the namespaces at these rows; may be called at any time."""
+        return [self.name(row) for row in rows.tolist()]
 
     @property
     def births(self) -> int:
@@ -74,21 +85,37 @@ class Namespaces(Columns):
         """
         return self._births
 
+    def in_use(self) -> Column:
+        """The rows of all namespaces, empty ones and the root included, in ascending order."""
+        return np.flatnonzero(self.born[: self.size])
+
+    def occupied(self) -> Column:
+        """The rows of the namespaces that hold a metric, the root left out, in ascending order."""
+        return np.flatnonzero(self.metrics[ROOT_ROW + 1 : self.size]) + (ROOT_ROW + 1)
+
     def locate(self, path: str) -> tuple[int, list[str]]:
         """For a metric's dotted part: the nearest namespace above it, and the names still missing, topmost first."""
         missing: list[str] = []
-        rows = self._rows
         while (dot := path.rfind(".")) >= 0:
             path = path[:dot]
-            row = rows.get(path)
-            if row is not None:
+            row = self.find(path)
+            if row != UNKNOWN:
                 return row, missing
             missing.insert(0, path)
         return ROOT_ROW, missing
 
+    def locate_many(self, names: Sequence[str]) -> tuple[Column, list[str], Column]:
+        """Where namespaces are, and which are to be created for them, and below what, all parents before children.
+
+        A place is a row, or ~n for the n-th that is to be created.
+        """
+        places = _Places(self.find)
+        located = np.fromiter(map(places.__getitem__, names), np.int64, len(names))
+        return located, places.missing, np.array(places.parents, np.int64)
+
     def create(self, name: str, parent: int) -> int:
         """A new, empty namespace below `parent`."""
-        row = self._link(name)
+        row = self._begin(name)
         first = self.first_child_at[parent]
         self.parent_at[row] = parent
         self.next_sibling_at[row] = first
@@ -96,17 +123,39 @@ class Namespaces(Columns):
         self.first_child_at[parent] = row
         return row
 
-    def _link(self, name: str) -> int:
+    def _begin(self, name: str) -> int:
         """A row that is known by this name."""
         row = self.take_row()
-        if row == len(self.names):
-            self.names.append(name)
-        else:
-            self.names[row] = name
-        self._rows[name] = row
+        self.table.insert(_text(name), row)
         self._births += 1
         self.born_at[row] = self._births
         return row
+
+    def create_many(self, names: Sequence[str], parents: Column) -> Column:
+        """`create` for many, in this order; their rows. Parents are places, as `locate_many` gives them."""
+        rows = self.take_rows(len(names))
+        for row, name in zip(rows.tolist(), names, strict=True):
+            self.table.insert(_text(name), row)
+        self.born[rows] = np.arange(self._births + 1, self._births + 1 + len(rows))
+        self._births += len(rows)
+        parents = rows_at(parents, rows)
+        self.parent[rows] = parents
+        self._link_many(rows, parents)
+        return rows
+
+    def _link_many(self, rows: Column, parents: Column) -> None:
+        """Put each below its parent, before what is there already."""
+        order = np.argsort(parents, kind="stable")
+        rows, parents = rows[order], parents[order]
+        begins = np.ones(len(rows), np.bool_)
+        begins[1:] = parents[1:] != parents[:-1]
+        after = np.empty(len(rows), np.int64)
+        after[1:] = rows[:-1]
+        after[begins] = self.first_child[parents[begins]]
+        self.next_sibling[rows] = after
+        self.previous_sibling[after] = rows
+        ends = np.roll(begins, -1)
+        self.first_child[parents[ends]] = rows[ends]
 
     def remove(self, row: int) -> None:
         """Take out an empty namespace that has no children."""
@@ -116,9 +165,9 @@ class Namespaces(Columns):
         else:
             self.next_sibling_at[before] = after
         self.previous_sibling_at[after] = before
-        del self._rows[self.names[row]]
-        self.names[row] = ""
+        # In this order, so that who reads a name without the lock and then finds `born` unchanged has the right one.
         self.born_at[row] = 0
+        self.table.remove(row)
         self.give_row(row)
 
     def is_empty(self, row: int) -> bool:
@@ -216,3 +265,39 @@ class Namespaces(Columns):
             self.physical_size_at[row] -= size.physical
             self.data_points_at[row] -= size.data_points
             row = self.parent_at[row]
+
+
+class _Places(dict[str, int]):
+    """Places of namespaces by name, found when asked for; `missing` are those to create, `parents` their parents."""
+
+    def __init__(self, find: Callable[[str], int]) -> None:
+        """Start with the root, whose name is not what its children's begin with, as any other's is."""
+        super().__init__({"": ROOT_ROW})
+        self._find = find
+        self.missing: list[str] = []
+        self.parents: list[int] = []
+
+    def __missing__(self, name: str) -> int:
+        """The place of a namespace not asked for so far."""
+        above = self[name[: max(name.rfind("."), 0)]]
+        place = self._find(name) if above >= 0 else UNKNOWN
+        if place == UNKNOWN:
+            place = ~len(self.missing)
+            self.missing.append(name)
+            self.parents.append(above)
+        self[name] = place
+        return place
+
+
+def _text(name: str) -> bytes:
+    """A namespace's name as the kernel's table has it."""
+    return b"" if name == ROOT else name.encode("utf-8", "surrogatepass")
+
+
+def rows_at(places: Column, created: Column) -> Column:
+    """The rows at places as `locate_many` gives them, once what was missing is created at these rows."""
+    missing = places < 0
+    if missing.any():
+        places = places.copy()
+        places[missing] = created[~places[missing]]
+    return places

@@ -1,33 +1,41 @@
 """The quotas: a row for each namespace that a rule holds, with its counters of the running interval.
 
-Theory of operation. Deciding an offer needs the quotas above a metric, root first. They are made ready in three
-forms when a quota is: `chains[row]`, the rows of all quotas from the root down to this one; `flow_chains[row]`, those
-of them with a throughput limit; and both again as row `row` of the matrices `stocks` and `flows`, padded with
-`NO_QUOTA`, for batches.
+Theory of operation. Deciding an offer needs the quotas above a metric, root first. Row `row` of the matrix `stocks` has
+the rows of all quotas from the root down to this one, and row `row` of `flows` those of them with a throughput limit,
+both padded with `NO_QUOTA` at the end. So a quota's rows are its parent's with one more.
 
 Counters. `left` is what the throughput limit still leaves in this interval, so a check reads one number. `throttle` and
 `dropped_<control>` count points. When an interval ends its counts move to the `closed_` columns, where they wait for a
-report. Row 0 is `NO_QUOTA`: no limit, ever; it is called after the root and has `NO_RULE`.
+report. Row 0 is `NO_QUOTA`: no limit, ever; it is called after the root and has `NO_RULE`, as rows not in use have.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Protocol
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
-from carbonquota.kernel import zeros
 from carbonquota.model import CONTROL_FIELDS, MAXIMUM, ROOT
-from carbonquota.naming import collision_suffix, stat_name
+from carbonquota.naming import stat_name, stat_names
+from carbonquota.trie.chains import PADDING, Chains, Matrix
 from carbonquota.trie.columns import Column, Columns, View
+from carbonquota.trie.stat_names import StatNames
 
-NO_QUOTA: Final = 0
+Names = NDArray[np.object_]
+
+NO_QUOTA: Final = PADDING
 NO_RULE: Final = -1
 
 _DROPPED: Final = tuple(f"dropped_{control}" for control in CONTROL_FIELDS)
 _COUNTS: Final = ("throttle", *_DROPPED)
 """What is counted in an interval beside throughput."""
+
+
+_STRETCH: Final = 65_536
+"""The intervals of so many quotas end at a time, so that this takes little memory."""
 
 
 class Terms(Protocol):
@@ -50,12 +58,19 @@ class Terms(Protocol):
         """Goes before the namespace in stat names."""
 
 
+class Witness(Protocol):
+    """Who keeps rows of quotas and has not yet looked up whose they are."""
+
+    def settle(self) -> None:
+        """Look it up now; to be called under the index's lock."""
+
+
 class Quotas(Columns):
     """All quotas. `namespace` is the row held, `rule` the index in `terms`, `limit` the throughput limit."""
 
     COLUMNS = " ".join(
         (
-            "namespace rule limit left enforcing live closed_throughput",
+            "namespace rule limit left enforcing closed_throughput",
             *_COUNTS,
             *(f"closed_{count}" for count in _COUNTS),
         )
@@ -66,7 +81,6 @@ class Quotas(Columns):
     limit: Column
     left: Column
     enforcing: Column
-    live: Column
     throttle: Column
     closed_throughput: Column
     closed_throttle: Column
@@ -75,93 +89,128 @@ class Quotas(Columns):
     limit_at: View
     left_at: View
     enforcing_at: View
-    live_at: View
     throttle_at: View
+    closed_throughput_at: View
 
     def __init__(self, terms: tuple[Terms, ...]) -> None:
         """Start without quotas, for rules that grant `terms`."""
-        super().__init__()
         self.terms = terms
-        self.chains: list[tuple[int, ...]] = []
-        self.flow_chains: list[tuple[int, ...]] = []
-        self.names: list[str] = []
-        self.namespace_names: NDArray[np.object_] = np.empty(self._store.shape[1], np.object_)
+        self._throughputs = np.array([one.throughput for one in terms], np.int64)
+        self._metered = np.array([one.metered for one in terms], np.bool_)
+        self._enforcing = np.array([one.enforcing for one in terms], np.bool_)
+        self._prefixes = [one.stat_prefix for one in terms]
+        self.witnesses: WeakSet[Witness] = WeakSet()
+        """Who has something to look up before a quota goes."""
+        self.namespace_names: Names = np.empty(0, np.object_)
         """Whose quota each is, by name, for answers that outlive the row."""
-        self.stocks: NDArray[np.int32] = np.zeros((self._store.shape[1], 1), np.int32)
-        self.flows: NDArray[np.int32] = np.zeros((self._store.shape[1], 1), np.int32)
-        self._names_taken: set[str] = set()
-        self._place((), (), "")
+        self._stock_chains, self._flow_chains = Chains(), Chains()
+        self.chain = self._stock_chains.of
+        """The quotas from the root down to the one at a row, itself included."""
+        self.flow_chain = self._flow_chains.of
+        """Those of them with a throughput limit."""
+        self._stat_names = StatNames()
+        super().__init__()
+        self._grow(self.capacity)
+        self._renew()
+        self._begin(0, ROOT, NO_RULE)
         self.limit_at[NO_QUOTA] = self.left_at[NO_QUOTA] = MAXIMUM
-        self.rule_at[NO_QUOTA] = NO_RULE
-        self.namespace_names[NO_QUOTA] = ROOT
 
     def _bind(self) -> None:
-        """Point the attributes at the store, and list the counters once more."""
+        """Point the attributes at the stores, and list the counters once more."""
         super()._bind()
         self.counts: list[Column] = [getattr(self, count) for count in _COUNTS]
         self.closed_counts: list[Column] = [getattr(self, f"closed_{count}") for count in _COUNTS]
+        self._counts_at = [getattr(self, f"{prefix}{count}_at") for count in _COUNTS for prefix in ("", "closed_")]
         self.dropped: list[Column] = self.counts[1:]
         self.dropped_at: list[View] = [getattr(self, f"{count}_at") for count in _DROPPED]
+        self.stocks: Matrix = self._stock_chains.matrix
+        self.flows: Matrix = self._flow_chains.matrix
+
+    def _grow(self, capacity: int) -> None:
+        """Have room for so many rows in everything that goes by row."""
+        super()._grow(capacity)
+        self._stock_chains.lengthen(capacity)
+        self._flow_chains.lengthen(capacity)
+        # In place, as an allocator keeps the holes that ever longer copies leave; nobody has a view of it.
+        self.namespace_names.resize(capacity, refcheck=False)
 
     def create(self, namespace: int, name: str, rule: int, above: int) -> int:
         """A quota on the namespace at row `namespace`, by rule number `rule`, below the quota `above`."""
         terms = self.terms[rule]
-        row = self.size if not self._free else self._free[-1]
-        chain = (*self.chains[above], row)
-        flow_chain = (*self.flow_chains[above], row) if terms.metered else self.flow_chains[above]
-        # Most often they are the same, and then one is kept.
-        if flow_chain == chain:
-            flow_chain = chain
-        row = self._place(chain, flow_chain, self._free_name(name, terms.stat_prefix))
-        self.namespace_at[row] = namespace
-        self.rule_at[row] = rule
+        row = self._begin(namespace, name, rule)
         self.limit_at[row] = self.left_at[row] = terms.throughput
         self.enforcing_at[row] = terms.enforcing
-        self.live_at[row] = 1
+        self._stock_chains.put(row, above, own=True)
+        self._flow_chains.put(row, above, own=terms.metered)
+        self._bind_moved()
+        self._stat_names.give(row, stat_name(name, terms.stat_prefix), name, self._plain_name)
+        return row
+
+    def _begin(self, namespace: int, name: str, rule: int) -> int:
+        """A row for a namespace's quota by this rule."""
+        row = self.take_row()
+        self.namespace_at[row] = namespace
+        self.rule_at[row] = rule
         self.namespace_names[row] = name
         return row
 
-    def _place(self, chain: tuple[int, ...], flow_chain: tuple[int, ...], name: str) -> int:
-        """A row with these chains."""
-        row = self.take_row()
-        if row == len(self.chains):
-            self.chains.append(chain)
-            self.flow_chains.append(flow_chain)
-            self.names.append(name)
-        else:
-            self.chains[row], self.flow_chains[row], self.names[row] = chain, flow_chain, name
-        length = self._store.shape[1]
-        self.stocks = _reshaped(self.stocks, length, len(chain))
-        self.stocks[row] = NO_QUOTA
-        self.stocks[row, : len(chain)] = chain
-        self.flows = _reshaped(self.flows, length, len(flow_chain))
-        self.flows[row] = NO_QUOTA
-        self.flows[row, : len(flow_chain)] = flow_chain
-        if len(self.namespace_names) < length:
-            more = np.empty(length - len(self.namespace_names), np.object_)
-            self.namespace_names = np.concatenate((self.namespace_names, more))
-        return row
+    def _bind_moved(self) -> None:
+        """Point the attributes at the chains where these have become longer."""
+        if self._stock_chains.matrix is not self.stocks or self._flow_chains.matrix is not self.flows:
+            self._renew()
 
-    def _free_name(self, namespace: str, prefix: str) -> str:
-        """The namespace's name in stats; one that another namespace has already gets a suffix of its own."""
-        name = stat_name(namespace, prefix)
-        while name in self._names_taken:
-            name += collision_suffix(namespace)
-        self._names_taken.add(name)
-        return name
+    def create_many(self, namespaces: Column, names: Names, rules: Column, above: Column) -> Column:
+        """`create` for many, pairwise and none below another of them; their rows. `name_many` is to come after it."""
+        rows = self.take_rows(len(namespaces))
+        self.namespace[rows] = namespaces
+        self.rule[rows] = rules
+        self.namespace_names[rows] = names
+        self.limit[rows] = self.left[rows] = self._throughputs[rules]
+        self.enforcing[rows] = self._enforcing[rules]
+        self._stock_chains.put_many(rows, above, np.ones(len(rows), np.bool_))
+        self._flow_chains.put_many(rows, above, self._metered[rules])
+        self._bind_moved()
+        return rows
+
+    def name_many(self, rows: Column) -> None:
+        """Give new quotas their names in stats, in the order in which their namespaces came."""
+        names = self._plain_names(rows)
+        self._stat_names.give_many(rows, names, self.namespace_names[rows].tolist(), self._plain_name)
+
+    def stat_names(self, rows: Column) -> Sequence[str]:
+        """What the namespaces of quotas are called in stats."""
+        return self._stat_names.of(rows, self._plain_names(rows))
+
+    def _plain_names(self, rows: Column) -> list[str]:
+        """What they would be called if each were the first to have its name."""
+        names = stat_names(self.namespace_names[rows].tolist())
+        if any(self._prefixes):
+            names = [self._prefixes[rule] + name for rule, name in zip(self.rule[rows].tolist(), names, strict=True)]
+        return names
+
+    def _plain_name(self, row: int) -> str:
+        """The same for one."""
+        return stat_name(self.namespace_names[row], self._prefixes[self.rule_at[row]])
 
     def remove(self, row: int) -> None:
         """Take a quota out; no quota below it may be left."""
-        self._names_taken.discard(self.names[row])
-        self.names[row] = ""
-        self.chains[row] = self.flow_chains[row] = ()
-        self.live_at[row] = 0
+        if self.witnesses:
+            for witness in list(self.witnesses):
+                witness.settle()
+            self.witnesses.clear()
+        self._stat_names.take_back(row, self._plain_name)
+        self.rule_at[row] = NO_RULE
         self.left_at[row] = self.limit_at[row] = MAXIMUM
         self.give_row(row)
 
     def rows(self) -> list[int]:
         """The rows in use, in ascending order."""
-        return np.flatnonzero(self.live[: self.size]).tolist()
+        rows: list[int] = self.in_use().tolist()
+        return rows
+
+    def in_use(self) -> Column:
+        """The same as a column."""
+        return np.flatnonzero(self.rule[: self.size] != NO_RULE)
 
     def used(self, row: int) -> int:
         """The accepted points of this interval, where there is a throughput limit."""
@@ -169,22 +218,25 @@ class Quotas(Columns):
 
     def has_counts(self, row: int) -> bool:
         """Whether something was counted here that no report has given yet."""
-        if self.has_accepted(row):
-            return True
-        return any(column[row] for column in (*self.counts, *self.closed_counts))
+        # A loop, as a sweep asks this of each namespace that goes.
+        for count in self._counts_at:
+            if count[row]:
+                return True
+        return self.has_accepted(row)
 
     def has_accepted(self, row: int) -> bool:
         """Whether points were accepted under the throughput limit here that no report has given yet."""
-        return bool(self.left_at[row] != self.limit_at[row] or self.closed_throughput[row])
+        return bool(self.left_at[row] != self.limit_at[row] or self.closed_throughput_at[row])
 
     def forget_counts(self, row: int) -> None:
         """Let what was rejected here be in no report."""
-        for column in (*self.counts, *self.closed_counts):
-            column[row] = 0
+        for count in self._counts_at:
+            if count[row]:
+                count[row] = 0
 
     def flows_now(self) -> tuple[NDArray[np.object_], Column]:
         """The namespaces with accepted points in this interval under a throughput limit, by name, and how many."""
-        rows = np.flatnonzero((self.live[: self.size] != 0) & (self.left[: self.size] != self.limit[: self.size]))
+        rows = np.flatnonzero((self.left != self.limit) & (self.rule != NO_RULE))
         return self.namespace_names[rows], self.limit[rows] - self.left[rows]
 
     def use(self, row: int, points: int) -> None:
@@ -198,41 +250,40 @@ class Quotas(Columns):
 
     def close(self) -> None:
         """End the interval: its counts wait for a report from here on, and the throughput limits start anew."""
-        used = self.limit - self.left
-        _add_saturating(self.closed_throughput, used)
-        self.left[:] = self.limit
-        for count, closed in zip(self.counts, self.closed_counts, strict=True):
-            if count.any():
-                _add_saturating(closed, count)
-                count[:] = 0
+        for start in range(0, self.size, _STRETCH):
+            self._close_some(slice(start, start + _STRETCH))
+
+    def _close_some(self, stretch: slice) -> None:
+        """`close` for a stretch of rows."""
+        limit, left = self.limit[stretch], self.left[stretch]
+        used = limit - left
+        rows = np.flatnonzero(used)
+        _add_saturating(self.closed_throughput[stretch], rows, used[rows])
+        left[rows] = limit[rows]
+        for running, ended in zip(self.counts, self.closed_counts, strict=True):
+            count = running[stretch]
+            rows = np.flatnonzero(count)
+            _add_saturating(ended[stretch], rows, count[rows])
+            count[rows] = 0
 
     def clear_closed(self) -> None:
         """Forget the counts that were reported."""
-        self.closed_throughput[:] = 0
-        for closed in self.closed_counts:
-            closed[:] = 0
+        for closed in (self.closed_throughput, *self.closed_counts):
+            closed[np.flatnonzero(closed)] = 0
 
     def inherit(self, rows: Column, other: Quotas, sources: Column) -> None:
         """Carry the counts of namespaces over from their quotas under the rules before; both int64, pairwise."""
         for name in ("closed_throughput", *_COUNTS, *(f"closed_{count}" for count in _COUNTS)):
-            getattr(self, name)[rows] = getattr(other, name)[sources]
+            counts = getattr(other, name)[sources]
+            counted = np.flatnonzero(counts)
+            getattr(self, name)[rows[counted]] = counts[counted]
         used = other.limit[sources] - other.left[sources]
         # Without a throughput limit nothing is counted, and `left` says so by staying at the maximum.
-        metered = np.array([terms.metered for terms in self.terms], np.bool_)
-        used[~metered[self.rule[rows]]] = 0
+        used[~self._metered[self.rule[rows]]] = 0
         self.left[rows] = self.limit[rows] - used
 
 
-def _add_saturating(total: Column, more: Column) -> None:
-    """Add in place, stopping at 2^63 - 1; no number may be negative."""
-    np.add(total, np.minimum(more, MAXIMUM - total), out=total)
-
-
-def _reshaped(matrix: NDArray[np.int32], length: int, width: int) -> NDArray[np.int32]:
-    """A matrix of chains, at least so long and so wide, padded with `NO_QUOTA`; the same one where it is already."""
-    rows, columns = matrix.shape
-    if rows >= length and columns >= width:
-        return matrix
-    larger = zeros((length, max(columns, width)), np.int32)
-    larger[:rows, :columns] = matrix
-    return larger
+def _add_saturating(total: Column, rows: Column, more: Column) -> None:
+    """Add at distinct rows in place, stopping at 2^63 - 1; no number may be negative."""
+    before = total[rows]
+    total[rows] = before + np.minimum(more, MAXIMUM - before)

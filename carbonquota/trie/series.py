@@ -16,17 +16,15 @@ _NEVER: Final = 2**32 - 1
 
 
 class Series(Columns):
-    """Each series' namespace, and its size by number.
+    """Each series' size by number; its name and namespace are in the kernel's table.
 
     Few sizes are held by many series, so each is kept once, as long as a series has it.
     """
 
-    COLUMNS = "namespace size_number"
+    COLUMNS = "size_number"
     DTYPE = np.int32
 
-    namespace: NDArray[np.int32]
     size_number: NDArray[np.int32]
-    namespace_at: View
     size_number_at: View
 
     def __init__(self) -> None:
@@ -38,21 +36,19 @@ class Series(Columns):
         self._numbers: dict[tuple[int, int, int], int] = {}
         self._unused: list[int] = []
 
-    def put(self, row: int, namespace: int, size: Size) -> None:
-        """Note a series' namespace and size."""
+    def put(self, row: int, size: Size) -> None:
+        """Note a series' size."""
         self.cover(row + 1)
-        self.namespace_at[row] = namespace
-        self.size_number_at[row] = self._number(size, 1)
+        self.size_number_at[row] = self.number(size, 1)
 
-    def put_many(self, rows: Column, namespaces: Column, sizes: Sequence[Size], numbers: NDArray[np.int32]) -> None:
-        """`put` for many series, of which each has the size at its number in `sizes`; the rest goes pairwise."""
+    def put_many(self, rows: Column, sizes: Sequence[Size], numbers: NDArray[np.int32]) -> None:
+        """`put` for many series, of which each has the size at its number in `sizes`; these go pairwise."""
         self.cover(int(rows.max(initial=-1)) + 1)
         holders = np.bincount(numbers, minlength=len(sizes)).tolist()
-        own = [self._number(size, count) if count else 0 for size, count in zip(sizes, holders, strict=True)]
-        self.namespace[rows] = namespaces
+        own = [self.number(size, count) if count else 0 for size, count in zip(sizes, holders, strict=True)]
         self.size_number[rows] = np.array(own, np.int32)[numbers]
 
-    def _number(self, size: Size, holders: int) -> int:
+    def number(self, size: Size, holders: int) -> int:
         """The number of a size, for so many more series that have it."""
         key = (size.logical, size.physical, size.data_points)
         number = self._numbers.get(key)
@@ -67,12 +63,16 @@ class Series(Columns):
     def release(self, row: int) -> Size:
         """The size of a series that is about to have it no longer."""
         number = self.size_number_at[row]
-        size = self.sizes[number]
-        self._holders[number] -= 1
+        self.have_holders(number, -1)
+        return self.sizes[number]
+
+    def have_holders(self, number: int, more: int) -> None:
+        """Note that so many more series have a size, or fewer; that of none is forgotten."""
+        self._holders[number] += more
         if not self._holders[number]:
+            size = self.sizes[number]
             del self._numbers[size.logical, size.physical, size.data_points]
             self._unused.append(number)
-        return size
 
     def size_of(self, row: int) -> Size:
         """The size that a series is counted with."""

@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonquota.errors import QuotaError
-from carbonquota.kernel import UNKNOWN
+from carbonquota.kernel import UNKNOWN, JoinedNames, Survey, TableCopy, survey
 from carbonquota.model import MAXIMUM, ROOT, Size
 from carbonquota.trie.columns import Column
 from carbonquota.trie.holdings import Holdings
 from carbonquota.trie.index import Index
-from carbonquota.trie.namespaces import ROOT_ROW
 from carbonquota.trie.quotas import NO_QUOTA
 
 Amounts = NDArray[np.int64]
@@ -28,10 +27,9 @@ Amounts = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """An index at one moment, as its columns had it: `names` and `rows` go pairwise, the others are by row."""
+    """An index at one moment, as its columns had it: `table` has the names and rows, the others are by row."""
 
-    names: list[bytes]
-    rows: list[int]
+    table: TableCopy
     sizes: list[Size]
     size_numbers: NDArray[np.int32]
     seen: NDArray[np.uint32] | None
@@ -40,9 +38,9 @@ class Copy:
 
     def holdings(self, interval_start: float) -> Holdings:
         """The same by series; the running interval began at `interval_start`."""
-        rows = np.array(self.rows, np.int64)
+        rows = self.table.rows
         return Holdings(
-            names=self.names,
+            names=self.table.names(),
             sizes=self.sizes,
             size_numbers=self.size_numbers[rows],
             seen=np.zeros(len(rows), np.uint32) if self.seen is None else self.seen[rows],
@@ -53,12 +51,10 @@ class Copy:
 
 def copy_of(index: Index) -> Copy:
     """A copy, to be made under the index's lock."""
-    names, rows = index.table.columns()
     series, seen = index.series, index.seen
     flow_names, flows = index.quotas.flows_now()
     return Copy(
-        names=names,
-        rows=rows,
+        table=index.table.copy(),
         sizes=series.sizes.copy(),
         size_numbers=series.size_number[: series.size].copy(),
         seen=None if seen is None else seen.time[: seen.size].copy(),
@@ -67,20 +63,22 @@ def copy_of(index: Index) -> Copy:
     )
 
 
-def restore(index: Index, holdings: Holdings) -> None:
+def restore(index: Index, holdings: Holdings, surveyed: Survey) -> None:
     """Put all series that are not there yet into the index; QuotaError where the sums cannot take them.
 
-    `holdings` must have passed `check`. No change is recorded.
+    `surveyed` is what `check` gave for these holdings. No change is recorded.
     """
-    holdings = _without_known(index, holdings)
-    names, sizes, numbers = holdings.names, holdings.sizes, holdings.size_numbers
+    if len(index):
+        holdings = _without_known(index, holdings)
+        surveyed = survey(JoinedNames.of(holdings.names))
+    names, sizes, numbers = JoinedNames.of(holdings.names), holdings.sizes, holdings.size_numbers
     _check_sums(index, sizes, numbers)
     if not names:
         return
-    paths, groups = _by_namespace(names)
-    namespaces = np.array([_namespace_row(index, path) for path in paths], np.int64)
-    rows = index.table.insert_many(names)
-    index.series.put_many(rows, namespaces[groups], sizes, numbers)
+    paths, groups = surveyed.namespaces, surveyed.groups
+    namespaces = index.create_many([path.decode() or ROOT for path in paths])
+    rows = index.table.insert_many(names, namespaces[groups])
+    index.series.put_many(rows, sizes, numbers)
     index.namespaces.fill(namespaces, _sums(len(paths), groups, sizes, numbers))
     if index.seen is not None:
         index.seen.put_many(rows, holdings.seen)
@@ -89,7 +87,7 @@ def restore(index: Index, holdings: Holdings) -> None:
 def restore_flows(index: Index, flows: Mapping[str, int]) -> None:
     """Have these points, by namespace, count as accepted in the running interval, where there is a limit of them."""
     for name, points in flows.items():
-        row = _namespace_row(index, "" if name == ROOT else name)
+        (row,) = index.create_many([name]).tolist()
         quota = index.own_quota(row)
         if quota != NO_QUOTA:
             index.quotas.use(quota, points)
@@ -99,8 +97,6 @@ def restore_flows(index: Index, flows: Mapping[str, int]) -> None:
 
 def _without_known(index: Index, holdings: Holdings) -> Holdings:
     """What of the holdings is not in the index."""
-    if not len(index):
-        return holdings
     fresh = [place for place, name in enumerate(holdings.names) if index.find(name) == UNKNOWN]
     return replace(
         holdings,
@@ -119,22 +115,6 @@ def _check_sums(index: Index, sizes: Sequence[Size], numbers: NDArray[np.int32])
     ]
     if totals and (max(totals) > MAXIMUM or not index.namespaces.can_hold(Size(*totals))):
         raise QuotaError(f"the sizes of all metrics would pass 2^63 - 1 with the {len(numbers):,} to restore")
-
-
-def _by_namespace(names: Sequence[bytes]) -> tuple[list[str], Column]:
-    """The namespaces of series, each once, the root as an empty name; and which of them each series lies in."""
-    paths = [(name.partition(b";")[0] if b";" in name else name).rpartition(b".")[0] for name in names]
-    numbers = {path: number for number, path in enumerate(dict.fromkeys(paths))}
-    groups = np.fromiter(map(numbers.__getitem__, paths), np.int64, len(paths))
-    return [path.decode() for path in numbers], groups
-
-
-def _namespace_row(index: Index, name: str) -> int:
-    """The row of a namespace, created if need be; an empty name is the root."""
-    if not name:
-        return ROOT_ROW
-    row = index.namespaces.find(name)
-    return index.create(*index.locate(f"{name}.")) if row == UNKNOWN else row
 
 
 def _sums(count: int, groups: Column, sizes: Sequence[Size], numbers: NDArray[np.int32]) -> Amounts:

@@ -1,30 +1,25 @@
 """Holdings that come from outside, looked at before anything is done with them.
 
-A file of a million series is to be read within seconds, so whole stretches of names are looked at as one text, and
-name by name only where that leaves a doubt: tags, long names, letters beyond ASCII.
+A file of many millions of series is to be read within seconds, so the kernel looks at the names, and Python only at
+those that leave a doubt: tags, long names, letters beyond ASCII.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping
 
 from carbonquota.errors import MetricNameError, QuotaError
+from carbonquota.kernel import JoinedNames, Survey, survey
 from carbonquota.metric_name import normalize, normalize_namespace
 from carbonquota.model import MAXIMUM
 from carbonquota.trie.holdings import Holdings
 
-_STRETCH: Final = 4096
-_SHORT: Final = 500
-"""A name of so many bytes or fewer has neither too many characters nor too many parts."""
 
-_CONTROL: Final = bytes([*range(32), 127])
-_DOUBTFUL: Final = (b";", b"..", b"\n.", b".\n", b"\n\n")
-"""What does not stand in lines that are plain names: tags, stray dots and empty names."""
+def check(holdings: Holdings) -> Survey:
+    """The names surveyed; QuotaError where these holdings cannot be an index's.
 
-
-def check(holdings: Holdings) -> None:
-    """QuotaError where columns do not go together, a name is not in normal form or there twice, or a flow is none."""
+    That is where columns do not go together, a name is not in normal form or there twice, or a flow is none.
+    """
     count = len(holdings.names)
     if not count == len(holdings.size_numbers) == len(holdings.seen):
         raise QuotaError(
@@ -34,29 +29,25 @@ def check(holdings: Holdings) -> None:
     numbers = holdings.size_numbers
     if count and not 0 <= numbers.min() <= numbers.max() < len(holdings.sizes):
         raise QuotaError(f"holdings do not go together: a size number is none of {len(holdings.sizes):,} sizes")
-    for start in range(0, count, _STRETCH):
-        _check_names(holdings.names[start : start + _STRETCH])
-    if len(set(holdings.names)) != count:
-        raise QuotaError("the same metric is in the holdings twice")
+    surveyed = _check_names(holdings)
     _check_flows(holdings.flows)
+    return surveyed
 
 
-def _check_names(names: Sequence[bytes]) -> None:
-    """QuotaError where a name is not in normal form."""
-    if _are_plain(names):
-        return
-    for name in names:
+def _check_names(holdings: Holdings) -> Survey:
+    """The names surveyed; QuotaError where one is not in normal form, or there twice."""
+    try:
+        surveyed = survey(JoinedNames.of(holdings.names))
+    except ValueError:
+        name = next(name for name in holdings.names if b"\n" in name)
+        raise QuotaError(f"metric name {name[:40]!r} is not in normal form") from None
+    for place in surveyed.doubtful:
+        name = holdings.names[place]
         if not _is_normal(name):
             raise QuotaError(f"metric name {name[:40]!r} is not in normal form")
-
-
-def _are_plain(names: Sequence[bytes]) -> bool:
-    """Whether all names are in normal form without a doubt."""
-    text = b"\n%b\n" % b"\n".join(names)
-    if len(max(names, key=len)) > _SHORT or not text.isascii() or any(doubt in text for doubt in _DOUBTFUL):
-        return False
-    # All control characters are the ends of lines; one more is in a name.
-    return len(text.translate(None, _CONTROL)) == len(text) - len(names) - 1
+    if surveyed.twice:
+        raise QuotaError("the same metric is in the holdings twice")
+    return surveyed
 
 
 def _is_normal(name: bytes) -> bool:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from carbonquota.kernel import KERNEL
+
 PROGRAM = [sys.executable, "-m", "carbonquota.cli"]
 PATIENCE = 60
 RULES = "[*]\nmetrics = 2\n"
@@ -47,7 +49,7 @@ def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen
 
 def test_the_version_names_kernel_and_python(folder: Path) -> None:
     done = run(folder, "--version")
-    pattern = rf"carbonquota \d+\.\d+\.\d+\S* \(kernel python, Python {re.escape(platform.python_version())}\)\n"
+    pattern = rf"carbonquota \d+\.\d+\.\d+\S* \(kernel {KERNEL}, Python {re.escape(platform.python_version())}\)\n"
     assert re.fullmatch(pattern, done.stdout.decode())
 
 

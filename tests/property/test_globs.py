@@ -114,3 +114,14 @@ def problems_of(read: Callable[[str], object], text: str) -> list[Problem]:
     except ConfigError as error:
         return list(error.problems)
     return []
+
+
+@given(st.lists(patterns, max_size=8), st.lists(namespaces, max_size=12), st.text(LETTERS + "d", max_size=3))
+def test_many_steps_are_as_one_by_one(sections: list[str], candidates: list[str], above: str) -> None:
+    matcher = rules_of(*sections).matcher()
+    state, _ = matcher.root()
+    for component in above:
+        state, _ = matcher.step(state, component)
+    steps = [matcher.step(state, name.rpartition(".")[2]) for name in candidates]
+    assert matcher.steps(state, candidates) == steps
+    assert rules_of(*sections).matcher().steps(0, candidates) == [(0, NO_RULE)] * len(candidates), "0 is the dead state"

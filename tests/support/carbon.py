@@ -48,7 +48,7 @@ class CarbonCache:
         self.data = root / "whisper"
         self._root = root
         self._process: subprocess.Popen[bytes] | None = None
-        line, pickle, query = _free_ports(3)
+        line, pickle, query = free_ports(3)
         self.address = Address("127.0.0.1", line)
         conf = root / "conf"
         conf.mkdir(parents=True)
@@ -114,7 +114,8 @@ def carbon_cache(root: Path) -> Iterator[CarbonCache]:
         cache.stop()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """So many ports that nobody listens at."""
     with contextlib.ExitStack() as held:
         servers = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [server.getsockname()[1] for server in servers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from carbonquota.naming import collision_suffix, stat_name
+from carbonquota.naming import collision_suffix, stat_name, stat_names
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,11 @@ def test_the_hash_is_of_the_namespace_and_not_of_its_stat_name() -> None:
 def test_collision_suffixes_are_stable_and_of_the_namespace() -> None:
     assert collision_suffix("a.b-c") == "-a9bb2a1a"
     assert collision_suffix("a-b.c") == "-4b695ab2"
+
+
+@pytest.mark.parametrize(
+    "namespaces",
+    [[], ["/"], ["a.b"], ["a.b", "/", "a-b.c", "c"], ["x." * 130 + "y", "a" * 249, "a" * 250, "\u00e9.b", "a.b"]],
+)
+def test_many_names_are_as_one_by_one(namespaces: list[str]) -> None:
+    assert stat_names(namespaces) == [stat_name(namespace) for namespace in namespaces]

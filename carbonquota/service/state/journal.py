@@ -76,16 +76,25 @@ class Journal:
 def _records(changes: Sequence[Change]) -> Iterator[bytes]:
     """The changes as records."""
     for start in range(0, len(changes), _MOST):
-        lines = b"".join(map(_line, changes[start : start + _MOST]))
+        lines = b"".join(_lines(changes[start : start + _MOST]))
         yield _HEAD.pack(len(lines), zlib.crc32(lines)) + lines
 
 
-def _line(change: Change) -> bytes:
-    """One change as a line."""
-    size = change.size
-    if size is None:
-        return b"- %b\n" % change.name
-    return b"+ %d %d %d %b\n" % (size.logical, size.physical, size.data_points, change.name)
+def _lines(changes: Sequence[Change]) -> Iterator[bytes]:
+    """Each change as a line."""
+    # By identity: a size is many's, and is the same object for most of them.
+    heads: dict[int, bytes] = {}
+    for change in changes:
+        size = change.size
+        head = heads.get(id(size))
+        if head is None:
+            head = heads[id(size)] = _head(size)
+        yield b"%b %b\n" % (head, change.name)
+
+
+def _head(size: Size | None) -> bytes:
+    """What stands before the name of a series that has this size, or went."""
+    return b"-" if size is None else b"+ %d %d %d" % (size.logical, size.physical, size.data_points)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from carbonquota.kernel import JoinedNames
 from carbonquota.trie.holdings import Change, Holdings
 
 EMPTY = Holdings([], [], np.zeros(0, np.int32), np.zeros(0, np.uint32))
@@ -24,14 +25,16 @@ def merged(holdings: Holdings, changes: Iterable[Change]) -> Holdings:
     last = {change.name: change.size for change in changes}
     if not last:
         return holdings
-    kept = [place for place, name in enumerate(holdings.names) if name not in last]
+    names = JoinedNames.of(holdings.names)
+    changed = [place for place, name in enumerate(names) if name in last]
+    kept = np.delete(np.arange(len(names)), changed)
     came = {name: size for name, size in last.items() if size is not None}
     numbers = {size: number for number, size in enumerate(dict.fromkeys((*holdings.sizes, *came.values())))}
     renumbered = np.array([numbers[size] for size in holdings.sizes], np.int32)
     new_numbers = np.array([numbers[size] for size in came.values()], np.int32)
     return replace(
         holdings,
-        names=[*(holdings.names[place] for place in kept), *came],
+        names=names.without(changed).joined_with(came),
         sizes=list(numbers),
         size_numbers=np.concatenate((renumbered[holdings.size_numbers[kept]], new_numbers)),
         seen=np.concatenate((holdings.seen[kept], np.zeros(len(came), np.uint32))),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 from operator import index
@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from carbonquota.kernel import JoinedNames
 from carbonquota.model import Size
 from carbonquota.service.state.files import write_whole
 from carbonquota.trie.holdings import Holdings
@@ -31,8 +32,6 @@ VERSION: Final = 1
 _MAGIC: Final = b"cqsnap\r\n"
 _HEAD: Final = struct.Struct("<8sIQI")
 _LENGTH: Final = struct.Struct("<I")
-_PIECE: Final = 50_000
-"""Names joined at a time, so that other threads have their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +65,9 @@ def _pieces(snapshot: Snapshot) -> Iterator[bytes]:
         }
     ).encode()
     yield _LENGTH.pack(len(table)) + table
-    for names in _parts(holdings.names):
-        yield b"\n".join(names) + b"\n"
+    yield JoinedNames.of(holdings.names).text
     yield holdings.size_numbers.astype("<i4").tobytes()
     yield holdings.seen.astype("<u4").tobytes()
-
-
-def _parts(names: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """The names in pieces."""
-    return (names[start : start + _PIECE] for start in range(0, len(names), _PIECE))
 
 
 def read_snapshot(path: Path) -> Snapshot:
@@ -104,7 +97,7 @@ def _read(body: memoryview) -> Snapshot:
     table: dict[str, Any] = json.loads(bytes(body[_LENGTH.size : start]))
     count = table["series"]
     columns = len(body) - 8 * count
-    names = bytes(body[start:columns]).split(b"\n")[:-1]
+    names = JoinedNames(bytes(body[start:columns]))
     sizes = [Size(*map(index, amounts)) for amounts in table["sizes"]]
     numbers = np.frombuffer(body, "<i4", count, columns).astype(np.int32)
     if len(names) != count or (count and not 0 <= numbers.min() <= numbers.max() < len(sizes)):

@@ -16,7 +16,7 @@ from carbonquota.cli.sources import Source
 from carbonquota.errors import InputError
 from carbonquota.ingest import Batch
 
-NAMES = b"".join(b"servers.host%d.cpu\n" % number for number in range(50_000))
+NAMES = b"".join(b"servers.host%d.cpu\n" % number for number in range(100_000))
 
 
 def text_of(path: str) -> tuple[bytes, int]:
@@ -52,10 +52,10 @@ def test_standard_input_is_read_like_a_file(content: bytes, monkeypatch: pytest.
     assert Source("-").length is None
 
 
-def test_a_batch_is_some_thousand_lines(folder: Path) -> None:
+def test_a_batch_is_some_ten_thousand_lines(folder: Path) -> None:
     Path("names").write_bytes(NAMES)
     batches = [item for item in Source("names").read(lambda _: None) if isinstance(item, Batch)]
-    assert 1000 < max(batch.raw.count(b"\n") for batch in batches) < 10_000
+    assert 10_000 < max(batch.raw.count(b"\n") for batch in batches) < 50_000
     assert [batch.first for batch in batches[:2]] == [1, batches[0].raw.count(b"\n") + 1]
 
 

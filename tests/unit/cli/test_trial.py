@@ -116,6 +116,17 @@ def test_metrics_of_known_size_fare_like_lines(
     assert (found.demands, found.accepted, found.rejected) == (expected.demands, expected.accepted, expected.rejected)
 
 
+@given(RULES, BATCHES)
+def test_the_most_pressing_limit_comes_first_and_else_the_names_tell(
+    rules: list[tuple[str, dict[str, int], str]], batches: list[list[str]]
+) -> None:
+    controls = ["namespaces", "metrics", "logical-size", "physical-size", "data-points", "throughput"]
+    demands = outcome_of(rule_set(rules), batches).demands
+    keys = [(-demand.percent, demand.namespace, controls.index(demand.control)) for demand in demands]
+    assert keys == sorted(keys)
+    assert demands[1:3] == [demands[place] for place in range(len(demands))][1:3]
+
+
 def test_samples_are_a_few_names_and_each_once() -> None:
     names = [f"a.m{number}" for number in range(10)]
     batches = [names[:3], names[1:4], names[5:], names[5:]]

@@ -38,7 +38,7 @@ def chain_of(*grants: Grants) -> tuple[Quotas, tuple[int, ...]]:
     quotas, quota = Quotas(grants), NO_QUOTA
     for number in range(len(grants)):
         quota = quotas.create(number, f"n{number}", number, quota)
-    return quotas, quotas.flow_chains[quota]
+    return quotas, quotas.flow_chain(quota)
 
 
 def take(quotas: Quotas, chain: tuple[int, ...], points: int) -> int:
@@ -154,14 +154,14 @@ def random_quotas(random: Random) -> Quotas:
     for number in range(random.randint(1, 12)):
         quotas.create(number, f"n{number}", number, random.choice([NO_QUOTA, *quotas.rows()]))
     for row in quotas.rows():
-        take(quotas, quotas.flow_chains[row], random.choice([1, 5, 30]))
+        take(quotas, quotas.flow_chain(row), random.choice([1, 5, 30]))
     return quotas
 
 
 def decide_one_by_one(quotas: Quotas, holders: list[int], uncharged: list[bool]) -> list[int]:
     """The answers to offers of one point each; the uncharged ones are rejected by something else if not here."""
     offered = zip(holders, uncharged, strict=True)
-    return [(flow.ask if passed_by else take)(quotas, quotas.flow_chains[holder], 1) for holder, passed_by in offered]
+    return [(flow.ask if passed_by else take)(quotas, quotas.flow_chain(holder), 1) for holder, passed_by in offered]
 
 
 def decide_at_once(quotas: Quotas, holders: list[int], unknown: list[bool], uncharged: list[bool]) -> list[int]:
@@ -196,7 +196,7 @@ def test_a_quota_that_a_batch_fills_exactly_is_full_for_the_rest_of_it(seed: int
     one_by_one, at_once = Quotas((upper, lower)), Quotas((upper, lower))
     for quotas in (one_by_one, at_once):
         quotas.create(1, "b", 1, quotas.create(0, "a", 0, NO_QUOTA))
-        take(quotas, quotas.flow_chains[2], 3)
+        take(quotas, quotas.flow_chain(2), 3)
     holders = [1] * 97 + [2] * 20
     random.shuffle(holders)
     nothing = [False] * len(holders)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import whisper
+from hypothesis import given
+from hypothesis import strategies as st
 
 from carbonquota.errors import ConfigError
 from carbonquota.model import Size
@@ -123,6 +125,21 @@ def test_the_first_pattern_that_is_found_counts_after_priority(metric: str, name
     assert schema is not None
     assert schema.name == name
     assert found.size_of(metric).data_points == schema.retentions[0].points
+
+
+PATTERNS = ["^a", r"^a\.b", "^[bc]", "^(a|b)", r"^(.)\.\1", "^.b", "b", "c$", "(a).(b)", "^a.c$", "^(?P<x>b)", ".*"]
+
+
+@given(
+    st.lists(st.sampled_from(PATTERNS), max_size=6),
+    st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(".".join),
+)
+def test_the_size_is_that_of_the_schema_that_matches(patterns: list[str], metric: str) -> None:
+    sections = (f"[{n}]\npattern = {one}\nretentions = 1:{n + 1}\n" for n, one in enumerate(patterns))
+    found = Schemas.from_text("".join(sections))
+    schema = found.match(metric)
+    expected = schema.retentions[0].points if schema else found.default_size.data_points
+    assert found.size_of(metric).data_points == expected
 
 
 @pytest.mark.parametrize(

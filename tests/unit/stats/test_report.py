@@ -96,8 +96,8 @@ dropping-policy = none
 def test_standings_are_usage_now_and_counts_of_ended_intervals() -> None:
     index, limits = index_under(RULES)
     quotas = index.quotas
-    held = {index.namespaces.names[quotas.namespace_at[row]]: row for row in quotas.rows()}
-    flow.charge(quotas, quotas.flow_chains[held["a.b"]], 30)
+    held = {index.namespaces.name(quotas.namespace_at[row]): row for row in quotas.rows()}
+    flow.charge(quotas, quotas.flow_chain(held["a.b"]), 30)
     flow.over(quotas, held["a"], METRICS, 4)
     flow.over(quotas, held["a"], THROUGHPUT, 2)
     flow.over(quotas, held["a.b"], METRICS, 7)

@@ -35,7 +35,7 @@ def put(tree: Namespaces, name: str) -> int:
 
 def child_names(tree: Namespaces, name: str = "/") -> set[str]:
     """The names of the direct sub-namespaces."""
-    return {tree.names[row] for row in tree.children(tree.find(name))}
+    return {tree.name(row) for row in tree.children(tree.find(name))}
 
 
 def usage(tree: Namespaces, name: str) -> dict[str, int]:
@@ -76,7 +76,7 @@ def test_children_and_lineage_follow_the_links() -> None:
     assert child_names(tree) == {"a", "f"}
     assert child_names(tree, "a") == {"a.b", "a.c", "a.d"}
     assert child_names(tree, "a.b") == set()
-    assert [tree.names[row] for row in tree.lineage(tree.find("a.d.e"))] == ["/", "a", "a.d", "a.d.e"]
+    assert [tree.name(row) for row in tree.lineage(tree.find("a.d.e"))] == ["/", "a", "a.d", "a.d.e"]
     assert tree.find("a.e") == UNKNOWN
 
 
@@ -168,10 +168,10 @@ def assert_is_a_tree_of(tree: Namespaces, held: dict[str, list[Size]]) -> None:
     """Links, names and usage equal those of namespaces with the sizes of the metrics put right there."""
     for name in held:
         row = tree.find(name)
-        assert tree.names[row] == name
+        assert tree.name(row) == name
         direct = {other for other in held if other.rpartition(".")[0] == ("" if name == "/" else name) and other != "/"}
         assert child_names(tree, name) == direct
-        assert [tree.names[above] for above in tree.lineage(row)] == ["/", *lineage_of(name)]
+        assert [tree.name(above) for above in tree.lineage(row)] == ["/", *lineage_of(name)]
         below = [sizes for other, sizes in held.items() if name == "/" or f"{other}.".startswith(f"{name}.")]
         sizes = [size for sizes in below for size in sizes]
         occupied = [other for other in direct if any(held[one] for one in held if f"{one}.".startswith(f"{other}."))]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from carbonquota.controls import flow
@@ -45,6 +47,12 @@ def take(quotas: Quotas, chain: tuple[int, ...], points: int) -> int:
     return rejecter
 
 
+def stat_name_of(quotas: Quotas, row: int) -> str:
+    """What the namespace of one quota is called in stats."""
+    (name,) = quotas.stat_names(np.array([row]))
+    return name
+
+
 def closed(quotas: Quotas, row: int) -> tuple[int, int, int]:
     """What waits for a report: throughput, throttle and what was dropped by any control."""
     _, *dropped = quotas.closed_counts
@@ -55,21 +63,21 @@ def test_there_is_no_quota_at_the_start_and_none_is_no_limit() -> None:
     quotas = Quotas((METERED,))
     assert quotas.rows() == []
     assert not quotas.have_counts()
-    assert take(quotas, quotas.flow_chains[NO_QUOTA], MAXIMUM) == NO_QUOTA
+    assert take(quotas, quotas.flow_chain(NO_QUOTA), MAXIMUM) == NO_QUOTA
 
 
 def test_a_quota_knows_all_above_it_and_which_of_them_limit_throughput() -> None:
     quotas, rows = quotas_of(METERED, PLAIN, LENIENT, PLAIN)
     root, first, second, third = rows
-    assert [quotas.chains[row] for row in rows] == [
+    assert [quotas.chain(row) for row in rows] == [
         (root,),
         (root, first),
         (root, first, second),
         (root, first, second, third),
     ]
-    assert [quotas.flow_chains[row] for row in rows] == [(root,), (root,), (root, second), (root, second)]
+    assert [quotas.flow_chain(row) for row in rows] == [(root,), (root,), (root, second), (root, second)]
     assert [set(quotas.flows[row].tolist()) - {NO_QUOTA} for row in rows] == [
-        set(quotas.flow_chains[row]) for row in rows
+        set(quotas.flow_chain(row)) for row in rows
     ]
 
 
@@ -80,13 +88,13 @@ def test_hundreds_of_quotas_keep_what_they_are() -> None:
     rows = [quotas.create(number, f"n{number}", number % 2, root) for number in range(1, 500)]
     assert quotas.rows() == [root, *rows]
     for number, row in enumerate(rows, start=1):
-        assert (quotas.names[row], quotas.namespace_names[row], quotas.rule_at[row]) == (
+        assert (stat_name_of(quotas, row), quotas.namespace_names[row], quotas.rule_at[row]) == (
             *[f"n{number}"] * 2,
             number % 2,
         )
-        assert (quotas.namespace_at[row], quotas.chains[row]) == (number, (root, row))
-        assert quotas.flow_chains[row] == ((root, row) if number % 2 == 0 else (root,))
-        assert flow.ask(quotas, quotas.flow_chains[row], 11) == root
+        assert (quotas.namespace_at[row], quotas.chain(row)) == (number, (root, row))
+        assert quotas.flow_chain(row) == ((root, row) if number % 2 == 0 else (root,))
+        assert flow.ask(quotas, quotas.flow_chain(row), 11) == root
 
 
 @pytest.mark.parametrize(
@@ -100,40 +108,40 @@ def test_hundreds_of_quotas_keep_what_they_are() -> None:
 def test_of_two_names_that_come_out_the_same_the_later_has_a_suffix(namespaces: list[str], names: list[str]) -> None:
     quotas = Quotas((PLAIN,))
     rows = [quotas.create(number, name, 0, NO_QUOTA) for number, name in enumerate(namespaces)]
-    assert [quotas.names[row] for row in rows] == names
+    assert quotas.stat_names(np.array(rows)) == names
 
 
 def test_no_two_quotas_have_one_name_whatever_their_namespaces_are_called() -> None:
     quotas = Quotas((PLAIN,))
     namespaces = ["a.b.c", "a-b.c", "a.b-c", "a-b-c", "a-b-c-4b695ab2", "a.b.c-4b695ab2", "a-b-c.4b695ab2"]
-    names = [quotas.names[quotas.create(number, name, 0, NO_QUOTA)] for number, name in enumerate(namespaces)]
+    names = [stat_name_of(quotas, quotas.create(number, name, 0, NO_QUOTA)) for number, name in enumerate(namespaces)]
     assert len(set(names)) == len(names)
     late = [f"x-y{collision_suffix('x.y')}", "x-y", "x.y"]
-    names = [quotas.names[quotas.create(number, name, 0, NO_QUOTA)] for number, name in enumerate(late)]
+    names = [stat_name_of(quotas, quotas.create(number, name, 0, NO_QUOTA)) for number, name in enumerate(late)]
     assert len(set(names)) == len(names)
 
 
 def test_a_name_is_free_again_once_its_quota_is_gone() -> None:
     quotas = Quotas((PLAIN,))
     quotas.remove(quotas.create(1, "a.b-c", 0, NO_QUOTA))
-    assert quotas.names[quotas.create(2, "a-b.c", 0, NO_QUOTA)] == "a-b-c"
+    assert stat_name_of(quotas, quotas.create(2, "a-b.c", 0, NO_QUOTA)) == "a-b-c"
 
 
 def test_prefixes_tell_equal_names_apart() -> None:
     quotas = Quotas((PLAIN, Grants(stat_prefix="level2.")))
     rows = [quotas.create(1, "a.b-c", 0, NO_QUOTA), quotas.create(2, "a-b.c", 1, NO_QUOTA)]
-    assert [quotas.names[row] for row in rows] == ["a-b-c", "level2.a-b-c"]
+    assert quotas.stat_names(np.array(rows)) == ["a-b-c", "level2.a-b-c"]
 
 
 def test_what_is_counted_waits_for_its_report_and_the_next_interval_starts_anew() -> None:
     quotas, (root, row) = quotas_of(METERED, METERED)
-    assert take(quotas, quotas.flow_chains[row], 7) == NO_QUOTA
-    assert take(quotas, quotas.flow_chains[row], 4) == root
+    assert take(quotas, quotas.flow_chain(row), 7) == NO_QUOTA
+    assert take(quotas, quotas.flow_chain(row), 4) == root
     assert (quotas.used(root), quotas.used(row)) == (7, 7)
     quotas.close()
     assert (quotas.used(root), quotas.used(row)) == (0, 0)
     assert (closed(quotas, root), closed(quotas, row)) == ((7, 4, 4), (7, 0, 0))
-    assert take(quotas, quotas.flow_chains[row], 10) == NO_QUOTA
+    assert take(quotas, quotas.flow_chain(row), 10) == NO_QUOTA
     quotas.close()
     assert (closed(quotas, root), closed(quotas, row)) == ((17, 4, 4), (17, 0, 0))
     quotas.clear_closed()
@@ -195,6 +203,10 @@ class ByDepth:
         depth = state + 1
         return depth, self.rules[depth] if depth < len(self.rules) else -1
 
+    def steps(self, state: int, names: Sequence[str]) -> Sequence[tuple[int, int]]:
+        """The same for many."""
+        return [self.step(state, name.rpartition(".")[2]) for name in names]
+
 
 def index_of(*grants: Grants) -> Index:
     """An index with a rule at each depth."""
@@ -208,7 +220,7 @@ def add(index: Index, name: str, size: Size = Size(data_points=1)) -> int:  # no
 
 def quota_names(index: Index) -> set[str]:
     """The namespaces under quota, by their stat names."""
-    return {index.quotas.names[row] for row in index.quotas.rows()}
+    return set(index.quotas.stat_names(index.quotas.in_use()))
 
 
 def test_a_namespace_is_under_its_rule_as_soon_as_it_is_there() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+import numpy as np
 import pytest
 
 from carbonquota import RuleSet, Size
@@ -57,7 +58,8 @@ def apply(
 
 def names_in(index: Index) -> dict[str, int]:
     """Every namespace and its row."""
-    return {name: row for row, name in enumerate(index.namespaces.names) if name}
+    rows = index.namespaces.in_use()
+    return dict(zip(index.namespaces.names_at(rows), rows.tolist(), strict=True))
 
 
 def held(index: Index, text: str) -> dict[str, tuple[str, str | None, tuple[str, ...]]]:
@@ -68,17 +70,17 @@ def held(index: Index, text: str) -> dict[str, tuple[str, str | None, tuple[str,
         own = index.own_quota(row)
         pattern = None if own == NO_QUOTA else rules[quotas.rule_at[own]].pattern
         chain = [
-            index.namespaces.names[quotas.namespace_at[quota]]
-            for quota in quotas.chains[index.namespaces.quota_at[row]]
+            index.namespaces.name(quotas.namespace_at[quota]) for quota in quotas.chain(index.namespaces.quota_at[row])
         ]
-        found[name] = (quotas.names[own], pattern, tuple(chain))
+        stat_name = "" if own == NO_QUOTA else quotas.stat_names(np.array([own]))[0]
+        found[name] = (stat_name, pattern, tuple(chain))
     return found
 
 
 def assert_held_as_from_the_start(index: Index, text: str) -> None:
     """The index is as one that had these rules when its metrics came."""
     rules = RuleSet.from_text(text)
-    names = tuple(name.decode() for name, _ in index.table)
+    names = tuple(name.decode() for name in index.table.copy().names())
     empty = {name for name, row in names_in(index).items() if name != "/" and index.namespaces.is_empty(row)}
     seen = {name: what for name, what in held(index, text).items() if name not in empty}
     fresh = index_under(text, names)
@@ -173,11 +175,11 @@ def count(index: Index) -> None:
     quotas = index.quotas
     for number, quota in enumerate(quotas.rows(), start=1):
         flow.over(quotas, quota, METRICS, 7)
-        flow.charge(quotas, quotas.flow_chains[quota][-1:], number)
+        flow.charge(quotas, quotas.flow_chain(quota)[-1:], number)
     quotas.close()
     for quota in quotas.rows():
         flow.over(quotas, quota, METRICS, 2)
-        flow.charge(quotas, quotas.flow_chains[quota][-1:], 20)
+        flow.charge(quotas, quotas.flow_chain(quota)[-1:], 20)
 
 
 @pytest.mark.parametrize("limit", ["30", "50", "100", "max"])

@@ -1,0 +1,408 @@
+/* The decision on points, one after the other, over the columns of namespaces and quotas.
+ *
+ * Theory of operation. Columns belong to their Python owners, who bind them here anew whenever they move. A point of a
+ * known series is asked for and charged at each quota of its flow chain. A point of a new metric in a namespace that is
+ * there is asked for at the flows, then at the stocks, and then put into the table and charged everywhere. Every line
+ * is decided in its turn, so a batch is what its lines are one by one. What needs more than columns (a namespace
+ * to be created, a name that is not plain) is left to the caller, who goes on with the line after it.
+ *
+ * Only the thread that holds the owner's lock may be here. Amounts are of int64; what could pass 2^63 - 1 stops there.
+ */
+#ifndef CARBONQUOTA_LEDGER_H
+#define CARBONQUOTA_LEDGER_H
+
+#include "_lines.h"
+
+#define CQ_CONTROLS 6
+#define CQ_STOCKS 5
+
+typedef struct {
+    cq_series *series;
+    /* by namespace row */
+    int64_t *quota_of, *parent, *used[CQ_CONTROLS]; /* `used` by control, of the stocks only */
+    /* by quota row */
+    int64_t *held, *rule, *left, *limit, *enforcing, *throttle, *dropped[CQ_CONTROLS];
+    int32_t *flows, *stocks; /* chains, root first, with 0 behind them */
+    int64_t flow_width, stock_width;
+    /* by rule, `CQ_CONTROLS` side by side */
+    int64_t *limits;
+    /* by series row, as far as `rows`; `seen` may be NULL */
+    int64_t rows;
+    int32_t *size_number;
+    uint32_t *seen;
+    uint32_t now;
+    int32_t order[CQ_STOCKS]; /* in which the stocks are asked */
+    int32_t namespaces, metrics, logical_size, physical_size, data_points, throughput, creates; /* numbers of controls */
+    uint32_t era; /* of the columns: chains kept with namespaces are of one */
+    int32_t some_forbid_all; /* whether a rule allows no point at all, so that missing namespaces matter */
+} cq_ledger;
+
+/* What a metric may be counted with, and the number that its owner has for it. */
+typedef struct {
+    int64_t logical, physical, data_points;
+    int32_t number;
+} cq_size;
+
+/* What a batch came to so far, in lines, and how many metrics may still be created. */
+typedef struct {
+    int64_t accepted, dropped, malformed, created, creates_left;
+} cq_outcome;
+
+#define CQ_CREATED -2 /* stands for the control of a line that brought its metric into the table */
+
+static inline void cq_add(int64_t *total, int64_t more)
+{
+    *total = *total > INT64_MAX - more ? INT64_MAX : *total + more;
+}
+
+/* Count an offer over a quota's limit; whether it is thereby rejected. */
+static inline int cq_over(cq_ledger *ledger, int32_t quota, int32_t control, int64_t points)
+{
+    cq_add(&ledger->throttle[quota], points);
+    if (!ledger->enforcing[quota])
+        return 0;
+    cq_add(&ledger->dropped[control][quota], points);
+    return 1;
+}
+
+/* The first quota of a flow chain that rejects, or 0. Charges nothing. */
+static inline int32_t cq_ask(cq_ledger *ledger, const int32_t *chain, int64_t width, int64_t points)
+{
+    for (int64_t level = 0; level < width && chain[level] != 0; level++)
+        if (ledger->left[chain[level]] < points && cq_over(ledger, chain[level], ledger->throughput, points))
+            return chain[level];
+    return 0;
+}
+
+static inline void cq_charge(cq_ledger *ledger, const int32_t *chain, int64_t width, int64_t points)
+{
+    for (int64_t level = 0; level < width && chain[level] != 0; level++) {
+        int32_t quota = chain[level];
+        int64_t least = ledger->limit[quota] - INT64_MAX; /* so that what is used stays below 2^63 */
+        int64_t left = ledger->left[quota];
+        ledger->left[quota] = left < least + points ? least : left - points;
+    }
+}
+
+/* Keep the flow chain of a namespace with it, if it is not too long. */
+static inline void cq_keep_chain(cq_ledger *ledger, cq_space *space, int64_t namespace_row)
+{
+    const int32_t *chain = ledger->flows + ledger->quota_of[namespace_row] * ledger->flow_width;
+    int64_t levels = 0;
+    for (; levels < ledger->flow_width && chain[levels] != 0 && levels <= CQ_LEVELS; levels++)
+        if (levels < CQ_LEVELS)
+            space->chain[levels] = chain[levels];
+    space->levels = (uint8_t)levels;
+    space->era = ledger->era;
+}
+
+/* Ask the flows of a namespace, and charge them where none rejects. */
+static inline int32_t cq_take(cq_ledger *ledger, int64_t namespace_row, int64_t points)
+{
+    cq_space *space = cq_space_at(ledger->series->names, namespace_row);
+    if (space->era != ledger->era)
+        cq_keep_chain(ledger, space, namespace_row);
+    const int32_t *chain = space->chain;
+    int64_t width = space->levels, level = 0;
+    if (width > CQ_LEVELS) {
+        chain = ledger->flows + ledger->quota_of[namespace_row] * ledger->flow_width;
+        width = ledger->flow_width;
+    }
+    while (level < width && ledger->left[chain[level]] >= points)
+        level++;
+    if (level == width) {
+        /* A chain's end is followed by quota 0, which is no limit and stays so. */
+        for (level = 0; level < width; level++)
+            ledger->left[chain[level]] -= points;
+        ledger->left[0] = INT64_MAX;
+        return 0;
+    }
+    int32_t rejecter = cq_ask(ledger, chain, width, points);
+    if (rejecter == 0)
+        cq_charge(ledger, chain, width, points);
+    return rejecter;
+}
+
+static inline int32_t cq_take_known(cq_ledger *ledger, int64_t row, int64_t points)
+{
+    int32_t rejecter = cq_take(ledger, cq_record_at(ledger->series, row)->namespace_row, points);
+    if (rejecter == 0 && ledger->seen != NULL)
+        ledger->seen[row] = ledger->now;
+    return rejecter;
+}
+
+#define CQ_MOST_PLAIN 4096
+#define CQ_MOST_PARTS 255
+
+/* Whether a name is in normal form beyond doubt: plain ASCII, no tags, no stray dots. Gives where its last dot is, or
+ * -1 where there is none. */
+static inline int cq_is_plain_name(const unsigned char *name, int64_t length, int64_t *last_dot)
+{
+    int64_t dots = 0, before = -1;
+    *last_dot = -1;
+    if (length == 0 || length > CQ_MOST_PLAIN)
+        return 0;
+    for (int64_t at = 0; at < length; at++) {
+        unsigned char byte = name[at];
+        if (byte == '.') {
+            if (at == before + 1)
+                return 0;
+            before = *last_dot = at;
+            dots++;
+        } else if (byte <= 0x20 || byte >= 0x7F || byte == ';') {
+            return 0;
+        }
+    }
+    return before != length - 1 && dots < CQ_MOST_PARTS;
+}
+
+/* The nearest namespace above a plain name whose last dot is at `dot`; and whether it is the metric's own. */
+static inline int64_t cq_nearest(cq_ledger *ledger, const unsigned char *name, int64_t dot, int *own)
+{
+    cq_names *names = ledger->series->names;
+    *own = 1;
+    while (dot > 0) {
+        uint64_t hash = cq_hash(names->keys, name, dot, name + dot);
+        int64_t row = cq_find_name(names, hash, name, dot);
+        if (row >= 0)
+            return row;
+        *own = 0;
+        for (dot--; dot > 0 && name[dot] != '.'; dot--)
+            ;
+    }
+    return 0;
+}
+
+/* Whether a namespace can be asked for this much more of a control without passing its limit. */
+static inline int cq_has_room(const cq_ledger *ledger, int32_t quota, int32_t control, int64_t needed)
+{
+    int64_t limit = ledger->limits[ledger->rule[quota] * CQ_CONTROLS + control];
+    return ledger->used[control][ledger->held[quota]] <= limit - needed;
+}
+
+/* The first control over which what is needed would bring a quota's namespace, or -1. */
+static inline int32_t cq_first_over(const cq_ledger *ledger, int32_t quota, const int64_t *needed)
+{
+    for (int64_t turn = 0; turn < CQ_STOCKS; turn++)
+        if (!cq_has_room(ledger, quota, ledger->order[turn], needed[ledger->order[turn]]))
+            return ledger->order[turn];
+    return -1;
+}
+
+/* The quota that rejects a new metric by what is held, or 0; `control` is then by which. */
+static inline int32_t cq_ask_stocks(cq_ledger *ledger, int64_t quota, const int64_t *needed, int32_t *control)
+{
+    const int32_t *chain = ledger->stocks + quota * ledger->stock_width;
+    for (int64_t level = 0; level < ledger->stock_width && chain[level] != 0; level++) {
+        int32_t over = cq_first_over(ledger, chain[level], needed);
+        if (over >= 0 && cq_over(ledger, chain[level], over, 1)) {
+            *control = over;
+            return chain[level];
+        }
+    }
+    return 0;
+}
+
+/* The same for a metric whose own namespace is still to be created below the one at `nearest`, where the first quota
+ * that is over its limit rejects; else 0, and nothing is counted. */
+static inline int32_t cq_reject_missing(
+    cq_ledger *ledger, int64_t nearest, int64_t *needed, int32_t *control)
+{
+    int64_t quota = ledger->quota_of[nearest];
+    const int32_t *chain = ledger->flows + quota * ledger->flow_width;
+    int32_t rejecter = 0;
+    for (int64_t level = 0; rejecter == 0 && level < ledger->flow_width && chain[level] != 0; level++)
+        if (ledger->left[chain[level]] < 1)
+            rejecter = chain[level];
+    *control = ledger->throughput;
+    chain = ledger->stocks + quota * ledger->stock_width;
+    for (int64_t level = 0; rejecter == 0 && level < ledger->stock_width && chain[level] != 0; level++) {
+        needed[ledger->namespaces] = ledger->held[chain[level]] == nearest;
+        int32_t over = cq_first_over(ledger, chain[level], needed);
+        if (over >= 0) {
+            rejecter = chain[level];
+            *control = over;
+        }
+    }
+    if (rejecter == 0 || !ledger->enforcing[rejecter])
+        return 0;
+    cq_over(ledger, rejecter, *control, 1);
+    return rejecter;
+}
+
+static inline int cq_can_hold(const cq_ledger *ledger, const int64_t *needed)
+{
+    return ledger->used[ledger->logical_size][0] <= INT64_MAX - needed[ledger->logical_size] &&
+           ledger->used[ledger->physical_size][0] <= INT64_MAX - needed[ledger->physical_size] &&
+           ledger->used[ledger->data_points][0] <= INT64_MAX - needed[ledger->data_points];
+}
+
+/* Count one more metric at a namespace that is not empty, and at all above it. */
+static inline void cq_hold(cq_ledger *ledger, int64_t namespace_row, const int64_t *needed)
+{
+    for (; namespace_row >= 0; namespace_row = ledger->parent[namespace_row]) {
+        ledger->used[ledger->metrics][namespace_row]++;
+        ledger->used[ledger->logical_size][namespace_row] += needed[ledger->logical_size];
+        ledger->used[ledger->physical_size][namespace_row] += needed[ledger->physical_size];
+        ledger->used[ledger->data_points][namespace_row] += needed[ledger->data_points];
+    }
+}
+
+static inline void cq_reject(cq_line *line, int32_t quota, int32_t control, cq_outcome *outcome)
+{
+    line->quota = quota;
+    line->control = control;
+    outcome->dropped++;
+}
+
+/* Decide on a point of a metric that is not in the table; whether that was possible. */
+static inline int cq_decide_new(
+    cq_ledger *ledger, const unsigned char *text, cq_line *line, const cq_size *sizes, cq_outcome *outcome)
+{
+    const unsigned char *name = text + line->start;
+    int64_t dot;
+    int own;
+    if (!cq_is_plain_name(name, line->name_length, &dot))
+        return 0;
+    if (outcome->creates_left <= 0) {
+        cq_reject(line, -1, ledger->creates, outcome);
+        return 1;
+    }
+    int64_t nearest = cq_nearest(ledger, name, dot, &own);
+    if (line->size < 0 || ledger->series->size >= ledger->rows || (nearest != 0 && ledger->used[ledger->metrics][nearest] == 0))
+        return 0;
+    const cq_size *size = &sizes[line->size];
+    int64_t needed[CQ_CONTROLS] = {0};
+    needed[ledger->metrics] = 1;
+    needed[ledger->logical_size] = size->logical;
+    needed[ledger->physical_size] = size->physical;
+    needed[ledger->data_points] = size->data_points;
+    if (!cq_can_hold(ledger, needed))
+        return 0;
+    int32_t control = ledger->throughput, rejecter;
+    if (!own) {
+        if (ledger->some_forbid_all || (rejecter = cq_reject_missing(ledger, nearest, needed, &control)) == 0)
+            return 0;
+        cq_reject(line, rejecter, control, outcome);
+        return 1;
+    }
+    int64_t quota = ledger->quota_of[nearest];
+    const int32_t *chain = ledger->flows + quota * ledger->flow_width;
+    if ((rejecter = cq_ask(ledger, chain, ledger->flow_width, 1)) == 0)
+        rejecter = cq_ask_stocks(ledger, quota, needed, &control);
+    if (rejecter != 0) {
+        cq_reject(line, rejecter, control, outcome);
+        return 1;
+    }
+    int64_t row = cq_insert_series(ledger->series, line->hash, nearest, name + dot + 1, line->name_length - dot - 1);
+    if (row < 0)
+        return 0;
+    cq_charge(ledger, chain, ledger->flow_width, 1);
+    cq_hold(ledger, nearest, needed);
+    ledger->size_number[row] = size->number;
+    if (ledger->seen != NULL)
+        ledger->seen[row] = ledger->now;
+    line->row = row;
+    line->control = CQ_CREATED;
+    outcome->creates_left--;
+    outcome->created++;
+    outcome->accepted++;
+    return 1;
+}
+
+/* Decide on a line; whether that was possible. */
+static inline int cq_decide_line(
+    cq_ledger *ledger, const unsigned char *text, cq_line *line, const cq_size *sizes, cq_outcome *outcome)
+{
+    if (line->row == CQ_UNKNOWN) {
+        int64_t row = cq_find_series(ledger->series, line->hash, text + line->start, line->name_length);
+        if (row < 0)
+            return cq_decide_new(ledger, text, line, sizes, outcome);
+        line->row = row; /* an earlier line brought it */
+    }
+    if (line->row >= 0) {
+        int32_t rejecter = cq_take_known(ledger, line->row, 1);
+        if (rejecter == 0)
+            outcome->accepted++;
+        else
+            cq_reject(line, rejecter, ledger->throughput, outcome);
+        return 1;
+    }
+    outcome->malformed += line->row < CQ_BLANK && line->row > CQ_DOUBT;
+    return line->row != CQ_DOUBT;
+}
+
+/* Bring what the decisions on known series will read near, for a group of lines. */
+static inline void cq_fetch_group(const cq_ledger *ledger, const cq_line *lines, int64_t count)
+{
+    __asm__ volatile(""); /* for GCC drops calls of functions that do nothing but prefetch */
+    for (int64_t at = 0; at < count; at++) {
+        if (lines[at].row < 0)
+            continue;
+        uint32_t namespace_row = cq_record_at(ledger->series, lines[at].row)->namespace_row;
+        const cq_space *space = cq_space_at(ledger->series->names, namespace_row);
+        /* The lower a quota is, the more there are of its kind; those high up are near anyway. */
+        if (space->era == ledger->era && space->levels > 0 && space->levels <= CQ_LEVELS)
+            cq_prefetch(&ledger->left[space->chain[space->levels - 1]]);
+    }
+    for (int64_t at = 0; at < count; at++) {
+        if (lines[at].row < 0)
+            continue;
+        const cq_space *space =
+            cq_space_at(ledger->series->names, cq_record_at(ledger->series, lines[at].row)->namespace_row);
+        if (space->era != ledger->era || space->levels == 0 || space->levels > CQ_LEVELS)
+            continue;
+        int32_t quota = space->chain[space->levels - 1];
+        if (ledger->left[quota] <= 0) {
+            cq_prefetch(&ledger->enforcing[quota]);
+            cq_prefetch(&ledger->throttle[quota]);
+            cq_prefetch(&ledger->dropped[ledger->throughput][quota]);
+        }
+    }
+}
+
+/* Decide on the lines from this one on; the first that could not be, or the number of lines. */
+static inline int64_t cq_decide(
+    cq_ledger *ledger, cq_batch *batch, int64_t from, const cq_size *sizes, cq_outcome *outcome)
+{
+    for (int64_t first = from; first < batch->count; first += CQ_GROUP) {
+        int64_t count = batch->count - first < CQ_GROUP ? batch->count - first : CQ_GROUP;
+        cq_fetch_group(ledger, batch->lines + first, count);
+        for (int64_t at = first; at < first + count; at++)
+            if (!cq_decide_line(ledger, batch->text, &batch->lines[at], sizes, outcome))
+                return at;
+    }
+    return batch->count;
+}
+
+/* Whether a line is passed on. */
+static inline int cq_is_kept(const cq_line *line)
+{
+    return line->quota == 0 && (line->row >= CQ_BLANK || line->row == CQ_DOUBT);
+}
+
+static inline int64_t cq_kept_size(const cq_batch *batch)
+{
+    int64_t size = 0;
+    for (const cq_line *line = batch->lines; line < batch->lines + batch->count; line++)
+        if (cq_is_kept(line))
+            size += line[1].start - line->start;
+    return size;
+}
+
+/* Write the kept lines, stretch by stretch. */
+static inline void cq_keep(const cq_batch *batch, unsigned char *kept)
+{
+    const cq_line *line = batch->lines, *end = batch->lines + batch->count;
+    while (line < end) {
+        const cq_line *first = line;
+        while (line < end && cq_is_kept(line))
+            line++;
+        memcpy(kept, batch->text + first->start, (size_t)(line->start - first->start));
+        kept += line->start - first->start;
+        while (line < end && !cq_is_kept(line))
+            line++;
+    }
+}
+
+#endif

@@ -1,0 +1,270 @@
+/* Lines: a buffer of carbon's plaintext protocol taken apart, and its metrics found, some dozens of lines at a time.
+ *
+ * Theory of operation. A line's first fields end at the separators that `cq_separators` marks, sixty-four bytes at a
+ * time. Lines of the usual shape (`name value timestamp`, single spaces, plain decimals) are through with that; others
+ * are split as `bytes.split` would. Then the metrics of a group are found side by side: each stage touches for the whole
+ * group what the next one needs, so the waits for memory pass together. What is unclear, which the
+ * plain kernel's `parse` decides, is left to the caller as CQ_DOUBT.
+ */
+#ifndef CARBONQUOTA_LINES_H
+#define CARBONQUOTA_LINES_H
+
+#include "_tables.h"
+
+/* Where a row would stand. The first six are those of the plain kernel. */
+enum {
+    CQ_UNKNOWN = -1,
+    CQ_BLANK = -2,
+    CQ_FIELDS = -3,
+    CQ_VALUE = -4,
+    CQ_TIMESTAMP = -5,
+    CQ_NAME = -6,
+    CQ_DOUBT = -7,
+};
+
+typedef struct {
+    int64_t start; /* of the line and of its name, in the buffer; the next line's is where it ends */
+    int64_t row; /* of its series, or why there is none */
+    uint64_t hash; /* of its name, where there is a row or CQ_UNKNOWN */
+    uint32_t name_length;
+    int32_t quota; /* that rejects it, or 0 */
+    int32_t size; /* the number of a new metric's size */
+    int32_t control; /* by which it is rejected */
+} cq_line;
+
+typedef struct {
+    const unsigned char *text;
+    int64_t length;
+    cq_line *lines; /* one more than `count`: the last one starts where the buffer ends */
+    int64_t count, room;
+    int64_t doubts; /* lines that are CQ_DOUBT */
+    int64_t unknown; /* lines that are CQ_UNKNOWN */
+} cq_batch;
+
+/* Where the separators are, in order. */
+typedef struct {
+    const unsigned char *text;
+    int64_t length, block; /* `block` is where the marked 64 bytes begin */
+    uint64_t marks;
+} cq_cursor;
+
+static inline uint64_t cq_marks(const unsigned char *text, int64_t length, int64_t block)
+{
+    if (length - block >= CQ_BLOCK)
+        return cq_separators(text + block);
+    unsigned char last[CQ_BLOCK];
+    memset(last, 'x', sizeof(last));
+    memcpy(last, text + block, (size_t)(length - block));
+    return cq_separators(last);
+}
+
+/* The place of the next separator; the buffer's length where there is none. */
+static inline int64_t cq_next_separator(cq_cursor *cursor)
+{
+    while (cursor->marks == 0) {
+        cursor->block += CQ_BLOCK;
+        if (cursor->block >= cursor->length)
+            return cursor->length;
+        cursor->marks = cq_marks(cursor->text, cursor->length, cursor->block);
+    }
+    int64_t place = cursor->block + cq_first_bit(cursor->marks);
+    cursor->marks &= cursor->marks - 1;
+    return place;
+}
+
+/* Go on behind this place, which the cursor may have passed or not reached. */
+static inline void cq_move(cq_cursor *cursor, int64_t place)
+{
+    cursor->block = place & ~(int64_t)(CQ_BLOCK - 1);
+    cursor->marks = 0;
+    if (place < cursor->length) {
+        cursor->marks = cq_marks(cursor->text, cursor->length, cursor->block);
+        cursor->marks &= ~UINT64_C(0) << (place - cursor->block);
+    } else {
+        cursor->block = cursor->length;
+    }
+}
+
+/* Where it does not fit, it is in any case too long. */
+static inline uint32_t cq_length_of_name(int64_t length) { return length > UINT32_MAX ? UINT32_MAX : (uint32_t)length; }
+
+static inline int cq_is_space(unsigned char byte) { return byte == ' ' || (byte >= '\t' && byte <= '\r'); }
+
+/* A line of any shape, without its line feed: fills in the name's length, and `row` where it is no data point. */
+static inline void cq_split(const unsigned char *text, int64_t start, int64_t end, cq_line *line)
+{
+    int64_t begins[3], ends[3], count = 0, at = start;
+    for (;;) {
+        while (at < end && cq_is_space(text[at]))
+            at++;
+        if (at == end)
+            break;
+        if (count == 3) {
+            line->row = CQ_FIELDS;
+            return;
+        }
+        begins[count] = at;
+        while (at < end && !cq_is_space(text[at]))
+            at++;
+        ends[count++] = at;
+    }
+    if (count != 3) {
+        line->row = count == 0 ? CQ_BLANK : CQ_FIELDS;
+        return;
+    }
+    int value = cq_kind_of_number(text + begins[1], ends[1] - begins[1]);
+    int timestamp = cq_kind_of_number(text + begins[2], ends[2] - begins[2]);
+    if (value == CQ_NO_NUMBER || value == CQ_NAN)
+        line->row = CQ_VALUE;
+    else if (timestamp == CQ_DOUBTFUL || begins[0] != start)
+        line->row = CQ_DOUBT;
+    else if (timestamp != CQ_FINITE)
+        line->row = CQ_TIMESTAMP;
+    else
+        line->name_length = cq_length_of_name(ends[0] - begins[0]);
+}
+
+/* Read the line at the cursor; it is over at the returned place. */
+static inline int64_t cq_read_line(cq_cursor *cursor, int64_t start, cq_line *line)
+{
+    const unsigned char *text = cursor->text, *end = text + cursor->length;
+    line->start = start;
+    line->row = CQ_UNKNOWN;
+    line->name_length = 0;
+    line->quota = 0;
+    line->hash = 0;
+    line->size = -1;
+    line->control = -1;
+    int64_t name_end = cq_next_separator(cursor);
+    if (name_end < cursor->length && text[name_end] == ' ' && name_end > start) {
+        int64_t value_end = cq_next_separator(cursor);
+        if (value_end < cursor->length && text[value_end] == ' ') {
+            int64_t line_end = cq_next_separator(cursor), over = line_end + 1;
+            if (line_end < cursor->length && text[line_end] == '\r')
+                over = cq_next_separator(cursor) == line_end + 1 ? line_end + 2 : 0;
+            if (over > 0 && over <= cursor->length && text[over - 1] == '\n') {
+                int64_t value = name_end + 1;
+                value += text[value] == '-';
+                if (value < value_end && cq_is_plain_number(text + value, value_end - value, end) &&
+                    line_end - value_end <= 40 && line_end > value_end + 1 &&
+                    cq_is_plain_number(text + value_end + 1, line_end - value_end - 1, end)) {
+                    line->name_length = cq_length_of_name(name_end - start);
+                    return over;
+                }
+            }
+        }
+    }
+    const unsigned char *feed = memchr(text + start, '\n', (size_t)(cursor->length - start));
+    int64_t over = feed == NULL ? cursor->length : feed - text;
+    cq_split(text, start, over, line);
+    over += feed != NULL;
+    cq_move(cursor, over);
+    return over;
+}
+
+static inline int cq_make_lines(cq_batch *batch, int64_t more)
+{
+    if (batch->count + more + 1 <= batch->room)
+        return 0;
+    int64_t room = batch->room == 0 ? batch->length / 48 + 2 * more + 1 : 2 * batch->room + more;
+    cq_line *lines = realloc(batch->lines, sizeof(cq_line) * (size_t)room);
+    if (lines == NULL)
+        return -1;
+    batch->lines = lines;
+    batch->room = room;
+    return 0;
+}
+
+#define CQ_GROUP 64
+
+/* Find the series of lines that are CQ_UNKNOWN, as far as the table has them. */
+static inline void cq_find_group(const cq_series *series, cq_block *block, const unsigned char *text, cq_line *lines,
+                                 int64_t count)
+{
+    cq_search searches[CQ_GROUP];
+    int64_t rows[CQ_GROUP];
+    for (int64_t at = 0; at < count; at++) {
+        rows[at] = -1;
+        if (lines[at].row != CQ_UNKNOWN)
+            continue;
+        searches[at] = cq_begin_search(block, lines[at].hash);
+        rows[at] = cq_next_candidate(&searches[at]);
+        if (rows[at] >= 0)
+            cq_prefetch(cq_record_at(series, rows[at]));
+    }
+    for (int64_t at = 0; at < count; at++) {
+        if (rows[at] < 0)
+            continue;
+        uint32_t namespace_row = cq_record_at(series, rows[at])->namespace_row;
+        if (namespace_row != CQ_NO_NAMESPACE)
+            cq_prefetch(cq_space_at(series->names, namespace_row));
+    }
+    for (int64_t at = 0; at < count; at++) {
+        int64_t row = rows[at];
+        while (row >= 0 && !cq_is_called(series, row, text + lines[at].start, lines[at].name_length))
+            row = cq_next_candidate(&searches[at]);
+        if (row >= 0)
+            lines[at].row = row;
+    }
+}
+
+/* Take a buffer apart and find its metrics; -1 where there is no memory. To be called between `cq_enter` and
+ * `cq_leave`, or by the one that may write. */
+static inline int cq_read(const cq_series *series, cq_batch *batch)
+{
+    cq_cursor cursor = {batch->text, batch->length, 0, 0};
+    const unsigned char *end = batch->text + batch->length;
+    cq_block *block = cq_current(&series->slots);
+    int64_t place = 0;
+    cq_move(&cursor, 0);
+    while (place < batch->length) {
+        if (cq_make_lines(batch, CQ_GROUP) != 0)
+            return -1;
+        cq_line *group = batch->lines + batch->count;
+        int64_t count = 0;
+        for (; count < CQ_GROUP && place < batch->length; count++) {
+            cq_line *line = &group[count];
+            place = cq_read_line(&cursor, place, line);
+            if (line->row != CQ_UNKNOWN)
+                continue;
+            if (line->name_length > CQ_LONGEST_NAME) {
+                line->row = CQ_DOUBT;
+                continue;
+            }
+            line->hash = cq_hash(series->names->keys, batch->text + line->start, line->name_length, end);
+            cq_prefetch(cq_bucket(block, line->hash));
+        }
+        cq_find_group(series, block, batch->text, group, count);
+        batch->count += count;
+    }
+    if (cq_make_lines(batch, 0) != 0)
+        return -1;
+    batch->lines[batch->count].start = batch->length;
+    batch->doubts = batch->unknown = 0;
+    for (int64_t at = 0; at < batch->count; at++) {
+        batch->doubts += batch->lines[at].row == CQ_DOUBT;
+        batch->unknown += batch->lines[at].row == CQ_UNKNOWN;
+    }
+    return 0;
+}
+
+/* Look again for what was not found, or for everything where series may have been removed since. */
+static inline void cq_find_again(const cq_series *series, cq_batch *batch, int everything)
+{
+    cq_block *block = cq_current(&series->slots);
+    for (int64_t first = 0; first < batch->count; first += CQ_GROUP) {
+        int64_t count = batch->count - first < CQ_GROUP ? batch->count - first : CQ_GROUP;
+        for (int64_t at = first; at < first + count; at++) {
+            if (everything && batch->lines[at].row >= 0)
+                batch->lines[at].row = CQ_UNKNOWN;
+            if (batch->lines[at].row == CQ_UNKNOWN)
+                cq_prefetch(cq_bucket(block, batch->lines[at].hash));
+        }
+        cq_find_group(series, block, batch->text, batch->lines + first, count);
+    }
+    batch->unknown = 0;
+    for (int64_t at = 0; at < batch->count; at++)
+        batch->unknown += batch->lines[at].row == CQ_UNKNOWN;
+}
+
+#endif

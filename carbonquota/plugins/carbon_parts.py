@@ -1,0 +1,149 @@
+"""What quotas inside carbon are made of, wired to one another; nothing is opened here, and no thread started.
+
+This is the one place that knows which part needs which. It knows no twisted: what belongs to the reactor's thread
+comes in as functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from carbon.pipeline import Processor
+
+from carbonquota.engine import QuotaEngine
+from carbonquota.kernel import KERNEL
+from carbonquota.model import Clock
+from carbonquota.plugins.carbon_host import CarbonHost
+from carbonquota.plugins.carbon_schemas import read_schemas
+from carbonquota.plugins.carbon_settings import QuotaSettings
+from carbonquota.plugins.graphite_carbon import QuotaProcessor
+from carbonquota.service.health import Health, Sample
+from carbonquota.service.reporter import Reporter, Timetable
+from carbonquota.service.rulebook import LoadedRules, Rulebook, RuleFiles, load_rules
+from carbonquota.service.scan import Scanner, Settle, Tree
+from carbonquota.service.state import StateKeeper
+from carbonquota.service.throttling import ThrottleLog
+from carbonquota.service.watch import FileWatch
+from carbonquota.storage.paths import hashed_path_of
+from carbonquota.storage.paths import path_of as plain_path_of
+
+_CREATES: Final = "QUOTA_MAX_CREATES_PER_SECOND"
+
+
+@dataclass(frozen=True, slots=True)
+class Carbon:
+    """What carbon gives: the processor that stores or relays, and its thread, the reactor's.
+
+    `settle` calls a function on that thread and waits for it, from any other; `soon` calls it there when the reactor
+    has done what it is at. `is_pending` tells there whether points of a metric wait to be written.
+    """
+
+    sink: Processor
+    settle: Settle
+    soon: Callable[[Callable[[], None]], object]
+    is_pending: Callable[[str], bool]
+
+
+class Parts:
+    """Everything that quotas inside one carbon daemon are made of."""
+
+    def __init__(self, settings: QuotaSettings, host: CarbonHost, carbon: Carbon, clock: Clock) -> None:
+        """Read the rules, and make the rest; ConfigError where the rules or schemas are bad."""
+        self.settings = settings
+        self.clock = clock
+        self.data_dir = host.data_dir
+        files = rule_files(settings, host)
+        # Made before the files are read, so that no change falls in between.
+        self.watch = FileWatch(files.paths, lambda: self.rulebook.reload("a file changed"))
+        loaded = load_rules(files)
+        interval, creates = settings.usage_report_frequency, settings.max_creates_per_second
+        self.engine = make_engine(settings, loaded, clock)
+        self.rulebook = Rulebook(self.engine, loaded, clock=clock, interval=interval)
+        self.throttling = ThrottleLog(clock, creates_limit=creates, creates_key=_CREATES)
+        note = self.throttling.note
+        self.processor = QuotaProcessor(self.engine, carbon.sink, note=note, soon=carbon.soon)
+        self.state = StateKeeper(settings.state_dir, self.engine, clock) if settings.state_enabled else None
+        path_of = hashed_path_of if host.hashes_tags else plain_path_of
+        tree = Tree(host.data_dir, host.own_prefixes, settings.series_ttl, carbon.is_pending, path_of)
+        self.scanner = Scanner(tree, self.engine, settle=carbon.settle, clock=clock) if host.data_dir else None
+        self.expiry = Expiry(self.engine, settings.series_ttl, clock)
+        self.health = Health(part.health for part in self._parts() if part is not None)
+        self.reporter = Reporter(self.engine, self.health, host.stats_prefix, timetable=Timetable(interval, clock))
+
+    @property
+    def has_tree(self) -> bool:
+        """Whether there is a directory of Whisper files; carbon makes it with the first of them."""
+        return Path(self.data_dir).is_dir()
+
+    def _parts(self) -> tuple[_HasHealth | None, ...]:
+        """All that has something to say of itself."""
+        size = IndexSize(self.engine, self.clock)
+        return (self.processor, self.rulebook, self.watch, size, self.expiry, self.state, self.scanner)
+
+
+class IndexSize:
+    """How large the index is, and since when it is kept."""
+
+    def __init__(self, engine: QuotaEngine, clock: Clock) -> None:
+        """It is kept from now on."""
+        self._engine = engine
+        self._started = clock()
+
+    def health(self) -> Iterator[Sample]:
+        """The size of the index, the start and the kernel."""
+        yield Sample("series", len(self._engine))
+        yield Sample("namespaces", self._engine.namespace_count())
+        yield Sample("start_time", self._started)
+        yield Sample("kernel", 1, KERNEL)
+
+
+class Expiry:
+    """Has metrics that were not seen for long count no more."""
+
+    def __init__(self, engine: QuotaEngine, ttl: float, clock: Clock) -> None:
+        """`ttl` is how long, in seconds."""
+        self._engine = engine
+        self._ttl = ttl
+        self._clock = clock
+        self._expired = 0
+
+    def run(self) -> None:
+        """Take out all that are due; may take long."""
+        before = self._clock() - self._ttl
+        while gone := self._engine.expire(before):
+            self._expired += len(gone)
+
+    def health(self) -> Iterator[Sample]:
+        """How many there were."""
+        yield Sample("expired", self._expired)
+
+
+_HasHealth = QuotaProcessor | Rulebook | FileWatch | IndexSize | Expiry | StateKeeper | Scanner
+
+
+def make_engine(settings: QuotaSettings, loaded: LoadedRules, clock: Clock) -> QuotaEngine:
+    """The engine, under the rules that were read."""
+    return QuotaEngine(
+        loaded.rules,
+        size_of=loaded.schemas.size_of,
+        clock=clock,
+        interval=settings.usage_report_frequency,
+        throughput_unit=settings.throughput_unit,
+        record_changes=settings.state_enabled,
+        keep_seen=settings.series_ttl > 0,
+        max_creates_per_second=settings.max_creates_per_second or None,
+    )
+
+
+def rule_files(settings: QuotaSettings, host: CarbonHost) -> RuleFiles:
+    """The files that can be changed while carbon runs."""
+    return RuleFiles(
+        settings.quotas_file,
+        host.schemas_file,
+        physical_size_factor=settings.physical_size_factor,
+        sparse=host.sparse,
+        read_schemas=read_schemas,
+    )

@@ -1,0 +1,184 @@
+"""The quota settings of `carbon.conf`, read from what carbon made of its sections.
+
+Carbon has read the file already, `[cache]` first and then `[cache:b]`, and given numbers for all that looks like one;
+what a setting means is decided here. Where there is no `QUOTAS_FILE`, there are no quotas, and nothing else is looked
+at but misspelled names. Times are in seconds. Nothing in here imports numpy, whose threads a carbon without quotas is
+not to have.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from carbonquota.errors import ConfigError, Problem
+from carbonquota.rules.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from carbonquota.controls import ThroughputUnit
+
+_PREFIX: Final = "QUOTA"
+_YES: Final = frozenset({"true", "yes", "on", "1"})
+_NO: Final = frozenset({"false", "no", "off", "0"})
+_UNITS: Final[tuple[ThroughputUnit, ...]] = ("interval", "minute")
+_LONGEST: Final = 9_000_000_000
+"""Seconds, about 285 years: more than anybody means."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaSettings:
+    """What `carbon.conf` says of quotas; paths are absolute.
+
+    `scan_frequency` 0 is only at the start, `max_creates_per_second` 0 is no limit, `series_ttl` 0 is never.
+    """
+
+    quotas_file: str
+    usage_report_frequency: float
+    scan_frequency: float
+    throughput_unit: ThroughputUnit
+    max_creates_per_second: int
+    physical_size_factor: float
+    state_enabled: bool
+    state_dir: str
+    state_snapshot_frequency: float
+    series_ttl: float
+
+
+class _UnfitError(Exception):
+    """A value that a setting cannot have: what it must be, as the end of a sentence."""
+
+
+def _seconds(least: float, zero: str = "") -> Callable[[object], float]:
+    """Reads seconds, at least so many."""
+    shown = f"a number of seconds, at least {least:g}{f' ({zero})' if zero else ''}; write 300 for five minutes"
+
+    def read(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= _LONGEST:
+            raise _UnfitError(shown)
+        return float(value)
+
+    return read
+
+
+def _count(value: object) -> int:
+    """Reads a whole number."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise _UnfitError("a whole number, at least 0 (no limit)")
+    return value
+
+
+def _factor(value: object) -> float:
+    """Reads a share."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise _UnfitError("a number above 0; write 1 for the full size, 0.5 for half of it")
+    return float(value)
+
+
+def _flag(value: object) -> bool:
+    """Reads yes or no, in the words that carbon takes."""
+    word = str(value).lower()
+    if word not in _YES | _NO:
+        raise _UnfitError("True or False")
+    return word in _YES
+
+
+def _unit(value: object) -> ThroughputUnit:
+    """Reads what a throughput limit is for."""
+    for unit in _UNITS:
+        if value == unit:
+            return unit
+    raise _UnfitError(" or ".join(_UNITS))
+
+
+def _path(value: object) -> str:
+    """Reads a path."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise _UnfitError("a path; write it with its directory, as in /etc/carbon/storage-quotas.conf")
+    return os.path.expanduser(value)  # noqa: PTH111 - it goes on as text
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One setting: how its value is read, and its `default`, also as carbon would have it."""
+
+    read: Callable[[object], object]
+    default: object
+
+
+FILE: Final = "QUOTAS_FILE"
+
+SETTINGS: Final[Mapping[str, Kind]] = {
+    FILE: Kind(_path, ""),
+    "QUOTA_USAGE_REPORT_FREQUENCY": Kind(_seconds(1), 60),
+    "QUOTA_SCAN_FREQUENCY": Kind(_seconds(0, "only at the start"), 300),
+    "QUOTA_THROUGHPUT_UNIT": Kind(_unit, "interval"),
+    "QUOTA_MAX_CREATES_PER_SECOND": Kind(_count, 0),
+    "QUOTA_PHYSICAL_SIZE_FACTOR": Kind(_factor, 1.0),
+    "QUOTA_STATE_ENABLED": Kind(_flag, True),  # noqa: FBT003 - a default
+    "QUOTA_STATE_DIR": Kind(_path, "quotas"),
+    "QUOTA_STATE_SNAPSHOT_FREQUENCY": Kind(_seconds(1), 300),
+    "QUOTA_SERIES_TTL": Kind(_seconds(0, "never"), 0),
+}
+"""Every setting by name, in the order in which the example has them."""
+
+
+def read_settings(values: Mapping[str, object], source: str) -> QuotaSettings | None:
+    """What carbon's settings say of quotas, None where they ask for none.
+
+    `source` is the file that they came from. ConfigError has all that is wrong.
+    """
+    problems = [_misspelled(name, source) for name in values if _is_meant_for_us(name) and name not in SETTINGS]
+    if values.get(FILE, "") == "":
+        if problems:
+            raise ConfigError(problems)
+        return None
+    found: dict[str, object] = {}
+    for name, kind in SETTINGS.items():
+        value = values.get(name, kind.default)
+        try:
+            found[name] = kind.read(value)
+        except _UnfitError as unfit:
+            problems.append(_problem(source, f"{name} = {value}: must be {unfit}"))
+    if problems:
+        raise ConfigError(problems)
+    return _settings(found, values)
+
+
+def _is_meant_for_us(name: str) -> bool:
+    """Whether a setting, known or not, can only be one of ours."""
+    return name.startswith(_PREFIX)
+
+
+def _misspelled(name: str, source: str) -> Problem:
+    return _problem(source, f"unknown setting {name}: {did_you_mean(name, SETTINGS, 'quota settings')}")
+
+
+def _problem(source: str, message: str) -> Problem:
+    return Problem(source, 0, 0, 0, "", message)
+
+
+def _settings(found: Mapping[str, object], values: Mapping[str, object]) -> QuotaSettings:
+    """The settings, with paths that stay what they are when the process changes its directory."""
+    fields: dict[str, Any] = {_field_of(name): value for name, value in found.items()}
+    fields["quotas_file"] = _absolute(values["CONF_DIR"], found[FILE])
+    state = _absolute(values["STORAGE_DIR"], found["QUOTA_STATE_DIR"])
+    fields["state_dir"] = str(Path(state) / instance_name(values))
+    return QuotaSettings(**fields)
+
+
+def _field_of(name: str) -> str:
+    return name.removeprefix("QUOTA_").lower()
+
+
+def _absolute(directory: object, path: object) -> str:
+    return os.path.normpath(Path(str(directory)).absolute() / str(path))
+
+
+def instance_name(values: Mapping[str, object]) -> str:
+    """What tells this process from others of the same file: `carbon-cache-a`, as carbon calls its pid file."""
+    instance = values.get("instance")
+    return f"{values['program']}-{instance}" if instance else str(values["program"])

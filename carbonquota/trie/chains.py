@@ -1,0 +1,80 @@
+"""Chains: for each quota, the quotas that an offer below it has to pass, root first, as the rows of one matrix."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carbonquota.kernel import zeros
+from carbonquota.trie.columns import Column
+
+Matrix = NDArray[np.int32]
+
+PADDING: Final = 0
+"""Stands after the end of a chain that is shorter than the matrix is wide."""
+
+
+class Chains:
+    """The chains of all quotas. `matrix` is int32, C-contiguous, and another one once it has grown.
+
+    A chain is that of the quota above, with one more where the quota itself is one to be passed.
+    """
+
+    __slots__ = ("_memory", "_row", "_stride", "_width", "matrix")
+
+    def __init__(self) -> None:
+        """Start without chains."""
+        self._have(np.zeros((0, 1), np.int32))
+
+    def _have(self, matrix: NDArray[Any]) -> None:
+        """Go on with this matrix."""
+        self.matrix: Matrix = matrix
+        self._memory: Any = matrix.data
+        self._width = matrix.shape[1]
+        self._row = Struct(f"={self._width}i")
+        self._stride = self._row.size
+
+    def of(self, row: int) -> tuple[int, ...]:
+        """The chain of the quota at a row."""
+        # Half of the time that slicing takes, and every single offer needs a chain.
+        chain: tuple[int, ...] = self._row.unpack_from(self._memory, row * self._stride)
+        return chain if chain[-1] != PADDING else chain[: chain.index(PADDING)]
+
+    def put(self, row: int, above: int, *, own: bool) -> None:
+        """Note the chain of a new quota; `above` is the one above it, `own` tells whether it is to be passed itself."""
+        chain = self.of(above)
+        if own:
+            chain = (*chain, row)
+        if len(chain) != self._width:
+            self._widen(len(chain))
+            chain += (PADDING,) * (self._width - len(chain))
+        self._row.pack_into(self._memory, row * self._stride, *chain)
+
+    def put_many(self, rows: Column, above: Column, own: NDArray[np.bool_]) -> None:
+        """`put` for many, pairwise and none above another of them."""
+        chains = self.matrix[above]
+        lengths = np.count_nonzero(chains, axis=1)
+        # What it becomes wider by is padding.
+        self._widen(int((lengths + own).max(initial=0)))
+        self.matrix[rows, : chains.shape[1]] = chains
+        self.matrix[rows[own], lengths[own]] = rows[own]
+
+    def _widen(self, width: int) -> None:
+        """Have room for chains of this length."""
+        if width > self._width:
+            self._resize(len(self.matrix), width)
+
+    def lengthen(self, capacity: int) -> None:
+        """Have room for so many chains."""
+        if capacity > len(self.matrix):
+            self._resize(capacity, self._width)
+
+    def _resize(self, length: int, width: int) -> None:
+        """Go on with a larger matrix."""
+        rows, columns = self.matrix.shape
+        larger = zeros((length, width), np.int32)
+        larger[:rows, :columns] = self.matrix
+        self._have(larger)

@@ -1,0 +1,92 @@
+"""Builds the compiled kernel. All else about the package stands in pyproject.toml.
+
+Nobody is kept from installing: where there is no C compiler, or it will not do, the package works on its plain kernel,
+and one line says so. Only `setup.py build_ext --inplace`, by which a checkout is built, takes a mistake in the kernel's
+own source for an error, since there a kernel that is left out would go unnoticed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
+
+KERNEL = Path("carbonquota/kernel")
+STANDARD = ["-std=c11", "-fvisibility=hidden"]
+OPTIMISED = [*STANDARD, "-O3"]
+# Python's own flags have -fwrapv, which would hide what overflows, and -DNDEBUG, which would hide assertions.
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-wrapv"]
+SANITIZED = [*STANDARD, "-O1", "-g", "-UNDEBUG", "-U_FORTIFY_SOURCE", "-fno-omit-frame-pointer", *SANITIZERS]
+REMEDY = "The plain kernel takes its place: slower, else the same."
+
+
+class BuildKernel(build_ext):
+    """Builds the kernel where that can be done, and else says in one line what goes without it."""
+
+    user_options: ClassVar = [*build_ext.user_options, ("sanitize", None, "have it watched for overflows at run time")]
+    boolean_options: ClassVar = [*build_ext.boolean_options, "sanitize"]
+
+    def initialize_options(self) -> None:
+        """Keep the C that Cython writes out of the source."""
+        super().initialize_options()
+        self.sanitize = False
+        self.cython_c_in_temp = True
+
+    def run(self) -> None:
+        """Note whether this is a checkout's own build: the call below forgets it for a while."""
+        self.is_checkout = bool(self.inplace) and not self.editable_mode
+        super().run()
+
+    def build_extension(self, ext: Extension) -> None:
+        """Build the kernel, or leave it out."""
+        lacking = self._what_is_lacking()
+        try:
+            if not lacking:
+                ext.extra_compile_args = SANITIZED if self.sanitize else OPTIMISED
+                ext.extra_link_args = SANITIZERS if self.sanitize else []
+                super().build_extension(ext)
+        except Exception as error:  # whatever Cython and compilers may say, there is a kernel without them
+            if self.is_checkout:
+                raise
+            lacking = f"it does not compile here: {error}"
+        if lacking:
+            self._leave_out(ext, lacking)
+
+    def _what_is_lacking(self) -> str:
+        """What it takes to build, and is not to be had; empty if it is all there."""
+        if importlib.util.find_spec("Cython") is None:
+            return "there is no Cython here"
+        with tempfile.TemporaryDirectory() as folder:
+            probe = Path(folder, "probe.c")
+            probe.write_text("#include <Python.h>\n")
+            try:
+                self.compiler.compile([str(probe)], output_dir=folder)
+            except CompileError:
+                return f"{self.compiler.compiler[0]!r} is no C compiler that finds Python.h"
+        return ""
+
+    def _leave_out(self, ext: Extension, reason: str) -> None:
+        """Say that there will be no compiled kernel, and see to it that an earlier one does not stay instead."""
+        Path(self.get_ext_fullpath(ext.name)).unlink(missing_ok=True)
+        if self.is_checkout:
+            Path(self.get_ext_filename(ext.name)).unlink(missing_ok=True)
+        sys.stderr.write(f"carbonquota: no compiled kernel: {reason}. {REMEDY}\n")
+
+
+def extensions() -> list[Extension]:
+    """The kernel, unless whoever builds asks to go without: then the wheel is for every machine."""
+    if os.environ.get("CARBONQUOTA_NO_EXTENSION", "0") not in {"", "0"}:
+        return []
+    depends = sorted(str(path) for suffix in ("pxd", "h") for path in KERNEL.glob(f"*.{suffix}"))
+    options = {"depends": depends, "include_dirs": [str(KERNEL)], "optional": True}
+    return [Extension("carbonquota.kernel._cy", [str(KERNEL / "_cy.pyx")], **options)]
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildKernel})

@@ -1,0 +1,230 @@
+"""The compiled kernel's ledger by itself: what it takes for a metric, what it refuses to decide over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from carbonquota.kernel import BLANK, UNKNOWN, Malformed
+from tests.support.kernels import COMPILED, if_built
+from tests.support.small import engine_under
+
+pytestmark = if_built
+
+CONTROLS = {
+    "namespaces": 0,
+    "metrics": 1,
+    "logical_size": 2,
+    "physical_size": 3,
+    "data_points": 4,
+    "throughput": 5,
+    "creates": 6,
+}
+ORDER = ["namespaces", "metrics", "logical_size", "physical_size", "data_points"]
+LIMIT = 10
+QUOTA = 1
+LONGEST = 16_384
+NAMES = (b"a.b", "größe.é".encode(), b"\xff.x", b"z" * LONGEST, b"z" * 28)
+
+
+class Subtext(str):
+    """A str that is more than one."""
+
+    __slots__ = ()
+
+
+class Bound:
+    """A ledger over columns of one quota at the root, which allows LIMIT points; they can be looked at and replaced."""
+
+    def __init__(self) -> None:
+        from carbonquota.kernel._cy import Ledger  # noqa: PLC0415 - only where it is built
+
+        assert COMPILED is not None
+        table: Any = COMPILED.table_of(NAMES)
+        self.table = table
+        self.ledger = Ledger(table, controls=CONTROLS, order=ORDER)
+        names = ("held", "rule", "left", "limit", "enforcing", "throttle", "parent", "quota_of")
+        columns = {name: np.zeros(2, np.int64) for name in names}
+        columns["limit"][:] = columns["left"][:] = LIMIT
+        columns["enforcing"][:] = columns["quota_of"][:] = QUOTA
+        columns["parent"][:] = -1
+        self.parts: dict[str, Any] = {
+            "columns": columns,
+            "used": [np.zeros(2, np.int64) for _ in ORDER],
+            "dropped": [np.zeros(2, np.int64) for _ in range(6)],
+            "flows": np.array([[0, 0], [QUOTA, 0]], np.int32),
+            "stocks": np.array([[0, 0], [QUOTA, 0]], np.int32),
+            "limits": np.full((1, 6), 2**63 - 1, np.int64),
+            "size_number": np.zeros(64, np.int32),
+            "seen": np.zeros(64, np.uint32),
+            "some_forbid_all": False,
+        }
+
+    def bind(self, **others: object) -> None:
+        """Have the ledger decide over the columns, or some others."""
+        self.ledger.bind(**self.parts | others)
+
+    @property
+    def left(self) -> int:
+        """What the quota still has."""
+        return int(self.parts["columns"]["left"][QUOTA])
+
+
+@pytest.fixture
+def bound() -> Bound:
+    bound = Bound()
+    bound.bind()
+    bound.ledger.keep_time(17)
+    return bound
+
+
+@pytest.mark.parametrize("metric", [b"a.b", "a.b", "größe.é", "größe.é".encode(), b"\xff.x", "z" * LONGEST, "z" * 28])
+def test_a_known_metric_is_charged_as_text_or_as_bytes(bound: Bound, metric: str | bytes) -> None:
+    row = NAMES.index(metric.encode() if isinstance(metric, str) else metric)
+    assert bound.ledger.offer(metric, 3) == 0
+    assert bound.left == LIMIT - 3
+    assert bound.parts["seen"].nonzero()[0].tolist() == [row]
+    assert bound.parts["seen"][row] == 17
+
+
+def test_points_over_the_limit_are_rejected_by_its_quota_and_counted(bound: Bound) -> None:
+    assert bound.ledger.offer("a.b", LIMIT + 1) == QUOTA
+    assert (bound.left, bound.parts["seen"].any()) == (LIMIT, False)
+    assert bound.parts["dropped"][CONTROLS["throughput"]][QUOTA] == LIMIT + 1
+    assert bound.parts["columns"]["throttle"][QUOTA] == LIMIT + 1
+    assert [bound.ledger.offer("a.b", LIMIT), bound.ledger.offer("a.b", 1)] == [0, QUOTA]
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        *(b"", "", b"a", b"a.b ", "a.c", "a.b\0", b"a.b\0", "größe", "z" * (LONGEST + 1), b"z" * (1 << 20)),
+        *("\udcff.x", "\ud800", None, 5, ["a.b"], bytearray(b"a.b"), memoryview(b"a.b"), Subtext("a.b")),
+    ],
+    ids=lambda metric: repr(metric)[:20],
+)
+def test_whatever_else_is_unknown_to_it(bound: Bound, metric: object) -> None:
+    assert bound.ledger.offer(metric, 1) == UNKNOWN
+    assert bound.left == LIMIT
+
+
+@pytest.mark.parametrize("points", [2**63, -(2**63) - 1, "1", None])
+def test_points_are_whole_numbers_of_64_bits(bound: Bound, points: object) -> None:
+    with pytest.raises((TypeError, OverflowError)):
+        bound.ledger.offer("a.b", points)  # type: ignore[arg-type]
+    assert bound.left == LIMIT
+
+
+def test_a_series_is_known_from_its_insertion_to_its_removal(bound: Bound) -> None:
+    assert bound.ledger.offer("new", 1) == UNKNOWN
+    bound.table.insert(b"new", 0)
+    assert bound.ledger.offer("new", 1) == 0
+    bound.table.remove(b"new")
+    assert bound.ledger.offer("new", 1) == UNKNOWN
+
+
+WRONG: dict[str, Any] = {
+    "flows": [np.zeros(4, np.int32), np.zeros((2, 2), np.int64), np.zeros((2, 4), np.int32)[:, ::2]],
+    "stocks": [np.zeros(4, np.int32), np.zeros((2, 2, 2), np.int32), np.zeros((2, 2), np.uint32)],
+    "limits": [np.zeros((1, 5), np.int64), np.zeros(6, np.int64), np.zeros((1, 6), np.int32), np.zeros((1, 6))],
+    "size_number": [np.zeros(64, np.int64), np.zeros((8, 8), np.int32), np.zeros(64, np.int32)[::2]],
+    "seen": [np.zeros(64, np.int32), np.zeros(64, np.int64), np.zeros((8, 8), np.uint32)],
+}
+
+
+@pytest.mark.parametrize(("part", "wrong"), [(part, wrong) for part, wrongs in WRONG.items() for wrong in wrongs])
+def test_columns_of_another_shape_or_type_are_refused_and_the_last_ones_stay(
+    bound: Bound, part: str, wrong: np.ndarray[Any, Any]
+) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        bound.bind(**{part: wrong})
+    assert bound.ledger.offer("a.b", 1) == 0
+    assert bound.left == LIMIT - 1
+
+
+@pytest.mark.parametrize("name", ["held", "rule", "left", "limit", "enforcing", "throttle", "parent", "quota_of"])
+def test_a_column_that_is_missing_or_of_another_kind_is_refused(bound: Bound, name: str) -> None:
+    columns = bound.parts["columns"]
+    with pytest.raises(KeyError, match=name):
+        bound.bind(columns={key: column for key, column in columns.items() if key != name})
+    for wrong in (np.zeros(2, np.int32), np.zeros((2, 2), np.int64), np.zeros(4, np.int64)[::2]):
+        with pytest.raises(ValueError, match=r"Buffer|contiguous"):
+            bound.bind(columns=columns | {name: wrong})
+
+
+@pytest.mark.parametrize("part", ["used", "dropped"])
+def test_too_few_columns_by_control_are_refused(bound: Bound, part: str) -> None:
+    with pytest.raises(ValueError, match=r"^there must be columns of 5 stocks and 6 controls$"):
+        bound.bind(**{part: bound.parts[part][:-1]})
+
+
+def test_limits_that_are_not_laid_out_by_rules_are_refused(bound: Bound) -> None:
+    limits = np.asfortranarray(np.arange(12, dtype=np.int64).reshape(2, 6))
+    with pytest.raises(ValueError, match="contiguous"):
+        bound.bind(limits=limits)
+
+
+def test_a_ledger_needs_a_number_for_every_control_and_an_order_of_all_stocks(bound: Bound) -> None:
+    ledger = type(bound.ledger)
+    with pytest.raises(KeyError, match="creates"):
+        ledger(bound.table, controls={name: at for name, at in CONTROLS.items() if name != "creates"}, order=ORDER)
+    with pytest.raises(ValueError, match=r"^there are 5 stocks, not 4$"):
+        ledger(bound.table, controls=CONTROLS, order=ORDER[:-1])
+
+
+def test_lines_say_what_was_decided_on_them(bound: Bound) -> None:
+    lines = bound.table.read(b"a.b 1 1\n\nx y\na.b 1 1\n a.b 1 1\na.b 1 nan\na.b x 1\n")
+    bound.parts["columns"]["left"][QUOTA] = 1
+    none = np.zeros((0, 4), np.int64)
+    assert bound.ledger.decide(lines, 0, none, 5) == 4, "only `parse` understands the fifth line"
+    lines.put_decision(4, QUOTA, 2)
+    assert bound.ledger.decide(lines, 5, none, 5) == len(lines) == 7
+    assert (lines.accepted, lines.dropped, lines.malformed, lines.created, lines.creates_left) == (1, 2, 3, 0, 5)
+    assert [column.tolist() for column in lines.rejected()] == [[3, 4], [QUOTA, QUOTA], [CONTROLS["throughput"], 2]]
+    assert lines.malformed_at() == {Malformed.FIELDS: [2], Malformed.TIMESTAMP: [5], Malformed.VALUE: [6]}
+    assert lines.cut() == b"a.b 1 1\n\n"
+    assert lines.created_at().shape == (3, 0)
+
+
+@pytest.mark.parametrize("position", [-1, 2, 2**40])
+def test_there_are_no_lines_but_those_of_the_buffer(bound: Bound, position: int) -> None:
+    lines = bound.table.read(b"a.b 1 1\n 1 1\n")
+    asks = (
+        lines.line,
+        lines.row,
+        lines.name,
+        lambda at: lines.put_row(at, BLANK),
+        lambda at: lines.put_decision(at, 0, 0),
+    )
+    for ask in asks:
+        with pytest.raises(IndexError, match=f"^there is no line {position}$"):
+            ask(position)
+
+
+@pytest.mark.parametrize("row", [0, 1, UNKNOWN, -7, -100])
+def test_only_a_reason_can_be_noted_on_a_line(bound: Bound, row: int) -> None:
+    with pytest.raises(ValueError, match=f"^{row} does not say why a line is no data point$"):
+        bound.table.read(b"a.b 1 1\n").put_row(0, row)
+
+
+def test_metrics_are_only_new_where_their_names_are_plain(bound: Bound) -> None:
+    lines = bound.table.read(
+        b"new.b 1 1\nnew..b 1 1\na.b 1 1\nnew;t=1 1 1\n\xff 1 1\n" + b"n" * 4097 + b" 1 1\nnew.c 1 1"
+    )
+    assert lines.new_names() == ["new.b", "new.c"]
+    assert lines.unknown == 6
+
+
+@pytest.mark.parametrize("doubtful", [b" %b 1 1\n", b"%b 1 1e9\n", b"%b. 1 1\n"])
+@pytest.mark.parametrize("before", [1, 40, 300])
+def test_metrics_on_lines_that_the_ledger_leaves_take_nobody_elses_room(before: int, doubtful: bytes) -> None:
+    """Each of them comes by itself, between others that come many at a time."""
+    engine = engine_under()
+    known = [b"a.known%d" % number for number in range(before)]
+    engine.admit(b"".join(name + b" 1 1\n" for name in known))
+    odd, usual = ([b"a.%b%d" % (kind, number) for number in range(1500)] for kind in (b"odd", b"usual"))
+    admission = engine.admit(b"".join(doubtful % name for name in odd) + b"".join(name + b" 1 1\n" for name in usual))
+    assert admission.points == 3000
+    assert engine.usage("a").metrics == before + 3000

@@ -1,0 +1,269 @@
+"""The processor in carbon's pipeline: what passes, in which order, how it is counted, and what a bug costs."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from carbon.pipeline import Processor
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carbonquota.controls import Admission
+from carbonquota.engine import QuotaEngine
+from carbonquota.errors import MetricNameError
+from carbonquota.model import Verdict
+from carbonquota.plugins.graphite_carbon import (
+    MOST,
+    Datapoint,
+    Engine,
+    GeneratedProcessor,
+    Passed,
+    QuotaProcessor,
+    stored_name,
+)
+from carbonquota.rules import RuleSet
+from carbonquota.service.throttling import Dropping
+from carbonquota.testing import ManualClock
+
+RULES = """\
+[/]
+metrics = 60
+[team.*]
+metrics = 5
+throughput = 40
+"""
+
+
+def engine(rules: str = RULES) -> QuotaEngine:
+    return QuotaEngine(RuleSet.from_text(rules), clock=ManualClock(60.0))
+
+
+class Sink(Processor):  # type: ignore[misc]
+    """Keeps what it is given, but for what it breaks at."""
+
+    def __init__(self, broken: str = "") -> None:
+        self.points: list[tuple[str, Datapoint]] = []
+        self._broken = broken
+
+    def process(self, metric: str, datapoint: Datapoint) -> Passed:
+        if metric == self._broken:
+            raise ValueError(metric)
+        self.points.append((metric, datapoint))
+        return ()
+
+
+@dataclass
+class Setup:
+    """A processor, what it stands between, and the reactor's next turn."""
+
+    engine: Engine = field(default_factory=engine)
+    sink: Sink = field(default_factory=Sink)
+    clock: ManualClock = field(default_factory=ManualClock)
+    turns: list[Callable[[], None]] = field(default_factory=list)
+    noted: list[Dropping] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.processor = QuotaProcessor(
+            self.engine, self.sink, note=self.noted.append, soon=self.turns.append, clock=self.clock
+        )
+
+    def send(self, metrics: Iterable[str]) -> None:
+        """One point of each, numbered."""
+        for number, metric in enumerate(metrics):
+            assert list(self.processor.process(metric, (float(number), 1.0))) == []
+
+    def turn(self) -> None:
+        """What the reactor does next."""
+        for turn in self.turns:
+            turn()
+        self.turns.clear()
+
+    def counts(self) -> dict[tuple[str, str], float]:
+        return {(sample.stat, sample.label): sample.value for sample in self.processor.health()}
+
+
+class BrokenEngine:
+    """An engine with a bug."""
+
+    def offer(self, metric: str, points: int = 1) -> Verdict:
+        raise RuntimeError("a bug")
+
+    def admit(self, buffer: bytes) -> Admission:
+        raise RuntimeError("a bug")
+
+
+def test_points_wait_for_the_reactor_and_go_on_in_their_order() -> None:
+    setup = Setup()
+    setup.send(["team.a.x", "other", "team.a.y"])
+    assert setup.sink.points == []
+    setup.turn()
+    assert setup.sink.points == [("team.a.x", (0.0, 1.0)), ("other", (1.0, 1.0)), ("team.a.y", (2.0, 1.0))]
+
+
+def test_so_many_points_do_not_wait() -> None:
+    setup = Setup(engine(""))
+    setup.send(f"m{number}" for number in range(MOST + 1))
+    assert len(setup.sink.points) == MOST
+    setup.turn()
+    assert len(setup.sink.points) == MOST + 1
+
+
+def test_at_the_end_nothing_is_left_behind_and_nothing_waits() -> None:
+    setup = Setup()
+    setup.send(["a"])
+    setup.processor.end()
+    assert len(setup.sink.points) == 1
+    setup.send(["b"])
+    assert len(setup.sink.points) == 2
+
+
+@pytest.mark.parametrize("times", [1, 10], ids=["one by one", "as a batch"])
+def test_a_limit_holds_exactly_and_all_is_counted(times: int) -> None:
+    metrics = [f"team.a.m{number}" for number in range(8)] * times
+    setup, single = Setup(), engine()
+    setup.send(metrics)
+    setup.turn()
+    assert Counter(metric for metric, _ in setup.sink.points) == {metric: min(times, 8) for metric in metrics[:5]}
+    counts = setup.counts()
+    assert counts["received", ""] == len(metrics)
+    assert counts["accepted", ""] == len(setup.sink.points) == min(5 * times, 40)
+    dropped = {label: value for (stat, label), value in counts.items() if stat == "dropped"}
+    assert dropped == Counter(control for metric in metrics if (control := single.offer(metric).control))
+    assert sum(noted.dropped for noted in setup.noted) == sum(dropped.values())
+
+
+METRICS = st.sampled_from(
+    [f"{path}.m{number}" for path in ("team.a", "team.b", "team", "x.y") for number in range(9)]
+    + ["team.a..m0", ".team.a.m1", "cpu;b=1;a=2", 'team.a.cpu{host="x"}', "~team.a.m2", "é.ö"]
+    + ["", "..", "a b", "a\tb", "a\nb", "a\r", "\x00", "cpu;bad", "\udc80", "x" * 5000]
+)
+
+
+@given(metrics=st.lists(METRICS, max_size=150), limit=st.integers(1, 80))
+def test_a_batch_is_decided_as_its_points_one_by_one(metrics: list[str], limit: int) -> None:
+    rules = f"[/]\nthroughput = {limit}\nmetrics = 12\n[team.*]\nmetrics = 4\nthroughput = 20\n"
+    setup, single = Setup(engine(rules)), engine(rules)
+    setup.send(metrics)
+    setup.turn()
+    assert setup.sink.points == [
+        (metric, (float(number), 1.0)) for number, metric in enumerate(metrics) if passes(single, metric)
+    ]
+    counts = setup.counts()
+    assert counts["received", ""] == len(metrics)
+    assert counts["accepted", ""] == len(setup.sink.points)
+    assert counts["internal_errors", "decision"] == 0
+    dropped = sum(value for (stat, _), value in counts.items() if stat in {"dropped", "malformed"})
+    assert dropped == len(metrics) - len(setup.sink.points)
+
+
+def passes(single: QuotaEngine, metric: str) -> bool:
+    try:
+        return single.offer(stored_name(metric) if "{" in metric or "~" in metric else metric).accepted
+    except MetricNameError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("metric", "stored"),
+    [
+        ('cpu{host="a",dc="x"}', "cpu;dc=x;host=a"),
+        ("~cpu", "cpu"),
+        ("cpu", "cpu"),
+        ("cpu{host}", "cpu{host}"),
+        ("~", "~"),
+    ],
+)
+def test_a_metric_counts_under_the_name_that_it_is_stored_under(metric: str, stored: str) -> None:
+    assert stored_name(metric) == stored
+    setup = Setup(counting := engine())
+    setup.send([metric])
+    setup.turn()
+    assert setup.sink.points == [(metric, (0.0, 1.0))]
+    assert stored in counting
+
+
+@pytest.mark.parametrize("number", [1, 100], ids=["one by one", "as a batch"])
+def test_a_bug_costs_no_point_and_is_told_once_a_minute(number: int, caplog: pytest.LogCaptureFixture) -> None:
+    setup = Setup(BrokenEngine())
+    with caplog.at_level(logging.ERROR):
+        for seconds in (0, 59, 60):
+            setup.clock.set(seconds)
+            setup.send([f"m{place}" for place in range(number)])
+            setup.turn()
+    assert len(setup.sink.points) == 3 * number
+    assert len(caplog.records) == 2
+    assert "could not be decided on" in caplog.messages[0]
+    assert all(record.exc_info for record in caplog.records)
+    counts = setup.counts()
+    assert counts["internal_errors", "decision"] >= 3
+    assert counts["accepted", ""] == counts["received", ""] == 3 * number
+
+
+def test_a_bug_in_what_is_told_of_drops_changes_no_decision() -> None:
+    def note(_: Dropping) -> None:
+        raise RuntimeError("a bug")
+
+    for number in (8, 80):
+        sink = Sink()
+        processor = QuotaProcessor(engine(), sink, note=note, soon=lambda _: None)
+        for place in range(number):
+            processor.process(f"team.a.m{place}", (0.0, 1.0))
+        processor.flush()
+        assert len(sink.points) == 5
+        counts = {(sample.stat, sample.label): sample.value for sample in processor.health()}
+        assert counts["accepted", ""] == 5
+        assert counts["internal_errors", "decision"] > 0
+
+
+@pytest.mark.parametrize("number", [3, 100])
+def test_a_point_that_the_sink_cannot_take_keeps_up_no_other(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[Any] = []
+    monkeypatch.setattr("carbon.log.err", lambda *arguments: errors.append(arguments))
+    setup = Setup(engine(""), Sink(broken="m1"))
+    setup.send(f"m{place}" for place in range(number))
+    setup.turn()
+    assert len(setup.sink.points) == number - 1
+    assert errors == [()]
+
+
+@pytest.mark.parametrize("number", [1, 100])
+def test_what_no_metric_can_be_called_is_dropped_counted_and_told(
+    number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    setup = Setup(engine(""))
+    setup.send(["cpu;bad"] * number)
+    setup.turn()
+    assert setup.sink.points == []
+    assert setup.counts()["malformed", "name"] == number
+    assert len(caplog.messages) == 1
+    assert "cpu;bad" in caplog.messages[0]
+    assert " 1 1" not in caplog.messages[0]
+
+
+def test_the_log_of_throttling_is_given_names_and_rules() -> None:
+    for number in (8, 80):
+        setup = Setup()
+        setup.send(f"team.a.m{place}" for place in range(number))
+        setup.turn()
+        ((key, drop),) = setup.noted[0].drops.items()
+        assert key == ("team.a", "metrics")
+        assert drop.samples[0] == "team.a.m5"
+        assert drop.rule is not None
+        assert drop.rule.pattern == "team.*"
+
+
+def test_carbons_own_stats_pass_and_aggregates_are_counted() -> None:
+    setup = Setup(engine("[/]\nmetrics = 1\n"))
+    generated = GeneratedProcessor(setup.processor, "carbon.relays.web1-a")
+    for metric in ("carbon.relays.web1-a.cpuUsage", "carbon.relays.web1-a.memUsage"):
+        assert list(generated.process(metric, (1.0, 2.0))) == [(metric, (1.0, 2.0))]
+    for metric in ("all.sum", "carbon.relays.web1-ab.cpuUsage"):
+        assert list(generated.process(metric, (1.0, 2.0))) == []
+    setup.turn()
+    assert setup.sink.points == [("all.sum", (1.0, 2.0))]
+    assert setup.counts()["received", ""] == 2
