@@ -10,6 +10,7 @@ series) lets go of the lock in between.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from math import floor, isfinite
 from operator import index
 from time import sleep, time
@@ -92,8 +93,14 @@ class QuotaEngine:
         size_of = size_of or (lambda _: default_size)
         self._decider = Decider(self._index, made_ready, size_of, max_creates_per_second)
         self._timed = keep_seen or max_creates_per_second is not None
-        self._acquire, self._release = self._lock.acquire, self._lock.release
-        self._offer_found = self._decider.offer_found
+        self._offer_found: Callable[[str | bytes, int], int] = self._offer_plainly
+        """Decide on points of a metric that is in the index under this very name, if nothing else is to be done.
+
+        The rejecting quota, `NO_QUOTA` or UNKNOWN. The first and the last leave the lock to be released.
+        """
+        if (ledger := self._decider.ledger) is not None:
+            ledger.attend(self._lock, clock)
+            self._offer_found = ledger.offer_now
         # Until the clock leaves this stretch, it is the same interval and, where these matter, the same second.
         self._quiet_from, self._quiet_until = 0.0, 0.0
 
@@ -142,20 +149,31 @@ class QuotaEngine:
         """
         if points.__class__ is not int or not 1 <= points <= MAXIMUM:
             points = _whole(points)
-        # This is the way of single points, so what it asks of others is at hand.
-        self._acquire()
+        quota = self._offer_found(metric, points)
+        if quota == NO_QUOTA:
+            return _ACCEPTED
         try:
-            if not self._quiet_from <= (now := self._clock()) < self._quiet_until:
-                self._turn_to(now)
-            quota = self._offer_found(metric, points)
-            if quota == NO_QUOTA:
-                return _ACCEPTED
             if quota != UNKNOWN:
                 return self._verdict(quota, THROUGHPUT)
+            self._keep_time()
             self._index.trim()
             return self._verdict(*self._decider.offer_named(metric, points, size))
         finally:
-            self._release()
+            self._lock.release()
+
+    def _offer_plainly(self, metric: str | bytes, points: int) -> int:
+        """What the compiled kernel's `offer_now` does, without one."""
+        quota = UNKNOWN
+        self._lock.acquire()
+        try:
+            if self._quiet_from <= self._clock() < self._quiet_until:
+                quota = self._decider.offer_found(metric, points)
+        except BaseException:
+            self._lock.release()
+            raise
+        if quota == NO_QUOTA:
+            self._lock.release()
+        return quota
 
     def _verdict(self, quota: int, control: int) -> Verdict:
         """An outcome in words."""
@@ -341,6 +359,8 @@ class QuotaEngine:
             self._decider.keep_time(now)
             self._quiet_from = max(self._quiet_from, floor(now))
             self._quiet_until = min(self._quiet_until, floor(now) + 1)
+        if self._decider.ledger is not None:
+            self._decider.ledger.keep_quiet(self._quiet_from, self._quiet_until)
 
 
 def _whole(points: int) -> int:

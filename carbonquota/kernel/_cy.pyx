@@ -49,6 +49,7 @@ cdef extern from "_bulk.h" nogil:
         int64_t row
         uint64_t hash
         uint32_t name_length
+        uint32_t namespace_row
         int32_t quota
         int32_t size
         int32_t control
@@ -140,7 +141,7 @@ cdef extern from "_bulk.h" nogil:
     int cq_read(const cq_series* series, cq_batch* batch)
     void cq_find_again(const cq_series* series, cq_batch* batch, int everything)
     int64_t cq_decide(cq_ledger* ledger, cq_batch* batch, int64_t start, const cq_size* sizes, cq_outcome* outcome)
-    int32_t cq_take_known(cq_ledger* ledger, int64_t row, int64_t points)
+    int32_t cq_take_known(cq_ledger* ledger, int64_t row, int64_t namespace_row, int64_t points)
     int64_t cq_kept_size(const cq_batch* batch)
     void cq_keep(const cq_batch* batch, unsigned char* kept)
 
@@ -187,13 +188,13 @@ cdef class Lock:
         if self.made:
             cq_free_lock(&self.lock)
 
-    def acquire(self):
+    cpdef acquire(self):
         """Wait until nobody else has it, and have it."""
         if not cq_try_lock(&self.lock):
             with nogil:
                 cq_wait_for_lock(&self.lock)
 
-    def release(self):
+    cpdef release(self):
         """Let others have it; to be called by the thread that has it."""
         cq_unlock(&self.lock)
 
@@ -681,6 +682,10 @@ cdef class Ledger:
     cdef cq_ledger ledger
     cdef SeriesTable table
     cdef object kept
+    cdef Lock lock
+    cdef object clock
+    cdef double quiet_from
+    cdef double quiet_until
 
     def __cinit__(self, SeriesTable table not None, *, controls, order):
         """Decide on the series of `table`.
@@ -758,6 +763,10 @@ cdef class Ledger:
 
     def offer(self, metric, int64_t points):
         """Decide on points of a metric: the quota that rejects them, 0 where none does, UNKNOWN where it is not found."""
+        self.check()
+        return self.take(metric, points)
+
+    cdef int32_t take(self, metric, int64_t points) except? CQ_UNKNOWN:
         cdef const unsigned char* name
         cdef Py_ssize_t length
         if type(metric) is str:
@@ -772,12 +781,41 @@ cdef class Ledger:
             return CQ_UNKNOWN
         if length > CQ_LONGEST_NAME:
             return CQ_UNKNOWN
-        self.check()
         cdef uint64_t hash = cq_hash(self.ledger.series.names.keys, name, length, name + length)
         cdef int64_t row = cq_find_series(self.ledger.series, hash, name, length)
         if row < 0:
             return CQ_UNKNOWN
-        return cq_take_known(&self.ledger, row, points)
+        return cq_take_known(&self.ledger, row, cq_record_at(self.ledger.series, row).namespace_row, points)
+
+    def attend(self, Lock lock not None, clock):
+        """Take this lock, and the time from this clock, in `offer_now`."""
+        self.lock = lock
+        self.clock = clock
+
+    def keep_quiet(self, double start, double end):
+        """Have `offer_now` decide by itself from `start` until just before `end`."""
+        self.quiet_from = start
+        self.quiet_until = end
+
+    def offer_now(self, metric, int64_t points):
+        """`offer` under the lock; what is not 0 leaves the lock with the caller, who is to go on.
+
+        UNKNOWN where the metric is not found, or the time is out of the quiet stretch.
+        """
+        cdef int32_t quota = CQ_UNKNOWN
+        cdef double now
+        self.check()
+        self.lock.acquire()
+        try:
+            now = self.clock()
+            if self.quiet_from <= now < self.quiet_until:
+                quota = self.take(metric, points)
+        except:
+            self.lock.release()
+            raise
+        if quota == 0:
+            self.lock.release()
+        return quota
 
     def reserve(self, int64_t more):
         """Make sure that `decide` can put so many series into the table."""

@@ -123,9 +123,9 @@ static inline int32_t cq_take(cq_ledger *ledger, int64_t namespace_row, int64_t 
     return rejecter;
 }
 
-static inline int32_t cq_take_known(cq_ledger *ledger, int64_t row, int64_t points)
+static inline int32_t cq_take_known(cq_ledger *ledger, int64_t row, int64_t namespace_row, int64_t points)
 {
-    int32_t rejecter = cq_take(ledger, cq_record_at(ledger->series, row)->namespace_row, points);
+    int32_t rejecter = cq_take(ledger, namespace_row, points);
     if (rejecter == 0 && ledger->seen != NULL)
         ledger->seen[row] = ledger->now;
     return rejecter;
@@ -319,9 +319,10 @@ static inline int cq_decide_line(
         if (row < 0)
             return cq_decide_new(ledger, text, line, sizes, outcome);
         line->row = row; /* an earlier line brought it */
+        line->namespace_row = cq_record_at(ledger->series, row)->namespace_row;
     }
     if (line->row >= 0) {
-        int32_t rejecter = cq_take_known(ledger, line->row, 1);
+        int32_t rejecter = cq_take_known(ledger, line->row, line->namespace_row, 1);
         if (rejecter == 0)
             outcome->accepted++;
         else
@@ -332,27 +333,26 @@ static inline int cq_decide_line(
     return line->row != CQ_DOUBT;
 }
 
-/* Bring what the decisions on known series will read near, for a group of lines. */
-static inline void cq_fetch_group(const cq_ledger *ledger, const cq_line *lines, int64_t count)
+/* The lowest quota of a flow chain that is kept with a namespace, or 0 where none is. */
+static inline int32_t cq_lowest(const cq_ledger *ledger, uint32_t namespace_row)
+{
+    const cq_space *space = cq_space_at(ledger->series->names, namespace_row);
+    int kept = space->era == ledger->era && space->levels > 0 && space->levels <= CQ_LEVELS;
+    return kept ? space->chain[space->levels - 1] : 0;
+}
+
+/* Bring what the decisions on known series will read near, for a group of lines: what belongs to the lowest quotas, as
+ * there are many of these, while those above are near anyway. */
+static inline void cq_fetch_group(const cq_ledger *ledger, const cq_line *lines, int64_t count, int some_rejected)
 {
     __asm__ volatile(""); /* for GCC drops calls of functions that do nothing but prefetch */
+    for (int64_t at = 0; at < count; at++)
+        if (lines[at].row >= 0)
+            cq_prefetch(&ledger->left[cq_lowest(ledger, lines[at].namespace_row)]);
+    if (!some_rejected)
+        return;
     for (int64_t at = 0; at < count; at++) {
-        if (lines[at].row < 0)
-            continue;
-        uint32_t namespace_row = cq_record_at(ledger->series, lines[at].row)->namespace_row;
-        const cq_space *space = cq_space_at(ledger->series->names, namespace_row);
-        /* The lower a quota is, the more there are of its kind; those high up are near anyway. */
-        if (space->era == ledger->era && space->levels > 0 && space->levels <= CQ_LEVELS)
-            cq_prefetch(&ledger->left[space->chain[space->levels - 1]]);
-    }
-    for (int64_t at = 0; at < count; at++) {
-        if (lines[at].row < 0)
-            continue;
-        const cq_space *space =
-            cq_space_at(ledger->series->names, cq_record_at(ledger->series, lines[at].row)->namespace_row);
-        if (space->era != ledger->era || space->levels == 0 || space->levels > CQ_LEVELS)
-            continue;
-        int32_t quota = space->chain[space->levels - 1];
+        int32_t quota = lines[at].row < 0 ? 0 : cq_lowest(ledger, lines[at].namespace_row);
         if (ledger->left[quota] <= 0) {
             cq_prefetch(&ledger->enforcing[quota]);
             cq_prefetch(&ledger->throttle[quota]);
@@ -367,7 +367,7 @@ static inline int64_t cq_decide(
 {
     for (int64_t first = from; first < batch->count; first += CQ_GROUP) {
         int64_t count = batch->count - first < CQ_GROUP ? batch->count - first : CQ_GROUP;
-        cq_fetch_group(ledger, batch->lines + first, count);
+        cq_fetch_group(ledger, batch->lines + first, count, outcome->dropped > 0);
         for (int64_t at = first; at < first + count; at++)
             if (!cq_decide_line(ledger, batch->text, &batch->lines[at], sizes, outcome))
                 return at;

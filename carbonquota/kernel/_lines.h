@@ -27,6 +27,7 @@ typedef struct {
     int64_t row; /* of its series, or why there is none */
     uint64_t hash; /* of its name, where there is a row or CQ_UNKNOWN */
     uint32_t name_length;
+    uint32_t namespace_row; /* of its series, where there is one */
     int32_t quota; /* that rejects it, or 0 */
     int32_t size; /* the number of a new metric's size */
     int32_t control; /* by which it is rejected */
@@ -187,8 +188,7 @@ static inline void cq_find_group(const cq_series *series, cq_block *block, const
         rows[at] = -1;
         if (lines[at].row != CQ_UNKNOWN)
             continue;
-        searches[at] = cq_begin_search(block, lines[at].hash);
-        rows[at] = cq_next_candidate(&searches[at]);
+        rows[at] = cq_first_candidate(block, lines[at].hash, &searches[at]);
         if (rows[at] >= 0)
             cq_prefetch(cq_record_at(series, rows[at]));
     }
@@ -203,8 +203,10 @@ static inline void cq_find_group(const cq_series *series, cq_block *block, const
         int64_t row = rows[at];
         while (row >= 0 && !cq_is_called(series, row, text + lines[at].start, lines[at].name_length))
             row = cq_next_candidate(&searches[at]);
-        if (row >= 0)
+        if (row >= 0) {
             lines[at].row = row;
+            lines[at].namespace_row = cq_record_at(series, row)->namespace_row;
+        }
     }
 }
 

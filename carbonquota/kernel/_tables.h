@@ -238,6 +238,24 @@ static inline int64_t cq_next_candidate(cq_search *search)
     }
 }
 
+/* Begin a search and find the first row that a hash may belong to, or -1. A place in a bucket is as good as any other, so
+ * asking one after the other would mislead the processor's guesses. */
+static inline int64_t cq_first_candidate(cq_block *block, uint64_t hash, cq_search *search)
+{
+    *search = cq_begin_search(block, hash);
+#if CQ_SSE2
+    const __m128i tag = _mm_set1_epi32((int32_t)(uint32_t)hash);
+    const __m128 *slots = (const __m128 *)search->bucket;
+    __m128i first = _mm_castps_si128(_mm_shuffle_ps(slots[0], slots[1], _MM_SHUFFLE(3, 1, 3, 1)));
+    __m128i second = _mm_castps_si128(_mm_shuffle_ps(slots[2], slots[3], _MM_SHUFFLE(3, 1, 3, 1)));
+    int match = _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(first, tag))) |
+                _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(second, tag))) << 4;
+    if (match != 0)
+        search->way = cq_first_bit((uint64_t)match);
+#endif
+    return cq_next_candidate(search);
+}
+
 /* Put a slot into its place or the next free one. */
 static inline void cq_place(cq_block *block, uint64_t slot)
 {
