@@ -24,14 +24,15 @@ from carbonquota.controls import (
     Interval,
     NamespaceQuota,
     ThroughputUnit,
+    batch_ledger,
     grants,
 )
-from carbonquota.controls.batch import admit, prepare
+from carbonquota.controls.batch_columns import admit, prepare
 from carbonquota.controls.decision import ACCEPTED, TOO_MANY
 from carbonquota.controls.explain import explain
 from carbonquota.controls.standing import take_quotas, usage_of
 from carbonquota.controls.table import CREATES, KEYS, THROUGHPUT
-from carbonquota.kernel import UNKNOWN, Lock
+from carbonquota.kernel import UNKNOWN, Ledger, Lock
 from carbonquota.metric_name import dotted_part, normalize, normalize_namespace
 from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Usage, Verdict
 from carbonquota.rules import RuleSet, Schemas
@@ -99,7 +100,7 @@ class QuotaEngine:
         The rejecting quota, `NO_QUOTA` or UNKNOWN. The first and the last leave the lock to be released.
         """
         if (ledger := self._decider.ledger) is not None:
-            ledger.attend(self._lock, clock)
+            ledger.attend(self._lock, clock, is_system=clock is time)
             self._offer_found = ledger.offer_now
         # Until the clock leaves this stretch, it is the same interval and, where these matter, the same second.
         self._quiet_from, self._quiet_until = 0.0, 0.0
@@ -193,11 +194,27 @@ class QuotaEngine:
         """
         if not isinstance(buffer, bytes):
             buffer = memoryview(buffer).tobytes()
+        if (ledger := self._decider.ledger) is not None:
+            return self._admit_compiled(ledger, buffer)
         prepared = prepare(self._decider, buffer)
         with self._lock:
             self._keep_time()
             self._index.trim()
             return admit(self._decider, prepared)
+
+    def _admit_compiled(self, ledger: Ledger, buffer: bytes) -> Admission:
+        """`admit` with the compiled kernel, which leaves the lock to be released unless all is settled."""
+        lines = ledger.admit_now(buffer)
+        if lines.is_settled:
+            return batch_ledger.answer(self._decider, lines)
+        try:
+            if not lines.is_decided:
+                self._keep_time()
+                self._index.trim()
+                batch_ledger.decide(self._decider, ledger, lines)
+            return batch_ledger.answer(self._decider, lines)
+        finally:
+            self._lock.release()
 
     def forget(self, metric: str | bytes) -> bool:
         """Take a deleted metric out of the index and give back what it held; whether it was there."""

@@ -27,13 +27,17 @@ _UNUSUAL: Final = -1
 """Stands for the number of a size that the columns could not take."""
 
 
-def admit(decider: Decider, ledger: Ledger, lines: CompiledLines) -> Admission:
+def decide(decider: Decider, ledger: Ledger, lines: CompiledLines) -> None:
     """Decide and charge the data points on lines, in their order."""
     decider.index.table.renew(lines)
     if lines.unknown and decider.creates.left > 0:
         _decide_with_new(decider, ledger, lines)
     else:
         _decide(decider, ledger, lines, _NO_SIZES)
+
+
+def answer(decider: Decider, lines: CompiledLines) -> Admission:
+    """What became of decided lines; to be asked for under the index's lock, unless they are settled."""
     rejections = Rejections(decider.index.quotas, *lines.rejected()) if lines.dropped else None
     malformed = {Malformed(why): at for why, at in lines.malformed_at().items()} if lines.malformed else {}
     return Admission(lines.cut(), lines.accepted, rejections, malformed, lines.line, decider.grants)

@@ -152,6 +152,7 @@ cdef extern from "_lock.h" nogil:
     void cq_free_lock(cq_lock* lock)
     int cq_try_lock(cq_lock* lock)
     void cq_wait_for_lock(cq_lock* lock)
+    double cq_system_time()
     void cq_unlock(cq_lock* lock)
 
 NAME = "compiled"
@@ -171,6 +172,9 @@ cdef int _check_length(bytes name) except -1:
     if PyBytes_GET_SIZE(name) > CQ_LONGEST_NAME:
         raise ValueError(f"a name of {len(name):,} bytes is too long: at most {CQ_LONGEST_NAME:,}")
     return 0
+
+
+cdef class Lines
 
 
 cdef class Lock:
@@ -408,19 +412,22 @@ cdef class SeriesTable:
     def read(self, bytes buffer not None):
         """The lines of a buffer, with the series of those that are known; needs no lock."""
         cdef Lines lines = Lines.__new__(Lines)
-        cdef uint64_t epoch
         cdef int failed
         lines.buffer = buffer
         lines.batch.text = _characters(buffer)
         lines.batch.length = PyBytes_GET_SIZE(buffer)
         with nogil:
-            epoch = cq_enter(&self.series.names.epochs)
-            lines.generation = cq_generation(&self.series)
-            failed = cq_read(&self.series, &lines.batch)
-            cq_leave(&self.series.names.epochs, epoch)
+            failed = self.take_apart(lines)
         if failed:
             raise MemoryError
         return lines
+
+    cdef int take_apart(self, Lines lines) noexcept nogil:
+        cdef uint64_t epoch = cq_enter(&self.series.names.epochs)
+        lines.generation = cq_generation(&self.series)
+        cdef int failed = cq_read(&self.series, &lines.batch)
+        cq_leave(&self.series.names.epochs, epoch)
+        return failed
 
     def renew(self, Lines lines not None):
         """Look again for the series of lines if some were removed since."""
@@ -518,6 +525,7 @@ cdef class Lines:
     cdef cq_batch batch
     cdef cq_outcome outcome
     cdef uint64_t generation
+    cdef bint decided
 
     def __dealloc__(self):
         free(self.batch.lines)
@@ -525,6 +533,16 @@ cdef class Lines:
     def __len__(self):
         """The number of lines, blank and malformed ones included."""
         return self.batch.count
+
+    @property
+    def is_decided(self):
+        """Whether the decision on all lines is made."""
+        return self.decided
+
+    @property
+    def is_settled(self):
+        """Whether it is, and no point was rejected."""
+        return self.decided and self.outcome.dropped == 0
 
     @property
     def unknown(self):
@@ -684,6 +702,7 @@ cdef class Ledger:
     cdef object kept
     cdef Lock lock
     cdef object clock
+    cdef bint clock_is_system
     cdef double quiet_from
     cdef double quiet_until
 
@@ -787,13 +806,14 @@ cdef class Ledger:
             return CQ_UNKNOWN
         return cq_take_known(&self.ledger, row, cq_record_at(self.ledger.series, row).namespace_row, points)
 
-    def attend(self, Lock lock not None, clock):
-        """Take this lock, and the time from this clock, in `offer_now`."""
+    def attend(self, Lock lock not None, clock, bint is_system):
+        """Take this lock, and the time from this clock, in what ends in `_now`; `is_system` is it if `time.time` is."""
         self.lock = lock
         self.clock = clock
+        self.clock_is_system = is_system
 
     def keep_quiet(self, double start, double end):
-        """Have `offer_now` decide by itself from `start` until just before `end`."""
+        """Have what ends in `_now` decide by itself from `start` until just before `end`."""
         self.quiet_from = start
         self.quiet_until = end
 
@@ -816,6 +836,40 @@ cdef class Ledger:
         if quota == 0:
             self.lock.release()
         return quota
+
+    def admit_now(self, bytes buffer not None):
+        """The lines of a buffer, decided if that takes no Python. If they are not settled, the caller has the lock then.
+
+        It takes some where a line's metric is not known or only `parse` can read it, where the clock is not the system's,
+        or the time is out of the quiet stretch; then no line is decided yet.
+        """
+        cdef Lines lines = Lines.__new__(Lines)
+        cdef int failed
+        self.check()
+        lines.buffer = buffer
+        lines.batch.text = _characters(buffer)
+        lines.batch.length = PyBytes_GET_SIZE(buffer)
+        with nogil:
+            failed = self.table.take_apart(lines)
+            if not failed:
+                cq_wait_for_lock(&self.lock.lock)
+                if self.table.series.generation != lines.generation:
+                    lines.generation = self.table.series.generation
+                    cq_find_again(&self.table.series, &lines.batch, 1)
+                if lines.batch.unknown + lines.batch.doubts == 0 and self.is_quiet():
+                    lines.decided = cq_decide(&self.ledger, &lines.batch, 0, NULL, &lines.outcome) == lines.batch.count
+                    if lines.outcome.dropped == 0:
+                        cq_unlock(&self.lock.lock)
+        if failed:
+            raise MemoryError
+        return lines
+
+    cdef bint is_quiet(self) noexcept nogil:
+        cdef double now
+        if not self.clock_is_system:
+            return False
+        now = cq_system_time()
+        return self.quiet_from <= now < self.quiet_until
 
     def reserve(self, int64_t more):
         """Make sure that `decide` can put so many series into the table."""
@@ -845,6 +899,7 @@ cdef class Ledger:
         lines.outcome.creates_left = creates_left
         with nogil:
             start = cq_decide(&self.ledger, &lines.batch, start, table, &lines.outcome)
+        lines.decided = start == lines.batch.count
         free(table)
         return start
 

@@ -3,6 +3,7 @@
 #define CARBONQUOTA_LOCK_H
 
 #include <pthread.h>
+#include <time.h>
 
 #define CQ_SPINS 2000 /* looks at a lock before a thread sleeps: some dozens of microseconds */
 
@@ -26,8 +27,18 @@ static inline void cq_pause(void)
 #endif
 }
 
+/* Seconds since the epoch, as Python's `time.time` tells them. */
+static inline double cq_system_time(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 static inline void cq_wait_for_lock(cq_lock *lock)
 {
+    if (cq_try_lock(lock))
+        return;
     for (int spin = 0; spin < CQ_SPINS; spin++) {
         cq_pause();
         if (cq_try_lock(lock))
