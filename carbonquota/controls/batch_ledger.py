@@ -8,6 +8,7 @@ here, and the ledger goes on behind it. Sizes of new metrics are asked for befor
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -19,10 +20,14 @@ from carbonquota.controls.rejections import Rejections
 from carbonquota.errors import MetricNameError
 from carbonquota.kernel import BLANK, UNKNOWN, CompiledLines, Ledger, Malformed, parse
 from carbonquota.model import MAXIMUM, Size
+from carbonquota.trie import Index
 
 Sizes = NDArray[np.int64]
 
 _NO_SIZES: Final[Sizes] = np.zeros((0, 4), np.int64)
+_MANY_MISSING: Final = 8
+"""From so many namespaces on, creating them at once pays."""
+
 _UNUSUAL: Final = -1
 """Stands for the number of a size that the columns could not take."""
 
@@ -58,20 +63,42 @@ def _decide_with_new(decider: Decider, ledger: Ledger, lines: CompiledLines) -> 
     index = decider.index
     sizes = _ask_sizes(decider, lines)
     numbers = [index.series.number(size, 0) for size in sizes]
-    amounts = [(size.logical, size.physical, size.data_points) for size in sizes]
+    rows = [
+        (size.logical, size.physical, size.data_points, number) for size, number in zip(sizes, numbers, strict=True)
+    ]
+    amounts = np.array(rows, np.int64).reshape(-1, 4)
+    tentative = _create_missing(decider, ledger.missing(lines, amounts))
+    # A line that is left to its turn in Python may bring a metric, too.
     more = lines.unknown + lines.doubts
     ledger.reserve(more)
     for columns in (index.series, index.seen):
         if columns is not None:
             columns.reserve(index.table.size + more)
-    _decide(
-        decider,
-        ledger,
-        lines,
-        np.array([(*amount, number) for amount, number in zip(amounts, numbers, strict=True)], np.int64).reshape(-1, 4),
-    )
-    positions, _, which = lines.created_at()
+    _decide(decider, ledger, lines, amounts)
     index.cover()
+    _note_created(index, lines, sizes, numbers)
+    for row in tentative:
+        # Where all metrics were rejected it goes again, as far as nothing of it is to be reported. Some went with others.
+        if index.namespaces.born_at[row]:
+            index.sweep(row)
+
+
+def _create_missing(decider: Decider, names: Sequence[str]) -> Sequence[int]:
+    """Create namespaces all at once, if there are enough of them for that to pay; their rows.
+
+    One that is rejected by what stands above it would not have been created in a turn of its own. As nothing shows
+    that it was, the outcome is the same.
+    """
+    distinct = list(islice(dict.fromkeys(names), decider.creates.left))
+    if len(distinct) < _MANY_MISSING or any(grant.stat_prefix for grant in decider.grants):
+        return ()
+    rows: list[int] = decider.index.create_many(distinct).tolist()
+    return rows
+
+
+def _note_created(index: Index, lines: CompiledLines, sizes: Sequence[Size], numbers: Sequence[int]) -> None:
+    """Note the new series that the ledger put into the index: who has which size, and that they came."""
+    positions, _, which = lines.created_at()
     for number, holders in zip(numbers, np.bincount(which, minlength=len(numbers)).tolist(), strict=True):
         index.series.have_holders(number, holders)
     if index.changes is not None:

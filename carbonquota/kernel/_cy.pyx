@@ -141,6 +141,7 @@ cdef extern from "_bulk.h" nogil:
     int cq_read(const cq_series* series, cq_batch* batch)
     void cq_find_again(const cq_series* series, cq_batch* batch, int everything)
     int64_t cq_decide(cq_ledger* ledger, cq_batch* batch, int64_t start, const cq_size* sizes, cq_outcome* outcome)
+    int64_t cq_missing(const cq_ledger* ledger, const unsigned char* text, const cq_line* line, const cq_size* sizes)
     int32_t cq_take_known(cq_ledger* ledger, int64_t row, int64_t namespace_row, int64_t points)
     int64_t cq_kept_size(const cq_batch* batch)
     void cq_keep(const cq_batch* batch, unsigned char* kept)
@@ -871,6 +872,27 @@ cdef class Ledger:
         now = cq_system_time()
         return self.quiet_from <= now < self.quiet_until
 
+    def missing(self, Lines lines not None, int64_t[:, ::1] sizes not None):
+        """The namespaces, as text, that are missing for new metrics which what is there would not reject as it stands.
+
+        Left out are those that could be called in stats as another is. `sizes` is as `decide` takes it.
+        """
+        cdef int64_t at, length
+        cdef cq_line* line
+        cdef cq_size* table
+        self.check()
+        table = _sizes(sizes)
+        names = []
+        try:
+            for at in range(lines.batch.count):
+                line = &lines.batch.lines[at]
+                length = cq_missing(&self.ledger, lines.batch.text, line, table) if line.row == CQ_UNKNOWN else 0
+                if length > 0:
+                    names.append(PyUnicode_DecodeASCII(<const char*>lines.batch.text + line.start, length, NULL))
+        finally:
+            free(table)
+        return names
+
     def reserve(self, int64_t more):
         """Make sure that `decide` can put so many series into the table."""
         if cq_reserve_series(self.ledger.series, more):
@@ -882,26 +904,32 @@ cdef class Ledger:
         `sizes` has rows of logical size, physical size, data points and the size's number; `reserve` must have been
         called for as many series as lines are unknown. Columns by series must reach as far, too.
         """
-        cdef cq_size* table = NULL
-        cdef Py_ssize_t at
+        cdef cq_size* table
         self.check()
-        if start < 0 or sizes.shape[1] != 4:
-            raise ValueError("lines begin at 0, and sizes have four columns")
-        if sizes.shape[0] > 0:
-            table = <cq_size*>calloc(sizes.shape[0], sizeof(cq_size))
-            if table == NULL:
-                raise MemoryError
-            for at in range(sizes.shape[0]):
-                table[at].logical = sizes[at, 0]
-                table[at].physical = sizes[at, 1]
-                table[at].data_points = sizes[at, 2]
-                table[at].number = <int32_t>sizes[at, 3]
+        if start < 0:
+            raise ValueError("lines begin at 0")
+        table = _sizes(sizes)
         lines.outcome.creates_left = creates_left
         with nogil:
             start = cq_decide(&self.ledger, &lines.batch, start, table, &lines.outcome)
         lines.decided = start == lines.batch.count
         free(table)
         return start
+
+
+cdef cq_size* _sizes(int64_t[:, ::1] sizes) except NULL:
+    if sizes.shape[1] != 4:
+        raise ValueError("sizes have four columns")
+    cdef cq_size* table = <cq_size*>calloc(sizes.shape[0] + 1, sizeof(cq_size))
+    cdef Py_ssize_t at
+    if table == NULL:
+        raise MemoryError
+    for at in range(sizes.shape[0]):
+        table[at].logical = sizes[at, 0]
+        table[at].physical = sizes[at, 1]
+        table[at].data_points = sizes[at, 2]
+        table[at].number = <int32_t>sizes[at, 3]
+    return table
 
 
 cdef int64_t* _longs(int64_t[::1] column) except NULL:

@@ -131,6 +131,7 @@ static inline int32_t cq_take_known(cq_ledger *ledger, int64_t row, int64_t name
     return rejecter;
 }
 
+#define CQ_DISTINCT 200 /* bytes up to which a namespace's name is not cut in stats */
 #define CQ_MOST_PLAIN 4096
 #define CQ_MOST_PARTS 255
 
@@ -157,7 +158,7 @@ static inline int cq_is_plain_name(const unsigned char *name, int64_t length, in
 }
 
 /* The nearest namespace above a plain name whose last dot is at `dot`; and whether it is the metric's own. */
-static inline int64_t cq_nearest(cq_ledger *ledger, const unsigned char *name, int64_t dot, int *own)
+static inline int64_t cq_nearest(const cq_ledger *ledger, const unsigned char *name, int64_t dot, int *own)
 {
     cq_names *names = ledger->series->names;
     *own = 1;
@@ -189,11 +190,23 @@ static inline int32_t cq_first_over(const cq_ledger *ledger, int32_t quota, cons
     return -1;
 }
 
+/* Which namespace would gain a direct sub-namespace by a metric put at this one, or -1. Of those that would gain one,
+ * the lowest are empty themselves, so their limit, at least 1, cannot matter. */
+static inline int64_t cq_gaining(const cq_ledger *ledger, int64_t namespace_row, int missing)
+{
+    int64_t gaining = missing ? namespace_row : -1;
+    while (namespace_row != 0 && ledger->used[ledger->metrics][namespace_row] == 0)
+        namespace_row = gaining = ledger->parent[namespace_row];
+    return gaining;
+}
+
 /* The quota that rejects a new metric by what is held, or 0; `control` is then by which. */
-static inline int32_t cq_ask_stocks(cq_ledger *ledger, int64_t quota, const int64_t *needed, int32_t *control)
+static inline int32_t cq_ask_stocks(
+    cq_ledger *ledger, int64_t quota, int64_t gaining, int64_t *needed, int32_t *control)
 {
     const int32_t *chain = ledger->stocks + quota * ledger->stock_width;
     for (int64_t level = 0; level < ledger->stock_width && chain[level] != 0; level++) {
+        needed[ledger->namespaces] = ledger->held[chain[level]] == gaining;
         int32_t over = cq_first_over(ledger, chain[level], needed);
         if (over >= 0 && cq_over(ledger, chain[level], over, 1)) {
             *control = over;
@@ -204,10 +217,11 @@ static inline int32_t cq_ask_stocks(cq_ledger *ledger, int64_t quota, const int6
 }
 
 /* The same for a metric whose own namespace is still to be created below the one at `nearest`, where the first quota
- * that is over its limit rejects; else 0, and nothing is counted. */
-static inline int32_t cq_reject_missing(
-    cq_ledger *ledger, int64_t nearest, int64_t *needed, int32_t *control)
+ * that is over its limit rejects; else 0. Nothing is counted. */
+static inline int32_t cq_rejects_missing(
+    const cq_ledger *ledger, int64_t nearest, int64_t *needed, int32_t *control)
 {
+    int64_t gaining = cq_gaining(ledger, nearest, 1);
     int64_t quota = ledger->quota_of[nearest];
     const int32_t *chain = ledger->flows + quota * ledger->flow_width;
     int32_t rejecter = 0;
@@ -217,17 +231,14 @@ static inline int32_t cq_reject_missing(
     *control = ledger->throughput;
     chain = ledger->stocks + quota * ledger->stock_width;
     for (int64_t level = 0; rejecter == 0 && level < ledger->stock_width && chain[level] != 0; level++) {
-        needed[ledger->namespaces] = ledger->held[chain[level]] == nearest;
+        needed[ledger->namespaces] = ledger->held[chain[level]] == gaining;
         int32_t over = cq_first_over(ledger, chain[level], needed);
         if (over >= 0) {
             rejecter = chain[level];
             *control = over;
         }
     }
-    if (rejecter == 0 || !ledger->enforcing[rejecter])
-        return 0;
-    cq_over(ledger, rejecter, *control, 1);
-    return rejecter;
+    return rejecter != 0 && ledger->enforcing[rejecter] ? rejecter : 0;
 }
 
 static inline int cq_can_hold(const cq_ledger *ledger, const int64_t *needed)
@@ -237,10 +248,13 @@ static inline int cq_can_hold(const cq_ledger *ledger, const int64_t *needed)
            ledger->used[ledger->data_points][0] <= INT64_MAX - needed[ledger->data_points];
 }
 
-/* Count one more metric at a namespace that is not empty, and at all above it. */
+/* Count one more metric at a namespace and at all above it. */
 static inline void cq_hold(cq_ledger *ledger, int64_t namespace_row, const int64_t *needed)
 {
+    int was_empty = 0;
     for (; namespace_row >= 0; namespace_row = ledger->parent[namespace_row]) {
+        ledger->used[ledger->namespaces][namespace_row] += was_empty;
+        was_empty = ledger->used[ledger->metrics][namespace_row] == 0;
         ledger->used[ledger->metrics][namespace_row]++;
         ledger->used[ledger->logical_size][namespace_row] += needed[ledger->logical_size];
         ledger->used[ledger->physical_size][namespace_row] += needed[ledger->physical_size];
@@ -253,6 +267,34 @@ static inline void cq_reject(cq_line *line, int32_t quota, int32_t control, cq_o
     line->quota = quota;
     line->control = control;
     outcome->dropped++;
+}
+
+/* What a new metric of this size would add to a namespace, by control, where that gains no sub-namespace by it. */
+static inline void cq_need(const cq_ledger *ledger, const cq_size *size, int64_t *needed)
+{
+    memset(needed, 0, CQ_CONTROLS * sizeof(*needed));
+    needed[ledger->metrics] = 1;
+    needed[ledger->logical_size] = size->logical;
+    needed[ledger->physical_size] = size->physical;
+    needed[ledger->data_points] = size->data_points;
+}
+
+/* How long the name of the namespace is that is missing for a line's new metric, or 0. It is none where what is there
+ * would reject the metric as it stands, or where the namespace's name in stats could be that of another. */
+static inline int64_t cq_missing(
+    const cq_ledger *ledger, const unsigned char *text, const cq_line *line, const cq_size *sizes)
+{
+    const unsigned char *name = text + line->start;
+    int64_t dot, needed[CQ_CONTROLS];
+    int32_t control;
+    int own;
+    if (line->row != CQ_UNKNOWN || line->size < 0 || !cq_is_plain_name(name, line->name_length, &dot))
+        return 0;
+    if (dot > CQ_DISTINCT || memchr(name, '-', (size_t)(dot > 0 ? dot : 0)) != NULL)
+        return 0;
+    int64_t nearest = cq_nearest(ledger, name, dot, &own);
+    cq_need(ledger, &sizes[line->size], needed);
+    return own || cq_rejects_missing(ledger, nearest, needed, &control) != 0 ? 0 : dot;
 }
 
 /* Decide on a point of a metric that is not in the table; whether that was possible. */
@@ -269,27 +311,25 @@ static inline int cq_decide_new(
         return 1;
     }
     int64_t nearest = cq_nearest(ledger, name, dot, &own);
-    if (line->size < 0 || ledger->series->size >= ledger->rows || (nearest != 0 && ledger->used[ledger->metrics][nearest] == 0))
+    if (line->size < 0 || ledger->series->size >= ledger->rows)
         return 0;
     const cq_size *size = &sizes[line->size];
-    int64_t needed[CQ_CONTROLS] = {0};
-    needed[ledger->metrics] = 1;
-    needed[ledger->logical_size] = size->logical;
-    needed[ledger->physical_size] = size->physical;
-    needed[ledger->data_points] = size->data_points;
+    int64_t needed[CQ_CONTROLS];
+    cq_need(ledger, size, needed);
     if (!cq_can_hold(ledger, needed))
         return 0;
     int32_t control = ledger->throughput, rejecter;
     if (!own) {
-        if (ledger->some_forbid_all || (rejecter = cq_reject_missing(ledger, nearest, needed, &control)) == 0)
+        if (ledger->some_forbid_all || (rejecter = cq_rejects_missing(ledger, nearest, needed, &control)) == 0)
             return 0;
+        cq_over(ledger, rejecter, control, 1);
         cq_reject(line, rejecter, control, outcome);
         return 1;
     }
     int64_t quota = ledger->quota_of[nearest];
     const int32_t *chain = ledger->flows + quota * ledger->flow_width;
     if ((rejecter = cq_ask(ledger, chain, ledger->flow_width, 1)) == 0)
-        rejecter = cq_ask_stocks(ledger, quota, needed, &control);
+        rejecter = cq_ask_stocks(ledger, quota, cq_gaining(ledger, nearest, 0), needed, &control);
     if (rejecter != 0) {
         cq_reject(line, rejecter, control, outcome);
         return 1;
