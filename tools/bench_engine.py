@@ -32,9 +32,12 @@ from bench_traffic import (
 from carbonquota import QuotaEngine, RuleSet, Size
 from carbonquota.kernel import KERNEL
 from carbonquota.service.state import StateKeeper
-from carbonquota.testing import ManualClock
 
 SIZE = Size(17_312, 20_480, 1_440)
+
+
+INTERVAL = 1e9
+"""Seconds: the next one begins in a few years."""
 
 
 def note(key: str, value: float) -> None:
@@ -49,12 +52,11 @@ def expect(truth: bool, otherwise: str) -> None:  # noqa: FBT001 - the truth is 
 
 
 def engine_under(text: str, *, as_daemon: bool = False) -> QuotaEngine:
-    """An engine whose interval never ends by itself."""
+    """An engine with the system's clock, whose interval does not end while it is measured."""
     return QuotaEngine(
         RuleSet.from_text(text),
         size_of=lambda _: SIZE,
-        clock=ManualClock(0.0),
-        interval=3600.0,
+        interval=INTERVAL,
         record_changes=as_daemon,
         keep_seen=as_daemon,
     )

@@ -74,11 +74,19 @@ def _decide_with_new(decider: Decider, ledger: Ledger, lines: CompiledLines) -> 
     for columns in (index.series, index.seen):
         if columns is not None:
             columns.reserve(index.table.size + more)
-    _decide(decider, ledger, lines, amounts)
-    index.cover()
-    _note_created(index, lines, sizes, numbers)
+    try:
+        _decide(decider, ledger, lines, amounts)
+    finally:
+        # What a turn in Python raises must not leave half of what was decided before it.
+        index.cover()
+        _note_created(index, lines, sizes, numbers)
+        _sweep(index, tentative)
+
+
+def _sweep(index: Index, tentative: Sequence[int]) -> None:
+    """Remove what was created for metrics that were all rejected, as far as nothing of it is to be reported."""
     for row in tentative:
-        # Where all metrics were rejected it goes again, as far as nothing of it is to be reported. Some went with others.
+        # Some may have gone with others.
         if index.namespaces.born_at[row]:
             index.sweep(row)
 
