@@ -11,8 +11,8 @@ import os
 cimport cython
 import numpy as np
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeASCII
@@ -139,7 +139,7 @@ cdef extern from "_bulk.h" nogil:
     int64_t cq_write(const cq_space* space, const cq_record* record, unsigned char* name)
     int cq_is_plain_name(const unsigned char* name, int64_t length, int64_t* last_dot)
     int cq_read(const cq_series* series, cq_batch* batch)
-    void cq_find_again(const cq_series* series, cq_batch* batch, int everything)
+    void cq_find_again(const cq_series* series, cq_batch* batch)
     int64_t cq_decide(cq_ledger* ledger, cq_batch* batch, int64_t start, const cq_size* sizes, cq_outcome* outcome)
     int64_t cq_missing(const cq_ledger* ledger, const unsigned char* text, const cq_line* line, const cq_size* sizes)
     int32_t cq_take_known(cq_ledger* ledger, int64_t row, int64_t namespace_row, int64_t points)
@@ -435,7 +435,7 @@ cdef class SeriesTable:
         if lines.generation != self.series.generation:
             lines.generation = self.series.generation
             with nogil:
-                cq_find_again(&self.series, &lines.batch, 1)
+                cq_find_again(&self.series, &lines.batch)
 
 
 @cython.no_gc_clear  # as above: its epoch must be left whatever happens
@@ -856,7 +856,7 @@ cdef class Ledger:
                 cq_wait_for_lock(&self.lock.lock)
                 if self.table.series.generation != lines.generation:
                     lines.generation = self.table.series.generation
-                    cq_find_again(&self.table.series, &lines.batch, 1)
+                    cq_find_again(&self.table.series, &lines.batch)
                 if lines.batch.unknown + lines.batch.doubts == 0 and self.is_quiet():
                     lines.decided = cq_decide(&self.ledger, &lines.batch, 0, NULL, &lines.outcome) == lines.batch.count
                     if lines.outcome.dropped == 0:

@@ -250,14 +250,14 @@ static inline int cq_read(const cq_series *series, cq_batch *batch)
     return 0;
 }
 
-/* Look again for what was not found, or for everything where series may have been removed since. */
-static inline void cq_find_again(const cq_series *series, cq_batch *batch, int everything)
+/* Look for all metrics again, as series were removed since. */
+static inline void cq_find_again(const cq_series *series, cq_batch *batch)
 {
     cq_block *block = cq_current(&series->slots);
     for (int64_t first = 0; first < batch->count; first += CQ_GROUP) {
         int64_t count = batch->count - first < CQ_GROUP ? batch->count - first : CQ_GROUP;
         for (int64_t at = first; at < first + count; at++) {
-            if (everything && batch->lines[at].row >= 0)
+            if (batch->lines[at].row >= 0)
                 batch->lines[at].row = CQ_UNKNOWN;
             if (batch->lines[at].row == CQ_UNKNOWN)
                 cq_prefetch(cq_bucket(block, batch->lines[at].hash));

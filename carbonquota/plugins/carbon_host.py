@@ -32,6 +32,11 @@ class CarbonHost:
         """Whether it keeps points, rather than sending them on."""
         return "cache" in self.program
 
+    @property
+    def aggregates(self) -> bool:
+        """Whether it makes metrics of others."""
+        return "aggregator" in self.program
+
 
 def read_host(values: Mapping[str, object], hostname: str) -> CarbonHost:
     """What carbon's settings say of the daemon; `hostname` is the machine's name as its stats have it."""

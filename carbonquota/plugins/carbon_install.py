@@ -20,13 +20,14 @@ from twisted.internet.task import Cooperator
 from twisted.internet.threads import blockingCallFromThread
 
 from carbonquota.errors import QuotaError
+from carbonquota.plugins.carbon_flow import room
 from carbonquota.plugins.carbon_host import CarbonHost, read_host
 from carbonquota.plugins.carbon_logging import log_to_carbon
 from carbonquota.plugins.carbon_parts import Carbon, Parts, rule_files
 from carbonquota.plugins.carbon_service import Port, QuotaService
 from carbonquota.plugins.carbon_settings import QuotaSettings
 from carbonquota.plugins.carbon_stats import StatsWriter, recorder
-from carbonquota.plugins.carbon_store import WaitingPoints
+from carbonquota.plugins.carbon_store import WaitingPoints, plain_store
 from carbonquota.plugins.carbon_user import Owner, acting_as, check_state_directory
 from carbonquota.plugins.graphite_carbon import GeneratedProcessor, QuotaProcessor
 from carbonquota.service.rulebook import load_rules
@@ -73,7 +74,9 @@ def _owner(options: Mapping[str, Any]) -> Owner:
 def _carbon(host: CarbonHost) -> Carbon:
     """Carbon as the parts see it."""
     is_pending = WaitingPoints().is_pending if host.stores else lambda _: False
-    return Carbon(state.pipeline_processors[-1], partial(blockingCallFromThread, reactor), _soon, is_pending)
+    sink = state.pipeline_processors[-1]
+    settle = partial(blockingCallFromThread, reactor)
+    return Carbon(sink, plain_store(sink), room(stores=host.stores), settle, _soon, is_pending)
 
 
 def _soon(function: Callable[[], object]) -> Any:  # noqa: ANN401 - what twisted gives
@@ -85,7 +88,7 @@ def _insert(processor: QuotaProcessor, host: CarbonHost) -> None:
     """Put a processor before those that store or relay."""
     received, generated = state.pipeline_processors, state.pipeline_processors_generated
     received.insert(len(received) - 1, processor)
-    generated.insert(len(generated) - 1, GeneratedProcessor(processor, host.stats_prefix))
+    generated.insert(len(generated) - 1, GeneratedProcessor(processor, host.stats_prefix, aggregates=host.aggregates))
     if received[0] is processor:
         # Where nothing comes before, the walk through the pipeline would only cost time.
         events.metricReceived.removeHandler(run_pipeline)

@@ -16,10 +16,11 @@ from carbon.pipeline import Processor
 from carbonquota.engine import QuotaEngine
 from carbonquota.kernel import KERNEL
 from carbonquota.model import Clock
+from carbonquota.plugins.carbon_decisions import Decisions
 from carbonquota.plugins.carbon_host import CarbonHost
 from carbonquota.plugins.carbon_schemas import read_schemas
 from carbonquota.plugins.carbon_settings import QuotaSettings
-from carbonquota.plugins.graphite_carbon import QuotaProcessor
+from carbonquota.plugins.graphite_carbon import QuotaProcessor, Store
 from carbonquota.service.health import Health, Sample
 from carbonquota.service.reporter import Reporter, Timetable
 from carbonquota.service.rulebook import LoadedRules, Rulebook, RuleFiles, load_rules
@@ -37,11 +38,15 @@ _CREATES: Final = "QUOTA_MAX_CREATES_PER_SECOND"
 class Carbon:
     """What carbon gives: the processor that stores or relays, and its thread, the reactor's.
 
+    `store_plain` is what that processor calls with a point whose metric has no tags, None where that is not known.
+    `room` tells how many points it takes before senders have to wait.
     `settle` calls a function on that thread and waits for it, from any other; `soon` calls it there when the reactor
     has done what it is at. `is_pending` tells there whether points of a metric wait to be written.
     """
 
     sink: Processor
+    store_plain: Store | None
+    room: Callable[[], float]
     settle: Settle
     soon: Callable[[Callable[[], None]], object]
     is_pending: Callable[[str], bool]
@@ -63,8 +68,10 @@ class Parts:
         self.engine = make_engine(settings, loaded, clock)
         self.rulebook = Rulebook(self.engine, loaded, clock=clock, interval=interval)
         self.throttling = ThrottleLog(clock, creates_limit=creates, creates_key=_CREATES)
-        note = self.throttling.note
-        self.processor = QuotaProcessor(self.engine, carbon.sink, note=note, soon=carbon.soon)
+        decisions = Decisions(self.engine, note=self.throttling.note)
+        self.processor = QuotaProcessor(
+            decisions, carbon.sink, soon=carbon.soon, room=carbon.room, store_plain=carbon.store_plain
+        )
         self.state = StateKeeper(settings.state_dir, self.engine, clock) if settings.state_enabled else None
         path_of = hashed_path_of if host.hashes_tags else plain_path_of
         tree = Tree(host.data_dir, host.own_prefixes, settings.series_ttl, carbon.is_pending, path_of)

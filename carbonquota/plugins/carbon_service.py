@@ -147,12 +147,13 @@ class QuotaService(Service):
     async def _stop(self) -> None:
         self._is_ending = True
         super().stopService()
+        # First, while whoever they go on to still takes them: carbon ends its services from the last to the first. What
+        # comes in from here on, until all connections are closed, does not wait for the reactor.
+        self._parts.processor.end()
         if self._parts.scanner is not None:
             self._parts.scanner.stop()
         await self._chores.stop()
         await deferToThread(self._parts.watch.stop)
-        # What comes in from here on, until all connections are closed, must not wait for the reactor.
-        self._parts.processor.end()
         await self._keep(StateKeeper.flush)
 
     def _close_state(self) -> None:

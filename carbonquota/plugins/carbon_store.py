@@ -1,8 +1,20 @@
-"""Carbon's cache and writer as the scan sees them: which metrics have points that are not in a file yet."""
+"""Carbon's cache and writer: where points without tags go, and, for the scan, which metrics wait to be written."""
 
 from __future__ import annotations
 
-from carbon.cache import DrainStrategy, MetricCache
+from collections.abc import Callable
+from typing import Any
+
+from carbon.cache import CacheFeedingProcessor, DrainStrategy, MetricCache
+from carbon.pipeline import Processor
+
+
+def plain_store(sink: Processor) -> Callable[[str, tuple[float, float]], Any] | None:
+    """What carbon's own sink of a cache calls when it has brought the tags of a name into order; None of any other.
+
+    A name without tags stays what it is by that.
+    """
+    return sink.cache.store if type(sink) is CacheFeedingProcessor else None
 
 
 class NotingStrategy(DrainStrategy):

@@ -7,10 +7,11 @@ counted, and carbon's stats, which are nobody's quota's business. The stats of a
 go right into its cache.
 
 Deciding points one by one would cost more than carbon does itself. So they are gathered until the reactor has read
-what there was to read, or until there are `MOST` of them, and then decided as one batch, which is exact as well. The
-batch is plaintext lines with all but the names made up. What an admission gives back are the accepted lines, in their
-order; as limits only fill up while a batch is decided, the accepted points of a metric are always its first ones, and
-so it is known which they are.
+what there was to read, or until there are `MOST` of them, and then decided as one batch, which is exact as well. Where
+carbon is about to have senders wait, fewer are gathered, lest more than its own share is dropped meanwhile.
+
+The sink of a cache takes each name apart to bring its tags into order. A batch that is known to be without tags is
+given to what comes behind that at once, which more than pays for the decision.
 
 Invariants: received = accepted + dropped + malformed + waiting. Points leave in the order in which they came.
 Whatever breaks in here, they go on.
@@ -18,43 +19,20 @@ Whatever breaks in here, they go on.
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from time import monotonic
-from typing import Final, Protocol
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import compress, starmap
+from math import inf
+from typing import Final
 
 from carbon import log as carbon_log
 from carbon.pipeline import Processor
-from carbon.util import TaggedSeries
 
-from carbonquota.controls import Admission
-from carbonquota.errors import MetricNameError
-from carbonquota.model import Rule, Verdict
-from carbonquota.service.bounded_log import BoundedLog
+from carbonquota.plugins.carbon_decisions import Decisions
 from carbonquota.service.health import Sample
-from carbonquota.service.throttling import Dropping
-
-_log = logging.getLogger(__name__)
 
 MOST: Final = 2000
 """Points that are gathered at most: batches do not get cheaper from there on."""
-
-_FEW: Final = 32
-"""Up to so many points, deciding them one by one is quicker than as lines."""
-
-_EVERY: Final = 60.0
-"""Seconds between two log lines on the same kind of trouble."""
-
-_REST: Final = " 1 1\n"
-"""What makes a line of a name: any value, any time."""
-
-_PLAIN: Final = bytes(character for character in range(0x21, 0x7F) if chr(character) not in "{~")
-"""What a name may hold to be stored as it is, and to stand in a line; with others it is looked at by itself."""
-
-_BARE: Final = b"  \n"
-"""What is left of a line without the characters of names, values and times."""
 
 Datapoint = tuple[float, float]
 """A time and a value, as carbon has it."""
@@ -62,15 +40,8 @@ Datapoint = tuple[float, float]
 Passed = Iterable[tuple[str, Datapoint]]
 """What a processor hands on at once."""
 
-
-class Engine(Protocol):
-    """As much of `QuotaEngine` as the data path needs."""
-
-    def offer(self, metric: str, points: int = 1) -> Verdict:
-        """Whether a point may pass; MetricNameError where no metric can be called so."""
-
-    def admit(self, buffer: bytes) -> Admission:
-        """Which points of a batch of lines may pass."""
+Store = Callable[[str, Datapoint], object]
+"""Takes a point."""
 
 
 class QuotaProcessor(Processor):
@@ -78,27 +49,27 @@ class QuotaProcessor(Processor):
 
     def __init__(
         self,
-        engine: Engine,
+        decisions: Decisions,
         sink: Processor,
         *,
-        note: Callable[[Dropping], None],
         soon: Callable[[Callable[[], None]], object],
-        clock: Callable[[], float] = monotonic,
+        room: Callable[[], float] = lambda: inf,
+        store_plain: Store | None = None,
     ) -> None:
-        """Ask `engine` about each point, and have `note` look at what is dropped.
+        """Have `decisions` made on each point.
 
-        `soon` calls a function when the reactor has done what it is at; `clock` gives seconds that never go back.
+        `soon` calls a function when the reactor has done what it is at, `room` tells how many points the sink takes
+        before senders have to wait. `store_plain` is what the sink would call with a point whose metric has no tags,
+        where that is known.
         """
-        self._engine = engine
-        self._sink = sink
-        self._note = note
+        self._decisions = decisions
+        self._process = sink.process
         self._soon = soon
-        self._most = MOST
-        self._notices = BoundedLog(_log, clock, every=_EVERY)
+        self._store_plain = store_plain or self._give_to_sink
+        self._room = room
+        self._most = self._limit = MOST
         self._metrics: list[str] = []
         self._datapoints: list[Datapoint] = []
-        self._received = self._malformed = self._failures = 0
-        self._dropped: Counter[str] = Counter()
 
     def process(self, metric: str, datapoint: Datapoint) -> Passed:
         """Take a point, to be decided on soon."""
@@ -113,7 +84,7 @@ class QuotaProcessor(Processor):
 
     def end(self) -> None:
         """Hand on what was gathered, and gather no more: from here on every point is decided on at once."""
-        self._most = 1
+        self._most = self._limit = 1
         self._soon = lambda _: None
         self.flush()
 
@@ -123,139 +94,49 @@ class QuotaProcessor(Processor):
         if not metrics:
             return
         self._metrics, self._datapoints = [], []
-        self._received += len(metrics)
-        process = self._sink.process
-        for metric, datapoint in self._within(metrics, datapoints):
-            try:
-                for _ in process(metric, datapoint):
-                    pass
-            except Exception:  # noqa: BLE001 - as carbon's own pipeline has it: one bad point keeps up no other
-                carbon_log.err()
+        decided = self._decisions.decide(metrics)
+        points: Passed = zip(metrics, datapoints, strict=True)
+        if decided.passes is not None:
+            points = compress(points, decided.passes)
+        _for_each(points, self._store_plain if decided.are_plain else self._give_to_sink)
+        # The point that finds no room is handed on at once, as it makes senders wait.
+        self._most = int(min(self._limit, max(self._room(), 0) + 1))
 
-    def _within(self, metrics: list[str], datapoints: list[Datapoint]) -> Passed:
-        """The points that are within every quota."""
-        points = zip(metrics, datapoints, strict=True)
-        if len(metrics) > _FEW:
-            buffer = (_REST.join(metrics) + _REST).encode(errors="surrogatepass")
-            if buffer.translate(None, _PLAIN) == _BARE * len(metrics):
-                return self._within_batch(buffer, points)
-        return [point for point in points if self._passes(point[0])]
-
-    def _within_batch(self, buffer: bytes, points: Passed) -> Passed:
-        """The same for names that can stand in lines."""
-        try:
-            admission = self._engine.admit(buffer)
-            if admission.accepted is not buffer:
-                points = _chosen(points, admission.accepted.decode().split(_REST))
-                self._tell(admission)
-        except Exception:  # noqa: BLE001 - a bug of ours must cost nobody a point
-            self._survive("data points could not be decided on, and go on", "a batch")
-        return points
-
-    def _tell(self, admission: Admission) -> None:
-        """Count and note what was dropped of a batch."""
-        self._dropped.update(admission.dropped_by_control)
-        if admission.malformed:
-            self._malformed += admission.malformed
-            names = [line.decode().removesuffix(_REST) for line in admission.malformed_lines]
-            self._notices.warning("malformed", "data points were dropped, as no metric can be called %s", names)
-        self._hand_to_log(admission)
-
-    def _passes(self, metric: str) -> bool:
-        """Whether one point may pass."""
-        try:
-            verdict = self._engine.offer(metric if "{" not in metric and "~" not in metric else stored_name(metric))
-        except MetricNameError as error:
-            self._malformed += 1
-            self._notices.warning("malformed", "data points were dropped: %s", error)
-            return False
-        except Exception:  # noqa: BLE001 - a bug of ours must cost nobody a point
-            self._survive("a data point could not be decided on, and goes on", metric)
-            return True
-        if not verdict.accepted:
-            self._dropped[verdict.control or ""] += 1
-            self._hand_to_log(_DroppedPoint(metric, verdict))
-        return verdict.accepted
-
-    def _hand_to_log(self, dropping: Dropping) -> None:
-        """Have what was dropped noted, which changes nothing in the decision."""
-        try:
-            self._note(dropping)
-        except Exception:  # noqa: BLE001 - a bug of ours, and no reason not to go on
-            self._survive("what was dropped could not be noted", repr(dropping))
-
-    def _survive(self, what: str, example: str) -> None:
-        """Count and tell a bug; to be called while its error is being handled."""
-        self._failures += 1
-        self._notices.exception("failure", f"{what}: %.200r", example)
+    def _give_to_sink(self, metric: str, datapoint: Datapoint) -> None:
+        """Hand on one point."""
+        for _ in self._process(metric, datapoint):
+            pass
 
     def health(self) -> Iterator[Sample]:
-        """The counts."""
-        dropped = self._dropped.copy()
-        yield Sample("received", self._received)
-        yield Sample("accepted", self._received - self._malformed - dropped.total())
-        for control, points in dropped.items():
-            yield Sample("dropped", points, control)
-        yield Sample("malformed", self._malformed, "name")
-        yield Sample("internal_errors", self._failures, "decision")
+        """What was decided."""
+        return self._decisions.health()
 
 
 class GeneratedProcessor(Processor):
-    """Stands before the sink of what carbon makes itself: its stats pass, all else is decided on."""
+    """Stands before the sink of what carbon makes itself: its stats pass, aggregates are decided on.
 
-    def __init__(self, processor: QuotaProcessor, stats_prefix: str) -> None:
+    What a relay sends anew, as a destination is gone, comes this way, too: in a daemon without `aggregates` all passes.
+    """
+
+    def __init__(self, processor: QuotaProcessor, stats_prefix: str, *, aggregates: bool) -> None:
         """`stats_prefix` is what the names of carbon's own stats begin with."""
         self._process = processor.process
-        self._own = f"{stats_prefix}."
+        self._own = f"{stats_prefix}." if aggregates else ""
 
     def process(self, metric: str, datapoint: Datapoint) -> Passed:
-        """The point, if it is carbon's own; all else is taken, to be decided on soon."""
+        """The point, if it is not to be decided on; all else is taken, to be decided on soon."""
         if metric.startswith(self._own):
             return ((metric, datapoint),)
         return self._process(metric, datapoint)
 
 
-def stored_name(metric: str) -> str:
-    """What carbon stores a metric under, where that is another name; one that it cannot read stays as it is."""
-    try:
-        path: str = TaggedSeries.parse(metric).path
-    except Exception:  # noqa: BLE001 - carbon tells by these that it stores the name as it is
-        return metric
-    return path
-
-
-def _chosen(points: Passed, names: Iterable[str]) -> Iterator[tuple[str, Datapoint]]:
-    """Of the points those that have these names, in order."""
-    wanted = iter(names)
-    name = next(wanted, None)
-    for point in points:
-        if point[0] == name:
-            yield point
-            name = next(wanted, None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Drop:
-    """Why one point was dropped."""
-
-    rule: Rule | None
-    samples: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _DroppedPoint:
-    """One dropped point, as the log of throttling takes it."""
-
-    metric: str
-    verdict: Verdict
-
-    @property
-    def dropped(self) -> int:
-        """It is one."""
-        return 1
-
-    @property
-    def drops(self) -> Mapping[tuple[str, str], _Drop]:
-        """It, by namespace and control."""
-        verdict = self.verdict
-        return {(verdict.namespace or "", verdict.control or ""): _Drop(verdict.rule, (self.metric,))}
+def _for_each(points: Passed, store: Store) -> None:
+    """Store points one after the other, in C where `store` is."""
+    rest = starmap(store, points)
+    while True:
+        try:
+            deque(rest, maxlen=0)
+        except Exception:  # noqa: BLE001 - as carbon's own pipeline has it: one bad point keeps up no other
+            carbon_log.err()
+        else:
+            return

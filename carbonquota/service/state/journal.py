@@ -76,20 +76,23 @@ class Journal:
 def _records(changes: Sequence[Change]) -> Iterator[bytes]:
     """The changes as records."""
     for start in range(0, len(changes), _MOST):
-        lines = b"".join(_lines(changes[start : start + _MOST]))
+        lines = _lines(changes[start : start + _MOST])
         yield _HEAD.pack(len(lines), zlib.crc32(lines)) + lines
 
 
-def _lines(changes: Sequence[Change]) -> Iterator[bytes]:
-    """Each change as a line."""
+def _lines(changes: Sequence[Change]) -> bytes:
+    """A line for each change."""
     # By identity: a size is many's, and is the same object for most of them.
     heads: dict[int, bytes] = {}
-    for change in changes:
-        size = change.size
-        head = heads.get(id(size))
-        if head is None:
-            head = heads[id(size)] = _head(size)
-        yield b"%b %b\n" % (head, change.name)
+    parts: list[bytes] = []
+    append = parts.append
+    head, last = b"", object()
+    for name, size in changes:
+        if size is not last:
+            last, head = size, heads.get(id(size)) or heads.setdefault(id(size), b"\n%b " % _head(size))
+        append(head)
+        append(name)
+    return b"".join(parts)[1:] + b"\n"
 
 
 def _head(size: Size | None) -> bytes:

@@ -9,14 +9,15 @@ import carbon.cache
 import pytest
 from carbon import events
 from carbon import log as carbon_log
-from carbon.cache import MetricCache, NaiveStrategy, SortedStrategy, _MetricCache
+from carbon.cache import CacheFeedingProcessor, MetricCache, NaiveStrategy, SortedStrategy, _MetricCache
+from carbon.client import RelayProcessor
 from carbon.util import TaggedSeries
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, Cooperator
 
 from carbonquota.plugins.carbon_logging import log_to_carbon
 from carbonquota.plugins.carbon_stats import StatsWriter, recorder
-from carbonquota.plugins.carbon_store import WaitingPoints
+from carbonquota.plugins.carbon_store import WaitingPoints, plain_store
 from carbonquota.storage.paths import hashed_path_of
 
 LINES = b"carbon.agents.web1-a.usage.metrics.root 5 1700000000\ncarbon.agents.web1-a.throttle.root 0.5 1700000000\n"
@@ -80,6 +81,25 @@ def test_the_stats_of_what_relays_are_generated(monkeypatch: pytest.MonkeyPatch)
     for metric, datapoint in POINTS:
         recorder(stores=False)(metric, datapoint)
     assert points == POINTS
+
+
+def test_what_a_cache_needs_not_take_apart_goes_right_into_it(cache: _MetricCache) -> None:
+    store = plain_store(CacheFeedingProcessor())
+    assert store is not None
+    store("a.b", (1.0, 2.0))
+    assert dict(cache) == {"a.b": {1.0: 2.0}}
+
+
+def test_nothing_is_known_of_the_way_behind_other_sinks(cache: _MetricCache) -> None:
+    class Another(CacheFeedingProcessor):  # type: ignore[misc]
+        """May do more than carbon's own."""
+
+    try:
+        assert plain_store(Another()) is None
+        assert plain_store(RelayProcessor()) is None
+    finally:
+        # Carbon keeps every processor by its name.
+        CacheFeedingProcessor.plugins["write"] = CacheFeedingProcessor
 
 
 def test_a_metric_waits_from_its_first_point_until_the_writer_is_done_with_it(cache: _MetricCache) -> None:

@@ -58,7 +58,7 @@ def host(tmp_path: Path) -> CarbonHost:
 
 
 def parts(settings: QuotaSettings, host: CarbonHost) -> Parts:
-    carbon = Carbon(Processor(), at_once, lambda _: None, lambda _: False)
+    carbon = Carbon(Processor(), None, lambda: inf, at_once, lambda _: None, lambda _: False)
     return Parts(settings, host, carbon, ManualClock(1_700_000_000.0))
 
 
@@ -148,7 +148,7 @@ def test_the_log_names_the_setting_that_bounds_new_metrics(
 
 def test_metrics_that_were_not_seen_for_long_expire(settings: QuotaSettings, host: CarbonHost) -> None:
     clock = ManualClock(1_700_000_000.0)
-    carbon = Carbon(Processor(), at_once, lambda _: None, lambda _: False)
+    carbon = Carbon(Processor(), None, lambda: inf, at_once, lambda _: None, lambda _: False)
     made = Parts(replace(settings, series_ttl=60.0), host, carbon, clock)
     made.engine.offer("a")
     clock.advance(62)

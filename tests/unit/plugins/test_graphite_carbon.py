@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from carbon.pipeline import Processor
+from carbon.util import TaggedSeries
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,15 +18,8 @@ from carbonquota.controls import Admission
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import MetricNameError
 from carbonquota.model import Verdict
-from carbonquota.plugins.graphite_carbon import (
-    MOST,
-    Datapoint,
-    Engine,
-    GeneratedProcessor,
-    Passed,
-    QuotaProcessor,
-    stored_name,
-)
+from carbonquota.plugins.carbon_decisions import Decisions, Engine, stored_name
+from carbonquota.plugins.graphite_carbon import MOST, Datapoint, GeneratedProcessor, Passed, QuotaProcessor, Store
 from carbonquota.rules import RuleSet
 from carbonquota.service.throttling import Dropping
 from carbonquota.testing import ManualClock
@@ -66,11 +60,11 @@ class Setup:
     clock: ManualClock = field(default_factory=ManualClock)
     turns: list[Callable[[], None]] = field(default_factory=list)
     noted: list[Dropping] = field(default_factory=list)
+    store_plain: Store | None = None
 
     def __post_init__(self) -> None:
-        self.processor = QuotaProcessor(
-            self.engine, self.sink, note=self.noted.append, soon=self.turns.append, clock=self.clock
-        )
+        decisions = Decisions(self.engine, note=self.noted.append, clock=self.clock)
+        self.processor = QuotaProcessor(decisions, self.sink, soon=self.turns.append, store_plain=self.store_plain)
 
     def send(self, metrics: Iterable[str]) -> None:
         """One point of each, numbered."""
@@ -137,11 +131,74 @@ def test_a_limit_holds_exactly_and_all_is_counted(times: int) -> None:
     assert sum(noted.dropped for noted in setup.noted) == sum(dropped.values())
 
 
+def test_what_has_no_name_is_dropped_from_a_batch_as_well() -> None:
+    setup = Setup()
+    setup.send([f"team.a.m{number}" for number in range(100)] + [""])
+    setup.turn()
+    assert [metric for metric, _ in setup.sink.points] == [f"team.a.m{number}" for number in range(5)]
+    assert setup.counts()["malformed", "name"] == 1
+
+
+@pytest.mark.parametrize("name", [b"team.a.bytes", 5, None])
+@pytest.mark.parametrize("number", [3, 100], ids=["one by one", "as a batch"])
+def test_what_a_receiver_takes_for_a_name_keeps_up_no_other(name: Any, number: int) -> None:
+    setup = Setup()
+    metrics = [f"team.a.m{place}" for place in range(number)]
+    setup.send([name, *metrics])
+    setup.turn()
+    assert [metric for metric, _ in setup.sink.points] == [name, *metrics[:5]]
+    assert setup.counts()["internal_errors", "decision"] == 1
+
+
+@pytest.mark.parametrize(
+    ("metrics", "are_plain"),
+    [
+        (["a"], True),
+        (["team.a.x"] * 100, True),
+        (["a", "b;c=d"], False),
+        ([*["team.a.x"] * 100, "b;c=d"], False),
+        (["a", "é"], False),
+        (["a", "~b"], False),
+        (["a", 'b{c="d"}'], False),
+    ],
+)
+def test_only_points_that_are_known_to_have_no_tags_are_spared_the_sink(metrics: list[str], are_plain: bool) -> None:
+    stored: list[tuple[str, Datapoint]] = []
+    setup = Setup(store_plain=lambda metric, datapoint: stored.append((metric, datapoint)))
+    setup.send(metrics)
+    setup.turn()
+    assert len(stored if are_plain else setup.sink.points) == min(len(metrics), 41 if "b;c=d" in metrics else 40)
+    assert not (setup.sink.points if are_plain else stored)
+
+
+PLAIN = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="{~;"), min_size=1)
+
+
+@given(metric=PLAIN)
+def test_a_name_without_tags_is_the_one_that_carbon_stores(metric: str) -> None:
+    assert TaggedSeries.parse(metric).path == metric
+
+
 METRICS = st.sampled_from(
     [f"{path}.m{number}" for path in ("team.a", "team.b", "team", "x.y") for number in range(9)]
     + ["team.a..m0", ".team.a.m1", "cpu;b=1;a=2", 'team.a.cpu{host="x"}', "~team.a.m2", "é.ö"]
     + ["", "..", "a b", "a\tb", "a\nb", "a\r", "\x00", "cpu;bad", "\udc80", "x" * 5000]
 )
+
+
+class EngineOfOthers(BrokenEngine):
+    """An engine that accepts what nobody has offered."""
+
+    def admit(self, buffer: bytes) -> Admission:
+        return Admission(b"other 1 1\n", 1, None, {}, lambda _: b"", ())
+
+
+def test_an_answer_to_other_points_costs_none() -> None:
+    setup = Setup(EngineOfOthers())
+    setup.send(f"m{place}" for place in range(100))
+    setup.turn()
+    assert len(setup.sink.points) == 100
+    assert setup.counts()["internal_errors", "decision"] == 1
 
 
 @given(metrics=st.lists(METRICS, max_size=150), limit=st.integers(1, 80))
@@ -210,7 +267,7 @@ def test_a_bug_in_what_is_told_of_drops_changes_no_decision() -> None:
 
     for number in (8, 80):
         sink = Sink()
-        processor = QuotaProcessor(engine(), sink, note=note, soon=lambda _: None)
+        processor = QuotaProcessor(Decisions(engine(), note=note), sink, soon=lambda _: None)
         for place in range(number):
             processor.process(f"team.a.m{place}", (0.0, 1.0))
         processor.flush()
@@ -224,11 +281,13 @@ def test_a_bug_in_what_is_told_of_drops_changes_no_decision() -> None:
 def test_a_point_that_the_sink_cannot_take_keeps_up_no_other(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     errors: list[Any] = []
     monkeypatch.setattr("carbon.log.err", lambda *arguments: errors.append(arguments))
-    setup = Setup(engine(""), Sink(broken="m1"))
-    setup.send(f"m{place}" for place in range(number))
-    setup.turn()
-    assert len(setup.sink.points) == number - 1
-    assert errors == [()]
+    for is_spared in (False, True):
+        sink = Sink(broken="m1")
+        setup = Setup(engine(""), sink, store_plain=sink.process if is_spared else None)
+        setup.send(f"m{place}" for place in range(number))
+        setup.turn()
+        assert [metric for metric, _ in sink.points] == [f"m{place}" for place in range(number) if place != 1]
+        assert errors.pop() == ()
 
 
 @pytest.mark.parametrize("number", [1, 100])
@@ -259,7 +318,7 @@ def test_the_log_of_throttling_is_given_names_and_rules() -> None:
 
 def test_carbons_own_stats_pass_and_aggregates_are_counted() -> None:
     setup = Setup(engine("[/]\nmetrics = 1\n"))
-    generated = GeneratedProcessor(setup.processor, "carbon.relays.web1-a")
+    generated = GeneratedProcessor(setup.processor, "carbon.relays.web1-a", aggregates=True)
     for metric in ("carbon.relays.web1-a.cpuUsage", "carbon.relays.web1-a.memUsage"):
         assert list(generated.process(metric, (1.0, 2.0))) == [(metric, (1.0, 2.0))]
     for metric in ("all.sum", "carbon.relays.web1-ab.cpuUsage"):
