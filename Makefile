@@ -79,6 +79,7 @@ bench: $(BUILT) ## Measure speed and memory: a table, and JSON
 	$(BIN)/python tools/bench.py --json bench.json
 	$(BIN)/python tools/bench_relay.py --json bench-relay.json \
 		$(if $(GO_CARBON),--go-carbon $(GO_CARBON)) $(if $(CARBON_C_RELAY),--carbon-c-relay $(CARBON_C_RELAY))
+	$(BIN)/python tools/bench_carbon.py --json bench-carbon.json
 
 clean: ## Remove the virtualenv, caches and build results
 	rm -rf .venv build dist $(KERNEL)/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -99,7 +100,7 @@ $(STAMP): pyproject.toml $(LOCK)
 
 # The installation above leaves the kernel to this rule, which needs no pip to build it anew after a change. Where there
 # is none yet, it tries each time, for a compiler may have come.
-$(BUILT): $(STAMP) setup.py $(wildcard $(KERNEL)/*.pyx $(KERNEL)/*.pxd $(KERNEL)/*.h)
+$(BUILT): $(STAMP) setup.py $(wildcard $(KERNEL)/*.pyx $(KERNEL)/*.pxd $(KERNEL)/*.pxi $(KERNEL)/*.h)
 $(BUILT): $(if $(wildcard $(KERNEL)/_cy.*.so),,FORCE)
 	@echo "Building the compiled kernel ..."
 	@$(BIN)/python setup.py --quiet build_ext --inplace --force \

@@ -84,7 +84,7 @@ def extensions() -> list[Extension]:
     """The kernel, unless whoever builds asks to go without: then the wheel is for every machine."""
     if os.environ.get("CARBONQUOTA_NO_EXTENSION", "0") not in {"", "0"}:
         return []
-    depends = sorted(str(path) for suffix in ("pxd", "h") for path in KERNEL.glob(f"*.{suffix}"))
+    depends = sorted(str(path) for suffix in ("pxd", "pxi", "h") for path in KERNEL.glob(f"*.{suffix}"))
     options = {"depends": depends, "include_dirs": [str(KERNEL)], "optional": True}
     return [Extension("carbonquota.kernel._cy", [str(KERNEL / "_cy.pyx")], **options)]
 

@@ -32,7 +32,7 @@ typedef struct {
     uint32_t *seen;
     uint32_t now;
     int32_t order[CQ_STOCKS]; /* in which the stocks are asked */
-    int32_t namespaces, metrics, logical_size, physical_size, data_points, throughput, creates; /* numbers of controls */
+    int32_t namespaces, metrics, logical_size, physical_size, data_points, throughput, creates; /* numbers */
     uint32_t era; /* of the columns: chains kept with namespaces are of one */
     int32_t some_forbid_all; /* whether a rule allows no point at all, so that missing namespaces matter */
 } cq_ledger;

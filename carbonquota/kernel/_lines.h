@@ -2,14 +2,14 @@
  *
  * Theory of operation. A line's first fields end at the separators that `cq_separators` marks, sixty-four bytes at a
  * time. Lines of the usual shape (`name value timestamp`, single spaces, plain decimals) are through with that; others
- * are split as `bytes.split` would. Then the metrics of a group are found side by side: each stage touches for the whole
- * group what the next one needs, so the waits for memory pass together. What is unclear, which the
+ * are split as `bytes.split` would. Then the metrics of a group are found side by side: each stage touches for the
+ * whole group what the next one needs, so the waits for memory pass together. What is unclear, which the
  * plain kernel's `parse` decides, is left to the caller as CQ_DOUBT.
  */
 #ifndef CARBONQUOTA_LINES_H
 #define CARBONQUOTA_LINES_H
 
-#include "_tables.h"
+#include "_series.h"
 
 /* Where a row would stand. The first six are those of the plain kernel. */
 enum {

@@ -1,0 +1,177 @@
+# A buffer taken apart.
+
+
+cdef class Lines:
+    """A buffer taken apart, and what was decided on each of its lines. Positions count lines from 0."""
+
+    cdef readonly bytes buffer
+    cdef cq_batch batch
+    cdef cq_outcome outcome
+    cdef uint64_t generation
+    cdef bint decided
+
+    def __dealloc__(self):
+        free(self.batch.lines)
+
+    def __len__(self):
+        """The number of lines, blank and malformed ones included."""
+        return self.batch.count
+
+    @property
+    def is_decided(self):
+        """Whether the decision on all lines is made."""
+        return self.decided
+
+    @property
+    def is_settled(self):
+        """Whether it is, and no point was rejected."""
+        return self.decided and self.outcome.dropped == 0
+
+    @property
+    def unknown(self):
+        """How many lines are of metrics that were not found."""
+        return self.batch.unknown
+
+    @property
+    def doubts(self):
+        """How many lines only `parse` could tell about when they were read."""
+        return self.batch.doubts
+
+    @property
+    def accepted(self):
+        """How many points were accepted so far."""
+        return self.outcome.accepted
+
+    @property
+    def dropped(self):
+        """How many points were rejected so far."""
+        return self.outcome.dropped
+
+    @property
+    def malformed(self):
+        """How many lines were found malformed so far."""
+        return self.outcome.malformed
+
+    @property
+    def created(self):
+        """How many metrics were put into the table so far."""
+        return self.outcome.created
+
+    @property
+    def creates_left(self):
+        """How many more metrics might have been."""
+        return self.outcome.creates_left
+
+    cdef cq_line* at(self, int64_t position) except NULL:
+        if not 0 <= position < self.batch.count:
+            raise IndexError(f"there is no line {position}")
+        return &self.batch.lines[position]
+
+    def line(self, int64_t position):
+        """One line as it came, with its line end."""
+        cdef cq_line* line = self.at(position)
+        return self.buffer[line.start : line[1].start]
+
+    def row(self, int64_t position):
+        """The row of the line's series, or what stands for one; None where only `parse` can tell."""
+        cdef int64_t row = self.at(position).row
+        return None if row == CQ_DOUBT else row
+
+    def name(self, int64_t position):
+        """The first field of a line that has a row, or is UNKNOWN."""
+        cdef cq_line* line = self.at(position)
+        return self.buffer[line.start : line.start + line.name_length]
+
+    def new_names(self):
+        """The names of unknown metrics that are in normal form beyond doubt, in order, as text."""
+        cdef int64_t at, dot
+        cdef cq_line* line
+        names = []
+        for at in range(self.batch.count):
+            line = &self.batch.lines[at]
+            if line.row == CQ_UNKNOWN and cq_is_plain_name(self.batch.text + line.start, line.name_length, &dot):
+                line.size = 0
+                names.append(PyUnicode_DecodeASCII(<const char*>self.batch.text + line.start, line.name_length, NULL))
+        return names
+
+    def put_sizes(self, list numbers not None):
+        """Note the number of each of `new_names`' sizes in the table of sizes that `decide` gets, or -1."""
+        cdef int64_t at
+        cdef Py_ssize_t place = 0
+        for at in range(self.batch.count):
+            if self.batch.lines[at].size >= 0 and place < len(numbers):
+                self.batch.lines[at].size = numbers[place]
+                place += 1
+
+    def put_row(self, int64_t position, int64_t row):
+        """Note what stands for a row where a line is no data point: BLANK, or why it is malformed."""
+        if not CQ_DOUBT < row < CQ_UNKNOWN:
+            raise ValueError(f"{row} does not say why a line is no data point")
+        self.at(position).row = row
+        self.outcome.malformed += row != CQ_BLANK
+
+    def put_decision(self, int64_t position, int32_t quota, int32_t control):
+        """Note the decision on a point: the quota that rejects it and the control, or quota 0."""
+        cdef cq_line* line = self.at(position)
+        if control < -1:
+            raise ValueError(f"{control} is no control")
+        line.row = max(line.row, CQ_UNKNOWN)
+        line.quota = quota
+        line.control = control
+        if quota == 0:
+            self.outcome.accepted += 1
+        else:
+            self.outcome.dropped += 1
+
+    def created_at(self):
+        """The positions of lines that brought their metrics into the table, the rows and the sizes' numbers."""
+        cdef int64_t at, place = 0
+        columns = np.empty((3, self.outcome.created), np.int64)
+        cdef int64_t[:, ::1] given = columns
+        for at in range(self.batch.count):
+            if self.batch.lines[at].control == CQ_CREATED:
+                given[0, place] = at
+                given[1, place] = self.batch.lines[at].row
+                given[2, place] = self.batch.lines[at].size
+                place += 1
+        return columns
+
+    def rejected(self):
+        """The positions (int64) of rejected points, the quotas (int32) and controls (int8) that reject them."""
+        cdef int64_t at, place = 0
+        cdef cq_line* line
+        positions = np.empty(self.outcome.dropped, np.int64)
+        quotas = np.empty(self.outcome.dropped, np.int32)
+        controls = np.empty(self.outcome.dropped, np.int8)
+        cdef int64_t[::1] to_positions = positions
+        cdef int32_t[::1] to_quotas = quotas
+        cdef signed char[::1] to_controls = controls
+        for at in range(self.batch.count):
+            line = &self.batch.lines[at]
+            if line.quota != 0:
+                to_positions[place] = at
+                to_quotas[place] = line.quota
+                to_controls[place] = line.control
+                place += 1
+        return positions, quotas, controls
+
+    def malformed_at(self):
+        """The positions of malformed lines, in order, by why they are."""
+        cdef int64_t at
+        positions = {}
+        for at in range(self.batch.count):
+            if CQ_DOUBT < self.batch.lines[at].row < CQ_BLANK:
+                positions.setdefault(self.batch.lines[at].row, []).append(at)
+        return positions
+
+    def cut(self):
+        """The buffer down to accepted points and blank lines; the buffer itself where that is all of it."""
+        cdef int64_t size
+        if self.outcome.dropped + self.outcome.malformed == 0:
+            return self.buffer
+        with nogil:
+            size = cq_kept_size(&self.batch)
+        cdef bytes kept = PyBytes_FromStringAndSize(NULL, size)
+        if size > 0:
+            cq_keep(&self.batch, <unsigned char*>PyBytes_AS_STRING(kept))
+        return kept

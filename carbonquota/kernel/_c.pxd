@@ -1,0 +1,140 @@
+"""What the compiled kernel uses of its C headers."""
+
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+
+cdef extern from "_bulk.h" nogil:
+    enum: CQ_UNKNOWN, CQ_BLANK, CQ_DOUBT, CQ_CREATED, CQ_LONGEST_NAME, CQ_CONTROLS, CQ_STOCKS
+    ctypedef struct cq_keys:
+        pass
+    ctypedef struct cq_epochs:
+        int64_t row_count
+    ctypedef struct cq_slots:
+        int64_t live
+    ctypedef struct cq_space:
+        pass
+    ctypedef struct cq_names:
+        cq_keys* keys
+        cq_epochs epochs
+        cq_slots slots
+        int64_t size
+    ctypedef struct cq_record:
+        uint32_t namespace_row
+    ctypedef struct cq_series:
+        cq_names* names
+        cq_slots slots
+        int64_t size
+        uint64_t generation
+    ctypedef struct cq_line:
+        int64_t start
+        int64_t row
+        uint64_t hash
+        uint32_t name_length
+        uint32_t namespace_row
+        int32_t quota
+        int32_t size
+        int32_t control
+    ctypedef struct cq_batch:
+        const unsigned char* text
+        int64_t length
+        cq_line* lines
+        int64_t count
+        int64_t doubts
+        int64_t unknown
+    ctypedef struct cq_size:
+        int64_t logical
+        int64_t physical
+        int64_t data_points
+        int32_t number
+    ctypedef struct cq_outcome:
+        int64_t accepted
+        int64_t dropped
+        int64_t malformed
+        int64_t created
+        int64_t creates_left
+    ctypedef struct cq_ledger:
+        cq_series* series
+        int64_t* quota_of
+        int64_t* parent
+        int64_t** used
+        int64_t* held
+        int64_t* rule
+        int64_t* left
+        int64_t* limit
+        int64_t* enforcing
+        int64_t* throttle
+        int64_t** dropped
+        int32_t* flows
+        int32_t* stocks
+        int64_t flow_width
+        int64_t stock_width
+        int64_t* limits
+        int64_t rows
+        int32_t* size_number
+        uint32_t* seen
+        uint32_t now
+        uint32_t era
+        int32_t* order
+        int32_t namespaces, metrics, logical_size, physical_size, data_points, throughput, creates
+        int32_t some_forbid_all
+
+    uint64_t cq_hash(const cq_keys* keys, const unsigned char* name, int64_t length, const unsigned char* end)
+    uint64_t cq_enter(cq_epochs* epochs)
+    void cq_leave(cq_epochs* epochs, uint64_t epoch)
+    void cq_free_epochs(cq_epochs* epochs)
+    int cq_reserve(cq_slots* slots, cq_epochs* epochs, int64_t more)
+    void cq_make_names(cq_names* names, cq_keys* keys)
+    void cq_make_series(cq_series* series, cq_names* names)
+    void cq_free_names(cq_names* names)
+    void cq_free_series(cq_series* series)
+    cq_space* cq_space_at(const cq_names* names, int64_t row)
+    int64_t cq_called(const cq_space* space, const unsigned char** name)
+    int64_t cq_find_name(cq_names* names, uint64_t hash, const unsigned char* name, int64_t length)
+    int cq_insert_name(cq_names* names, uint64_t hash, const unsigned char* name, int64_t length, int64_t row)
+    int cq_remove_name(cq_names* names, uint64_t hash, int64_t row)
+    uint64_t cq_generation(const cq_series* series)
+    cq_record* cq_record_at(const cq_series* series, int64_t row)
+    int64_t cq_find_series(const cq_series* series, uint64_t hash, const unsigned char* name, int64_t length)
+    int cq_reserve_series(cq_series* series, int64_t more)
+    int64_t cq_insert_series(
+        cq_series* series, uint64_t hash, int64_t namespace_row, const unsigned char* leaf, int64_t length
+    )
+    int cq_remove_series(cq_series* series, uint64_t hash, int64_t row)
+    ctypedef struct cq_copy:
+        pass
+    int cq_copy_series(const cq_series* series, cq_copy* copied)
+    void cq_free_copy(cq_copy* copied)
+    int64_t cq_joined_size(const cq_copy* copied)
+    void cq_join(const cq_copy* copied, unsigned char* text)
+    int64_t cq_insert_joined(
+        cq_series* series, const unsigned char* text, const int64_t* ends, int64_t count, const int64_t* namespaces,
+        int64_t* rows
+    )
+    ctypedef struct cq_seen_names:
+        pass
+    int cq_make_seen(cq_seen_names* seen, cq_names* names, int64_t count)
+    void cq_free_seen(cq_seen_names* seen)
+    bint cq_is_seen(cq_seen_names* seen, const unsigned char* text, const int64_t* ends, int64_t at)
+    int64_t cq_last_dot(const unsigned char* name, int64_t length)
+    int64_t cq_length(const cq_space* space, const cq_record* record)
+    int64_t cq_write(const cq_space* space, const cq_record* record, unsigned char* name)
+    int cq_is_plain_name(const unsigned char* name, int64_t length, int64_t* last_dot)
+    int cq_read(const cq_series* series, cq_batch* batch)
+    void cq_find_again(const cq_series* series, cq_batch* batch)
+    int64_t cq_decide(cq_ledger* ledger, cq_batch* batch, int64_t start, const cq_size* sizes, cq_outcome* outcome)
+    int64_t cq_missing(const cq_ledger* ledger, const unsigned char* text, const cq_line* line, const cq_size* sizes)
+    int32_t cq_take_known(cq_ledger* ledger, int64_t row, int64_t namespace_row, int64_t points)
+    int64_t cq_kept_size(const cq_batch* batch)
+    void cq_keep(const cq_batch* batch, unsigned char* kept)
+
+cdef extern from "_lock.h" nogil:
+    ctypedef struct cq_lock:
+        pass
+    int cq_make_lock(cq_lock* lock)
+    void cq_free_lock(cq_lock* lock)
+    int cq_try_lock(cq_lock* lock)
+    void cq_wait_for_lock(cq_lock* lock)
+    double cq_system_time()
+    void cq_unlock(cq_lock* lock)

@@ -1,0 +1,246 @@
+# The decision over columns.
+
+
+cdef class Ledger:
+    """Decides over columns that others own. To be used under the owner's lock."""
+
+    cdef cq_ledger ledger
+    cdef SeriesTable table
+    cdef object kept
+    cdef Lock lock
+    cdef object clock
+    cdef bint clock_is_system
+    cdef double quiet_from
+    cdef double quiet_until
+
+    def __cinit__(self, SeriesTable table not None, *, controls, order):
+        """Decide on the series of `table`.
+
+        `controls` has the number of each control by its name, `order` the names of the stocks as they are asked.
+        """
+        cdef int at = 0
+        self.table = table
+        self.ledger.series = &table.series
+        self.ledger.namespaces = controls["namespaces"]
+        self.ledger.metrics = controls["metrics"]
+        self.ledger.logical_size = controls["logical_size"]
+        self.ledger.physical_size = controls["physical_size"]
+        self.ledger.data_points = controls["data_points"]
+        self.ledger.throughput = controls["throughput"]
+        self.ledger.creates = controls["creates"]
+        if len(order) != CQ_STOCKS:
+            raise ValueError(f"there are {CQ_STOCKS} stocks, not {len(order)}")
+        for name in order:
+            self.ledger.order[at] = controls[name]
+            at += 1
+
+    def bind(self, *, columns, used, dropped, flows, stocks, limits, size_number, seen, some_forbid_all):
+        """Decide over these arrays from now on; to be called whenever one was replaced.
+
+        `columns` has int64 columns by name: of namespaces `quota_of` and `parent`, of quotas the others. `used` and
+        `dropped` are int64 columns by control, `flows` and `stocks` chains of quotas (int32, shape (quotas, width)),
+        `limits` int64 of shape (rules, controls), `size_number` int32 and `seen` uint32 or None, by series.
+        """
+        cdef int control
+        # What is refused leaves all as it was.
+        cdef cq_ledger bound = self.ledger
+        if len(used) != CQ_STOCKS or len(dropped) != CQ_CONTROLS:
+            raise ValueError(f"there must be columns of {CQ_STOCKS} stocks and {CQ_CONTROLS} controls")
+        bound.quota_of = _longs(columns["quota_of"])
+        bound.parent = _longs(columns["parent"])
+        bound.held = _longs(columns["held"])
+        bound.rule = _longs(columns["rule"])
+        bound.left = _longs(columns["left"])
+        bound.limit = _longs(columns["limit"])
+        bound.enforcing = _longs(columns["enforcing"])
+        bound.throttle = _longs(columns["throttle"])
+        for control in range(CQ_STOCKS):
+            bound.used[control] = _longs(used[control])
+        for control in range(CQ_CONTROLS):
+            bound.dropped[control] = _longs(dropped[control])
+        bound.flows = _chains(flows)
+        bound.flow_width = flows.shape[1]
+        bound.stocks = _chains(stocks)
+        bound.stock_width = stocks.shape[1]
+        cdef int64_t[:, ::1] amounts = limits
+        if amounts.shape[1] != CQ_CONTROLS:
+            raise ValueError(f"limits must have {CQ_CONTROLS} columns")
+        bound.limits = &amounts[0, 0]
+        cdef int32_t[::1] numbers = size_number
+        bound.size_number = &numbers[0]
+        bound.rows = numbers.shape[0]
+        cdef uint32_t[::1] times = seen
+        bound.seen = NULL if seen is None else &times[0]
+        if seen is not None:
+            bound.rows = min(bound.rows, times.shape[0])
+        bound.some_forbid_all = some_forbid_all
+        bound.era += 1
+        self.ledger = bound
+        self.kept = (columns, used, dropped, flows, stocks, limits, size_number, seen)
+
+    cdef int check(self) except -1:
+        if self.ledger.era == 0:
+            raise ValueError("a ledger decides over columns that it is bound to")
+        return 0
+
+    def keep_time(self, uint32_t now):
+        """Have what is decided from here on be seen at `now`."""
+        self.ledger.now = now
+
+    def offer(self, metric, int64_t points):
+        """Decide on points of a metric: the quota that rejects them or 0; UNKNOWN where it is not found."""
+        self.check()
+        return self.take(metric, points)
+
+    cdef int32_t take(self, metric, int64_t points) except? CQ_UNKNOWN:
+        cdef const unsigned char* name
+        cdef Py_ssize_t length
+        if type(metric) is str:
+            try:
+                name = <const unsigned char*>PyUnicode_AsUTF8AndSize(metric, &length)
+            except UnicodeError:
+                return CQ_UNKNOWN
+        elif isinstance(metric, bytes):
+            name = _characters(metric)
+            length = PyBytes_GET_SIZE(metric)
+        else:
+            return CQ_UNKNOWN
+        if length > CQ_LONGEST_NAME:
+            return CQ_UNKNOWN
+        cdef uint64_t hash = cq_hash(self.ledger.series.names.keys, name, length, name + length)
+        cdef int64_t row = cq_find_series(self.ledger.series, hash, name, length)
+        if row < 0:
+            return CQ_UNKNOWN
+        return cq_take_known(&self.ledger, row, cq_record_at(self.ledger.series, row).namespace_row, points)
+
+    def attend(self, Lock lock not None, clock, bint is_system):
+        """Take this lock, and the time from this clock, in what ends in `_now`; `is_system` is it if `time.time` is."""
+        self.lock = lock
+        self.clock = clock
+        self.clock_is_system = is_system
+
+    def keep_quiet(self, double start, double end):
+        """Have what ends in `_now` decide by itself from `start` until just before `end`."""
+        self.quiet_from = start
+        self.quiet_until = end
+
+    def offer_now(self, metric, int64_t points):
+        """`offer` under the lock; what is not 0 leaves the lock with the caller, who is to go on.
+
+        UNKNOWN where the metric is not found, or the time is out of the quiet stretch.
+        """
+        cdef int32_t quota = CQ_UNKNOWN
+        cdef double now
+        self.check()
+        self.lock.acquire()
+        try:
+            now = self.clock()
+            if self.quiet_from <= now < self.quiet_until:
+                quota = self.take(metric, points)
+        except:
+            self.lock.release()
+            raise
+        if quota == 0:
+            self.lock.release()
+        return quota
+
+    def admit_now(self, bytes buffer not None):
+        """The lines of a buffer, decided if that takes no Python. If they are not settled, the caller has the lock.
+
+        It takes some where a line's metric is not known or only `parse` can read it, where the clock is not the
+        system's, or the time is out of the quiet stretch; then no line is decided yet.
+        """
+        cdef Lines lines = Lines.__new__(Lines)
+        cdef int failed
+        self.check()
+        lines.buffer = buffer
+        lines.batch.text = _characters(buffer)
+        lines.batch.length = PyBytes_GET_SIZE(buffer)
+        with nogil:
+            failed = self.table.take_apart(lines)
+            if not failed:
+                cq_wait_for_lock(&self.lock.lock)
+                if self.table.series.generation != lines.generation:
+                    lines.generation = self.table.series.generation
+                    cq_find_again(&self.table.series, &lines.batch)
+                if lines.batch.unknown + lines.batch.doubts == 0 and self.is_quiet():
+                    lines.decided = cq_decide(&self.ledger, &lines.batch, 0, NULL, &lines.outcome) == lines.batch.count
+                    if lines.outcome.dropped == 0:
+                        cq_unlock(&self.lock.lock)
+        if failed:
+            raise MemoryError
+        return lines
+
+    cdef bint is_quiet(self) noexcept nogil:
+        cdef double now
+        if not self.clock_is_system:
+            return False
+        now = cq_system_time()
+        return self.quiet_from <= now < self.quiet_until
+
+    def missing(self, Lines lines not None, int64_t[:, ::1] sizes not None):
+        """The namespaces, as text, that are missing for new metrics which what is there would not reject as it stands.
+
+        Left out are those that could be called in stats as another is. `sizes` is as `decide` takes it.
+        """
+        cdef int64_t at, length
+        cdef cq_line* line
+        cdef cq_size* table
+        self.check()
+        table = _sizes(sizes)
+        names = []
+        try:
+            for at in range(lines.batch.count):
+                line = &lines.batch.lines[at]
+                length = cq_missing(&self.ledger, lines.batch.text, line, table) if line.row == CQ_UNKNOWN else 0
+                if length > 0:
+                    names.append(PyUnicode_DecodeASCII(<const char*>lines.batch.text + line.start, length, NULL))
+        finally:
+            free(table)
+        return names
+
+    def reserve(self, int64_t more):
+        """Make sure that `decide` can put so many series into the table."""
+        if cq_reserve_series(self.ledger.series, more):
+            raise MemoryError
+
+    def decide(self, Lines lines not None, int64_t start, int64_t[:, ::1] sizes not None, int64_t creates_left):
+        """Decide on the lines from `start` on; the position of the first that is left to the caller, or their number.
+
+        `sizes` has rows of logical size, physical size, data points and the size's number; `reserve` must have been
+        called for as many series as lines are unknown. Columns by series must reach as far, too.
+        """
+        cdef cq_size* table
+        self.check()
+        if start < 0:
+            raise ValueError("lines begin at 0")
+        table = _sizes(sizes)
+        lines.outcome.creates_left = creates_left
+        with nogil:
+            start = cq_decide(&self.ledger, &lines.batch, start, table, &lines.outcome)
+        lines.decided = start == lines.batch.count
+        free(table)
+        return start
+
+
+cdef cq_size* _sizes(int64_t[:, ::1] sizes) except NULL:
+    if sizes.shape[1] != 4:
+        raise ValueError("sizes have four columns")
+    cdef cq_size* table = <cq_size*>calloc(sizes.shape[0] + 1, sizeof(cq_size))
+    cdef Py_ssize_t at
+    if table == NULL:
+        raise MemoryError
+    for at in range(sizes.shape[0]):
+        table[at].logical = sizes[at, 0]
+        table[at].physical = sizes[at, 1]
+        table[at].data_points = sizes[at, 2]
+        table[at].number = <int32_t>sizes[at, 3]
+    return table
+
+
+cdef int64_t* _longs(int64_t[::1] column) except NULL:
+    return &column[0]
+
+
+cdef int32_t* _chains(int32_t[:, ::1] matrix) except NULL:
+    return &matrix[0, 0]
