@@ -10,7 +10,6 @@ series) lets go of the lock in between.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from math import floor, isfinite
 from operator import index
 from time import sleep, time
@@ -94,14 +93,9 @@ class QuotaEngine:
         size_of = size_of or (lambda _: default_size)
         self._decider = Decider(self._index, made_ready, size_of, max_creates_per_second)
         self._timed = keep_seen or max_creates_per_second is not None
-        self._offer_found: Callable[[str | bytes, int], int] = self._offer_plainly
-        """Decide on points of a metric that is in the index under this very name, if nothing else is to be done.
-
-        The rejecting quota, `NO_QUOTA` or UNKNOWN. The first and the last leave the lock to be released.
-        """
-        if (ledger := self._decider.ledger) is not None:
-            ledger.attend(self._lock, clock, is_system=clock is time)
-            self._offer_found = ledger.offer_now
+        self._ledger = self._decider.ledger
+        if self._ledger is not None:
+            self._ledger.attend(self._lock, clock, is_system=clock is time)
         # Until the clock leaves this stretch, it is the same interval and, where these matter, the same second.
         self._quiet_from, self._quiet_until = 0.0, 0.0
 
@@ -150,31 +144,35 @@ class QuotaEngine:
         """
         if points.__class__ is not int or not 1 <= points <= MAXIMUM:
             points = _whole(points)
-        quota = self._offer_found(metric, points)
-        if quota == NO_QUOTA:
-            return _ACCEPTED
+        if (ledger := self._ledger) is None:
+            return self._offer_plainly(metric, points, size)
+        # A signal's handler may raise between any two of these calls, and the lock must not stay behind.
         try:
-            if quota != UNKNOWN:
-                return self._verdict(quota, THROUGHPUT)
-            self._keep_time()
-            self._index.trim()
-            return self._verdict(*self._decider.offer_named(metric, points, size))
-        finally:
-            self._lock.release()
+            quota = ledger.offer_now(metric, points)
+            if quota == NO_QUOTA:
+                return _ACCEPTED
+            verdict = self._go_on(quota, metric, points, size)
+        except BaseException:
+            ledger.leave()
+            raise
+        ledger.leave()
+        return verdict
 
-    def _offer_plainly(self, metric: str | bytes, points: int) -> int:
-        """What the compiled kernel's `offer_now` does, without one."""
-        quota = UNKNOWN
-        self._lock.acquire()
-        try:
+    def _offer_plainly(self, metric: str | bytes, points: int, size: Size | None) -> Verdict:
+        """`offer` without a compiled kernel."""
+        with self._lock:
+            quota = UNKNOWN
             if self._quiet_from <= self._clock() < self._quiet_until:
                 quota = self._decider.offer_found(metric, points)
-        except BaseException:
-            self._lock.release()
-            raise
-        if quota == NO_QUOTA:
-            self._lock.release()
-        return quota
+            return _ACCEPTED if quota == NO_QUOTA else self._go_on(quota, metric, points, size)
+
+    def _go_on(self, quota: int, metric: str | bytes, points: int, size: Size | None) -> Verdict:
+        """The verdict where a known metric was rejected by a quota, or, UNKNOWN, all is still to be decided."""
+        if quota != UNKNOWN:
+            return self._verdict(quota, THROUGHPUT)
+        self._keep_time()
+        self._index.trim()
+        return self._verdict(*self._decider.offer_named(metric, points, size))
 
     def _verdict(self, quota: int, control: int) -> Verdict:
         """An outcome in words."""
@@ -194,7 +192,7 @@ class QuotaEngine:
         """
         if not isinstance(buffer, bytes):
             buffer = memoryview(buffer).tobytes()
-        if (ledger := self._decider.ledger) is not None:
+        if (ledger := self._ledger) is not None:
             return self._admit_compiled(ledger, buffer)
         prepared = prepare(self._decider, buffer)
         with self._lock:
@@ -204,17 +202,15 @@ class QuotaEngine:
 
     def _admit_compiled(self, ledger: Ledger, buffer: bytes) -> Admission:
         """`admit` with the compiled kernel, which leaves the lock to be released unless all is settled."""
-        lines = ledger.admit_now(buffer)
-        if lines.is_settled:
-            return batch_ledger.answer(self._decider, lines)
         try:
+            lines = ledger.admit_now(buffer)
             if not lines.is_decided:
                 self._keep_time()
                 self._index.trim()
                 batch_ledger.decide(self._decider, ledger, lines)
             return batch_ledger.answer(self._decider, lines)
         finally:
-            self._lock.release()
+            ledger.leave()
 
     def forget(self, metric: str | bytes) -> bool:
         """Take a deleted metric out of the index and give back what it held; whether it was there."""
@@ -376,8 +372,8 @@ class QuotaEngine:
             self._decider.keep_time(now)
             self._quiet_from = max(self._quiet_from, floor(now))
             self._quiet_until = min(self._quiet_until, floor(now) + 1)
-        if self._decider.ledger is not None:
-            self._decider.ledger.keep_quiet(self._quiet_from, self._quiet_until)
+        if self._ledger is not None:
+            self._ledger.keep_quiet(self._quiet_from, self._quiet_until)
 
 
 def _whole(points: int) -> int:

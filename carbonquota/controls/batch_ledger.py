@@ -7,7 +7,7 @@ here, and the ledger goes on behind it. Sizes of new metrics are asked for befor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -97,11 +97,22 @@ def _create_missing(decider: Decider, names: Sequence[str]) -> Sequence[int]:
     One that is rejected by what stands above it would not have been created in a turn of its own. As nothing shows
     that it was, the outcome is the same.
     """
-    distinct = list(islice(dict.fromkeys(names), decider.creates.left))
+    # Of two that would be called the same in stats, the first to come is; so those come in their turns.
+    clashing = {called for name in names if "-" in name for called in _called(name)}
+    apart = (name for name in dict.fromkeys(names) if "-" not in name and clashing.isdisjoint(_called(name)))
+    distinct = list(islice(apart, decider.creates.left))
     if len(distinct) < _MANY_MISSING or any(grant.stat_prefix for grant in decider.grants):
         return ()
     rows: list[int] = decider.index.create_many(distinct).tolist()
     return rows
+
+
+def _called(namespace: str) -> Iterator[str]:
+    """What a namespace, and each above it, would be called in stats."""
+    called = namespace.replace(".", "-")
+    while namespace:
+        yield called[: len(namespace)]
+        namespace = namespace.rpartition(".")[0]
 
 
 def _note_created(index: Index, lines: CompiledLines, sizes: Sequence[Size], numbers: Sequence[int]) -> None:

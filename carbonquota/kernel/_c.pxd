@@ -138,3 +138,4 @@ cdef extern from "_lock.h" nogil:
     void cq_wait_for_lock(cq_lock* lock)
     double cq_system_time()
     void cq_unlock(cq_lock* lock)
+    void cq_leave_lock(cq_lock* lock)

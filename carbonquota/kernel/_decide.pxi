@@ -119,6 +119,16 @@ cdef class Ledger:
         self.clock = clock
         self.clock_is_system = is_system
 
+    def leave(self):
+        """Release the lock if this thread has it: what is called whatever interrupted the thread, and where."""
+        self.check_attended()
+        cq_leave_lock(&self.lock.lock)
+
+    cdef int check_attended(self) except -1:
+        if self.lock is None:
+            raise ValueError("a ledger decides by itself once it attends to a lock and a clock")
+        return self.check()
+
     def keep_quiet(self, double start, double end):
         """Have what ends in `_now` decide by itself from `start` until just before `end`."""
         self.quiet_from = start
@@ -131,7 +141,7 @@ cdef class Ledger:
         """
         cdef int32_t quota = CQ_UNKNOWN
         cdef double now
-        self.check()
+        self.check_attended()
         self.lock.acquire()
         try:
             now = self.clock()
@@ -152,7 +162,7 @@ cdef class Ledger:
         """
         cdef Lines lines = Lines.__new__(Lines)
         cdef int failed
-        self.check()
+        self.check_attended()
         lines.buffer = buffer
         lines.batch.text = _characters(buffer)
         lines.batch.length = PyBytes_GET_SIZE(buffer)
@@ -181,7 +191,8 @@ cdef class Ledger:
     def missing(self, Lines lines not None, int64_t[:, ::1] sizes not None):
         """The namespaces, as text, that are missing for new metrics which what is there would not reject as it stands.
 
-        Left out are those that could be called in stats as another is. `sizes` is as `decide` takes it.
+        None at all where a line that is left to Python may bring one that is called in stats as another is. `sizes` is
+        as `decide` takes it.
         """
         cdef int64_t at, length
         cdef cq_line* line
@@ -192,6 +203,8 @@ cdef class Ledger:
         try:
             for at in range(lines.batch.count):
                 line = &lines.batch.lines[at]
+                if (line.row == CQ_DOUBT or line.row == CQ_UNKNOWN and line.size < 0) and b"-" in lines.line(at):
+                    return []
                 length = cq_missing(&self.ledger, lines.batch.text, line, table) if line.row == CQ_UNKNOWN else 0
                 if length > 0:
                     names.append(PyUnicode_DecodeASCII(<const char*>lines.batch.text + line.start, length, NULL))

@@ -106,15 +106,14 @@ static inline int32_t cq_take(cq_ledger *ledger, int64_t namespace_row, int64_t 
     int64_t width = space->levels, level = 0;
     if (width > CQ_LEVELS) {
         chain = ledger->flows + ledger->quota_of[namespace_row] * ledger->flow_width;
-        width = ledger->flow_width;
+        while (width < ledger->flow_width && chain[width] != 0)
+            width++;
     }
     while (level < width && ledger->left[chain[level]] >= points)
         level++;
     if (level == width) {
-        /* A chain's end is followed by quota 0, which is no limit and stays so. */
         for (level = 0; level < width; level++)
             ledger->left[chain[level]] -= points;
-        ledger->left[0] = INT64_MAX;
         return 0;
     }
     int32_t rejecter = cq_ask(ledger, chain, width, points);
@@ -280,7 +279,7 @@ static inline void cq_need(const cq_ledger *ledger, const cq_size *size, int64_t
 }
 
 /* How long the name of the namespace is that is missing for a line's new metric, or 0. It is none where what is there
- * would reject the metric as it stands, or where the namespace's name in stats could be that of another. */
+ * would reject the metric as it stands, or where the namespace's name is cut in stats. */
 static inline int64_t cq_missing(
     const cq_ledger *ledger, const unsigned char *text, const cq_line *line, const cq_size *sizes)
 {
@@ -290,7 +289,7 @@ static inline int64_t cq_missing(
     int own;
     if (line->row != CQ_UNKNOWN || line->size < 0 || !cq_is_plain_name(name, line->name_length, &dot))
         return 0;
-    if (dot > CQ_DISTINCT || memchr(name, '-', (size_t)(dot > 0 ? dot : 0)) != NULL)
+    if (dot > CQ_DISTINCT)
         return 0;
     int64_t nearest = cq_nearest(ledger, name, dot, &own);
     cq_need(ledger, &sizes[line->size], needed);

@@ -195,7 +195,7 @@ static inline void cq_find_group(const cq_series *series, cq_block *block, const
     for (int64_t at = 0; at < count; at++) {
         if (rows[at] < 0)
             continue;
-        uint32_t namespace_row = cq_record_at(series, rows[at])->namespace_row;
+        uint32_t namespace_row = cq_namespace_of(cq_record_at(series, rows[at]));
         if (namespace_row != CQ_NO_NAMESPACE)
             cq_prefetch(cq_space_at(series->names, namespace_row));
     }
@@ -205,7 +205,7 @@ static inline void cq_find_group(const cq_series *series, cq_block *block, const
             row = cq_next_candidate(&searches[at]);
         if (row >= 0) {
             lines[at].row = row;
-            lines[at].namespace_row = cq_record_at(series, row)->namespace_row;
+            lines[at].namespace_row = cq_namespace_of(cq_record_at(series, row));
         }
     }
 }

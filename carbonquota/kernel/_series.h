@@ -42,6 +42,12 @@ static inline cq_record *cq_record_at(const cq_series *series, int64_t row)
     return CQ_ENTRY(&series->records, cq_record, row);
 }
 
+/* The namespace of a series that may be removed meanwhile: read once, so that what is looked at is what is used. */
+static inline uint32_t cq_namespace_of(const cq_record *record)
+{
+    return __atomic_load_n(&record->namespace_row, __ATOMIC_RELAXED);
+}
+
 static inline cq_text *cq_leaf_elsewhere(const cq_record *record)
 {
     cq_text *text;
@@ -63,7 +69,7 @@ static inline int64_t cq_leaf(const cq_record *record, const unsigned char **lea
 static inline int cq_is_called(const cq_series *series, int64_t row, const unsigned char *name, int64_t length)
 {
     const cq_record *record = cq_record_at(series, row);
-    uint32_t namespace_row = record->namespace_row;
+    uint32_t namespace_row = cq_namespace_of(record);
     if (namespace_row == CQ_NO_NAMESPACE)
         return 0;
     const unsigned char *leaf, *above;

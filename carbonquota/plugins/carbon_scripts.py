@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from configparser import Error as ConfigParserError
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,6 +43,8 @@ def aggregator_cache() -> None:
 
 def _run(program: str) -> None:
     """Run one of carbon's programs to its end."""
+    # No matrix is multiplied here, and the threads that numpy would begin for it look for work in vain.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     script = Path(sys.argv[0]).absolute().with_name(f"{program}.py")
     _find_carbon(script.parent.parent)
     try:
@@ -55,8 +58,8 @@ def _run(program: str) -> None:
     _wrap(program)
     try:
         util.run_twistd_plugin(str(script))
-    except exceptions.CarbonConfigException as error:
-        raise SystemExit(str(error)) from None
+    except (exceptions.CarbonConfigException, ConfigParserError) as error:
+        raise SystemExit(" ".join(str(error).split())) from None
 
 
 def _find_carbon(prefix: Path) -> None:

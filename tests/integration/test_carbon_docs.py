@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.support.carbon_daemons import Graphite
+from tests.support.carbon_daemons import Graphite, environment
 from tests.support.daemon import PATIENCE, wait_until
 from tests.support.examples import Example, blocks, examples
 
@@ -24,10 +24,9 @@ def localized(folder: Path, root: Path, line_port: int) -> Path:
     return page
 
 
-def environment(root: Path) -> dict[str, str]:
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("GRAPHITE_")}
+def readers_environment(root: Path) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return inherited | {"GRAPHITE_ROOT": str(root), "PATH": path, "PYTHONWARNINGS": "ignore", "COLUMNS": "200"}
+    return environment(root) | {"PATH": path, "PYTHONWARNINGS": "ignore", "COLUMNS": "200"}
 
 
 class Reader:
@@ -51,7 +50,7 @@ class Reader:
         return subprocess.run(
             ["/bin/sh", "-c", f"(exit {self._code}); {example.command}"],
             cwd=self._root,
-            env=environment(self._root),
+            env=readers_environment(self._root),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

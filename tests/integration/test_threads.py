@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
-from threading import Barrier
+from threading import Barrier, Thread
 from typing import TYPE_CHECKING
 
 import pytest
@@ -228,3 +231,134 @@ def test_metrics_forgotten_and_offered_by_eight_threads_leave_no_residue() -> No
     usage = engine.usage("/")
     assert (usage.namespaces, usage.metrics, usage.logical_size, len(engine)) == (0, 0, 0, 0)
     assert set(engine.namespaces()) <= {"/"}
+
+
+class InterruptionError(Exception):
+    """What a signal's handler raises."""
+
+
+INTERRUPTIONS = 150
+
+
+# Python can but tell of one that comes while an object is being freed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("call", ["offer", "admit"])
+def test_a_thread_that_is_interrupted_anywhere_leaves_no_lock_behind(call: str) -> None:
+    """As by Ctrl-C in a shell, after which the engine is asked for more."""
+    engine = QuotaEngine(RuleSet.from_text("[a]\nthroughput = 1\n"), interval=2.0**32)
+    engine.offer("a.b")
+    calls: dict[str, Callable[[], object]] = {
+        "offer": lambda: engine.offer("a.b"),
+        "admit": lambda: engine.admit(b"a.b 1 1\n"),
+    }
+
+    def interrupt(*_: object) -> None:
+        raise InterruptionError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(INTERRUPTIONS):
+            # Repeated, as one that comes while an object is being freed is lost.
+            with suppress(InterruptionError):
+                signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.01)
+                while True:
+                    calls[call]()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            other = Thread(target=len, args=(engine,), daemon=True)
+            other.start()
+            other.join(10)
+            assert not other.is_alive()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+# --- by the system's clock, by which the compiled kernel decides most calls without Python ----------------------------
+
+SECONDS = 1.5
+"""How long the threads are at it: at least one interval ends meanwhile."""
+
+BOTH_CONTROLS = (
+    "[/]\nthroughput = 2,000\nmetrics = 400\n\n[a]\nthroughput = 300\nmetrics = 60\n\n[*.*]\nthroughput = 90\n"
+)
+
+
+def _until(end: float, job: Callable[[Random], Tally], seed: int) -> Tally:
+    """Do something over and over until it is time."""
+    random, tally = Random(seed), Tally()
+    while time.monotonic() < end:
+        tally += job(random)
+    return tally
+
+
+def test_intervals_end_among_eight_threads_and_each_point_is_counted_in_one() -> None:
+    engine = QuotaEngine(
+        RuleSet.from_text(BOTH_CONTROLS),
+        size_of=lambda _metric: SIZE,
+        interval=1.0,
+        keep_seen=True,
+        record_changes=True,
+    )
+    rule_files = [RuleSet.from_text(BOTH_CONTROLS), RuleSet.from_text(BOTH_CONTROLS + "[nobody.*]\nmetrics = 1\n")]
+    reports, names = list[dict[str, int]](), NAMES[:200]
+
+    def admit_known(random: Random) -> Tally:
+        tally = Tally()
+        for _ in range(20):
+            buffer = b"".join(name.encode() + b" 1 1\n" for name in random.choices(names, k=random.choice((1, 9, 200))))
+            result = engine.admit(buffer)
+            tally.offered += result.points + result.dropped
+            tally.accepted.update(line.split()[0].decode() for line in split_lines(result.accepted))
+            tally.dropped.update({who: drop.points for who, drop in result.drops.items()})
+        return tally
+
+    def change(random: Random) -> Tally:
+        for name in random.choices(names, k=20):
+            engine.forget(name)
+        for name in random.choices(names, k=20):
+            engine.load(name)
+        engine.expire(time.time() - 1, most=50)
+        engine.apply(random.choice(rule_files))
+        engine.take_changes()
+        holdings, _ = engine.dump()
+        assert len(holdings.names) == len(holdings.size_numbers) == len(holdings.seen)
+        return Tally()
+
+    def report(_random: Random) -> Tally:
+        reports.append(engine.report())
+        return Tally()
+
+    end = time.monotonic() + SECONDS
+    kinds = [admit_known, admit_known, admit_known, change, report]
+    kinds += [lambda random: _offering(engine, random.randrange(2**31), 100)] * 2
+    kinds += [lambda random: _admitting(engine, random.randrange(2**31), 3)]
+    tally = _together(*[lambda job=job, seed=seed: _until(end, job, seed) for seed, job in enumerate(kinds)])
+    # One gives what ended, another ends the interval that runs.
+    reports += [engine.report() for _ in range(3)]
+    assert tally.accepted.total() + tally.dropped.total() + tally.malformed == tally.offered
+    _assert_reported(reports, tally)
+    _assert_usage_is_a_recount(engine)
+
+
+def _assert_reported(reports: list[dict[str, int]], tally: Tally) -> None:
+    """The reports give each accepted and each dropped point once."""
+    for name, namespace in (("root", "/"), ("a", "a")):
+        throughputs = [report.get(f"usage.throughput.{name}", 0) for report in reports]
+        assert sum(throughputs) == _accepted_below(tally, namespace) > 0
+        dropped = sum(points for who, points in tally.dropped.items() if who[0] == namespace)
+        assert sum(report.get(f"dropped.{name}", 0) for report in reports) == dropped
+
+
+def _assert_usage_is_a_recount(engine: QuotaEngine) -> None:
+    """What each namespace is said to hold is what its metrics come to, and all is given back with them."""
+    held = {name.decode() for name in engine.holdings().names}
+    stocks = recount(dict.fromkeys(held, (SIZE.logical, SIZE.physical, SIZE.data_points)))
+    assert set(engine.namespaces()) == stocks.keys() - {"/"}
+    for namespace, counts in stocks.items():
+        usage = engine.usage(namespace)
+        got = (usage.namespaces, usage.metrics, usage.logical_size, usage.physical_size, usage.data_points)
+        expected = ("namespaces", "metrics", "logical-size", "physical-size", "data-points")
+        assert got == tuple(counts[key] for key in expected), namespace
+    assert all(engine.forget(name) for name in held)
+    usage = engine.usage("/")
+    assert (usage.metrics, usage.namespaces, usage.logical_size, usage.physical_size, usage.data_points) == (0,) * 5

@@ -48,6 +48,16 @@ LONG: Final = 86_400
 """Seconds of an interval whose end no test comes to see, unless it runs at midnight UTC."""
 
 
+_PACE: Final = Path(__file__).with_name("carbon_pace")
+
+
+def environment(root: Path) -> dict[str, str]:
+    """What a carbon below this root is started with: nothing of another one, and a writer that does not sleep long."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("GRAPHITE_")}
+    path = os.pathsep.join(filter(None, (str(_PACE), os.environ.get("PYTHONPATH"))))
+    return inherited | {"GRAPHITE_ROOT": str(root), "PYTHONPATH": path}
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Where one daemon listens; a relay does not answer queries."""
@@ -200,8 +210,7 @@ class CarbonDaemon:
         )
 
     def _environment(self) -> dict[str, str]:
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("GRAPHITE_")}
-        return inherited | {"GRAPHITE_ROOT": str(self.graphite.root)} | self.environment
+        return environment(self.graphite.root) | self.environment
 
     def start(self) -> CarbonDaemon:
         """Run it in the foreground, and wait until it listens."""

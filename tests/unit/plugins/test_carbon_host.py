@@ -36,6 +36,7 @@ def test_stats_go_where_those_of_the_program_go_and_only_what_stores_has_a_tree(
 ) -> None:
     found = host(program)
     assert (found.stats_prefix, found.data_dir, found.stores) == (prefix, data_dir, bool(data_dir))
+    assert found.aggregates is program.startswith("carbon-aggregator")
 
 
 @pytest.mark.parametrize(

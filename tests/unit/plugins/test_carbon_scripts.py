@@ -74,6 +74,20 @@ def test_a_command_without_a_configuration_ends_as_carbons_own_does(program: str
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("QUOTAS_FILE = 100%.conf", "'%' must be followed by '%' or '(', found: '%.conf'"),
+        ("[cache]", "While reading from '{path}' [line 2]: section 'cache' already exists"),
+    ],
+)
+def test_a_configuration_that_carbon_cannot_read_is_told_in_one_line(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "carbon.conf"
+    path.write_text(f"[cache]\n{line}\n")
+    done = run("carbon-cache", "--config", str(path), "start")
+    assert (done.returncode, done.stderr) == (1, f"{message.format(path=path)}\n")
+
+
 def test_a_command_without_arguments_shows_carbons_usage_under_its_own_name() -> None:
     done = run("carbon-relay")
     assert done.stdout == "Usage: carbonquota-carbon-relay [options] <start|stop|status>\n\n"

@@ -6,7 +6,8 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from math import inf
+from typing import Any, cast
 
 import pytest
 from carbon.pipeline import Processor
@@ -61,10 +62,13 @@ class Setup:
     turns: list[Callable[[], None]] = field(default_factory=list)
     noted: list[Dropping] = field(default_factory=list)
     store_plain: Store | None = None
+    room: Callable[[], float] = lambda: inf
 
     def __post_init__(self) -> None:
         decisions = Decisions(self.engine, note=self.noted.append, clock=self.clock)
-        self.processor = QuotaProcessor(decisions, self.sink, soon=self.turns.append, store_plain=self.store_plain)
+        self.processor = QuotaProcessor(
+            decisions, self.sink, soon=self.turns.append, room=self.room, store_plain=self.store_plain
+        )
 
     def send(self, metrics: Iterable[str]) -> None:
         """One point of each, numbered."""
@@ -107,13 +111,34 @@ def test_so_many_points_do_not_wait() -> None:
     assert len(setup.sink.points) == MOST + 1
 
 
+@pytest.mark.parametrize("room", [0, 1, 7, 40, 500, MOST])
+def test_the_point_that_makes_senders_wait_does_not_wait_itself(room: int) -> None:
+    sink = Sink()
+    setup = Setup(engine(""), sink, room=lambda: room + 1 - len(sink.points))
+    setup.send(["first"])
+    setup.turn()
+    setup.send(f"m{number}" for number in range(room))
+    assert len(sink.points) - 1 == (room if room >= MOST else 0)
+    setup.send(["last"])
+    assert len(sink.points) - 2 == room
+
+
+def test_where_senders_wait_already_points_are_gathered_as_ever() -> None:
+    setup = Setup(engine(""), room=lambda: inf)
+    setup.send(["first"])
+    setup.turn()
+    setup.send(f"m{number}" for number in range(MOST - 1))
+    assert len(setup.sink.points) == 1
+
+
 def test_at_the_end_nothing_is_left_behind_and_nothing_waits() -> None:
     setup = Setup()
     setup.send(["a"])
     setup.processor.end()
     assert len(setup.sink.points) == 1
-    setup.send(["b"])
-    assert len(setup.sink.points) == 2
+    for metric in "bc":
+        setup.send([metric])
+    assert len(setup.sink.points) == 3
 
 
 @pytest.mark.parametrize("times", [1, 10], ids=["one by one", "as a batch"])
@@ -141,10 +166,10 @@ def test_what_has_no_name_is_dropped_from_a_batch_as_well() -> None:
 
 @pytest.mark.parametrize("name", [b"team.a.bytes", 5, None])
 @pytest.mark.parametrize("number", [3, 100], ids=["one by one", "as a batch"])
-def test_what_a_receiver_takes_for_a_name_keeps_up_no_other(name: Any, number: int) -> None:
+def test_what_a_receiver_takes_for_a_name_keeps_up_no_other(name: object, number: int) -> None:
     setup = Setup()
     metrics = [f"team.a.m{place}" for place in range(number)]
-    setup.send([name, *metrics])
+    setup.send([cast("str", name), *metrics])
     setup.turn()
     assert [metric for metric, _ in setup.sink.points] == [name, *metrics[:5]]
     assert setup.counts()["internal_errors", "decision"] == 1
@@ -326,3 +351,11 @@ def test_carbons_own_stats_pass_and_aggregates_are_counted() -> None:
     setup.turn()
     assert setup.sink.points == [("all.sum", (1.0, 2.0))]
     assert setup.counts()["received", ""] == 2
+
+
+def test_what_a_relay_sends_anew_is_not_decided_on_again() -> None:
+    setup = Setup(engine("[/]\nthroughput = 1\n"))
+    generated = GeneratedProcessor(setup.processor, "carbon.relays.web1-a", aggregates=False)
+    for _ in range(3):
+        assert list(generated.process("a.b", (1.0, 2.0))) == [("a.b", (1.0, 2.0))]
+    assert setup.counts()["received", ""] == 0

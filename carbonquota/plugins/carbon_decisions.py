@@ -1,0 +1,207 @@
+"""Which of the points that carbon hands over may pass: decided as a batch where that is quicker, else one by one.
+
+Theory of operation. A batch is plaintext lines with all but the names made up. What an admission gives back are the
+accepted lines, in their order; as limits only fill up while a batch is decided, the accepted points of a metric are
+always its first ones, and so it is known which they are. Names that cannot stand in lines are decided one by one.
+
+Invariants: decided = accepted + dropped + malformed. Whatever breaks in here, the points in question pass.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final, Protocol
+
+from carbon.util import TaggedSeries
+
+from carbonquota.controls import Admission
+from carbonquota.errors import MetricNameError
+from carbonquota.kernel import KERNEL
+from carbonquota.model import Rule, Verdict
+from carbonquota.service.bounded_log import BoundedLog
+from carbonquota.service.health import Sample
+from carbonquota.service.throttling import Dropping
+
+_log = logging.getLogger(__name__)
+
+FEW: Final = 5 if KERNEL == "compiled" else 32
+"""Up to so many points, deciding them one by one is quicker than as lines."""
+
+_EVERY: Final = 60.0
+"""Seconds between two log lines on the same kind of trouble."""
+
+_REST: Final = " 1 1\n"
+"""What makes a line of a name: any value, any time."""
+
+_PLAIN: Final = bytes(character for character in range(0x21, 0x7F) if chr(character) not in "{~")
+"""What a name may hold to be stored as it is, and to stand in a line; with others it is looked at by itself."""
+
+_BARE: Final = b"  \n"
+"""What is left of a line without the characters of names, values and times."""
+
+_TAG: Final = b";"
+"""What stands before each tag in a name."""
+
+
+class Engine(Protocol):
+    """As much of `QuotaEngine` as the data path needs."""
+
+    def offer(self, metric: str, points: int = 1) -> Verdict:
+        """Whether a point may pass; MetricNameError where no metric can be called so."""
+
+    def admit(self, buffer: bytes) -> Admission:
+        """Which points of a batch of lines may pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What became of points: which of them pass, pairwise with them, or None where all do.
+
+    `are_plain` tells that none of the names has a tag, or anything else that carbon would store it otherwise for.
+    """
+
+    passes: Sequence[bool] | None
+    are_plain: bool
+
+
+class Decisions:
+    """Asks an engine about points, and keeps count. `decide` is for one thread at a time, `health` for any."""
+
+    def __init__(
+        self, engine: Engine, *, note: Callable[[Dropping], None], clock: Callable[[], float] = monotonic
+    ) -> None:
+        """Have `note` look at what is dropped; `clock` gives seconds that never go back."""
+        self._engine = engine
+        self._note = note
+        self._notices = BoundedLog(_log, clock, every=_EVERY)
+        self._decided = self._malformed = self._failures = 0
+        self._dropped: Counter[str] = Counter()
+
+    def decide(self, metrics: Sequence[str]) -> Decided:
+        """Decide on a point of each, in this order."""
+        self._decided += len(metrics)
+        decided = Decided(None, are_plain=False)
+        try:
+            buffer = _lines(metrics)
+            are_plain = buffer is not None and _TAG not in buffer
+            if buffer is None or len(metrics) <= FEW:
+                return Decided([self._passes(metric) for metric in metrics], are_plain)
+            admission = self._engine.admit(buffer)
+            if admission.accepted is buffer:
+                return Decided(None, are_plain)
+            decided = Decided(_selected(metrics, admission), are_plain)
+            self._tell(admission)
+        except Exception:  # noqa: BLE001 - a bug of ours must cost nobody a point
+            self._survive("data points could not be decided on, and go on", "a batch")
+        return decided
+
+    def _passes(self, metric: str) -> bool:
+        """Whether one point may pass."""
+        try:
+            verdict = self._engine.offer(metric if "{" not in metric and "~" not in metric else stored_name(metric))
+        except MetricNameError as error:
+            self._malformed += 1
+            self._notices.warning("malformed", "data points were dropped: %s", error)
+            return False
+        except Exception:  # noqa: BLE001 - a bug of ours must cost nobody a point
+            self._survive("a data point could not be decided on, and goes on", metric)
+            return True
+        if not verdict.accepted:
+            self._dropped[verdict.control or ""] += 1
+            self._hand_to_log(_DroppedPoint(metric, verdict))
+        return verdict.accepted
+
+    def _tell(self, admission: Admission) -> None:
+        """Count and note what was dropped of a batch."""
+        self._dropped.update(admission.dropped_by_control)
+        if admission.malformed:
+            self._malformed += admission.malformed
+            names = [line.decode().removesuffix(_REST) for line in admission.malformed_lines]
+            self._notices.warning("malformed", "data points were dropped, as no metric can be called %s", names)
+        self._hand_to_log(admission)
+
+    def _hand_to_log(self, dropping: Dropping) -> None:
+        """Have what was dropped noted, which changes nothing in the decision."""
+        try:
+            self._note(dropping)
+        except Exception:  # noqa: BLE001 - a bug of ours, and no reason not to go on
+            self._survive("what was dropped could not be noted", repr(dropping))
+
+    def _survive(self, what: str, example: object) -> None:
+        """Count and tell a bug; to be called while its error is being handled."""
+        self._failures += 1
+        self._notices.exception("failure", f"{what}: %.200r", example)
+
+    def health(self) -> Iterator[Sample]:
+        """The counts."""
+        dropped = self._dropped.copy()
+        yield Sample("received", self._decided)
+        yield Sample("accepted", self._decided - self._malformed - dropped.total())
+        for control, points in dropped.items():
+            yield Sample("dropped", points, control)
+        yield Sample("malformed", self._malformed, "name")
+        yield Sample("internal_errors", self._failures, "decision")
+
+
+def stored_name(metric: str) -> str:
+    """What carbon stores a metric under, where that is another name; one that it cannot read stays as it is."""
+    try:
+        path: str = TaggedSeries.parse(metric).path
+    except Exception:  # noqa: BLE001 - carbon tells by these that it stores the name as it is
+        return metric
+    return path
+
+
+def _lines(metrics: Sequence[str]) -> bytes | None:
+    """A line for each metric, or None where a name cannot stand in one."""
+    try:
+        buffer = (_REST.join(metrics) + _REST).encode(errors="surrogatepass")
+    except TypeError:  # a receiver that takes names for what they are not must not cost others their decision
+        return None
+    return buffer if buffer.translate(None, _PLAIN) == _BARE * len(metrics) else None
+
+
+def _selected(metrics: Iterable[str], admission: Admission) -> list[bool]:
+    """Which of the metrics' points were accepted."""
+    *names, _ = admission.accepted.decode().split(_REST)
+    names.reverse()
+    passes = []
+    for metric in metrics:
+        accepted = bool(names) and metric == names[-1]
+        passes.append(accepted)
+        if accepted:
+            names.pop()
+    if names:
+        raise ValueError(f"{len(names)} points were accepted that nobody offered")
+    return passes
+
+
+@dataclass(frozen=True, slots=True)
+class _Drop:
+    """Why one point was dropped."""
+
+    rule: Rule | None
+    samples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _DroppedPoint:
+    """One dropped point, as the log of throttling takes it."""
+
+    metric: str
+    verdict: Verdict
+
+    @property
+    def dropped(self) -> int:
+        """It is one."""
+        return 1
+
+    @property
+    def drops(self) -> Mapping[tuple[str, str], _Drop]:
+        """It, by namespace and control."""
+        verdict = self.verdict
+        return {(verdict.namespace or "", verdict.control or ""): _Drop(verdict.rule, (self.metric,))}

@@ -1,0 +1,105 @@
+"""The end of quotas inside carbon, in the order in which carbon ends its services."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import pytest
+from carbon.pipeline import Processor
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock, Cooperator
+
+import carbonquota.plugins.carbon_service as module
+from carbonquota.plugins.carbon_host import CarbonHost
+from carbonquota.plugins.carbon_parts import Carbon, Parts
+from carbonquota.plugins.carbon_service import QuotaService
+from carbonquota.plugins.carbon_settings import QuotaSettings
+from carbonquota.plugins.carbon_stats import StatsWriter
+from carbonquota.plugins.graphite_carbon import Datapoint, Passed
+from carbonquota.service.scan import at_once
+from carbonquota.testing import ManualClock
+
+ROOT: Any = MultiService
+"""What holds services; its methods have no types."""
+
+
+class Destination(Service, Processor):  # type: ignore[misc]
+    """Carbon's client manager in what matters: what comes when it was told to stop is lost."""
+
+    def __init__(self) -> None:
+        self.points: list[str] = []
+        self.running = True
+
+    def process(self, metric: str, datapoint: Datapoint) -> Passed:
+        if self.running:
+            self.points.append(metric)
+        return ()
+
+
+class Reactor(Clock):
+    """A clock that has its system events asked for, and fires none."""
+
+    def addSystemEventTrigger(self, *_: object) -> None:  # noqa: N802 - twisted's name
+        """Nothing ends."""
+
+    def callWhenRunning(self, function: Callable[[], None]) -> None:  # noqa: N802 - the same
+        """It runs."""
+        function()
+
+
+@pytest.fixture
+def parts(tmp_path: Path, destination: Destination) -> Parts:
+    (tmp_path / "quotas.conf").write_text("[/]\nmetrics = 3\n")
+    (tmp_path / "storage-schemas.conf").write_text("[all]\npattern = .*\nretentions = 1:10\n")
+    settings = QuotaSettings(
+        quotas_file=str(tmp_path / "quotas.conf"),
+        usage_report_frequency=60.0,
+        scan_frequency=0.0,
+        throughput_unit="interval",
+        max_creates_per_second=0,
+        physical_size_factor=1.0,
+        state_enabled=True,
+        state_dir=str(tmp_path / "state"),
+        state_snapshot_frequency=300.0,
+        series_ttl=0.0,
+    )
+    host = CarbonHost(
+        program="carbon-relay",
+        stats_prefix="carbon.relays.web1-a",
+        own_prefixes=("carbon.relays.web1.",),
+        schemas_file=str(tmp_path / "storage-schemas.conf"),
+        data_dir="",
+        sparse=False,
+        hashes_tags=True,
+    )
+    carbon = Carbon(destination, None, lambda: inf, at_once, lambda _: None, lambda _: False)
+    return Parts(settings, host, carbon, ManualClock(1_700_000_000.0))
+
+
+@pytest.fixture
+def destination() -> Destination:
+    return Destination()
+
+
+def test_what_was_gathered_goes_on_before_a_relay_lets_go_of_its_destinations(
+    parts: Parts, destination: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "deferToThread", maybeDeferred)
+    root: Any = ROOT()
+    root.addService(destination)
+    reactor = Reactor()
+    stats = StatsWriter(lambda *_: None, Cooperator(scheduler=lambda work: reactor.callLater(0, work)))
+    root.addService(QuotaService(parts, stats, lambda: (), reactor))
+    root.startService()
+    for number in range(5):
+        parts.processor.process(f"m{number}", (1.0, 1.0))
+    assert destination.points == []
+    ended: Deferred[Any] = root.stopService()
+    assert ended.called
+    assert destination.points == ["m0", "m1", "m2"]
+    assert parts.state is not None
+    parts.state.close()
