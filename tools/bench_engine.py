@@ -251,7 +251,8 @@ def save(series: int, _: int, folder: str) -> None:
     engine = engine_under(rules(), as_daemon=True)
     keeper = StateKeeper(folder, engine)
     keeper.restore()
-    filled(engine, series)
+    for buffers in every_series(series):
+        admit_all(engine, buffers)
     keeper.close()
 
 

@@ -85,6 +85,25 @@ static inline int64_t cq_last_dot(const unsigned char *name, int64_t length)
     return dot;
 }
 
+#define CQ_AHEAD 32 /* names whose memory is fetched together */
+
+/* Bring what putting the next names into a table will touch near. */
+static inline void cq_approach_inserts(const cq_series *series, const unsigned char *text, const int64_t *ends,
+                                       int64_t count, const int64_t *namespaces, int64_t first)
+{
+    const cq_names *names = series->names;
+    __asm__ volatile(""); /* for GCC drops calls of functions that do nothing but prefetch */
+    for (int64_t at = first; at < count && at < first + CQ_AHEAD; at++) {
+        int64_t start = at == 0 ? 0 : ends[at - 1] + 1;
+        if (ends[at] - start <= CQ_LONGEST_NAME) {
+            uint64_t hash = cq_hash(names->keys, text + start, ends[at] - start, text + ends[at]);
+            cq_prefetch(cq_bucket(series->slots.block, hash));
+        }
+        if (namespaces[at] >= 0 && namespaces[at] < names->size)
+            cq_prefetch(cq_space_at(names, namespaces[at]));
+    }
+}
+
 /* Put names, for which there is room, into a table. -1, or the place of one that is not in its namespace, or -2 where
  * there is no memory; those before it are in the table then. */
 static inline int64_t cq_insert_joined(cq_series *series, const unsigned char *text, const int64_t *ends, int64_t count,
@@ -93,6 +112,8 @@ static inline int64_t cq_insert_joined(cq_series *series, const unsigned char *t
     const cq_names *names = series->names;
     int64_t start = 0;
     for (int64_t at = 0; at < count; start = ends[at++] + 1) {
+        if (at % CQ_AHEAD == 0)
+            cq_approach_inserts(series, text, ends, count, namespaces, at);
         const unsigned char *name = text + start;
         int64_t length = ends[at] - start;
         const unsigned char *above;
@@ -127,6 +148,33 @@ static inline void cq_free_seen(cq_seen_names *seen)
 {
     cq_free_slots(&seen->slots);
     cq_free_epochs(&seen->epochs);
+}
+
+/* Bring what looking at the next names will touch near: the slots, then the namespaces that these lead to. */
+static inline void cq_approach_names(
+    cq_names *found, const cq_seen_names *seen, const unsigned char *text, const int64_t *ends, int64_t count,
+    int64_t first)
+{
+    uint64_t hashes[CQ_AHEAD];
+    int64_t last = first + CQ_AHEAD < count ? first + CQ_AHEAD : count;
+    __asm__ volatile(""); /* for GCC drops calls of functions that do nothing but prefetch */
+    for (int64_t at = first; at < last; at++) {
+        int64_t start = at == 0 ? 0 : ends[at - 1] + 1, length = ends[at] - start;
+        const unsigned char *name = text + start;
+        hashes[at - first] = 0;
+        if (length > CQ_LONGEST_NAME)
+            continue;
+        int64_t dot = cq_last_dot(name, length);
+        hashes[at - first] = cq_hash(found->keys, name, dot > 0 ? dot : 0, name + length);
+        cq_prefetch(cq_bucket(found->slots.block, hashes[at - first]));
+        cq_prefetch(cq_bucket(seen->slots.block, cq_hash(seen->names->keys, name, length, name + length)));
+    }
+    for (int64_t at = first; at < last; at++) {
+        cq_search search;
+        int64_t row = cq_first_candidate(found->slots.block, hashes[at - first], &search);
+        if (row >= 0)
+            cq_prefetch(cq_space_at(found, row));
+    }
 }
 
 /* Whether the name at this place came before; now it did. Names that are too long to be hashed never do. */

@@ -116,6 +116,11 @@ cdef extern from "_bulk.h" nogil:
         pass
     int cq_make_seen(cq_seen_names* seen, cq_names* names, int64_t count)
     void cq_free_seen(cq_seen_names* seen)
+    enum: CQ_AHEAD
+    void cq_approach_names(
+        cq_names* found, const cq_seen_names* seen, const unsigned char* text, const int64_t* ends, int64_t count,
+        int64_t first
+    )
     bint cq_is_seen(cq_seen_names* seen, const unsigned char* text, const int64_t* ends, int64_t at)
     int64_t cq_last_dot(const unsigned char* name, int64_t length)
     int64_t cq_length(const cq_space* space, const cq_record* record)

@@ -284,6 +284,8 @@ def survey(names):
         raise MemoryError
     try:
         for at in range(count):
+            if at % CQ_AHEAD == 0:
+                cq_approach_names(found, &seen, characters, &ends[0], count, at)
             length = ends[at] - start
             name = characters + start
             if not cq_is_plain_name(name, length, &dot):

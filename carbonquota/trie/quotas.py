@@ -239,10 +239,12 @@ class Quotas(Columns):
         rows = np.flatnonzero((self.left != self.limit) & (self.rule != NO_RULE))
         return self.namespace_names[rows], self.limit[rows] - self.left[rows]
 
-    def use(self, row: int, points: int) -> None:
-        """Have so many more points be accepted in this interval, where there is a throughput limit."""
-        if self.terms[self.rule_at[row]].metered:
-            self.left_at[row] = max(self.left_at[row] - points, self.limit_at[row] - MAXIMUM)
+    def use_many(self, rows: Column, points: Column) -> None:
+        """Have so many more points be accepted in this interval, pairwise, where there is a throughput limit."""
+        metered = self._metered[self.rule[rows]]
+        rows, points = rows[metered], points[metered]
+        least = self.limit[rows] - MAXIMUM
+        self.left[rows] = np.maximum(self.left[rows] - least, points) - points + least
 
     def have_counts(self) -> bool:
         """Whether anything was counted in the running interval."""

@@ -86,13 +86,16 @@ def restore(index: Index, holdings: Holdings, surveyed: Survey) -> None:
 
 def restore_flows(index: Index, flows: Mapping[str, int]) -> None:
     """Have these points, by namespace, count as accepted in the running interval, where there is a limit of them."""
-    for name, points in flows.items():
-        (row,) = index.create_many([name]).tolist()
-        quota = index.own_quota(row)
-        if quota != NO_QUOTA:
-            index.quotas.use(quota, points)
-        # It may have been created for this; if so, it stays for as long as these points count.
-        index.sweep(row)
+    rows = index.create_many(list(flows))
+    points = np.fromiter(flows.values(), np.int64, len(flows))
+    namespaces, quotas = index.namespaces, index.quotas
+    held = namespaces.quota[rows]
+    own = (held != NO_QUOTA) & (quotas.namespace[held] == rows)
+    quotas.use_many(held[own], points[own])
+    for row in rows[namespaces.metrics[rows] == 0].tolist():
+        # It may have been created for this; if so, it stays for as long as these points count. Some go with others.
+        if namespaces.born_at[row]:
+            index.sweep(row)
 
 
 def _without_known(index: Index, holdings: Holdings) -> Holdings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from carbonquota import QuotaEngine, RuleSet, Size
@@ -101,7 +102,8 @@ def test_those_with_accepted_points_are_not_looked_at_again_and_again() -> None:
     with patch.context() as context:
         context.setattr(index, "MOST_IDLE", 0)
         tree.add(b"a.b.m", tree.create(*tree.locate("a.b.m")), Size())
-        tree.quotas.use(tree.own_quota(tree.namespaces.find("a.b")), 1)
+        quota = tree.own_quota(tree.namespaces.find("a.b"))
+        tree.quotas.use_many(np.array([quota]), np.array([1]))
         tree.remove(b"a.b.m")
     assert tree.surplus == []
     assert tree.namespaces.find("a.b") >= 0
