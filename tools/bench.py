@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
-from bench_kernels import COMPILED, PLAIN, environment, kernels
+from bench_kernels import COMPILED, PLAIN, environment, kernels, whole
 from bench_rows import Figures, Row, heading, large_rows, rows, text_of
 from bench_traffic import DRY_RUN_RULES, DRY_RUN_SCHEMAS, every_series
 
@@ -146,8 +146,8 @@ def measure(options: argparse.Namespace, columns: Sequence[str]) -> dict[str, Fi
 def main() -> None:
     """Measure, print a table, and write JSON where asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--series", type=int, default=1_000_000, help="how many series (default: 1,000,000)")
-    parser.add_argument("--runs", type=int, default=5, help="runs of which the best counts (default: 5)")
+    parser.add_argument("--series", type=whole, default=1_000_000, help="how many series (default: 1,000,000)")
+    parser.add_argument("--runs", type=whole, default=5, help="runs of which the best counts (default: 5)")
     parser.add_argument("--large", action="store_true", help=f"also with {LARGE:,} series, compiled kernel only")
     parser.add_argument("--kernel", choices=(PLAIN, COMPILED), help="only this one (default: all that are built)")
     parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")

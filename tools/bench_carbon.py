@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
+from bench_kernels import whole
 from relay_traffic import names
 
 PATIENCE = 300.0
@@ -193,8 +194,8 @@ def show(what: str, stock: float, quotas: float, ratio: float) -> None:
 def main() -> None:
     """Measure, a row for each pair, then their medians."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--series", type=int, default=100_000)
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--series", type=whole, default=100_000)
+    parser.add_argument("--pairs", type=whole, default=5)
     parser.add_argument("--without-quotas", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

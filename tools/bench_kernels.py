@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 from typing import Final
 
 PLAIN: Final = "python"
@@ -30,3 +31,10 @@ def _is_built(kernel: str) -> bool:
     asked = [sys.executable, "-c", "from carbonquota.kernel import KERNEL; print(KERNEL)"]
     answer = subprocess.run(asked, env=environment(kernel), capture_output=True, text=True, check=False)
     return answer.stdout.strip() == kernel
+
+
+def whole(text: str) -> int:
+    """A number from 1 on, as an option of a benchmark."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"it is a whole number from 1 on, not {text}")
+    return int(text)

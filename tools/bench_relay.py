@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
-from bench_kernels import COMPILED, PLAIN, VARIABLE, kernels
+from bench_kernels import COMPILED, PLAIN, VARIABLE, kernels, whole
 from relay_traffic import rules, running_drain, start_sender, write_traffic
 
 PATIENCE = 120.0
@@ -314,8 +314,8 @@ def show(figures: Sequence[Figure]) -> Sequence[Figure]:
 def main() -> None:
     """Measure what the options ask for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--series", type=int, default=300_000)
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--series", type=whole, default=300_000)
+    parser.add_argument("--rounds", type=whole, default=10)
     parser.add_argument("--minutes", type=float, default=0.0)
     parser.add_argument("--kernel", choices=(PLAIN, COMPILED), help="ours with this one only (default: all built)")
     parser.add_argument("--go-carbon")

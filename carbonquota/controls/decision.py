@@ -11,7 +11,7 @@ it goes again with the report that gives that count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import floor
 from typing import Final
 
@@ -40,7 +40,7 @@ TOO_MANY: Outcome = (NO_RULES_QUOTA, CREATES)
 class Decider:
     """Decides offers against an index, and charges them there. Not safe to use from two threads at once."""
 
-    __slots__ = ("_second", "creates", "grants", "index", "ledger", "offer_found", "size_of")
+    __slots__ = ("_second", "creates", "grants", "index", "ledger", "size_of")
 
     def __init__(
         self, index: Index, grants: tuple[Grant, ...], size_of: SizeOf, creates_per_second: int | None = None
@@ -55,13 +55,7 @@ class Decider:
         self.grants = grants
         self.size_of = size_of
         self.ledger = ledger_of(index)
-        self.offer_found: Callable[[str | bytes, int], int] = self._offer_found
-        """Decide on points of a metric that is in the index under this very name: the rejecting quota, or `NO_QUOTA`.
-
-        UNKNOWN where it is not.
-        """
         if self.ledger is not None:
-            self.offer_found = self.ledger.offer
             index.moved = self._bind
             self._bind()
 
@@ -86,8 +80,11 @@ class Decider:
                 if self.ledger is not None:
                     self.ledger.keep_time(self.index.seen.now)
 
-    def _offer_found(self, metric: str | bytes, points: int) -> int:
-        """`offer_found` where there is no ledger."""
+    def offer_found(self, metric: str | bytes, points: int) -> int:
+        """Decide on points of a metric that is in the index under this very name: the rejecting quota, or `NO_QUOTA`.
+
+        UNKNOWN where it is not. For where there is no ledger, whose `offer_now` does the same.
+        """
         try:
             key = metric.encode() if isinstance(metric, str) else metric
         except UnicodeError:

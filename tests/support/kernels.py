@@ -17,6 +17,18 @@ Integers = NDArray[np.int64]
 Content = bytes | Malformed | None
 """What a line is: a data point of a metric, malformed, or blank."""
 
+CONTROLS: Final = {
+    "namespaces": 0,
+    "metrics": 1,
+    "logical_size": 2,
+    "physical_size": 3,
+    "data_points": 4,
+    "throughput": 5,
+    "creates": 6,
+}
+STOCKS: Final = ["namespaces", "metrics", "logical_size", "physical_size", "data_points"]
+"""The numbers of the controls, and those of what a namespace holds, as a ledger is told of them."""
+
 ENOUGH: Final = 200
 """After so many lines that it missed, the plain kernel has brought its index for batches up to date."""
 

@@ -8,21 +8,11 @@ import numpy as np
 import pytest
 
 from carbonquota.kernel import BLANK, UNKNOWN, Malformed
-from tests.support.kernels import COMPILED, if_built
+from tests.support.kernels import COMPILED, CONTROLS, STOCKS, if_built
 from tests.support.small import engine_under
 
 pytestmark = if_built
 
-CONTROLS = {
-    "namespaces": 0,
-    "metrics": 1,
-    "logical_size": 2,
-    "physical_size": 3,
-    "data_points": 4,
-    "throughput": 5,
-    "creates": 6,
-}
-ORDER = ["namespaces", "metrics", "logical_size", "physical_size", "data_points"]
 LIMIT = 10
 QUOTA = 1
 LONGEST = 16_384
@@ -44,7 +34,7 @@ class Bound:
         assert COMPILED is not None
         table: Any = COMPILED.table_of(NAMES)
         self.table = table
-        self.ledger = Ledger(table, controls=CONTROLS, order=ORDER)
+        self.ledger = Ledger(table, controls=CONTROLS, order=STOCKS)
         names = ("held", "rule", "left", "limit", "enforcing", "throttle", "parent", "quota_of")
         columns = {name: np.zeros(2, np.int64) for name in names}
         columns["limit"][:] = columns["left"][:] = LIMIT
@@ -52,7 +42,7 @@ class Bound:
         columns["parent"][:] = -1
         self.parts: dict[str, Any] = {
             "columns": columns,
-            "used": [np.zeros(2, np.int64) for _ in ORDER],
+            "used": [np.zeros(2, np.int64) for _ in STOCKS],
             "dropped": [np.zeros(2, np.int64) for _ in range(6)],
             "flows": np.array([[0, 0], [QUOTA, 0]], np.int32),
             "stocks": np.array([[0, 0], [QUOTA, 0]], np.int32),
@@ -169,9 +159,9 @@ def test_limits_that_are_not_laid_out_by_rules_are_refused(bound: Bound) -> None
 def test_a_ledger_needs_a_number_for_every_control_and_an_order_of_all_stocks(bound: Bound) -> None:
     ledger = type(bound.ledger)
     with pytest.raises(KeyError, match="creates"):
-        ledger(bound.table, controls={name: at for name, at in CONTROLS.items() if name != "creates"}, order=ORDER)
+        ledger(bound.table, controls={name: at for name, at in CONTROLS.items() if name != "creates"}, order=STOCKS)
     with pytest.raises(ValueError, match=r"^there are 5 stocks, not 4$"):
-        ledger(bound.table, controls=CONTROLS, order=ORDER[:-1])
+        ledger(bound.table, controls=CONTROLS, order=STOCKS[:-1])
 
 
 def test_lines_say_what_was_decided_on_them(bound: Bound) -> None:

@@ -11,23 +11,13 @@ import pytest
 
 from carbonquota import QuotaEngine, RuleSet, Size
 from carbonquota.kernel import KERNEL, UNKNOWN
-from tests.support.kernels import COMPILED, if_built
+from tests.support.kernels import COMPILED, CONTROLS, STOCKS, if_built
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = if_built
 
-CONTROLS = {
-    "namespaces": 0,
-    "metrics": 1,
-    "logical_size": 2,
-    "physical_size": 3,
-    "data_points": 4,
-    "throughput": 5,
-    "creates": 6,
-}
-STOCKS = ["namespaces", "metrics", "logical_size", "physical_size", "data_points"]
 ACCEPTED = 0
 QUOTA = 1
 LIMIT = 5
