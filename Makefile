@@ -19,6 +19,7 @@ PIP   := -m pip --disable-pip-version-check --quiet
 
 KERNEL := carbonquota/kernel
 BUILT  := $(VENV)/.built
+PARALLEL        := --numprocesses=auto --dist=worksteal
 PLAIN_TESTS     := tests/unit tests/property tests/conformance
 SANITIZED_TESTS := tests/unit/kernel tests/unit/test_engine.py tests/integration/test_threads.py \
 	$(wildcard tests/property/test_kernel*.py tests/property/test_batches*.py tests/property/test_engine*.py)
@@ -51,12 +52,12 @@ dry-run: $(BUILT) ## Show once what etc/storage-quotas.conf would do to the metr
 	@$(BIN)/python tools/live_metrics.py | \
 		$(BIN)/carbonquota dry-run --rules etc/storage-quotas.conf --schemas etc/storage-schemas.conf -
 
-test: $(BUILT) ## Run all tests
-	$(BIN)/python -m pytest
+test: $(BUILT) ## Run all tests, on all cores, and name those that are skipped
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # Its own target, as it shows what the first run has shown to whoever has not touched a kernel.
 test-plain: $(STAMP) ## Run the tests of all that decides on the plain kernel
-	CARBONQUOTA_KERNEL=python $(BIN)/python -m pytest $(PLAIN_TESTS)
+	CARBONQUOTA_KERNEL=python $(BIN)/python -m pytest $(PARALLEL) $(PLAIN_TESTS)
 
 sanitize: $(STAMP) ## Run the tests of kernel and engine on a build that stops at overflows and undefined behaviour
 	$(BIN)/python tools/sanitized.py -m pytest $(SANITIZED_TESTS)

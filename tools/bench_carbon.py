@@ -30,6 +30,7 @@ from pathlib import Path
 
 import psutil
 from bench_kernels import whole
+from loopback_ports import free_port
 from relay_traffic import names
 
 PATIENCE = 300.0
@@ -148,13 +149,6 @@ def _write_configuration(folder: Path, *, quotas: bool) -> tuple[int, int]:
     (conf / "storage-schemas.conf").write_text(SCHEMAS)
     (conf / "storage-quotas.conf").write_text(RULES)
     return line, query
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def _listens(process: subprocess.Popen[bytes], port: int) -> bool:

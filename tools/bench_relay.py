@@ -25,6 +25,7 @@ from pathlib import Path
 
 import psutil
 from bench_kernels import COMPILED, PLAIN, VARIABLE, kernels, whole
+from loopback_ports import free_port
 from relay_traffic import rules, running_drain, start_sender, write_traffic
 
 PATIENCE = 120.0
@@ -54,13 +55,6 @@ class Figure:
     peer: str
     value: float
     unit: str
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def carbonquota(folder: Path, port: int, destination: int) -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import whisper
+from loopback_ports import free_ports
 
 from carbonquota.daemon.settings import Address
 
@@ -112,10 +113,3 @@ def carbon_cache(root: Path) -> Iterator[CarbonCache]:
         yield cache
     finally:
         cache.stop()
-
-
-def free_ports(count: int) -> list[int]:
-    """So many ports that nobody listens at."""
-    with contextlib.ExitStack() as held:
-        servers = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [server.getsockname()[1] for server in servers]

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import whisper
+from loopback_ports import free_ports
 
-from tests.support.carbon import free_ports
 from tests.support.daemon import PATIENCE, wait_until
 
 HOST: Final = socket.gethostname().replace(".", "_")

@@ -8,6 +8,8 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 
+from loopback_ports import free_port
+
 from carbonquota.daemon.settings import Address
 
 
@@ -25,8 +27,7 @@ class Destination:
     def __init__(self, receive_buffer: int = 0) -> None:
         """`receive_buffer` bounds what the kernel takes for a reader that does not read, 0 leaves it to it."""
         self._receive_buffer = receive_buffer
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.address = Address("127.0.0.1", probe.getsockname()[1])
+        self.address = Address("127.0.0.1", free_port())
         self._server: socket.socket | None = None
         self._reads = asyncio.Event()
         self._reads.set()

@@ -190,7 +190,9 @@ def _broken() -> float:
 
 
 @pytest.mark.parametrize(
-    ("clock", "error"), [(_broken, ClockError), (lambda: "noon", TypeError), (None, TypeError)], ids=str
+    ("clock", "error"),
+    [(_broken, ClockError), (lambda: "noon", TypeError), (None, TypeError)],
+    ids=("raises", "text", "none"),
 )
 def test_what_a_clock_raises_comes_through_and_the_lock_is_free(clock: Whatever, error: type[Exception]) -> None:
     attending = Attending(clock, is_system=False)
