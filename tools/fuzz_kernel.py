@@ -42,10 +42,13 @@ SEEDS = [
     DEEP + b" 1 1\n" + DEEP + b".d 1 1\n" + b"a..b 1 1\n.a 1 1\na. 1 1\n" + b"l" * 256 + b" 1 1\n",
     b"gr\xc3\xb6\xc3\x9fe 1 1\n\xff\xfe 1 1\n\xc3 1 1\n\xed\xa0\x80 1 1\n" + b"1" * 41 + b" " + b"1" * 41 + b" 1\n",
     bytes(range(256)),
+    b"app.cpu 1 1\napp..cpu 1 1\n.app.cpu. 1 1\nm;host=h;dc=a 1 1\nm;dc=a;host=h 1 1\nm;a=1;a=2 1 1\nm..n;a=1 1 1\n",
+    b"".join(b"d%d..e%d.f;t=%d;s=1 1 1\n" % (number % 5, number % 3, number % 7) for number in range(90)),
 ]
 PIECES = [
     b"\n", b"\r\n", b"\r", b" ", b"  ", b"\t", b"\x0b", b"\x00", b"\xff", b".", b"..", b"-", b"+", b"_", b"e", b"1",
     b"0", b"1700000000", b"1e400", b"nan", b"inf", b"-infinity", b"1.5", b".5", b"5.", b"a 1 1\n", b"a.b 1 1\n", b";a=",
+    b";a=1;b=2", b";b=2;a=1", b"=", b";", b"~",
     b"0" * 16, b"a" * 27, b"a" * 28, b"a" * 64, b"a" * 255, b"a" * 256, b"\xc3\xa9" * 128, b"a." * 255, b"1" * 310,
 ]  # fmt: skip
 

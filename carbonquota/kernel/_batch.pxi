@@ -12,6 +12,7 @@ cdef class Lines:
 
     def __dealloc__(self):
         free(self.batch.lines)
+        free(self.batch.spellings)
 
     def __len__(self):
         """The number of lines, blank and malformed ones included."""

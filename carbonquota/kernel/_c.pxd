@@ -43,6 +43,7 @@ cdef extern from "_bulk.h" nogil:
         int64_t count
         int64_t doubts
         int64_t unknown
+        unsigned char* spellings
     ctypedef struct cq_size:
         int64_t logical
         int64_t physical
@@ -125,6 +126,7 @@ cdef extern from "_bulk.h" nogil:
     int64_t cq_last_dot(const unsigned char* name, int64_t length)
     int64_t cq_length(const cq_space* space, const cq_record* record)
     int64_t cq_write(const cq_space* space, const cq_record* record, unsigned char* name)
+    int64_t cq_normalize(const unsigned char* name, int64_t length, unsigned char* to)
     int cq_is_plain_name(const unsigned char* name, int64_t length, int64_t* last_dot)
     int cq_read(const cq_series* series, cq_batch* batch)
     void cq_find_again(const cq_series* series, cq_batch* batch)

@@ -39,6 +39,21 @@ cdef int _check_length(bytes name) except -1:
     return 0
 
 
+def normal_form(bytes name not None):
+    """The normal form of a metric's name, or None where it is an error or only `metric_name.normalize` can tell."""
+    cdef bytes normal = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(name))
+    cdef int64_t length = cq_normalize(
+        _characters(name), PyBytes_GET_SIZE(name), <unsigned char*>PyBytes_AS_STRING(normal)
+    )
+    return normal[:length] if length >= 0 else None
+
+
+def is_plain(bytes name not None):
+    """Whether a name is proven to be in normal form at a glance."""
+    cdef int64_t dot
+    return cq_is_plain_name(_characters(name), PyBytes_GET_SIZE(name), &dot) != 0
+
+
 cdef class Lines
 
 

@@ -131,30 +131,6 @@ static inline int32_t cq_take_known(cq_ledger *ledger, int64_t row, int64_t name
 }
 
 #define CQ_DISTINCT 200 /* bytes up to which a namespace's name is not cut in stats */
-#define CQ_MOST_PLAIN 4096
-#define CQ_MOST_PARTS 255
-
-/* Whether a name is in normal form beyond doubt: plain ASCII, no tags, no stray dots. Gives where its last dot is, or
- * -1 where there is none. */
-static inline int cq_is_plain_name(const unsigned char *name, int64_t length, int64_t *last_dot)
-{
-    int64_t dots = 0, before = -1;
-    *last_dot = -1;
-    if (length == 0 || length > CQ_MOST_PLAIN)
-        return 0;
-    for (int64_t at = 0; at < length; at++) {
-        unsigned char byte = name[at];
-        if (byte == '.') {
-            if (at == before + 1)
-                return 0;
-            before = *last_dot = at;
-            dots++;
-        } else if (byte <= 0x20 || byte >= 0x7F || byte == ';') {
-            return 0;
-        }
-    }
-    return before != length - 1 && dots < CQ_MOST_PARTS;
-}
 
 /* The nearest namespace above a plain name whose last dot is at `dot`; and whether it is the metric's own. */
 static inline int64_t cq_nearest(const cq_ledger *ledger, const unsigned char *name, int64_t dot, int *own)
@@ -351,12 +327,14 @@ static inline int cq_decide_new(
 
 /* Decide on a line; whether that was possible. */
 static inline int cq_decide_line(
-    cq_ledger *ledger, const unsigned char *text, cq_line *line, const cq_size *sizes, cq_outcome *outcome)
+    cq_ledger *ledger, const cq_batch *batch, cq_line *line, const cq_size *sizes, cq_outcome *outcome)
 {
     if (line->row == CQ_UNKNOWN) {
-        int64_t row = cq_find_series(ledger->series, line->hash, text + line->start, line->name_length);
+        int64_t length;
+        const unsigned char *name = cq_name_of(batch, line, &length);
+        int64_t row = cq_find_series(ledger->series, line->hash, name, length);
         if (row < 0)
-            return cq_decide_new(ledger, text, line, sizes, outcome);
+            return cq_decide_new(ledger, batch->text, line, sizes, outcome);
         line->row = row; /* an earlier line brought it */
         line->namespace_row = cq_record_at(ledger->series, row)->namespace_row;
     }
@@ -408,7 +386,7 @@ static inline int64_t cq_decide(
         int64_t count = batch->count - first < CQ_GROUP ? batch->count - first : CQ_GROUP;
         cq_fetch_group(ledger, batch->lines + first, count, outcome->dropped > 0);
         for (int64_t at = first; at < first + count; at++)
-            if (!cq_decide_line(ledger, batch->text, &batch->lines[at], sizes, outcome))
+            if (!cq_decide_line(ledger, batch, &batch->lines[at], sizes, outcome))
                 return at;
     }
     return batch->count;

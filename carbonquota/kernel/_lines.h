@@ -3,12 +3,14 @@
  * Theory of operation. A line's first fields end at the separators that `cq_separators` marks, sixty-four bytes at a
  * time. Lines of the usual shape (`name value timestamp`, single spaces, plain decimals) are through with that; others
  * are split as `bytes.split` would. Then the metrics of a group are found side by side: each stage touches for the
- * whole group what the next one needs, so the waits for memory pass together. What is unclear, which the
- * plain kernel's `parse` decides, is left to the caller as CQ_DOUBT.
+ * whole group what the next one needs, so the waits for memory pass together. A name that is not found and may be
+ * spelled otherwise than the table has it is looked for once more in its normal form, which is kept beside the text.
+ * What is unclear, which the plain kernel's `parse` decides, is left to the caller as CQ_DOUBT.
  */
 #ifndef CARBONQUOTA_LINES_H
 #define CARBONQUOTA_LINES_H
 
+#include "_normal.h"
 #include "_series.h"
 
 /* Where a row would stand. The first six are those of the plain kernel. */
@@ -25,8 +27,9 @@ enum {
 typedef struct {
     int64_t start; /* of the line and of its name, in the buffer; the next line's is where it ends */
     int64_t row; /* of its series, or why there is none */
-    uint64_t hash; /* of its name, where there is a row or CQ_UNKNOWN */
+    uint64_t hash; /* of its normal name, where there is a row or CQ_UNKNOWN */
     uint32_t name_length;
+    uint32_t spelled; /* where among the batch's spellings the normal form is, or 0: the name as it came, if normal */
     uint32_t namespace_row; /* of its series, where there is one */
     int32_t quota; /* that rejects it, or 0 */
     int32_t size; /* the number of a new metric's size */
@@ -40,7 +43,36 @@ typedef struct {
     int64_t count, room;
     int64_t doubts; /* lines that are CQ_DOUBT */
     int64_t unknown; /* lines that are CQ_UNKNOWN */
+    unsigned char *spellings; /* normal forms, each behind its length (uint32), with CQ_BLOCK bytes after the last */
+    int64_t spelled, spelling_room;
 } cq_batch;
+
+/* A line's name in normal form, if it has one: see `cq_is_normal`. */
+static inline const unsigned char *cq_name_of(const cq_batch *batch, const cq_line *line, int64_t *length)
+{
+    if (line->spelled == 0) {
+        *length = line->name_length;
+        return batch->text + line->start;
+    }
+    const unsigned char *spelling = batch->spellings + line->spelled;
+    uint32_t size;
+    memcpy(&size, spelling - sizeof(size), sizeof(size));
+    *length = size;
+    return spelling;
+}
+
+/* Where the memory ends that may be read from a name on. */
+static inline const unsigned char *cq_end_of_names(const cq_batch *batch, const cq_line *line)
+{
+    return line->spelled == 0 ? batch->text + batch->length : batch->spellings + batch->spelled + CQ_BLOCK;
+}
+
+/* Whether `cq_name_of` gives the normal form of an unknown line's name; if not, only Python can tell about it. */
+static inline int cq_is_normal(const cq_batch *batch, const cq_line *line)
+{
+    int64_t dot;
+    return line->spelled != 0 || cq_is_plain_name(batch->text + line->start, line->name_length, &dot);
+}
 
 /* Where the separators are, in order. */
 typedef struct {
@@ -132,6 +164,7 @@ static inline int64_t cq_read_line(cq_cursor *cursor, int64_t start, cq_line *li
     line->start = start;
     line->row = CQ_UNKNOWN;
     line->name_length = 0;
+    line->spelled = 0;
     line->quota = 0;
     line->hash = 0;
     line->size = -1;
@@ -178,15 +211,16 @@ static inline int cq_make_lines(cq_batch *batch, int64_t more)
 
 #define CQ_GROUP 64
 
-/* Find the series of lines that are CQ_UNKNOWN, as far as the table has them. */
-static inline void cq_find_group(const cq_series *series, cq_block *block, const unsigned char *text, cq_line *lines,
-                                 int64_t count)
+/* Find the series of lines that are CQ_UNKNOWN, as far as the table has them; `respelled` tells to ask for those alone
+ * that have a spelling of their own. */
+static inline void cq_find_group(const cq_series *series, cq_block *block, const cq_batch *batch, cq_line *lines,
+                                 int64_t count, int respelled)
 {
     cq_search searches[CQ_GROUP];
     int64_t rows[CQ_GROUP];
     for (int64_t at = 0; at < count; at++) {
         rows[at] = -1;
-        if (lines[at].row != CQ_UNKNOWN)
+        if (lines[at].row != CQ_UNKNOWN || (respelled && lines[at].spelled == 0))
             continue;
         rows[at] = cq_first_candidate(block, lines[at].hash, &searches[at]);
         if (rows[at] >= 0)
@@ -200,14 +234,75 @@ static inline void cq_find_group(const cq_series *series, cq_block *block, const
             cq_prefetch(cq_space_at(series->names, namespace_row));
     }
     for (int64_t at = 0; at < count; at++) {
-        int64_t row = rows[at];
-        while (row >= 0 && !cq_is_called(series, row, text + lines[at].start, lines[at].name_length))
+        int64_t row = rows[at], length;
+        if (row < 0)
+            continue;
+        const unsigned char *name = cq_name_of(batch, &lines[at], &length);
+        while (row >= 0 && !cq_is_called(series, row, name, length))
             row = cq_next_candidate(&searches[at]);
         if (row >= 0) {
             lines[at].row = row;
             lines[at].namespace_row = cq_namespace_of(cq_record_at(series, row));
         }
     }
+}
+
+/* Have room for a normal form of so many bytes; -1 where there is no memory, or no number for its place. */
+static inline int cq_make_spelling(cq_batch *batch, int64_t length)
+{
+    int64_t size = batch->spelled + (int64_t)sizeof(uint32_t) + length + CQ_BLOCK;
+    if (size > UINT32_MAX)
+        return -1;
+    if (size <= batch->spelling_room)
+        return 0;
+    int64_t room = 2 * size + 64 * CQ_GROUP;
+    unsigned char *spellings = realloc(batch->spellings, (size_t)room);
+    if (spellings == NULL)
+        return -1;
+    /* A hash may look at a few bytes behind a name, and must be let. */
+    memset(spellings + batch->spelling_room, 0, (size_t)(room - batch->spelling_room));
+    batch->spellings = spellings;
+    batch->spelling_room = room;
+    return 0;
+}
+
+/* Put the normal form of a line's name beside the text, if it has one; whether it is another than what came. */
+static inline int cq_respell(const cq_keys *keys, cq_batch *batch, cq_line *line)
+{
+    const unsigned char *name = batch->text + line->start;
+    if (line->name_length > CQ_MOST_BYTES || cq_make_spelling(batch, line->name_length) != 0)
+        return 0;
+    unsigned char *spelling = batch->spellings + batch->spelled + sizeof(uint32_t);
+    int64_t length = cq_normalize(name, line->name_length, spelling);
+    if (length < 0)
+        return 0;
+    uint32_t size = (uint32_t)length;
+    memcpy(spelling - sizeof(size), &size, sizeof(size));
+    line->spelled = (uint32_t)(spelling - batch->spellings);
+    batch->spelled += (int64_t)sizeof(size) + length;
+    if (length == line->name_length && memcmp(name, spelling, (size_t)length) == 0)
+        return 0;
+    line->hash = cq_hash(keys, spelling, length, cq_end_of_names(batch, line));
+    return 1;
+}
+
+/* Find the series of a group's lines that came in another spelling, and note the normal form of new ones. */
+static inline void cq_find_respelled(
+    const cq_series *series, cq_block *block, cq_batch *batch, cq_line *lines, int64_t count)
+{
+    int64_t dot;
+    int some = 0;
+    for (int64_t at = 0; at < count; at++) {
+        cq_line *line = &lines[at];
+        if (line->row != CQ_UNKNOWN || cq_is_plain_name(batch->text + line->start, line->name_length, &dot))
+            continue;
+        if (cq_respell(series->names->keys, batch, line)) {
+            cq_prefetch(cq_bucket(block, line->hash));
+            some = 1;
+        }
+    }
+    if (some)
+        cq_find_group(series, block, batch, lines, count, 1);
 }
 
 /* Take a buffer apart and find its metrics; -1 where there is no memory. To be called between `cq_enter` and
@@ -236,7 +331,8 @@ static inline int cq_read(const cq_series *series, cq_batch *batch)
             line->hash = cq_hash(series->names->keys, batch->text + line->start, line->name_length, end);
             cq_prefetch(cq_bucket(block, line->hash));
         }
-        cq_find_group(series, block, batch->text, group, count);
+        cq_find_group(series, block, batch, group, count, 0);
+        cq_find_respelled(series, block, batch, group, count);
         batch->count += count;
     }
     if (cq_make_lines(batch, 0) != 0)
@@ -262,7 +358,7 @@ static inline void cq_find_again(const cq_series *series, cq_batch *batch)
             if (batch->lines[at].row == CQ_UNKNOWN)
                 cq_prefetch(cq_bucket(block, batch->lines[at].hash));
         }
-        cq_find_group(series, block, batch->text, batch->lines + first, count);
+        cq_find_group(series, block, batch, batch->lines + first, count, 0);
     }
     batch->unknown = 0;
     for (int64_t at = 0; at < batch->count; at++)

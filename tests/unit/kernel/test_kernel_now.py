@@ -101,6 +101,14 @@ def test_a_batch_of_known_metrics_that_all_pass_is_settled_and_the_lock_is_free(
     assert not attending.is_locked
 
 
+@pytest.mark.parametrize("name", [b"a..b", b".a.b", b"a.b.", b"..a...b.."])
+def test_a_known_metric_in_another_spelling_takes_no_python(attending: Attending, name: bytes) -> None:
+    lines = attending.ledger.admit_now(LINE + name + b" 1 1\n")
+    assert lines.is_settled
+    assert (lines.accepted, lines.name(1)) == (2, name)
+    assert attending.left[QUOTA] == LIMIT - 2
+
+
 def test_where_a_point_is_dropped_all_is_decided_and_the_lock_is_the_callers(attending: Attending) -> None:
     lines = attending.ledger.admit_now(LINE * (LIMIT + 2) + b"what\n")
     assert (lines.is_decided, lines.is_settled) == (True, False)
@@ -113,7 +121,7 @@ def test_where_a_point_is_dropped_all_is_decided_and_the_lock_is_the_callers(att
 LEFT = {
     "unknown": b"a.c 1 1\n",
     "unknown last": LINE * 3 + b"a.c 1 1\n",
-    "another spelling": b"a..b 1 1\n",
+    "an error in the name": b"a.b;x 1 1\n",
     "doubt": b" a.b 1 1\n",
     "a doubtful timestamp": LINE + b"a.b 1 1e9\n",
     "too long to be looked for": b"a" * 16_385 + b" 1 1\n",

@@ -1,0 +1,265 @@
+/* The normal form of a metric's name, as `carbonquota.metric_name.normalize` defines it, for names that come as UTF-8.
+ *
+ * Theory of operation. Most names are plain: ASCII without tags, dots only between parts. `cq_is_plain_name` proves that
+ * sixteen bytes at a time. Any other is written anew by `cq_normalize`: stray dots left out, tags in their order. Where
+ * a name is an error, or has more tags than are sorted here, it says so, and the caller asks Python, which has the reason.
+ */
+#ifndef CARBONQUOTA_NORMAL_H
+#define CARBONQUOTA_NORMAL_H
+
+#include "_text.h"
+
+#define CQ_MOST_BYTES 4096 /* of a name as it came */
+#define CQ_MOST_PARTS 255  /* between dots */
+#define CQ_MOST_TAGS 64    /* that are sorted here */
+#define CQ_NOT_NORMAL -1   /* stands for the length of a name that only Python can tell about */
+
+/* --- plain names ------------------------------------------------------------------------------------------------- */
+
+/* What was seen of a name so far. */
+typedef struct {
+    int64_t last_dot;
+    int odd;     /* whether there was a byte that is in no plain name, or a dot after a dot */
+    int after_a_dot;
+} cq_plainness;
+
+/* Look at up to sixteen bytes of a name, of which those at `dots` and `odd` (a bit each) are such. */
+static inline void cq_note_plainness(cq_plainness *seen, int64_t at, int count, uint32_t dots, uint32_t odd)
+{
+    seen->odd |= odd != 0 || (dots & ((dots << 1) | (uint32_t)seen->after_a_dot)) != 0;
+    seen->after_a_dot = (int)((dots >> (count - 1)) & 1);
+    if (dots != 0)
+        seen->last_dot = at + 31 - __builtin_clz(dots);
+}
+
+static inline int cq_is_odd_in_names(unsigned char byte) { return byte <= 0x20 || byte >= 0x7F || byte == ';'; }
+
+static inline void cq_note_bytes(cq_plainness *seen, const unsigned char *name, int64_t at, int64_t end)
+{
+    for (; at < end; at++)
+        cq_note_plainness(seen, at, 1, name[at] == '.', (uint32_t)cq_is_odd_in_names(name[at]));
+}
+
+#if CQ_SSE2
+/* The same for sixteen bytes from `from` on, of which the first `known` were looked at. */
+static inline void cq_note_sixteen(cq_plainness *seen, const unsigned char *name, int64_t from, int known)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(name + from));
+    __m128i odd = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x21)); /* bytes from 0x80 on are negative */
+    odd = _mm_or_si128(odd, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7F)));
+    odd = _mm_or_si128(odd, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(';')));
+    uint32_t dots = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('.')));
+    cq_note_plainness(seen, from + known, 16 - known, dots >> known, (uint32_t)_mm_movemask_epi8(odd) >> known);
+}
+#endif
+
+static inline int64_t cq_count_dots(const unsigned char *name, int64_t length)
+{
+    int64_t dots = 0;
+    for (int64_t at = 0; at < length; at++)
+        dots += name[at] == '.';
+    return dots;
+}
+
+/* Whether a name is in normal form beyond doubt: plain ASCII, no tags, no stray dots. Gives where its last dot is, or
+ * -1 where there is none. */
+static inline int cq_is_plain_name(const unsigned char *name, int64_t length, int64_t *last_dot)
+{
+    cq_plainness seen = {-1, 0, 1};
+    int64_t at = 0;
+    *last_dot = -1;
+    if (length <= 0 || length > CQ_MOST_BYTES)
+        return 0;
+#if CQ_SSE2
+    for (; at + 16 <= length; at += 16)
+        cq_note_sixteen(&seen, name, at, 0);
+    if (at > 0 && at < length) {
+        /* The last sixteen overlap what was looked at, rather than what is behind the name. */
+        cq_note_sixteen(&seen, name, length - 16, (int)(at - (length - 16)));
+        at = length;
+    }
+#endif
+    cq_note_bytes(&seen, name, at, length);
+    *last_dot = seen.last_dot;
+    if (seen.odd || seen.after_a_dot)
+        return 0;
+    return length < 2 * CQ_MOST_PARTS || cq_count_dots(name, length) < CQ_MOST_PARTS;
+}
+
+/* --- any name ---------------------------------------------------------------------------------------------------- */
+
+/* How many bytes a character has that is not ASCII; 0 where the bytes are no UTF-8, or a control character. */
+static inline int cq_wide_character(const unsigned char *text, int64_t left)
+{
+    unsigned char first = text[0];
+    int size = first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 0;
+    if (size == 0 || size > left)
+        return 0;
+    for (int at = 1; at < size; at++)
+        if ((text[at] & 0xC0) != 0x80)
+            return 0;
+    unsigned char second = text[1];
+    int is_control = first == 0xC2 && second < 0xA0;
+    int is_overlong = (first == 0xE0 && second < 0xA0) || (first == 0xF0 && second < 0x90);
+    int is_surrogate = first == 0xED && second >= 0xA0;
+    int is_past_the_last = first == 0xF4 && second >= 0x90;
+    return is_control || is_overlong || is_surrogate || is_past_the_last ? 0 : size;
+}
+
+/* How many bytes at the beginning of a text are ASCII beyond the space, some of the last ones not counted. */
+static inline int64_t cq_count_ascii(const unsigned char *text, int64_t length)
+{
+    int64_t at = 0;
+#if CQ_SSE2
+    for (; at + 16 <= length; at += 16) {
+        const __m128i bytes = _mm_loadu_si128((const __m128i *)(text + at));
+        __m128i others = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
+        others = _mm_or_si128(others, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7F)));
+        if (_mm_movemask_epi8(others) != 0)
+            break;
+    }
+#endif
+    (void)text;
+    (void)length;
+    return at;
+}
+
+/* Whether a text is UTF-8 without control characters. */
+static inline int cq_is_printable(const unsigned char *text, int64_t length)
+{
+    for (int64_t at = cq_count_ascii(text, length); at < length;) {
+        int size = 1;
+        if (text[at] >= 0x80)
+            size = cq_wide_character(text + at, length - at);
+        else if (text[at] < 0x20 || text[at] == 0x7F)
+            return 0;
+        if (size == 0)
+            return 0;
+        at += size;
+    }
+    return 1;
+}
+
+/* Copy a few bytes: cheaper than a call, and nothing is touched behind them. */
+static inline void cq_copy_few(unsigned char *to, const unsigned char *from, int64_t length)
+{
+    if (length > 16) {
+        memcpy(to, from, (size_t)length);
+    } else if (length >= 8) {
+        uint64_t first = cq_word(from), last = cq_word(from + length - 8);
+        memcpy(to, &first, 8);
+        memcpy(to + length - 8, &last, 8);
+    } else {
+        for (int64_t at = 0; at < length; at++)
+            to[at] = from[at];
+    }
+}
+
+/* The place of the next dot from `at` on, or the length. */
+static inline int64_t cq_next_dot(const unsigned char *text, int64_t length, int64_t at)
+{
+#if CQ_SSE2
+    for (; at + 16 <= length; at += 16) {
+        const __m128i bytes = _mm_loadu_si128((const __m128i *)(text + at));
+        int dots = _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('.')));
+        if (dots != 0)
+            return at + cq_first_bit((uint64_t)dots);
+    }
+#endif
+    while (at < length && text[at] != '.')
+        at++;
+    return at;
+}
+
+/* Write a dotted part without stray dots; its length, or CQ_NOT_NORMAL where nothing is left or it is too deep. */
+static inline int64_t cq_normalize_path(const unsigned char *path, int64_t length, unsigned char *to)
+{
+    int64_t written = 0, parts = 0;
+    for (int64_t start = 0, dot; start < length; start = dot + 1) {
+        dot = cq_next_dot(path, length, start);
+        if (dot == start)
+            continue;
+        if (parts++ > 0)
+            to[written++] = '.';
+        cq_copy_few(to + written, path + start, dot - start);
+        written += dot - start;
+    }
+    return parts == 0 || parts > CQ_MOST_PARTS ? CQ_NOT_NORMAL : written;
+}
+
+/* A tag: where it stands, how long it is, and how long its name. */
+typedef struct {
+    const unsigned char *text;
+    int64_t length, name_length;
+} cq_tag;
+
+/* Read the tag that ends at `end`; whether it is one. */
+static inline int cq_read_tag(const unsigned char *text, const unsigned char *end, cq_tag *tag)
+{
+    const unsigned char *at = text;
+    for (; at < end && *at != '='; at++)
+        if (*at == '!' || *at == '^')
+            return 0;
+    tag->text = text;
+    tag->length = end - text;
+    tag->name_length = at - text;
+    return at > text && end - at > 1 && at[1] != '~';
+}
+
+static inline int cq_comes_before(const cq_tag *one, const cq_tag *other)
+{
+    int64_t shorter = one->length < other->length ? one->length : other->length;
+    int order = memcmp(one->text, other->text, (size_t)shorter);
+    return order < 0 || (order == 0 && one->length < other->length);
+}
+
+/* Put a tag among others in their order, in place of one of that name; how many there are then. */
+static inline int64_t cq_put_tag(cq_tag *tags, int64_t count, const cq_tag *tag)
+{
+    int64_t place = 0;
+    for (int64_t at = 0; at < count; at++)
+        if (tags[at].name_length == tag->name_length && memcmp(tags[at].text, tag->text, (size_t)tag->name_length) == 0) {
+            memmove(&tags[at], &tags[at + 1], sizeof(*tags) * (size_t)(count - at - 1));
+            count--;
+            break;
+        }
+    for (place = count; place > 0 && cq_comes_before(tag, &tags[place - 1]); place--)
+        tags[place] = tags[place - 1];
+    tags[place] = *tag;
+    return count + 1;
+}
+
+/* Write tags in their order, of a repeated one the last, each behind a semicolon; their length or CQ_NOT_NORMAL. */
+static inline int64_t cq_normalize_tags(const unsigned char *text, const unsigned char *end, unsigned char *to)
+{
+    cq_tag tags[CQ_MOST_TAGS + 1], tag;
+    int64_t count = 0, written = 0;
+    for (const unsigned char *start = text; start <= end; start += tag.length + 1) {
+        const unsigned char *stop = memchr(start, ';', (size_t)(end - start));
+        if (count == CQ_MOST_TAGS || !cq_read_tag(start, stop == NULL ? end : stop, &tag))
+            return CQ_NOT_NORMAL;
+        count = cq_put_tag(tags, count, &tag);
+    }
+    for (int64_t at = 0; at < count; at++) {
+        to[written++] = ';';
+        cq_copy_few(to + written, tags[at].text, tags[at].length);
+        written += tags[at].length;
+    }
+    return written;
+}
+
+/* Write the normal form of a name to where there is room for `length` bytes; its length, or CQ_NOT_NORMAL where the
+ * name is an error or only Python can tell. */
+static inline int64_t cq_normalize(const unsigned char *name, int64_t length, unsigned char *to)
+{
+    if (length <= 0 || length > CQ_MOST_BYTES || !cq_is_printable(name, length))
+        return CQ_NOT_NORMAL;
+    const unsigned char *semicolon = memchr(name, ';', (size_t)length);
+    int64_t path = cq_normalize_path(name, semicolon == NULL ? length : semicolon - name, to);
+    if (path < 0 || semicolon == NULL)
+        return path;
+    int64_t tags = cq_normalize_tags(semicolon + 1, name + length, to + path);
+    return tags < 0 ? CQ_NOT_NORMAL : path + tags;
+}
+
+#endif
