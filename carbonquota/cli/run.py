@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from carbonquota.daemon.configuration import Notes, format_settings, load_settings
 from carbonquota.errors import InputError
+from carbonquota.service.process_log import start_log
 
 _LEVELS = ("debug", "info", "warning", "error")
 
@@ -35,7 +36,8 @@ def command(ctx: click.Context, *, config: str, print_config: bool, log_level: s
     if print_config:
         click.echo(format_settings(settings), nl=False)
         return
-    _start_log(log_level)
+    # The journal of systemd puts its own times.
+    start_log(log_level, sys.stderr, with_time="JOURNAL_STREAM" not in os.environ)
     _tell(notes)
     ctx.exit(_daemon().run(settings, progress=_progress if sys.stderr.isatty() else None))
 
@@ -50,12 +52,6 @@ def _daemon() -> Any:  # noqa: ANN401 - a module
         raise InputError(
             f"the daemon needs the package {error.name}, which is not installed: pip install 'carbonquota[daemon]'"
         ) from None
-
-
-def _start_log(level: str) -> None:
-    """Log to stderr; the journal of systemd puts its own times."""
-    time = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
-    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=f"{time}%(levelname)s %(message)s")
 
 
 def _tell(notes: Notes) -> None:

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from carbonquota.controls import CONTROLS, NamespaceQuota
 from carbonquota.kernel import KERNEL
+from carbonquota.model import Rule
 from carbonquota.service.health import HEALTH, Health, Kind, summed
 from carbonquota.service.reporter import Reporter
 from carbonquota.service.totals import Tally
@@ -60,11 +61,16 @@ class _Quotas(Collector):
             "carbonquota_quota_dropped", "Data points over a quota that were dropped", labels=_BY_CONTROL
         )
         for namespace, tally in counted.items():
-            rule = str(tally.quota.rule)
+            rule = rule_label(tally.quota.rule)
             over.add_metric((namespace, rule), tally.over)
             for control, points in _dropped_by_control(tally):
                 dropped.add_metric((namespace, control, rule), points)
         yield from (over, dropped)
+
+
+def rule_label(rule: Rule) -> str:
+    """How series name a rule: by its pattern, as its place would rename them all with each line added above it."""
+    return f"[{rule.pattern}]"
 
 
 def _limits_and_usage(quotas: Sequence[NamespaceQuota]) -> Iterable[Metric]:
@@ -76,7 +82,7 @@ def _limits_and_usage(quotas: Sequence[NamespaceQuota]) -> Iterable[Metric]:
         labels=_BY_CONTROL,
     )
     for quota in quotas:
-        rule = str(quota.rule)
+        rule = rule_label(quota.rule)
         for control in CONTROLS:
             amount = getattr(quota.limits, control.stat)
             if amount is not None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from math import isfinite
-from typing import Final
-
-from statsd import StatsClient
+from typing import Any, Final
 
 from carbonquota.stats.plaintext import number
 
@@ -22,12 +21,12 @@ _UNFIT: Final = re.compile(r"[^!-~]|[:|@#]")
 _log = logging.getLogger(__name__)
 
 
-class _Client(StatsClient):  # type: ignore[misc]  # the library comes without types
-    """The library's client, which tells when a packet cannot be sent instead of passing over it."""
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where packets go: an address, as the socket's family has it."""
 
-    def _send(self, data: str) -> None:
-        """Send one packet; OSError where the system refuses it."""
-        self._sock.sendto(data.encode("ascii"), self._addr)
+    socket: socket.socket
+    address: Any
 
 
 class StatsDEmitter:
@@ -44,18 +43,18 @@ class StatsDEmitter:
         self.errors = 0
         self._host = host
         self._port = port
-        self._prefix = _UNFIT.sub("_", prefix) or None
+        self._prefix = f"{_UNFIT.sub('_', prefix)}." if prefix else ""
         self._packet_size = packet_size
         self._failing = False
-        self._client = self._connect()
+        self._target = self._resolve()
 
     def emit(self, values: Mapping[str, float]) -> None:
         """Send every finite value as a gauge, several a packet; the first failure ends it."""
-        self._client = self._client or self._connect()
-        if self._client is None:
+        self._target = self._target or self._resolve()
+        if self._target is None:
             return
         try:
-            self._send(self._client, values)
+            self._send(self._target, values)
         except OSError as error:
             self._note_failure(error)
             self.close()
@@ -64,32 +63,45 @@ class StatsDEmitter:
 
     def close(self) -> None:
         """Give the socket back; a later `emit` opens another."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if self._target is not None:
+            self._target.socket.close()
+            self._target = None
 
-    def _connect(self) -> _Client | None:
-        """A client for what the host's name stands for now, over IPv4 if it has such an address; None on failure."""
+    def _resolve(self) -> _Target | None:
+        """A socket and what the host's name stands for now, over IPv4 if it has such an address; None on failure."""
         try:
-            try:
-                return self._client_over(ipv6=False)
-            except socket.gaierror:
-                return self._client_over(ipv6=True)
+            found = socket.getaddrinfo(self._host, self._port, socket.AF_UNSPEC, socket.SOCK_DGRAM)
+            family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+            return _Target(socket.socket(family, kind, protocol), address)
         # A name that no host can have is a UnicodeError.
         except (OSError, UnicodeError) as error:
             self._note_failure(error)
             return None
 
-    def _client_over(self, *, ipv6: bool) -> _Client:
-        """A client over one family of addresses; OSError where there is none."""
-        return _Client(self._host, self._port, prefix=self._prefix, maxudpsize=self._packet_size, ipv6=ipv6)
-
-    def _send(self, client: _Client, values: Mapping[str, float]) -> None:
+    def _send(self, target: _Target, values: Mapping[str, float]) -> None:
         """Join the gauges into packets and send them."""
-        with client.pipeline() as pipeline:
-            for name, value in values.items():
-                if isfinite(value):
-                    pipeline.gauge(_UNFIT.sub("_", name), number(value))
+        for packet in self._packets(values):
+            target.socket.sendto(packet, target.address)
+
+    def _packets(self, values: Mapping[str, float]) -> Iterator[bytes]:
+        """Whole lines, as many as a packet takes, separated by line ends."""
+        packet = b""
+        for name, value in values.items():
+            if not isfinite(value):
+                continue
+            line = self._gauge(name, number(value))
+            if packet and len(packet) + 1 + len(line) > self._packet_size:
+                yield packet
+                packet = line
+            else:
+                packet = packet + b"\n" + line if packet else line
+        if packet:
+            yield packet
+
+    def _gauge(self, name: str, value: float) -> bytes:
+        """One gauge. A sign means a change to StatsD, so that a negative value is set by way of 0."""
+        stat = f"{self._prefix}{_UNFIT.sub('_', name)}"
+        return (f"{stat}:0|g\n{stat}:{value}|g" if value < 0 else f"{stat}:{value}|g").encode("ascii")
 
     def _note_failure(self, error: Exception) -> None:
         """Count it, and log the first of a row."""

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,8 +97,15 @@ class Daemon:
         carbonserver: str = "",
         state: str = "",
         more: str = "",
+        arguments: Sequence[str] = (),
+        open_files: int | None = None,
     ) -> None:
-        """Write its files; with a destination's port it relays, else it stores in Whisper files."""
+        """Write its files; with a destination's port it relays, else it stores in Whisper files.
+
+        `arguments` go to the command, and `open_files` bounds its file descriptors.
+        """
+        self._arguments = arguments
+        self._open_files = open_files
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self.rules = folder / "quotas.conf"
@@ -133,7 +140,7 @@ class Daemon:
         """Start it, and wait until it is ready."""
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "carbonquota.cli", "run", "--config", str(self.configuration)],
+                [*self._limited, *self._command, *self._arguments],
                 stdout=log,
                 stderr=log,
                 env=os.environ | {"PYTHONWARNINGS": "error"},
@@ -141,6 +148,16 @@ class Daemon:
         if ready:
             wait_until(self._is_ready, lambda: f"not ready: {self.log}")
         return self
+
+    @property
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "carbonquota.cli", "run", "--config", str(self.configuration)]
+
+    @property
+    def _limited(self) -> list[str]:
+        """What goes before the command where its file descriptors are bounded."""
+        most = self._open_files
+        return [] if most is None else ["/bin/sh", "-c", f'ulimit -n {most} && exec "$@"', "sh"]
 
     def _is_ready(self) -> bool:
         assert self.process is not None
