@@ -12,10 +12,10 @@ cimport cython
 import numpy as np
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_DecodeASCII
+from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 
 from carbonquota.kernel._joined import JoinedNames, Survey
 from carbonquota.kernel._c cimport *
@@ -96,3 +96,4 @@ cdef class Lock:
 include "_tables.pxi"
 include "_batch.pxi"
 include "_decide.pxi"
+include "_matching.pxi"

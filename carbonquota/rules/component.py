@@ -29,17 +29,18 @@ _UNLIKELY: Final = "\ufffd"
 class Component:
     """A compiled component; `tokens` in normal form are its identity.
 
-    `literals` is the set of all names it matches where that is finite and small, else None. `prefix` and
-    `suffix` begin and end every name that it matches.
+    `spellings` are its alternatives multiplied out, None where that gives too many; `literals` is the set of all
+    names it matches where that is finite and small, else None. `prefix` and `suffix` begin and end every name that it
+    matches.
     """
 
     def __init__(self, tokens: Tokens) -> None:
         """Compile the tokens, as `parse_pattern` gives them."""
         self.tokens = tokens
-        self._plain = _spellings(tokens)
-        self.literals = _literals(self._plain)
-        self.prefix, self.suffix = _ends(self._plain or [])
-        self.any_name = self._plain is not None and (ANY_RUN,) in self._plain
+        self.spellings = _spellings(tokens)
+        self.literals = _literals(self.spellings)
+        self.prefix, self.suffix = _ends(self.spellings or [])
+        self.any_name = self.spellings is not None and (ANY_RUN,) in self.spellings
         self.matches: Callable[[str], bool] = self._compile()
 
     @cached_property
@@ -57,9 +58,9 @@ class Component:
             return _always
         if self.literals is not None:
             return self.literals.__contains__
-        if self._plain is None:
+        if self.spellings is None:
             return self.automaton.matches
-        expression = "|".join(map(_expression, self._plain))
+        expression = "|".join(map(_expression, self.spellings))
         fits = re.compile(f"(?:{expression})", re.DOTALL).match
         return lambda name: fits(name) is not None
 

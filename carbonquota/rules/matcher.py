@@ -18,6 +18,7 @@ from threading import Lock
 from typing import Final
 
 from carbonquota.rules.component import Component, Pattern
+from carbonquota.rules.plan import Plan, plan_of
 
 NO_RULE: Final = -1
 """The rule index of a namespace that no rule matches."""
@@ -41,7 +42,7 @@ class Matcher:
     States are ints from 0 without gaps; 0 is `DEAD`. Any thread may step.
     """
 
-    __slots__ = ("_lock", "_nodes", "_numbers", "_root", "_states", "_steps")
+    __slots__ = ("_lock", "_nodes", "_numbers", "_plan", "_root", "_states", "_steps")
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
         """Plan the patterns, which are in file order: their positions are the rule indices."""
@@ -50,7 +51,8 @@ class Matcher:
         self._nodes: list[tuple[_Node, ...]] = [()]
         self._numbers: dict[tuple[_Node, ...], int] = {(): DEAD}
         self._steps: dict[tuple[int, ...], Step] = {(): _NOWHERE}
-        self._root = self._arrive([_plan(patterns)])
+        self._plan = _plan(patterns)
+        self._root = self._arrive(self._plan[:1])
 
     def __len__(self) -> int:
         """How many states there are so far."""
@@ -59,6 +61,18 @@ class Matcher:
     def root(self) -> Step:
         """The state and rule index of the root namespace."""
         return self._root
+
+    def plan(self) -> Plan:
+        """The plan as arrays, for a kernel that walks it."""
+        return plan_of(self._plan)
+
+    def arrive(self, nodes: Iterable[int]) -> Step:
+        """The state and rule index of a namespace whose name leads to these nodes of the plan, and to no other."""
+        return self._arrive([self._plan[number] for number in nodes])
+
+    def alive(self, state: int) -> list[int]:
+        """The nodes of the plan that are alive below a namespace in `state`, in ascending order."""
+        return [node.number for node in self._nodes[state]]
 
     def step(self, state: int, component: str) -> Step:
         """The state and rule index of the namespace `component` below a namespace in `state`."""
@@ -92,7 +106,7 @@ class Matcher:
         key = tuple(sorted([node.number for node in nodes]))
         step = self._steps.get(key)
         if step is None:
-            rule = max(node.rule for node in nodes)
+            rule = max((node.rule for node in nodes), default=NO_RULE)
             alive = sorted((node for node in nodes if node.children), key=lambda node: node.number)
             with self._lock:
                 step = self._steps.setdefault(key, (self._number_of(tuple(alive)), rule))
@@ -227,8 +241,8 @@ def _merged(tables: Iterable[Mapping[str, list[_Node]]]) -> dict[str, list[_Node
     return merged
 
 
-def _plan(patterns: Sequence[Pattern]) -> _Node:
-    """The trie of the patterns; its root is the root namespace."""
+def _plan(patterns: Sequence[Pattern]) -> list[_Node]:
+    """The nodes of the trie of the patterns, by their numbers; the first is that of the root namespace."""
     nodes = [_Node(0)]
     for rule, pattern in enumerate(patterns):
         node = nodes[0]
@@ -240,4 +254,4 @@ def _plan(patterns: Sequence[Pattern]) -> _Node:
         node.rule = rule
     for node in nodes:
         node.index()
-    return nodes[0]
+    return nodes
