@@ -25,10 +25,12 @@ from carbonquota.controls import (
     ThroughputUnit,
     batch_ledger,
     grants,
+    sharing,
 )
 from carbonquota.controls.batch_columns import admit, prepare
 from carbonquota.controls.decision import ACCEPTED, TOO_MANY
 from carbonquota.controls.explain import explain
+from carbonquota.controls.sharing import Counted, Namespaces
 from carbonquota.controls.standing import take_quotas, usage_of
 from carbonquota.controls.table import CREATES, KEYS, THROUGHPUT
 from carbonquota.kernel import UNKNOWN, Ledger, Lock
@@ -37,6 +39,7 @@ from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Usage, Verdict
 from carbonquota.rules import RuleSet, Schemas
 from carbonquota.stats import named_values, take_standings
 from carbonquota.trie import NO_QUOTA, Change, Holdings, Index, Rebuild
+from carbonquota.trie.columns import Column
 from carbonquota.trie.transfer import copy_of, restore, restore_flows
 from carbonquota.trie.verification import check
 
@@ -308,6 +311,30 @@ class QuotaEngine:
                 rebuild.finish()
                 self._decider.put_in_force(made_ready, size_of)
                 self._rules = rules
+
+    def counted(self) -> Counted:
+        """What was accepted in the running interval under throughput limits, for who shares these with other nodes."""
+        with self._lock:
+            self._keep_time()
+            return sharing.counted(self._index, self._interval.start)
+
+    def names_of(self, namespaces: Namespaces) -> list[str]:
+        """The full names of namespaces as `counted` gives them; empty for one that is gone."""
+        with self._lock:
+            return sharing.names(self._index, namespaces)
+
+    def leave_to_others(self, start: float, namespaces: Namespaces, points: Column) -> bool:
+        """Of the throughput limits, leave these points to others in the interval that began at `start`.
+
+        No more is accepted then than the limit less these points, whatever was said before. It is done only while that
+        interval runs; whether it was.
+        """
+        with self._lock:
+            self._keep_time()
+            if self._interval.start != start:
+                return False
+            sharing.leave_to_others(self._index, namespaces, points)
+            return True
 
     def usage(self, namespace: str = ROOT) -> Usage:
         """What a namespace holds now, all zeros where it does not exist, and its points of this interval."""

@@ -78,6 +78,13 @@ HEALTH: Final[dict[str, HealthStat]] = {
     "emitter_errors": HealthStat(Kind.COUNTER, "Failures to send a report, by where to", "emitter"),
     "expired": HealthStat(Kind.COUNTER, "Metrics that stopped counting because no point of them came for series-ttl"),
     "internal_errors": HealthStat(Kind.COUNTER, "Bugs that were survived, by place", "place"),
+    "cluster_nodes": HealthStat(Kind.GAUGE, "Nodes of the cluster that are known here, this one included"),
+    "cluster_sent": HealthStat(Kind.COUNTER, "Messages published to the other nodes"),
+    "cluster_heard": HealthStat(Kind.COUNTER, "Messages that came from the other nodes"),
+    "cluster_missed": HealthStat(Kind.COUNTER, "Messages of other nodes that never came"),
+    "cluster_refused": HealthStat(Kind.COUNTER, "Messages that were not taken, by reason", "reason"),
+    "cluster_peer_age": HealthStat(Kind.GAUGE, "Seconds since the last message of each other node", "node"),
+    "cluster_peer_skew": HealthStat(Kind.GAUGE, "Seconds that the clock of each other node is ahead of ours", "node"),
     "start_time": HealthStat(Kind.GAUGE, "When the program started, in seconds since the epoch"),
     "kernel": HealthStat(Kind.GAUGE, "1, labelled by the kernel that runs", "kernel"),
 }

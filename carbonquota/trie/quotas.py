@@ -66,7 +66,10 @@ class Witness(Protocol):
 
 
 class Quotas(Columns):
-    """All quotas. `namespace` is the row held, `rule` the index in `terms`, `limit` the throughput limit."""
+    """All quotas. `namespace` is the row held, `rule` the index in `terms`.
+
+    `limit` is what may be accepted in the running interval: the throughput limit, or less where other nodes share it.
+    """
 
     COLUMNS = " ".join(
         (
@@ -109,6 +112,7 @@ class Quotas(Columns):
         self.flow_chain = self._flow_chains.of
         """Those of them with a throughput limit."""
         self._stat_names = StatNames()
+        self._is_lowered = False
         super().__init__()
         self._grow(self.capacity)
         self._renew()
@@ -234,6 +238,20 @@ class Quotas(Columns):
             if count[row]:
                 count[row] = 0
 
+    def throughputs(self, rows: Column) -> Column:
+        """The throughput limits that the rules set, `MAXIMUM` where there is none."""
+        limits = np.full(len(rows), MAXIMUM, np.int64)
+        held = self.rule[rows] != NO_RULE
+        limits[held] = self._throughputs[self.rule[rows[held]]]
+        return limits
+
+    def allow(self, rows: Column, points: Column) -> None:
+        """Let no more than so many points be accepted in the running interval, those accepted already included."""
+        used = self.limit[rows] - self.left[rows]
+        self.limit[rows] = points
+        self.left[rows] = points - used
+        self._is_lowered = True
+
     def flows_now(self) -> tuple[NDArray[np.object_], Column]:
         """The namespaces with accepted points in this interval under a throughput limit, by name, and how many."""
         rows = np.flatnonzero((self.left != self.limit) & (self.rule != NO_RULE))
@@ -254,6 +272,10 @@ class Quotas(Columns):
         """End the interval: its counts wait for a report from here on, and the throughput limits start anew."""
         for start in range(0, self.size, _STRETCH):
             self._close_some(slice(start, start + _STRETCH))
+        if self._is_lowered:
+            rows = self.in_use()
+            self.limit[rows] = self.left[rows] = self.throughputs(rows)
+            self._is_lowered = False
 
     def _close_some(self, stretch: slice) -> None:
         """`close` for a stretch of rows."""

@@ -1,0 +1,101 @@
+"""The namespaces of this node that share a throughput limit, by the digests that all nodes know them by.
+
+A namespace gets its digest when points of it were first accepted here; what others said of that digest before counts
+from then on. Everything goes by the directory's own positions, which stay. Namespaces that are gone keep theirs until
+`prune` drops them. This file must not know sockets or clocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carbonquota.cluster.messages import Counts, Digests, digests_of
+from carbonquota.controls.sharing import Namespaces
+
+Positions = NDArray[np.intp]
+NamesOf = Callable[[Namespaces], list[str]]
+"""The names of namespaces, empty for one that is gone."""
+
+
+class Directory:
+    """Namespaces with digests. `rows`, `born` and `digests` go by position."""
+
+    def __init__(self, cluster: str, names_of: NamesOf) -> None:
+        """Know none yet."""
+        self._cluster = cluster
+        self._names_of = names_of
+        self.rows = np.empty(0, np.int64)
+        self.born = np.empty(0, np.int64)
+        self.digests = np.empty(0, np.uint64)
+        self._position_of_row = np.empty(0, np.int64)
+        self._ordered = np.empty(0, np.uint64)
+        self._order = np.empty(0, np.intp)
+
+    def __len__(self) -> int:
+        """How many are known."""
+        return len(self.rows)
+
+    def positions(self, namespaces: Namespaces) -> tuple[Positions, int]:
+        """Where these stand, those that are new being added, -1 for one that is gone; and how many were added."""
+        positions = self._known(namespaces)
+        new = np.flatnonzero(positions < 0)
+        if not len(new):
+            return positions, 0
+        fresh = Namespaces(namespaces.rows[new], namespaces.born[new])
+        names = self._names_of(fresh)
+        there = np.array([bool(name) for name in names], np.bool_)
+        added = Namespaces(fresh.rows[there], fresh.born[there])
+        positions[new[there]] = self._add(added, digests_of(filter(None, names), self._cluster))
+        return positions, len(added.rows)
+
+    def _known(self, namespaces: Namespaces) -> Positions:
+        """Where these stand, -1 for one that is not known."""
+        rows = namespaces.rows
+        if len(rows) and rows.max() >= len(self._position_of_row):
+            more = np.full(int(rows.max()) + 1 - len(self._position_of_row), -1, np.int64)
+            self._position_of_row = np.concatenate((self._position_of_row, more))
+        positions = self._position_of_row[rows]
+        known = positions >= 0
+        # The row may have been another namespace's.
+        known[known] = self.born[positions[known]] == namespaces.born[known]
+        return np.where(known, positions, -1)
+
+    def _add(self, namespaces: Namespaces, digests: Digests) -> Positions:
+        """Give these the next positions."""
+        first = len(self.rows)
+        self.rows = np.concatenate((self.rows, namespaces.rows))
+        self.born = np.concatenate((self.born, namespaces.born))
+        self.digests = np.concatenate((self.digests, digests))
+        positions = np.arange(first, len(self.rows))
+        self._position_of_row[namespaces.rows] = positions
+        self._sort()
+        return positions
+
+    def _sort(self) -> None:
+        """Have the digests in order, to look them up."""
+        self._order = np.argsort(self.digests, kind="stable")
+        self._ordered = self.digests[self._order]
+
+    def find(self, digests: Digests, amounts: Counts) -> tuple[Positions, Counts]:
+        """Where those of the digests stand that are known here, and the amounts that go with them.
+
+        A digest that two positions have, as its namespace went and came again, is found at the later.
+        """
+        places = np.searchsorted(self._ordered, digests, side="right") - 1
+        known = places >= 0
+        known[known] = self._ordered[places[known]] == digests[known]
+        return self._order[places[known]], amounts[known]
+
+    def namespaces(self, positions: Positions) -> Namespaces:
+        """The namespaces at these positions."""
+        return Namespaces(self.rows[positions], self.born[positions])
+
+    def prune(self, keep: Positions) -> None:
+        """Drop all but those at `keep`, ascending; positions are new from here on."""
+        self.rows, self.born, self.digests = self.rows[keep], self.born[keep], self.digests[keep]
+        self._position_of_row = np.full(int(self.rows.max(initial=-1)) + 1, -1, np.int64)
+        self._position_of_row[self.rows] = np.arange(len(self.rows))
+        self._sort()

@@ -1,0 +1,241 @@
+#!lua name=carbonquota1
+-- What the store decides in slices mode, each function as one atomic step. One library for one version of the protocol;
+-- a later version has another name, so that nodes of both can share a server.
+--
+-- All keys of a cluster have one hash tag, for a step is atomic within one slot only:
+--   {cq:<cluster>}:server     hash: `run` (the server's run id), `since` (when it began to keep this cluster, ms)
+--   {cq:<cluster>}:members    hash: node -> "<last heard, ms> <nodes it divides by when it is alone>"
+--   {cq:<cluster>}:flow:<n>   hash of interval n: digest of a namespace -> points given out; `_lapsed` as below
+--   {cq:<cluster>}:names      set: digests of all metrics, 16 bytes each
+--   {cq:<cluster>}:usage      hash: digest of a namespace (8 bytes) .. control -> what it holds
+--
+-- Nothing is ever given out twice. A server that was restarted, or is a replica that took over, may have forgotten what it
+-- gave out, so it gives nothing in an interval that began before it did. A node that was not heard since before an
+-- interval began may be cut off, and live on its share of each limit; so that share is kept back in that interval. Which
+-- nodes these are is asked not long before the interval begins, when nodes that are well have been heard of lately.
+
+local OK, YOUNG, LATE, EARLY = 0, 1, 2, 3
+
+local function now_ms()
+  local time = server.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- Since when, in ms, nothing that this server was told can be missing from it.
+local function complete_since(key, now)
+  local info = server.call('INFO', 'server')
+  local run = string.match(info, 'run_id:(%w+)')
+  local known = server.call('HMGET', key, 'run', 'since')
+  if known[1] == run then
+    return tonumber(known[2])
+  end
+  local since = now
+  if not known[1] then
+    since = now - tonumber(string.match(info, 'uptime_in_seconds:(%d+)')) * 1000
+  end
+  server.call('HSET', key, 'run', run, 'since', string.format('%.0f', since))
+  return since
+end
+
+-- Note that a node was heard; the number of nodes.
+local function note_member(key, node, held, now, forget)
+  local all = server.call('HGETALL', key)
+  for at = 1, #all, 2 do
+    local last = tonumber(string.match(all[at + 1], '^%d+'))
+    if all[at] ~= node and last < now - forget then
+      server.call('HDEL', key, all[at])
+    end
+  end
+  server.call('HSETNX', key, node, '0 0')
+  local nodes = server.call('HLEN', key)
+  -- The answer may never arrive: then the node goes on dividing by what it had.
+  local least = nodes
+  if held > 0 and held < nodes then least = held end
+  server.call('HSET', key, node, string.format('%.0f %d', now, least))
+  return nodes
+end
+
+-- By what each node divides that may be cut off in this interval. Found once an interval, and kept.
+local function lapsed_of(members, flow, start, lapse)
+  local text = server.call('HGET', flow, '_lapsed')
+  if not text then
+    local parts = {}
+    local all = server.call('HGETALL', members)
+    for at = 1, #all, 2 do
+      local last, divisor = string.match(all[at + 1], '^(%d+) (%d+)$')
+      if tonumber(last) < start - lapse then parts[#parts + 1] = divisor end
+    end
+    text = table.concat(parts, ' ')
+    server.call('HSET', flow, '_lapsed', text)
+  end
+  local divisors = {}
+  for divisor in string.gmatch(text, '%d+') do divisors[#divisors + 1] = tonumber(divisor) end
+  return divisors
+end
+
+-- keys: server members flow; args: node, nodes it divides by, interval start, length, lapse, forget (all ms),
+-- then digest, limit, wanted for each limit. Gives: now (ms), nodes, status, then what is given of each limit.
+local function take(keys, args)
+  local node, held = args[1], tonumber(args[2])
+  local start, length, lapse, forget = tonumber(args[3]), tonumber(args[4]), tonumber(args[5]), tonumber(args[6])
+  local now = now_ms()
+  local since = complete_since(keys[1], now)
+  local status = OK
+  if since > start then status = YOUNG
+  elseif now > start + 2 * length then status = LATE
+  elseif start > now + lapse / 2 then status = EARLY
+  end
+  local lapsed = {}
+  if status == OK then
+    lapsed = lapsed_of(keys[2], keys[3], start, lapse)
+    server.call('PEXPIREAT', keys[3], string.format('%.0f', start + 4 * length))
+  end
+  local nodes = note_member(keys[2], node, held, now, forget)
+  local answer = {now, nodes, status}
+  for at = 7, #args, 3 do
+    local given = 0
+    if status == OK then
+      local limit, wanted = tonumber(args[at + 1]), tonumber(args[at + 2])
+      local left = limit - tonumber(server.call('HGET', keys[3], args[at]) or '0')
+      for _, divisor in ipairs(lapsed) do left = left - math.floor(limit / divisor) end
+      given = math.max(0, math.min(wanted, left, math.max(1, math.floor(left / (2 * nodes)))))
+      if given > 0 then server.call('HINCRBY', keys[3], args[at], string.format('%.0f', given)) end
+    end
+    answer[#answer + 1] = given
+  end
+  return answer
+end
+
+-- keys: flow; args: digest, points for each limit. What was taken and is not needed.
+local function hand_back(keys, args)
+  for at = 1, #args, 2 do
+    local given = tonumber(server.call('HGET', keys[1], args[at]) or '0')
+    local points = math.min(given, tonumber(args[at + 1]))
+    if points > 0 then server.call('HINCRBY', keys[1], args[at], string.format('%.0f', -points)) end
+  end
+  return #args / 2
+end
+
+-- keys: members; args: node. It ends in order, and will accept nothing any more.
+local function leave(keys, args)
+  return server.call('HDEL', keys[1], args[1])
+end
+
+-- The controls whose usage is kept, in the order of their amounts below, and by which letter.
+local CONTROLS = {'m', 'l', 'p', 'd', 'n'}
+
+-- A number of the blob, 8 bytes as a double, which is exact up to 2^53.
+local function number_at(blob, at)
+  return (struct.unpack('<d', blob, at))
+end
+
+-- keys: names usage; args: namespaces, metrics. Each metric is charged to all namespaces above it, or to none.
+--   namespaces  of each 56 bytes: digest (8 bytes), which one is above it (double, from 1, 0 for none; an earlier one),
+--               its limits of metrics, logical size, physical size, data points, namespaces (doubles, -1 for none)
+--   metrics     of each 48 bytes: digest (16 bytes), its namespace (double, from 1), and its three sizes (doubles)
+-- Gives for each metric 0 where it is new, 1 where it was known, or -(namespace * 10 + control) where one refuses,
+-- namespace from 1 and control from 1 as in CONTROLS.
+local function claim(keys, args)
+  local namespaces, metrics = args[1], args[2]
+  local above, limits, used, exists, before = {}, {}, {}, {}, {}
+  local digests = {}
+  for i = 1, #namespaces / 56 do
+    local at = (i - 1) * 56 + 1
+    local digest = string.sub(namespaces, at, at + 7)
+    digests[i] = digest
+    above[i] = number_at(namespaces, at + 8)
+    limits[i] = {}
+    for control = 1, 5 do limits[i][control] = number_at(namespaces, at + 8 + control * 8) end
+    local held = server.call('HMGET', keys[2], digest .. 'm', digest .. 'l', digest .. 'p', digest .. 'd', digest .. 'n')
+    used[i], before[i] = {}, {}
+    for control = 1, 5 do
+      used[i][control] = tonumber(held[control] or '0')
+      before[i][control] = used[i][control]
+    end
+  end
+  local answer, new = {}, {}
+  local seen = {}
+  for i = 1, #metrics / 48 do
+    local at = (i - 1) * 48 + 1
+    local digest = string.sub(metrics, at, at + 15)
+    if seen[digest] or server.call('SISMEMBER', keys[1], digest) == 1 then
+      answer[i] = 1
+    else
+      local needs = {1, number_at(metrics, at + 24), number_at(metrics, at + 32), number_at(metrics, at + 40)}
+      local leaf = number_at(metrics, at + 16)
+      local refused, namespace = 0, leaf
+      -- From the leaf up; the last that refuses is the one nearest to the root, which is the one to be named.
+      local below_is_new = false
+      while namespace > 0 do
+        local limit, held = limits[namespace], used[namespace]
+        local gained = below_is_new and 1 or 0
+        if limit[5] >= 0 and held[5] + gained > limit[5] then refused = -(namespace * 10 + 5) end
+        for control = 4, 1, -1 do
+          if limit[control] >= 0 and held[control] + needs[control] > limit[control] then
+            refused = -(namespace * 10 + control)
+          end
+        end
+        below_is_new = held[1] == 0
+        namespace = above[namespace]
+      end
+      answer[i] = refused
+      if refused == 0 then
+        seen[digest] = true
+        new[#new + 1] = digest
+        namespace = leaf
+        below_is_new = false
+        while namespace > 0 do
+          local held = used[namespace]
+          if below_is_new then held[5] = held[5] + 1 end
+          below_is_new = held[1] == 0
+          for control = 1, 4 do held[control] = held[control] + needs[control] end
+          namespace = above[namespace]
+        end
+      end
+    end
+  end
+  for at = 1, #new, 1000 do
+    server.call('SADD', keys[1], unpack(new, at, math.min(at + 999, #new)))
+  end
+  for i = 1, #digests do
+    for control = 1, 5 do
+      local more = used[i][control] - before[i][control]
+      if more ~= 0 then
+        server.call('HINCRBY', keys[2], digests[i] .. CONTROLS[control], string.format('%.0f', more))
+      end
+    end
+  end
+  return answer
+end
+
+-- keys and args as of claim, without limits. Metrics that are gone give back what they held.
+local function release(keys, args)
+  local namespaces, metrics = args[1], args[2]
+  local released = 0
+  for i = 1, #metrics / 48 do
+    local at = (i - 1) * 48 + 1
+    if server.call('SREM', keys[1], string.sub(metrics, at, at + 15)) == 1 then
+      released = released + 1
+      local needs = {1, number_at(metrics, at + 24), number_at(metrics, at + 32), number_at(metrics, at + 40)}
+      local namespace, below_is_gone = number_at(metrics, at + 16), false
+      while namespace > 0 do
+        local place = (namespace - 1) * 56 + 1
+        local digest = string.sub(namespaces, place, place + 7)
+        if below_is_gone then server.call('HINCRBY', keys[2], digest .. 'n', '-1') end
+        for control = 1, 4 do
+          local left = server.call('HINCRBY', keys[2], digest .. CONTROLS[control], string.format('%.0f', -needs[control]))
+          if control == 1 then below_is_gone = left == 0 end
+          if left == 0 then server.call('HDEL', keys[2], digest .. CONTROLS[control]) end
+        end
+        namespace = number_at(namespaces, place + 8)
+      end
+    end
+  end
+  return released
+end
+
+server.register_function('cq1_claim', claim)
+server.register_function('cq1_release', release)
+server.register_function('cq1_take', take)
+server.register_function('cq1_hand_back', hand_back)
+server.register_function('cq1_leave', leave)

@@ -1,0 +1,153 @@
+"""A node of sync mode at work: one thread that publishes, hears and looks up peers until it is stopped.
+
+This is an edge of the process: whatever a round raises is counted and logged, and the next round goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from threading import Event, Thread
+from typing import Final
+
+import zmq
+
+from carbonquota.cluster.messages import Run
+from carbonquota.cluster.peers import endpoints
+from carbonquota.cluster.publish import Key, Publisher, key_of
+from carbonquota.cluster.settings import LOOK_UP_INTERVAL, ClusterSettings
+from carbonquota.cluster.sync import Engine, SyncNode
+from carbonquota.errors import QuotaError
+from carbonquota.model import Clock
+from carbonquota.service.bounded_log import BoundedLog
+from carbonquota.service.health import Sample
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_WAIT: Final = 1.0
+"""Seconds after which a stop is noticed at the latest."""
+
+
+class SyncService:
+    """One node of sync mode. `start` and `stop` are for one thread, `health` is for any."""
+
+    def __init__(self, settings: ClusterSettings, engine: Engine, length: float, clock: Clock = time.time) -> None:
+        """`length` is that of an interval, and `clock` the engine's. QuotaError where the key cannot be read."""
+        self._settings = settings
+        self._key = read_key(settings.key_file) if settings.key_file else None
+        run = Run(os.urandom(16), time.time_ns())
+        self._node = SyncNode(engine, run, settings.name, length, clock)
+        self._clock = clock
+        self._publisher: Publisher | None = None
+        self._thread: Thread | None = None
+        self._stopping = Event()
+        self._notices = BoundedLog(_log, time.monotonic)
+        self._endpoints: frozenset[str] = frozenset()
+        self._next_tick = self._next_look_up = 0.0
+        self._sent = self._heard = self._failures = 0
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens, once it is started."""
+        return "" if self._publisher is None else self._publisher.endpoint
+
+    def start(self) -> None:
+        """Listen, and begin; QuotaError where it cannot listen."""
+        listen = self._settings.listen
+        try:
+            self._publisher = Publisher(f"tcp://{listen}", self._node.codec.longest, self._key)
+        except zmq.ZMQError as error:
+            raise QuotaError(
+                f"[cluster] listen: cannot listen at {listen}: {error.strerror or error}: "
+                "choose an address of this machine, and a port that is free"
+            ) from error
+        self._thread = Thread(target=self._run, args=(self._publisher,), name="carbonquota-cluster", daemon=True)
+        self._thread.start()
+        _log.info("cluster %s: listening for peers on %s", self._settings.name, self._publisher.endpoint)
+
+    def stop(self) -> None:
+        """End; the others go on counting what was accepted here until the interval ends."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _run(self, publisher: Publisher) -> None:
+        """Publish and hear until it is stopped."""
+        try:
+            while not self._stopping.is_set():
+                self._attempt(publisher)
+            self._publish(publisher, full=True)
+        finally:
+            publisher.close()
+
+    def _attempt(self, publisher: Publisher) -> None:
+        """One round; a bug in it is counted, and costs no more than that round."""
+        try:
+            self._round(publisher)
+        except Exception:  # noqa: BLE001 - the edge of the process, where a bug is counted
+            self._failures += 1
+            self._notices.exception("round", "internal error: a round of the cluster failed; it goes on")
+            self._stopping.wait(self._settings.sync_interval)
+
+    def _round(self, publisher: Publisher) -> None:
+        """Look up who the peers are, hear them until the next tick, and publish."""
+        now = time.monotonic()
+        if now >= self._next_look_up:
+            self._next_look_up = now + LOOK_UP_INTERVAL
+            self._look_up(publisher)
+        messages, joined = publisher.receive(min(max(self._next_tick - now, 0.0), _LONGEST_WAIT))
+        self._heard += len(messages)
+        self._node.hear(messages)
+        if joined or time.monotonic() >= self._next_tick:
+            self._next_tick = time.monotonic() + self._settings.sync_interval
+            self._publish(publisher, full=joined)
+
+    def _publish(self, publisher: Publisher, *, full: bool) -> None:
+        """Tell the others what changed."""
+        data = self._node.tick(full=full)
+        if data is not None:
+            self._sent += 1
+            publisher.publish(data)
+
+    def _look_up(self, publisher: Publisher) -> None:
+        """Connect to the peers as they are now, and anew to those that are not heard."""
+        self._endpoints, failures = endpoints(self._settings.peers, _addresses, self._endpoints)
+        for failure in failures:
+            self._notices.warning(failure, "cluster: a peer's name cannot be looked up: %s", failure)
+        publisher.retry()
+        publisher.connect_to(self._endpoints)
+
+    def health(self) -> Iterator[Sample]:
+        """How the node and its peers are."""
+        peers = self._node.peers()
+        yield Sample("cluster_nodes", 1 + len({peer.run.node for peer in peers}))
+        yield Sample("cluster_sent", self._sent)
+        yield Sample("cluster_heard", self._heard)
+        yield Sample("cluster_missed", self._node.missed)
+        for peer in peers:
+            yield Sample("cluster_peer_age", peer.age, peer.run.node.hex()[:8])
+            yield Sample("cluster_peer_skew", peer.skew, peer.run.node.hex()[:8])
+        for fault, count in Counter(self._node.faults).items():
+            yield Sample("cluster_refused", count, fault)
+        yield Sample("internal_errors", self._failures, "cluster")
+
+
+def read_key(path: str) -> Key:
+    """The cluster's key, from a file that holds the secret one; QuotaError says what is wrong with it."""
+    try:
+        return key_of(Path(path).read_bytes().strip())
+    except OSError as error:
+        raise QuotaError(f"[cluster] key-file: {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise QuotaError(f"[cluster] key-file: {path}: {error}: make one with `carbonquota cluster-key`") from error
+
+
+def _addresses(name: str) -> Iterable[str]:
+    """Every address of a name."""
+    return sorted({str(info[4][0]) for info in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)})

@@ -1,0 +1,251 @@
+"""The store of slices mode: Valkey or Redis, asked through the functions of `functions.lua`, one round trip a call.
+
+This file is the shell around the client library: addresses, timeouts, the loading of the functions, and errors told
+apart by what an operator has to do about them. What the answers mean for deciding stands elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import IntEnum
+from importlib import resources
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import valkey
+from valkey.backoff import NoBackoff
+from valkey.cluster import ClusterNode, ValkeyCluster
+from valkey.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    ValkeyError,
+)
+from valkey.exceptions import ConnectionError as AwayError
+from valkey.exceptions import TimeoutError as SlowError
+from valkey.retry import Retry
+from valkey.sentinel import MasterNotFoundError, Sentinel
+
+from carbonquota.errors import QuotaError
+
+FUNCTIONS: Final = resources.files("carbonquota.cluster").joinpath("functions.lua")
+MOST_SHARED: Final = 2**53
+"""Greater limits are not shared: the store counts in doubles."""
+
+
+class StoreError(QuotaError):
+    """The store did not do what it was asked; `kind` is one of the values of `REMEDIES`."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        """`detail` is what the client library said."""
+        super().__init__(f"the store {REMEDIES[kind]}: {detail}")
+        self.kind = kind
+
+
+REMEDIES: Final = {
+    "away": "cannot be reached",
+    "slow": "did not answer in time",
+    "password": "refuses our user or password (set it in the store's URL)",
+    "permission": "does not permit our user to use functions (it needs +fcall, +function and the keys {cq:*)",
+    "read_only": "takes no writes: it is a replica",
+    "full": "is full (its maxmemory is reached)",
+    "loading": "is still loading its data",
+    "failed": "failed",
+}
+
+
+class Status(IntEnum):
+    """Whether the store gives out slices of an interval, as `functions.lua` says it."""
+
+    OK = 0
+    YOUNG = 1
+    """It may have forgotten what it gave out of this interval, so it gives nothing more of it."""
+    LATE = 2
+    EARLY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """An interval of the throughput limits: its number, start and length, in milliseconds since the epoch."""
+
+    number: int
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Ask for up to `wanted` points of a limit, by the digest of its namespace."""
+
+    digest: bytes
+    limit: int
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What the store gave: `points` go with the requests; `now` is the store's clock in milliseconds."""
+
+    now: int
+    nodes: int
+    status: Status
+    points: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """How a node is known: times in milliseconds after which a node may be cut off, and is forgotten."""
+
+    node: str
+    lapse: int = 2_000
+    forget: int = 600_000
+
+
+class Client(Protocol):
+    """What is used of the client library."""
+
+    def fcall(self, function: str, numkeys: int, *keys_and_args: Any) -> Any:  # noqa: ANN401 - the library's own
+        """Call a function."""
+
+    def function_load(self, code: str, replace: bool | None = ...) -> Any:  # noqa: ANN401, FBT001 - the same
+        """Load a library of functions."""
+
+
+class Store:
+    """The calls of slices mode. Not safe to use from two threads at once."""
+
+    def __init__(self, connect: Callable[[], Client], cluster: str, member: Membership) -> None:
+        """`connect` gives a client; it is called anew after an error."""
+        self._connect = connect
+        self._client: Client | None = None
+        self._member = member
+        self._tag = "{cq:" + cluster + "}"
+
+    def take(self, span: Span, divisor: int, requests: Sequence[Request]) -> Taken:
+        """Take slices, and be heard of; `divisor` is by how many this node divides limits while it is alone."""
+        member = self._member
+        args: list[Any] = [member.node, divisor, span.start, span.length, member.lapse, member.forget]
+        for request in requests:
+            args += (request.digest, request.limit, request.wanted)
+        keys = (self._key("server"), self._key("members"), self._flow(span))
+        now, nodes, status, *points = self._call("cq1_take", keys, args)
+        return Taken(now, nodes, Status(status), tuple(points))
+
+    def hand_back(self, span: Span, slices: Sequence[tuple[bytes, int]]) -> None:
+        """Hand back points that were taken, by digest."""
+        self._call("cq1_hand_back", (self._flow(span),), [part for one in slices for part in one])
+
+    def leave(self) -> None:
+        """Be no member any more: nothing will be accepted here from now on."""
+        self._call("cq1_leave", (self._key("members"),), [self._member.node])
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        client, self._client = self._client, None
+        close = getattr(client, "close", None)
+        if close is not None:
+            with suppress(ValkeyError, OSError):
+                close()
+
+    def _key(self, what: str) -> str:
+        return f"{self._tag}:{what}"
+
+    def _flow(self, span: Span) -> str:
+        return self._key(f"flow:{span.length}:{span.number}")
+
+    def _call(self, function: str, keys: Sequence[str], args: Sequence[Any]) -> Any:  # noqa: ANN401 - as it comes
+        """Call a function, loading it first where the store does not know it; StoreError where that fails."""
+        try:
+            if self._client is None:
+                self._client = self._connect()
+            try:
+                return self._client.fcall(function, len(keys), *keys, *args)
+            except ResponseError as error:
+                if "unction not found" not in str(error):
+                    raise
+                self._client.function_load(FUNCTIONS.read_text(), replace=True)
+                return self._client.fcall(function, len(keys), *keys, *args)
+        except (ValkeyError, OSError) as error:
+            self.close()
+            raise StoreError(kind_of(error), str(error)) from error
+
+
+_KINDS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (AuthenticationError, "password"),
+    (AuthorizationError, "password"),
+    (NoPermissionError, "permission"),
+    (ReadOnlyError, "read_only"),
+    (OutOfMemoryError, "full"),
+    (valkey.exceptions.BusyLoadingError, "loading"),
+    (MasterNotFoundError, "away"),
+    (SlowError, "slow"),
+    (AwayError, "away"),
+    (OSError, "away"),
+)
+
+
+def kind_of(error: Exception) -> str:
+    """Which of `REMEDIES` an error of the client library is."""
+    text = str(error)
+    if "OOM" in text or "maxmemory" in text:
+        return "full"
+    if "READONLY" in text or "read only replica" in text:
+        return "read_only"
+    if "NOPERM" in text:
+        return "permission"
+    return next((kind for type_, kind in _KINDS if isinstance(error, type_)), "failed")
+
+
+def connector(url: str, timeout: float) -> Callable[[], Client]:
+    """Makes clients for a URL; `timeout` in seconds bounds each round trip.
+
+    `valkey://[user:password@]host:port[/database]` is one server (`valkeys://` with TLS, `redis://` is the same),
+    `sentinel://host:port,host:port/service` asks sentinels for the master, and `cluster://host:port,host:port` is a
+    cluster. ValueError where it is none of these.
+    """
+    scheme, _, rest = url.partition("://")
+    options: dict[str, Any] = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if scheme in {"valkey", "valkeys", "redis", "rediss", "unix"}:
+        plain = scheme.replace("redis", "valkey")
+        return lambda: valkey.Valkey.from_url(f"{plain}://{rest}", **options)
+    if scheme == "sentinel":
+        parts = urlsplit(f"//{rest}")
+        service = parts.path.strip("/")
+        if not service:
+            raise ValueError(f"{url}: name the service behind the last slash, as in sentinel://host:26379/mymaster")
+        login = _login(parts.netloc)
+        hosts = _hosts(parts.netloc, 26379)
+        return lambda: Sentinel(hosts, sentinel_kwargs=options).master_for(service, **options, **login)
+    if scheme == "cluster":
+        netloc = urlsplit(f"//{rest}").netloc
+        login = _login(netloc)
+        nodes = [ClusterNode(host, port) for host, port in _hosts(netloc, 6379)]
+        return lambda: ValkeyCluster(startup_nodes=nodes, **options, **login)
+    raise ValueError(f"{url}: must begin with valkey://, valkeys://, redis://, rediss://, sentinel:// or cluster://")
+
+
+def _login(netloc: str) -> dict[str, Any]:
+    """User and password before the @, if there are."""
+    login, at, _ = netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    return {"username": user or "default", "password": password} if at else {}
+
+
+def _hosts(netloc: str, port: int) -> list[tuple[str, int]]:
+    """The addresses of a list with commas."""
+    hosts = []
+    for part in netloc.rpartition("@")[2].split(","):
+        host, _, number = part.rpartition(":") if ":" in part else (part, "", str(port))
+        if not host or not number.isdigit():
+            raise ValueError(f"{part!r} is no host:port")
+        hosts.append((host.strip("[]"), int(number)))
+    return hosts

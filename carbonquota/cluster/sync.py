@@ -1,0 +1,190 @@
+"""Sync mode: each node tells the others what it accepted, and leaves to them what they accepted.
+
+Theory of operation. Every tick a node publishes the counts that changed since the last one, and now and then all of
+them, so that a message that was lost, or a node that came late, is made up for. What others accepted is left to them at
+once when it is heard. So a limit can be passed by what all other nodes let in between the acceptance of a point and its
+being heard of here: at most (N - 1) / N of the points that come in, during the tick and the delay of a message.
+
+Intervals have numbers, start over length; all nodes must have the same length. Their clocks may differ: a count goes to
+the interval that its sender was in. How far the clocks are apart is measured.
+
+Everything here happens on one thread, and the clock comes from outside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from carbonquota.cluster.counts import Elsewhere
+from carbonquota.cluster.directory import Directory, Positions
+from carbonquota.cluster.messages import Codec, Counts, Fault, Message, MessageError, Run
+from carbonquota.controls.sharing import Counted, Namespaces
+from carbonquota.model import Clock
+from carbonquota.trie.columns import Column
+
+
+class Engine(Protocol):
+    """What is asked of the engine; see `QuotaEngine`."""
+
+    def counted(self) -> Counted:
+        """What was accepted in the running interval under throughput limits."""
+
+    def names_of(self, namespaces: Namespaces) -> list[str]:
+        """The names of namespaces."""
+
+    def leave_to_others(self, start: float, namespaces: Namespaces, points: Column) -> bool:
+        """Let no more be accepted than the limits less these points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Times in seconds: all counts are published each `full`, a peer silent for `silence` is forgotten.
+
+    A peer whose clock is further away than `skew` is told of.
+    """
+
+    full: float = 2.0
+    silence: float = 120.0
+    skew: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PeerState:
+    """What is known of a run of a node: seconds since its last message, and how far its clock is ahead of ours."""
+
+    run: Run
+    age: float
+    skew: float
+
+
+class SyncNode:
+    """One node. `tick` gives what to publish; `hear` takes what came."""
+
+    def __init__(self, engine: Engine, run: Run, cluster: str, length: float, clock: Clock) -> None:
+        """`length` is that of an interval, and `clock` the engine's own, both in seconds."""
+        self.codec = Codec(cluster)
+        self.faults: Counter[str] = Counter()
+        """Messages that were not taken, by why."""
+        self._engine = engine
+        self._run = run
+        self._length = length
+        self._clock = clock
+        self._timing = Timing()
+        self._directory = Directory(cluster, engine.names_of)
+        self._elsewhere = Elsewhere()
+        self._interval = 0
+        self._start = -math.inf
+        self._sequence = 0
+        self._last_full = -math.inf
+        self._told = np.empty(0, np.int64)
+        self._others = np.empty(0, np.int64)
+        self._skews: dict[Run, float] = {}
+
+    @property
+    def missed(self) -> int:
+        """Messages of others that never came."""
+        return self._elsewhere.missed
+
+    def peers(self) -> list[PeerState]:
+        """Every run heard of lately, but our own."""
+        return [PeerState(run, age, self._skews.get(run, 0.0)) for run, age in self._elsewhere.nodes(self._clock())]
+
+    def tick(self, *, full: bool = False) -> bytes | None:
+        """The message to publish now, if there is something to tell; with `full`, of all counts."""
+        now = self._clock()
+        found = self._engine.counted()
+        self._turn_to(found.start)
+        positions, added = self._directory.positions(found.namespaces)
+        if added:
+            self._welcome(added)
+        there = positions >= 0
+        full = full or now - self._last_full >= self._timing.full
+        self._forget_silent(now)
+        return self._message(positions[there], found.accepted[there], now, full=full)
+
+    def _turn_to(self, start: float) -> None:
+        """Begin another interval, if another one runs."""
+        if start == self._start:
+            return
+        self._start = start
+        self._interval = round(start / self._length)
+        self._told = np.zeros(len(self._directory), np.int64)
+        self._others = np.zeros(len(self._directory), np.int64)
+        self._leave(*self._directory.find(*self._elsewhere.total(self._interval)))
+
+    def _welcome(self, added: int) -> None:
+        """Leave to others what they accepted already of namespaces that are new here."""
+        before = len(self._told)
+        more = np.zeros(added, np.int64)
+        self._told, self._others = np.concatenate((self._told, more)), np.concatenate((self._others, more))
+        positions, counts = self._directory.find(*self._elsewhere.total(self._interval))
+        new = positions >= before
+        self._leave(positions[new], counts[new])
+
+    def _leave(self, positions: Positions, growth: Counts) -> None:
+        """Leave more points to others; an interval that ended meanwhile needs them no more."""
+        if len(positions):
+            self._others[positions] += growth
+            namespaces = self._directory.namespaces(positions)
+            self._engine.leave_to_others(self._start, namespaces, self._others[positions])
+
+    def _message(self, positions: Positions, accepted: Column, now: float, *, full: bool) -> bytes | None:
+        """What is to be told of these counts; none where nothing changed and it is not yet time for all."""
+        if not full:
+            changed = accepted != self._told[positions]
+            positions, accepted = positions[changed], accepted[changed]
+            if not len(positions):
+                return None
+        else:
+            self._last_full = now
+        self._told[positions] = accepted
+        self._sequence += 1
+        digests = self._directory.digests[positions]
+        order = np.argsort(digests)
+        message = Message(
+            run=self._run,
+            length=self._length,
+            interval=self._interval,
+            sequence=self._sequence,
+            sent=now,
+            digests=digests[order],
+            counts=accepted[order],
+            full=full,
+        )
+        return self.codec.encode(message)
+
+    def hear(self, messages: Sequence[bytes]) -> None:
+        """Take what came from others; what is not to be taken is counted in `faults`."""
+        for data in messages:
+            try:
+                message = self.codec.decode(data)
+                self._check(message)
+            except MessageError as error:
+                self.faults[error.fault.name.lower()] += 1
+                continue
+            if message.run.node != self._run.node or message.run.epoch != self._run.epoch:
+                self._take(message)
+
+    def _check(self, message: Message) -> None:
+        """Refuse what cannot be counted here."""
+        if message.length != self._length:
+            raise MessageError(Fault.FORM, f"its intervals have {message.length:g} seconds, ours {self._length:g}")
+
+    def _take(self, message: Message) -> None:
+        """Count what a node accepted."""
+        now = self._clock()
+        self._skews[message.run] = message.sent - now
+        digests, growth = self._elsewhere.merge(message, now)
+        if message.interval == self._interval:
+            self._leave(*self._directory.find(digests, growth))
+
+    def _forget_silent(self, now: float) -> None:
+        """Forget who said nothing for long."""
+        for run in self._elsewhere.forget_silent(now, max(self._timing.silence, 2 * self._length)):
+            self._skews.pop(run, None)
