@@ -135,6 +135,7 @@ class Daemon:
         """Open everything, in order."""
         parts = self._parts
         self._on_loop.begin()
+        parts.rulebook.on_expressions(parts.patterns.use)
         if parts.http is not None:
             await parts.http.start()
             _log.info("listening for HTTP on %s", parts.http.address)
@@ -214,6 +215,7 @@ class Daemon:
         await attempt("closing the sink", lambda: parts.sink.stop(_PATIENCE))
         if parts.state is not None:
             await attempt("closing the state", in_thread(parts.state.close if self._is_known else parts.state.abandon))
+        await attempt("closing the patterns", in_thread(parts.patterns.close))
         http = parts.http
         if http is not None:
             await attempt("closing HTTP", lambda: http.stop(_GRACE))

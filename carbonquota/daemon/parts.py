@@ -19,8 +19,10 @@ from carbonquota.daemon.vitals import Vitals
 from carbonquota.daemon.whisper import WhisperSink
 from carbonquota.engine import QuotaEngine
 from carbonquota.model import Clock
+from carbonquota.rules.expressions import Search, search_here
 from carbonquota.service.exposition import CONTENT_TYPE, Exposition
 from carbonquota.service.health import Health
+from carbonquota.service.patterns import PatternGuard
 from carbonquota.service.reporter import Emitter, Reporter, Timetable
 from carbonquota.service.rulebook import LoadedRules, Rulebook, RuleFiles, load_rules
 from carbonquota.service.scan import Scanner, Settle, Tree
@@ -40,7 +42,8 @@ class Parts:
         """
         self.settings = settings
         self.clock = clock
-        files = rule_files(settings)
+        self.patterns = PatternGuard()
+        files = rule_files(settings, self.patterns)
         # Made before the files are read, so that no change falls in between.
         self.watch = FileWatch(files.paths, lambda: self.rulebook.reload("a file changed"))
         loaded = load_rules(files)
@@ -54,7 +57,7 @@ class Parts:
         state = settings.state
         self.state = StateKeeper(state.directory, self.engine, clock) if state.enabled else None
         self.scanner = self._make_scanner(settle) if self.whisper is not None else None
-        self.vitals = Vitals(self.engine, self.rulebook, self.state, clock)
+        self.vitals = Vitals(self.engine, self.rulebook, self._troubles, clock)
         self.health = self._make_health()
         self.reporter = self._make_reporter()
         self.http = self._make_http() if settings.carbonserver.enabled else None
@@ -73,12 +76,17 @@ class Parts:
             self.sink,
             self.receivers,
             self.rulebook,
+            self.patterns,
             self.watch,
             self.vitals,
             self.state,
             self.scanner,
         )
         return Health([part.health for part in parts if part is not None])
+
+    def _troubles(self) -> tuple[str, ...]:
+        """Why the daemon works less well."""
+        return (*(self.state.troubles if self.state is not None else ()), *self.patterns.troubles)
 
     def _make_reporter(self) -> Reporter:
         """What makes the reports."""
@@ -126,8 +134,8 @@ def _interval(settings: Settings) -> float:
     return settings.carbonserver.quota_usage_report_frequency
 
 
-def rule_files(settings: Settings) -> RuleFiles:
-    """The files that can be changed while the daemon runs."""
+def rule_files(settings: Settings, search: Search = search_here) -> RuleFiles:
+    """The files that can be changed while the daemon runs; `search` is for patterns that may take long."""
     whisper = settings.whisper
     return RuleFiles(
         whisper.quotas_file,
@@ -135,6 +143,7 @@ def rule_files(settings: Settings) -> RuleFiles:
         whisper.aggregation_file,
         whisper.physical_size_factor,
         whisper.sparse_create,
+        search=search,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from carbonquota.daemon.http import ReloadStanding, Standing
@@ -11,20 +11,21 @@ from carbonquota.kernel import KERNEL
 from carbonquota.model import Clock
 from carbonquota.service.health import Sample
 from carbonquota.service.rulebook import Rulebook
-from carbonquota.service.state import StateKeeper
 
 
 class Vitals:
     """What no part can say of itself. `waits_for` and `expired` are set by the daemon; all else is for any thread."""
 
-    def __init__(self, engine: QuotaEngine, rulebook: Rulebook, state: StateKeeper | None, clock: Clock) -> None:
-        """The daemon starts now."""
+    def __init__(
+        self, engine: QuotaEngine, rulebook: Rulebook, troubles: Callable[[], tuple[str, ...]], clock: Clock
+    ) -> None:
+        """The daemon starts now; `troubles` are what the parts cannot do as they should, one line each."""
         self.waits_for: tuple[str, ...] = ("the daemon is starting",)
         self.expired = 0
         self.version = _version()
         self._engine = engine
         self._rulebook = rulebook
-        self._state = state
+        self._troubles = troubles
         self._clock = clock
         self._started = clock()
 
@@ -38,7 +39,7 @@ class Vitals:
             version=self.version,
             uptime=self._clock() - self._started,
             not_ready=self.waits_for,
-            degraded=self._state.troubles if self._state is not None else (),
+            degraded=self._troubles(),
         )
 
     def health(self) -> Iterator[Sample]:

@@ -21,7 +21,9 @@ from carbonquota.plugins.carbon_host import CarbonHost
 from carbonquota.plugins.carbon_schemas import read_schemas
 from carbonquota.plugins.carbon_settings import QuotaSettings
 from carbonquota.plugins.graphite_carbon import QuotaProcessor, Store
+from carbonquota.rules.expressions import Search, search_here
 from carbonquota.service.health import Health, Sample
+from carbonquota.service.patterns import PatternGuard
 from carbonquota.service.reporter import Reporter, Timetable
 from carbonquota.service.rulebook import LoadedRules, Rulebook, RuleFiles, load_rules
 from carbonquota.service.scan import Scanner, Settle, Tree
@@ -60,7 +62,8 @@ class Parts:
         self.settings = settings
         self.clock = clock
         self.data_dir = host.data_dir
-        files = rule_files(settings, host)
+        self.patterns = PatternGuard()
+        files = rule_files(settings, host, self.patterns)
         # Made before the files are read, so that no change falls in between.
         self.watch = FileWatch(files.paths, lambda: self.rulebook.reload("a file changed"))
         loaded = load_rules(files)
@@ -88,7 +91,7 @@ class Parts:
     def _parts(self) -> tuple[_HasHealth | None, ...]:
         """All that has something to say of itself."""
         size = IndexSize(self.engine, self.clock)
-        return (self.processor, self.rulebook, self.watch, size, self.expiry, self.state, self.scanner)
+        return (self.processor, self.rulebook, self.patterns, self.watch, size, self.expiry, self.state, self.scanner)
 
 
 class IndexSize:
@@ -128,7 +131,7 @@ class Expiry:
         yield Sample("expired", self._expired)
 
 
-_HasHealth = QuotaProcessor | Rulebook | FileWatch | IndexSize | Expiry | StateKeeper | Scanner
+_HasHealth = QuotaProcessor | Rulebook | PatternGuard | FileWatch | IndexSize | Expiry | StateKeeper | Scanner
 
 
 def make_engine(settings: QuotaSettings, loaded: LoadedRules, clock: Clock) -> QuotaEngine:
@@ -145,12 +148,13 @@ def make_engine(settings: QuotaSettings, loaded: LoadedRules, clock: Clock) -> Q
     )
 
 
-def rule_files(settings: QuotaSettings, host: CarbonHost) -> RuleFiles:
-    """The files that can be changed while carbon runs."""
+def rule_files(settings: QuotaSettings, host: CarbonHost, search: Search = search_here) -> RuleFiles:
+    """The files that can be changed while carbon runs; `search` is for patterns that may take long."""
     return RuleFiles(
         settings.quotas_file,
         host.schemas_file,
         physical_size_factor=settings.physical_size_factor,
         sparse=host.sparse,
         read_schemas=read_schemas,
+        search=search,
     )

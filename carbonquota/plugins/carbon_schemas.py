@@ -7,8 +7,8 @@ would not start with is an error here, too, but told in one line.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from configparser import ConfigParser
 from configparser import Error as ParserError
 from typing import Final
@@ -18,7 +18,10 @@ from carbon.util import parseRetentionDef
 
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.rules import Retention, Schema, Schemas
+from carbonquota.rules.expressions import Expression, ExpressionError, read_expression
 from carbonquota.service.rulebook import RuleFiles
+
+_log = logging.getLogger(__name__)
 
 _DEFAULT: Final = (Retention(60, 7 * 24 * 60),)
 """What carbon keeps of a metric without a schema: a week of a point a minute."""
@@ -34,8 +37,25 @@ def read_schemas(text: str, files: RuleFiles) -> Schemas:
         raise _unreadable(files.schemas, " ".join(str(error).split())) from None
     factor = files.physical_size_factor
     return Schemas.of(
-        schemas, files.schemas, physical_size_factor=factor, sparse=files.sparse, default_retentions=_DEFAULT
+        schemas,
+        files.schemas,
+        physical_size_factor=factor,
+        sparse=files.sparse,
+        default_retentions=_DEFAULT,
+        search=files.search,
     )
+
+
+def warn_of_slow(expressions: Iterable[Expression]) -> None:
+    """Name the patterns for which carbon itself may need very long: its writer searches by `re`, whatever we do."""
+    for expression in expressions:
+        syntax = expression.syntax
+        span = syntax and (syntax.foreign or syntax.nested)
+        if span:
+            part = expression.text[span.offset : span.offset + span.width]
+            _log.warning(
+                "pattern = %s: carbon itself may need very long to match a new metric by this, and stands still "
+                "meanwhile; the costly part is %s (%s)", expression.text, part, span.name)  # fmt: skip
 
 
 def _schemas(parser: ConfigParser, text: str, source: str) -> Iterator[Schema]:
@@ -75,11 +95,13 @@ def _is_valid(retentions: tuple[Retention, ...]) -> bool:
     return True
 
 
-def _compiled(name: str, pattern: str, source: str) -> re.Pattern[str]:
+def _compiled(name: str, pattern: str, source: str) -> Expression:
     try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise _unreadable(source, f"[{name}]: pattern = {pattern} is no regular expression: {error}") from None
+        return read_expression(pattern, as_python=True)
+    except ExpressionError as error:
+        where = "" if error.offset is None else f" at position {error.offset}"
+        message = f"[{name}]: pattern = {pattern} is no regular expression: {error.message}{where}"
+        raise _unreadable(source, message) from None
 
 
 def _unreadable(source: str, message: str) -> ConfigError:

@@ -23,6 +23,7 @@ from twisted.internet.threads import deferToThread
 
 from carbonquota.plugins.carbon_chores import Delay, Reactor, ReactorChores
 from carbonquota.plugins.carbon_parts import Parts
+from carbonquota.plugins.carbon_schemas import warn_of_slow
 from carbonquota.plugins.carbon_stats import StatsWriter
 from carbonquota.service.state import StateKeeper
 
@@ -61,6 +62,8 @@ class QuotaService(Service):
     def startService(self) -> None:  # noqa: N802 - twisted's name
         """Take back what was kept; the rest begins with the reactor. QuotaError where the state cannot be used."""
         super().startService()
+        self._parts.rulebook.on_expressions(self._parts.patterns.use)
+        self._parts.rulebook.on_expressions(warn_of_slow)
         self._is_known = self._restore()
         self._reactor.addSystemEventTrigger("after", "shutdown", self._close_state)
         self._reactor.callWhenRunning(self._begin)
@@ -158,6 +161,7 @@ class QuotaService(Service):
 
     def _close_state(self) -> None:
         """Keep everything a last time; no point comes in any more."""
+        self._parts.patterns.close()
         state = self._parts.state
         if state is None:
             return

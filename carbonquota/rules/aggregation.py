@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.rules.entries import Reader, choice_of, read_entries
+from carbonquota.rules.expressions import Expression, Search, search_here
 from carbonquota.rules.files import read_text
+from carbonquota.rules.first_match import FirstMatch
 from carbonquota.rules.ini import Entry, Section, read_document
 from carbonquota.rules.schema_fields import read_pattern
 from carbonquota.rules.suggest import nearest
@@ -44,7 +46,7 @@ class AggregationRule:
     """One section: the metrics in which `pattern` is found are aggregated so."""
 
     name: str
-    pattern: re.Pattern[str]
+    pattern: Expression
     aggregation: Aggregation
     source: str = ""
     line: int = 0
@@ -57,15 +59,19 @@ class Aggregations:
     source: str = "<none>"
     rules: tuple[AggregationRule, ...] = ()
     default: Aggregation = Aggregation()
+    _first: FirstMatch = field(default_factory=lambda: FirstMatch(()), repr=False, compare=False)
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str]) -> Aggregations:
+    def from_file(cls, path: str | os.PathLike[str], search: Search = search_here) -> Aggregations:
         """Read a file; raises ConfigError with all of its problems, or with why it cannot be read."""
-        return cls.from_text(read_text(path), os.fspath(path))
+        return cls.from_text(read_text(path), os.fspath(path), search)
 
     @classmethod
-    def from_text(cls, text: str, source: str = "<text>") -> Aggregations:
-        """Read the text of a file, called `source` in messages; raises ConfigError with all of its problems."""
+    def from_text(cls, text: str, source: str = "<text>", search: Search = search_here) -> Aggregations:
+        """Read the text of a file, called `source` in messages; raises ConfigError with all of its problems.
+
+        `search` is asked about patterns that RE2 does not read.
+        """
         document = read_document(text, source)
         problems = list(document.problems)
         rules: list[AggregationRule] = []
@@ -75,11 +81,12 @@ class Aggregations:
             rules += [rule] if rule else []
         if problems:
             raise ConfigError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
-        return cls(source, tuple(rules))
+        return cls(source, tuple(rules), _first=FirstMatch((rule.pattern for rule in rules), search))
 
     def match(self, metric: str) -> Aggregation:
         """How the metric is aggregated."""
-        return next((rule.aggregation for rule in self.rules if rule.pattern.search(metric)), self.default)
+        index = self._first.find(metric)
+        return self.rules[index].aggregation if index < len(self.rules) else self.default
 
 
 def _read_rule(section: Section) -> tuple[AggregationRule | None, tuple[Problem, ...]]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.rules.entries import Reader, choice_of, read_entries
+from carbonquota.rules.expressions import Expression, ExpressionError, read_expression
 from carbonquota.rules.ini import Entry, Section
 from carbonquota.rules.retentions import Retention, read_retentions
 
 _SWITCH: Final = choice_of({"true": True, "false": False}, "values")
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
-_POSIX_CLASS: Final = re.compile(r"\[:\^?[a-z]+:\]")
 _REQUIRED: Final = {"pattern": '"pattern = .*" matches all metrics', "retentions": 'for example "retentions = 60s:30d"'}
 
 
@@ -27,7 +26,7 @@ class Schema:
     """
 
     name: str
-    pattern: re.Pattern[str]
+    pattern: Expression
     retentions: tuple[Retention, ...]
     priority: int = 0
     compressed: bool = False
@@ -59,25 +58,17 @@ def _missing(section: Section) -> Iterator[Problem]:
             yield section.name_problem(f"this schema has no {key}", hint)
 
 
-def read_pattern(entry: Entry) -> re.Pattern[str]:
+def read_pattern(entry: Entry) -> Expression:
     """The regular expression of an entry; ConfigError where it is none."""
     if not entry.value:
         raise ConfigError([entry.value_problem("the pattern is empty", _REQUIRED["pattern"])])
-    posix = _POSIX_CLASS.search(entry.value)
-    if posix:
-        column, width = entry.value_column + posix.start(), posix.end() - posix.start()
-        problem = entry.line.problem(column, width, "pattern: no POSIX classes here", 'write "[a-z]" or "\\w"')
-        raise ConfigError([problem])
     try:
-        with warnings.catch_warnings():
-            # What some future Python may read in "[[" is not for the operator's terminal.
-            warnings.simplefilter("ignore", FutureWarning)
-            return re.compile(entry.value)
-    except re.error as error:
-        column = entry.value_column + (error.pos or 0)
-        raise ConfigError([entry.line.problem(column, 1, f"pattern: {error.msg}")]) from None
-    except (OverflowError, RecursionError):
-        raise ConfigError([entry.value_problem("pattern: too large an expression")]) from None
+        return read_expression(entry.value)
+    except ExpressionError as error:
+        message = f"pattern: {error.message}"
+        if error.offset is None:
+            raise ConfigError([entry.value_problem(message)]) from None
+        raise ConfigError([entry.line.problem(entry.value_column + error.offset, 1, message)]) from None
 
 
 def _read_retention_list(entry: Entry) -> tuple[Retention, ...]:

@@ -2,26 +2,23 @@
 
 A Whisper file is a header of 16 bytes, 12 bytes for each archive, and 12 for each point.
 
-Every new metric is asked about, and most files have a list of patterns that begin with `^`. So such neighbours are one
-regular expression with an alternative each, whose number tells the schema; and what comes after a pattern that is
-found everywhere is left out.
+Which schema is a new metric's is asked for each: see `FirstMatch` for how that is found.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import re
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import groupby, takewhile
 from typing import Final
 
 from carbonquota.errors import ConfigError
 from carbonquota.model import Size
+from carbonquota.rules.expressions import Search, search_here
 from carbonquota.rules.files import read_text
+from carbonquota.rules.first_match import FirstMatch
 from carbonquota.rules.ini import read_document
 from carbonquota.rules.retentions import Retention
 from carbonquota.rules.schema_fields import Schema, read_schema
@@ -33,11 +30,6 @@ _HEADER: Final = 16
 _ARCHIVE: Final = 12
 _POINT: Final = 12
 _BLOCK: Final = 4096
-
-_Finder = tuple[Callable[[str], re.Match[str] | None], tuple[Size, ...]]
-"""A search for one or more schemas in a name, and the size that each group of it tells, no group first."""
-
-_MATCHES_ALL: Final = frozenset({".*", "^.*", ".*$", "^.*$", ".+", "^.+", ".+$", "^.+$", "^", "."})
 
 
 def size_of_retentions(retentions: Iterable[Retention], physical_size_factor: float = 1.0) -> Size:
@@ -59,28 +51,40 @@ class Schemas:
     source: str = "<none>"
     schemas: tuple[Schema, ...] = ()
     default_size: Size = field(default_factory=lambda: size_of_retentions(DEFAULT_RETENTIONS))
-    _finders: tuple[_Finder, ...] = field(default=(), repr=False, compare=False)
-    _otherwise: Size | None = field(default=None, repr=False, compare=False)
+    _first: FirstMatch = field(default_factory=lambda: FirstMatch(()), repr=False, compare=False)
+    _sizes: tuple[Size, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
     def from_file(
-        cls, path: str | os.PathLike[str], *, physical_size_factor: float = 1.0, sparse: bool = False
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        physical_size_factor: float = 1.0,
+        sparse: bool = False,
+        search: Search = search_here,
     ) -> Schemas:
         """Read a file; raises ConfigError with all of its problems, or with why it cannot be read."""
-        source = os.fspath(path)
-        return cls.from_text(read_text(path), source, physical_size_factor=physical_size_factor, sparse=sparse)
+        text, source = read_text(path), os.fspath(path)
+        return cls.from_text(text, source, physical_size_factor=physical_size_factor, sparse=sparse, search=search)
 
     @classmethod
     def from_text(
-        cls, text: str, source: str = "<text>", *, physical_size_factor: float = 1.0, sparse: bool = False
+        cls,
+        text: str,
+        source: str = "<text>",
+        *,
+        physical_size_factor: float = 1.0,
+        sparse: bool = False,
+        search: Search = search_here,
     ) -> Schemas:
         """Read the text of a file, called `source` in messages; raises ConfigError with all of its problems.
 
         The factor (ValueError unless above 0) is the share of its logical size that a file takes on disk where
-        it is `sparse`, as all of them may be, or compressed, as a section tells.
+        it is `sparse`, as all of them may be, or compressed, as a section tells. `search` is asked about patterns
+        that RE2 does not read.
         """
         schemas = sorted(_read_schemas(text, source), key=lambda schema: -schema.priority)
-        return cls.of(schemas, source, physical_size_factor=physical_size_factor, sparse=sparse)
+        return cls.of(schemas, source, physical_size_factor=physical_size_factor, sparse=sparse, search=search)
 
     @classmethod
     def of(
@@ -91,8 +95,9 @@ class Schemas:
         physical_size_factor: float = 1.0,
         sparse: bool = False,
         default_retentions: Iterable[Retention] = DEFAULT_RETENTIONS,
+        search: Search = search_here,
     ) -> Schemas:
-        """What was read elsewhere, the first that matches deciding; the factor is as `from_text` takes it.
+        """What was read elsewhere, the first that matches deciding; factor and search are as `from_text` takes them.
 
         `default_retentions` are what a metric keeps that none matches.
         """
@@ -102,46 +107,22 @@ class Schemas:
         factors = [physical_size_factor if sparse or schema.compressed else 1.0 for schema in schemas]
         sizes = [size_of_retentions(schema.retentions, factor) for schema, factor in zip(schemas, factors, strict=True)]
         default = size_of_retentions(default_retentions, physical_size_factor if sparse else 1.0)
-        sized = list(zip((schema.pattern for schema in schemas), sizes, strict=True))
-        some = list(takewhile(lambda pair: pair[0].pattern not in _MATCHES_ALL, sized))
-        otherwise = sizes[len(some)] if len(some) < len(sizes) else default
-        return cls(source, schemas, default, tuple(_finders(some)), otherwise)
+        first = FirstMatch((schema.pattern for schema in schemas), search)
+        return cls(source, schemas, default, first, (*sizes, default))
 
     def size_of(self, metric: str) -> Size:
-        """The size that a new metric will have."""
-        for find, sizes in self._finders:
-            if found := find(metric):
-                return sizes[found.lastindex or 0]
-        return self._otherwise or self.default_size
+        """The size that a new metric will have; its name is in normal form."""
+        return (self._sizes or (self.default_size,))[self._first.find(metric)]
+
+    def sizes_of(self, metrics: Sequence[str]) -> list[Size]:
+        """The same for each of a batch's new metrics, which costs less than asking one by one."""
+        sizes = self._sizes or (self.default_size,)
+        return [sizes[index] for index in self._first.find_all(metrics)]
 
     def match(self, metric: str) -> Schema | None:
         """The schema that the metric follows, or None."""
-        return next((schema for schema in self.schemas if schema.pattern.search(metric)), None)
-
-
-def _finders(sized: Sequence[tuple[re.Pattern[str], Size]]) -> Iterator[_Finder]:
-    """The searches that find the first of the patterns."""
-    for joinable, group in groupby(sized, lambda pair: _is_joinable(pair[0])):
-        if joinable:
-            patterns, sizes = zip(*group, strict=True)
-            yield _joined(patterns).match, (sizes[0], *sizes)
-        else:
-            for pattern, size in group:
-                yield pattern.search, (size,) * (pattern.groups + 1)
-
-
-def _is_joinable(pattern: re.Pattern[str]) -> bool:
-    """Whether it is found at the start or not at all, and does not number its groups."""
-    expression = pattern.pattern
-    return expression.startswith("^") and "|" not in expression and pattern.groups == 0
-
-
-def _joined(patterns: Iterable[re.Pattern[str]]) -> re.Pattern[str]:
-    """One pattern with a group for each, of which the first that matches does."""
-    with warnings.catch_warnings():
-        # As when each was read by itself.
-        warnings.simplefilter("ignore", FutureWarning)
-        return re.compile("|".join(f"({pattern.pattern})" for pattern in patterns))
+        index = self._first.find(metric)
+        return self.schemas[index] if index < len(self.schemas) else None
 
 
 def _read_schemas(text: str, source: str) -> list[Schema]:

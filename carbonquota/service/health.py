@@ -63,6 +63,8 @@ HEALTH: Final[dict[str, HealthStat]] = {
     "batches": HealthStat(Kind.COUNTER, "Batches decided"),
     "decision_seconds": HealthStat(Kind.COUNTER, "Time spent deciding, in seconds"),
     "report_seconds": HealthStat(Kind.GAUGE, "How long the last report took, in seconds"),
+    "patterns_aside": HealthStat(Kind.GAUGE, "Patterns of metrics that took too long and are set aside"),
+    "pattern_timeouts": HealthStat(Kind.COUNTER, "New metrics that a pattern could not be matched with in time"),
     "rules": HealthStat(Kind.GAUGE, "Rules in force"),
     "reloads": HealthStat(Kind.COUNTER, "Reloads of rules and schemas, by result", "result"),
     "reload_ok": HealthStat(Kind.GAUGE, "1 if the last reload succeeded, 0 while an older configuration is in force"),

@@ -21,6 +21,7 @@ from carbonquota.errors import ConfigError, Problem
 from carbonquota.model import Clock
 from carbonquota.rules import RuleSet, Schemas, Severity, diff, lint
 from carbonquota.rules.aggregation import Aggregations
+from carbonquota.rules.expressions import Expression, Search, search_here
 from carbonquota.rules.files import read_text
 from carbonquota.service.health import Sample
 
@@ -36,7 +37,7 @@ _MOST_LINES: Final = 50
 def _read_schemas(text: str, files: RuleFiles) -> Schemas:
     """The schemas as the daemon reads them, every doubt being an error."""
     factor, sparse = files.physical_size_factor, files.sparse
-    return Schemas.from_text(text, files.schemas, physical_size_factor=factor, sparse=sparse)
+    return Schemas.from_text(text, files.schemas, physical_size_factor=factor, sparse=sparse, search=files.search)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class RuleFiles:
     """Where the configuration stands, an empty path being no file, and what else decides about sizes.
 
     `physical_size_factor` and `sparse` are as `Schemas.from_text` takes them. `read_schemas` reads the text of the
-    schemas, for a host that has a dialect of its own; ConfigError says what is wrong.
+    schemas, for a host that has a dialect of its own; ConfigError says what is wrong. `search` is asked about patterns
+    that RE2 does not read.
     """
 
     quotas: str = ""
@@ -53,6 +55,7 @@ class RuleFiles:
     physical_size_factor: float = 1.0
     sparse: bool = False
     read_schemas: Callable[[str, RuleFiles], Schemas] = _read_schemas
+    search: Search = search_here
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -69,6 +72,11 @@ class LoadedRules:
     schemas: Schemas
     aggregations: Aggregations
     texts: tuple[str, str, str] = field(default=("", "", ""), repr=False)
+
+    @property
+    def expressions(self) -> list[Expression]:
+        """Every pattern of schemas and aggregations."""
+        return [*(one.pattern for one in self.schemas.schemas), *(one.pattern for one in self.aggregations.rules)]
 
 
 class Outcome(Enum):
@@ -109,7 +117,7 @@ def load_rules(files: RuleFiles, known: LoadedRules | None = None) -> LoadedRule
         return known
     rules = reading.parse(lambda: RuleSet.from_text(texts[0], files.quotas))
     schemas = reading.parse(lambda: files.read_schemas(texts[1], files))
-    aggregations = reading.parse(lambda: Aggregations.from_text(texts[2], files.aggregation))
+    aggregations = reading.parse(lambda: Aggregations.from_text(texts[2], files.aggregation, files.search))
     if rules is None or schemas is None or aggregations is None or reading.problems:
         raise ConfigError(reading.problems)
     return LoadedRules(files, rules, schemas, aggregations, texts)
@@ -160,6 +168,12 @@ class Rulebook:
     def last(self) -> ReloadResult:
         """How the last reload ended; before the first one, that the program started with good files."""
         return self._last
+
+    def on_expressions(self, tell: Callable[[Sequence[Expression]], None]) -> None:
+        """Call `tell` with all patterns, now and each time others are in force."""
+        tell(self._loaded.expressions)
+        self.on_schemas(lambda _: tell(self._loaded.expressions))
+        self.on_aggregations(lambda _: tell(self._loaded.expressions))
 
     def on_schemas(self, tell: Callable[[Schemas], None]) -> None:
         """Call `tell` with the schemas each time others are in force, on the thread of the reload."""

@@ -1,0 +1,198 @@
+"""Which of a list of expressions is the first that is found in a name: for one new metric, or for all of a batch.
+
+Theory of operation. All expressions that RE2 reads are one automaton, which tells in one pass over a name which of them
+are found in it. Most names need not even that. What a name has up to its last dot often decides: an expression that
+begins with `^servers.` is never found below another namespace, and one that is found in `servers.web1.` already,
+and has no `$`, is found in each name that goes on behind it. What is then left below a namespace is remembered, and
+found from what is left below its parent. Expressions that only `re` reads are asked last, and only of names in which
+nothing before them is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from carbonquota.rules.expressions import Engine, Expression, Search, encoded, quiet, search_here
+
+try:
+    import re2
+except ImportError:  # a library without extras does without
+    re2 = None
+
+_MOST_NAMESPACES: Final = 20_000
+_LONGEST: Final = 256
+"""So many namespaces are remembered, none longer than so many characters: 10 MB at most."""
+
+_NOT_ASCII: Final = "\u00b5"
+
+_Left = tuple[int, ...] | int
+"""The answer for each name below a namespace; or else, of the expressions with a prefix, those it does not rule out."""
+
+
+class FirstMatch:
+    """Finds the first expression; their number where there is none. From any thread."""
+
+    __slots__ = (
+        "_automaton",
+        "_by_part",
+        "_expressions",
+        "_general",
+        "_left",
+        "_open",
+        "_search",
+        "_unread",
+        "_unread_ascii",
+    )
+
+    def __init__(self, expressions: Iterable[Expression], search: Search = search_here) -> None:
+        """`search` is asked where RE2 cannot answer."""
+        self._expressions = all_of = tuple(expressions)
+        self._search = search
+        self._automaton = _Automaton(all_of)
+        self._open = frozenset(n for n, one in enumerate(all_of) if one.syntax is not None and one.syntax.is_open)
+        # What `re` must be asked about: for names in ASCII, and for others.
+        self._unread_ascii = [n for n, one in enumerate(all_of) if one.engine is Engine.RE]
+        self._unread = [n for n, one in enumerate(all_of) if not one.is_for_re2(_NOT_ASCII)]
+        self._general: list[int] = []
+        self._by_part: dict[str, list[int]] = {}
+        for index, expression in enumerate(all_of):
+            part, dot, _ = expression.prefix.partition(".")
+            (self._by_part.setdefault(part, []) if dot else self._general).append(index)
+        self._left: dict[str, _Left] = {}
+
+    def find(self, name: str) -> int:
+        """The first expression that is found in the name."""
+        namespace = name[: name.rfind(".") + 1]
+        left = self._left.get(namespace)
+        if left is None:
+            left = self._below(namespace)
+        if isinstance(left, int):
+            return left
+        return self._look_into((name,))[0] if self._unread else self._automaton.first_in(name)
+
+    def find_all(self, names: Sequence[str]) -> list[int]:
+        """The same for each name."""
+        known = self._left
+        answers: list[int] = []
+        places: list[int] = []
+        for name in names:
+            namespace = name[: name.rfind(".") + 1]
+            left = known.get(namespace)
+            if left is None:
+                left = self._below(namespace)
+            if not isinstance(left, int):
+                places.append(len(answers))
+                left = -1
+            answers.append(left)
+        for place, answer in zip(places, self._look_into([names[place] for place in places]), strict=True):
+            answers[place] = answer
+        return answers
+
+    @property
+    def remembered(self) -> int:
+        """Of how many namespaces it is known what is left."""
+        return len(self._left)
+
+    def _below(self, namespace: str) -> _Left:
+        """What is left below a namespace, which is given with its dot; "" is the root."""
+        known = self._left.get(namespace)
+        if known is not None:
+            return known
+        above = namespace[: namespace.rfind(".", 0, -1) + 1]
+        candidates = self._by_part.get(namespace[:-1], ()) if not above else self._below(above)
+        left = candidates if isinstance(candidates, int) else self._narrowed(namespace, candidates)
+        if len(namespace) <= _LONGEST:
+            if len(self._left) >= _MOST_NAMESPACES:
+                self._left.clear()
+            self._left[namespace] = left
+        return left
+
+    def _narrowed(self, namespace: str, candidates: Sequence[int]) -> _Left:
+        """Without those that are never found below; the answer, if the first that may be found always is."""
+        expressions = self._expressions
+        left = tuple(index for index in candidates if _may_begin(expressions[index].prefix, namespace))
+        first = min((*self._general[:1], *left), default=len(expressions))
+        if first == len(expressions):
+            return first
+        is_found = first in self._open and expressions[first].is_for_re2(namespace)
+        return first if is_found and self._automaton.first_in(namespace) == first else left
+
+    def _look_into(self, names: Sequence[str]) -> list[int]:
+        """The answers where the names themselves must be looked at."""
+        answers = [self._automaton.first_in(name) for name in names]
+        if not self._unread:
+            return answers
+        waiting: dict[int, list[int]] = {}
+        for place, name in enumerate(names):
+            for index in self._unread_ascii if name.isascii() else self._unread:
+                if name.startswith(self._expressions[index].prefix):
+                    waiting.setdefault(index, []).append(place)
+        if any(not name.isascii() for name in names):
+            answers = [self._first_for(name) for name in names]
+        for index in sorted(waiting):
+            self._ask(index, [place for place in waiting[index] if index < answers[place]], names, answers)
+        return answers
+
+    def _first_for(self, name: str) -> int:
+        """The first that RE2 finds and may answer for."""
+        found = (n for n in self._automaton.all_in(name) if self._expressions[n].is_for_re2(name))
+        return min(found, default=len(self._expressions))
+
+    def _ask(self, index: int, places: Sequence[int], names: Sequence[str], answers: list[int]) -> None:
+        """Have `re` look for one expression where nothing before it was found, and note where it is."""
+        pattern = self._expressions[index].re
+        if places and pattern is not None:
+            for place, is_found in zip(places, self._search(pattern, [names[n] for n in places]), strict=True):
+                if is_found:
+                    answers[place] = index
+
+
+class _Automaton:
+    """All expressions that RE2 reads, as one."""
+
+    __slots__ = ("_expressions", "_match", "_numbers")
+
+    def __init__(self, expressions: Sequence[Expression]) -> None:
+        self._expressions = expressions
+        self._numbers = [n for n, one in enumerate(expressions) if one.engine is Engine.RE2]
+        together = _set_of([expressions[n].re2_text for n in self._numbers])
+        self._match = together.Match if together is not None else None
+
+    def first_in(self, name: str) -> int:
+        """The first that RE2 finds in the name; the number of all where there is none."""
+        if self._match is not None and (places := self._match(encoded(name))):
+            return self._numbers[min(places)] if len(places) > 1 else len(self._expressions)
+        return min(self._one_by_one(name), default=len(self._expressions))
+
+    def all_in(self, name: str) -> Iterable[int]:
+        """All that RE2 finds in the name."""
+        if self._match is not None and (places := self._match(encoded(name))):
+            return [self._numbers[place] for place in places if place < len(self._numbers)]
+        return self._one_by_one(name)
+
+    def _one_by_one(self, name: str) -> Iterable[int]:
+        """The same where the automaton would be too large, or ran out of memory: not even the last was found."""
+        text = encoded(name)
+        return (n for n in self._numbers if self._expressions[n].found_by_re2(text))
+
+
+def _set_of(texts: Sequence[Any]) -> Any:  # noqa: ANN401 - google-re2 has no types
+    """RE2's set of these, before one that is found everywhere; None where it would be too large, or is not there."""
+    if re2 is None or not texts:
+        return None
+    found = re2.Set.SearchSet(quiet())
+    try:
+        for text in (*texts, b""):
+            found.Add(text)
+        found.Compile()
+    except re2.error:
+        return None
+    return found
+
+
+def _may_begin(prefix: str, namespace: str) -> bool:
+    """Whether a name that is the namespace and one more part can begin with the prefix."""
+    if len(prefix) <= len(namespace):
+        return namespace.startswith(prefix)
+    return prefix.startswith(namespace) and "." not in prefix[len(namespace) :]
