@@ -1,8 +1,9 @@
 /* The normal form of a metric's name, as `carbonquota.metric_name.normalize` defines it, for names that come as UTF-8.
  *
- * Theory of operation. Most names are plain: ASCII without tags, dots only between parts. `cq_is_plain_name` proves that
- * sixteen bytes at a time. Any other is written anew by `cq_normalize`: stray dots left out, tags in their order. Where
- * a name is an error, or has more tags than are sorted here, it says so, and the caller asks Python, which has the reason.
+ * Theory of operation. Most names are plain: ASCII without tags and slashes, dots only between parts. `cq_is_plain_name`
+ * proves that sixteen bytes at a time. Any other is written anew by `cq_normalize`: single dots between its parts, tags in
+ * their order. Where a name is an error, in the OpenMetrics form, or has more tags than are sorted here, it says so, and
+ * the caller asks Python, which has the reason.
  */
 #ifndef CARBONQUOTA_NORMAL_H
 #define CARBONQUOTA_NORMAL_H
@@ -32,7 +33,11 @@ static inline void cq_note_plainness(cq_plainness *seen, int64_t at, int count, 
         seen->last_dot = at + 31 - __builtin_clz(dots);
 }
 
-static inline int cq_is_odd_in_names(unsigned char byte) { return byte <= 0x20 || byte >= 0x7F || byte == ';'; }
+/* Braces and tildes have a meaning to carbon at some places; wherever they are, such a name is looked at closely. */
+static inline int cq_is_odd_in_names(unsigned char byte)
+{
+    return byte <= 0x20 || byte >= '}' || byte == ';' || byte == '/';
+}
 
 static inline void cq_note_bytes(cq_plainness *seen, const unsigned char *name, int64_t at, int64_t end)
 {
@@ -46,8 +51,9 @@ static inline void cq_note_sixteen(cq_plainness *seen, const unsigned char *name
 {
     const __m128i bytes = _mm_loadu_si128((const __m128i *)(name + from));
     __m128i odd = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x21)); /* bytes from 0x80 on are negative */
-    odd = _mm_or_si128(odd, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7F)));
+    odd = _mm_or_si128(odd, _mm_cmpgt_epi8(bytes, _mm_set1_epi8('}' - 1)));
     odd = _mm_or_si128(odd, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(';')));
+    odd = _mm_or_si128(odd, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('/')));
     uint32_t dots = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('.')));
     cq_note_plainness(seen, from + known, 16 - known, dots >> known, (uint32_t)_mm_movemask_epi8(odd) >> known);
 }
@@ -61,8 +67,8 @@ static inline int64_t cq_count_dots(const unsigned char *name, int64_t length)
     return dots;
 }
 
-/* Whether a name is in normal form beyond doubt: plain ASCII, no tags, no stray dots. Gives where its last dot is, or
- * -1 where there is none. */
+/* Whether a name is in normal form beyond doubt: plain ASCII, no tags, single dots between its parts. Gives where its
+ * last dot is, or -1 where there is none. */
 static inline int cq_is_plain_name(const unsigned char *name, int64_t length, int64_t *last_dot)
 {
     cq_plainness seen = {-1, 0, 1};
@@ -155,34 +161,41 @@ static inline void cq_copy_few(unsigned char *to, const unsigned char *from, int
     }
 }
 
-/* The place of the next dot from `at` on, or the length. */
-static inline int64_t cq_next_dot(const unsigned char *text, int64_t length, int64_t at)
+static inline int cq_is_separator(unsigned char byte) { return byte == '.' || byte == '/'; }
+
+/* The place of the next dot or slash from `at` on, or the length. */
+static inline int64_t cq_next_separator_of_parts(const unsigned char *text, int64_t length, int64_t at)
 {
 #if CQ_SSE2
     for (; at + 16 <= length; at += 16) {
         const __m128i bytes = _mm_loadu_si128((const __m128i *)(text + at));
-        int dots = _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('.')));
-        if (dots != 0)
-            return at + cq_first_bit((uint64_t)dots);
+        __m128i found = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('.'));
+        found = _mm_or_si128(found, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('/')));
+        int places = _mm_movemask_epi8(found);
+        if (places != 0)
+            return at + cq_first_bit((uint64_t)places);
     }
 #endif
-    while (at < length && text[at] != '.')
+    while (at < length && !cq_is_separator(text[at]))
         at++;
     return at;
 }
 
-/* Write a dotted part without stray dots; its length, or CQ_NOT_NORMAL where nothing is left or it is too deep. */
+/* Write what is before the tags, with single dots between its parts; its length, or CQ_NOT_NORMAL where nothing is left
+ * or it is too deep. Tildes in front go, too. */
 static inline int64_t cq_normalize_path(const unsigned char *path, int64_t length, unsigned char *to)
 {
-    int64_t written = 0, parts = 0;
-    for (int64_t start = 0, dot; start < length; start = dot + 1) {
-        dot = cq_next_dot(path, length, start);
-        if (dot == start)
+    int64_t written = 0, parts = 0, start = 0;
+    while (start < length && (path[start] == '~' || cq_is_separator(path[start])))
+        start++;
+    for (int64_t end; start < length; start = end + 1) {
+        end = cq_next_separator_of_parts(path, length, start);
+        if (end == start)
             continue;
         if (parts++ > 0)
             to[written++] = '.';
-        cq_copy_few(to + written, path + start, dot - start);
-        written += dot - start;
+        cq_copy_few(to + written, path + start, end - start);
+        written += end - start;
     }
     return parts == 0 || parts > CQ_MOST_PARTS ? CQ_NOT_NORMAL : written;
 }
@@ -229,18 +242,31 @@ static inline int64_t cq_put_tag(cq_tag *tags, int64_t count, const cq_tag *tag)
     return count + 1;
 }
 
-/* Write tags in their order, of a repeated one the last, each behind a semicolon; their length or CQ_NOT_NORMAL. */
+/* The metric's own name is what carbon has for the tag of this name. */
+static inline int cq_is_called_name(const cq_tag *tag)
+{
+    return tag->name_length == 4 && memcmp(tag->text, "name", 4) == 0;
+}
+
+/* Write tags in their order, of a repeated one the last, each behind a semicolon; their length or CQ_NOT_NORMAL. Where
+ * carbon cannot read them, they are written as they are. */
 static inline int64_t cq_normalize_tags(const unsigned char *text, const unsigned char *end, unsigned char *to)
 {
     cq_tag tags[CQ_MOST_TAGS + 1], tag;
     int64_t count = 0, written = 0;
     for (const unsigned char *start = text; start <= end; start += tag.length + 1) {
         const unsigned char *stop = memchr(start, ';', (size_t)(end - start));
-        if (count == CQ_MOST_TAGS || !cq_read_tag(start, stop == NULL ? end : stop, &tag))
+        if (count == CQ_MOST_TAGS)
             return CQ_NOT_NORMAL;
+        if (!cq_read_tag(start, stop == NULL ? end : stop, &tag)) {
+            memcpy(to, text - 1, (size_t)(end - text + 1));
+            return end - text + 1;
+        }
         count = cq_put_tag(tags, count, &tag);
     }
     for (int64_t at = 0; at < count; at++) {
+        if (cq_is_called_name(&tags[at]))
+            continue;
         to[written++] = ';';
         cq_copy_few(to + written, tags[at].text, tags[at].length);
         written += tags[at].length;
@@ -253,6 +279,8 @@ static inline int64_t cq_normalize_tags(const unsigned char *text, const unsigne
 static inline int64_t cq_normalize(const unsigned char *name, int64_t length, unsigned char *to)
 {
     if (length <= 0 || length > CQ_MOST_BYTES || !cq_is_printable(name, length))
+        return CQ_NOT_NORMAL;
+    if (name[length - 1] == '}' && length > 1 && name[length - 2] == '"')
         return CQ_NOT_NORMAL;
     const unsigned char *semicolon = memchr(name, ';', (size_t)length);
     int64_t path = cq_normalize_path(name, semicolon == NULL ? length : semicolon - name, to);

@@ -13,8 +13,8 @@ _SHORT: Final = 500
 """A name of so many bytes or fewer has neither too many characters nor too many parts."""
 
 _CONTROL: Final = bytes([*range(33), 127])
-_DOUBTFUL: Final = (b";", b"..", b"\n.", b".\n", b"\n\n")
-"""What does not stand in lines that are plain names: tags, stray dots and empty names."""
+_DOUBTFUL: Final = (b";", b"/", b"}", b"~", b"..", b"\n.", b".\n", b"\n\n")
+"""What does not stand in lines that are plain names: tags, slashes, braces, tildes, stray dots and empty names."""
 
 
 def survey(names: JoinedNames) -> Survey:

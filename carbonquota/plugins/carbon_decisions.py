@@ -3,6 +3,7 @@
 Theory of operation. A batch is plaintext lines with all but the names made up. What an admission gives back are the
 accepted lines, in their order; as limits only fill up while a batch is decided, the accepted points of a metric are
 always its first ones, and so it is known which they are. Names that cannot stand in lines are decided one by one.
+A name that carbon would store in another file than its normal form goes on in that, so that a metric has one file.
 
 Invariants: decided = accepted + dropped + malformed. Whatever breaks in here, the points in question pass.
 """
@@ -16,11 +17,10 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final, Protocol
 
-from carbon.util import TaggedSeries
-
 from carbonquota.controls import Admission
 from carbonquota.errors import MetricNameError
 from carbonquota.kernel import KERNEL
+from carbonquota.metric_name import must_be_respelled, normalize
 from carbonquota.model import Rule, Verdict
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.health import Sample
@@ -37,14 +37,20 @@ _EVERY: Final = 60.0
 _REST: Final = " 1 1\n"
 """What makes a line of a name: any value, any time."""
 
-_PLAIN: Final = bytes(character for character in range(0x21, 0x7F) if chr(character) not in "{~")
-"""What a name may hold to be stored as it is, and to stand in a line; with others it is looked at by itself."""
+_PLAIN: Final = bytes(range(0x21, 0x7F))
+"""What a name may hold to stand in a line; with others it is looked at by itself."""
 
 _BARE: Final = b"  \n"
 """What is left of a line without the characters of names, values and times."""
 
 _TAG: Final = b";"
 """What stands before each tag in a name."""
+
+_ODD: Final = (b"}", b"~", b". ", b"/ ")
+"""What is somewhere in every name without tags that carbon stores otherwise than in its normal form."""
+
+_ODD_WITH_TAGS: Final = (b"/", b"..", b"\n.", b".;", b";name=")
+"""What is, beside that, in every such name with tags, if lines before it."""
 
 
 class Engine(Protocol):
@@ -61,9 +67,11 @@ class Engine(Protocol):
 class Decided:
     """What became of points: which of them pass, pairwise with them, or None where all do.
 
-    `are_plain` tells that none of the names has a tag, or anything else that carbon would store it otherwise for.
+    `metrics` are the names under which they go on. `are_plain` tells that none of these has a tag, or anything else
+    that carbon would store it otherwise for.
     """
 
+    metrics: Sequence[str]
     passes: Sequence[bool] | None
     are_plain: bool
 
@@ -84,16 +92,19 @@ class Decisions:
     def decide(self, metrics: Sequence[str]) -> Decided:
         """Decide on a point of each, in this order."""
         self._decided += len(metrics)
-        decided = Decided(None, are_plain=False)
+        decided = Decided(metrics, None, are_plain=False)
         try:
             buffer = _lines(metrics)
+            if buffer is None or _may_be_respelled(buffer):
+                metrics = [_respelled(metric) for metric in metrics]
+                buffer = _lines(metrics)
             are_plain = buffer is not None and _TAG not in buffer
             if buffer is None or len(metrics) <= FEW:
-                return Decided([self._passes(metric) for metric in metrics], are_plain)
+                return Decided(metrics, [self._passes(metric) for metric in metrics], are_plain)
             admission = self._engine.admit(buffer)
             if admission.accepted is buffer:
-                return Decided(None, are_plain)
-            decided = Decided(_selected(metrics, admission), are_plain)
+                return Decided(metrics, None, are_plain)
+            decided = Decided(metrics, _selected(metrics, admission), are_plain)
             self._tell(admission)
         except Exception:  # noqa: BLE001 - a bug of ours must cost nobody a point
             self._survive("data points could not be decided on, and go on", "a batch")
@@ -102,7 +113,7 @@ class Decisions:
     def _passes(self, metric: str) -> bool:
         """Whether one point may pass."""
         try:
-            verdict = self._engine.offer(metric if "{" not in metric and "~" not in metric else stored_name(metric))
+            verdict = self._engine.offer(metric)
         except MetricNameError as error:
             self._malformed += 1
             self._notices.warning("malformed", "data points were dropped: %s", error)
@@ -147,13 +158,21 @@ class Decisions:
         yield Sample("internal_errors", self._failures, "decision")
 
 
-def stored_name(metric: str) -> str:
-    """What carbon stores a metric under, where that is another name; one that it cannot read stays as it is."""
+def _may_be_respelled(buffer: bytes) -> bool:
+    """Whether carbon may store one of the metrics of these lines otherwise than in its normal form."""
+    if any(odd in buffer for odd in _ODD):
+        return True
+    return _TAG in buffer and (buffer.startswith(b".") or any(odd in buffer for odd in _ODD_WITH_TAGS))
+
+
+def _respelled(metric: str) -> str:
+    """The name under which a point goes on: one of which carbon makes the file of the normal form."""
     try:
-        path: str = TaggedSeries.parse(metric).path
-    except Exception:  # noqa: BLE001 - carbon tells by these that it stores the name as it is
+        normal = normalize(metric)
+        return normal if must_be_respelled(metric, normal) else metric
+    except (MetricNameError, TypeError):
+        # Receivers of others may give what is no text for a name.
         return metric
-    return path
 
 
 def _lines(metrics: Sequence[str]) -> bytes | None:

@@ -95,7 +95,7 @@ class QuotaProcessor(Processor):
             return
         self._metrics, self._datapoints = [], []
         decided = self._decisions.decide(metrics)
-        points: Passed = zip(metrics, datapoints, strict=True)
+        points: Passed = zip(decided.metrics, datapoints, strict=True)
         if decided.passes is not None:
             points = compress(points, decided.passes)
         _for_each(points, self._store_plain if decided.are_plain else self._give_to_sink)

@@ -1,8 +1,10 @@
 """Which file of a Whisper tree is which metric's; `carbonquota.ingest.whisper.metric_of_path` is the way back.
 
 Parts of a name are directories, as carbon has it. A tagged series lies in `_tagged` below the first figures of the
-SHA-256 of its name as carbon spells it: under that whole name with `_DOT_` for dots or, where that can be no file's
-name (too long, a slash in it) or would be read back as another, under the hash alone. Graphite-web looks for both.
+SHA-256 of its name: under that whole name with `_DOT_` for dots or, where that can be no file's name (too long, a slash
+in a tag) or would be read back as another, under the hash alone. Graphite-web looks for both.
+
+Metrics in normal form never share a file, on a file system that tells names apart by their bytes.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def path_of(metric: str) -> str:
 def hashed_path_of(metric: str) -> str:
     """The same in a tree where all tagged series lie under their hashes, as in carbon's own by default."""
     path = path_of(metric)
-    return _below_tagged(_series(metric)) if ";" in metric else path
+    return _below_tagged(metric) if ";" in metric else path
 
 
 def is_hashed(path: str) -> bool:
@@ -71,24 +73,16 @@ def _fits(path: str) -> bool:
 
 def _tagged_path(metric: str) -> str:
     """The path of a tagged series."""
-    series = _series(metric)
-    stem = series.replace(".", _DOT)
+    stem = metric.replace(".", _DOT)
     is_readable = (
         len(stem.encode()) <= _LONGEST_COMPONENT - len(EXTENSION)
         and "/" not in stem
-        and stem.replace(_DOT, ".") == series
+        and stem.replace(_DOT, ".") == metric
     )
-    return _below_tagged(series, stem if is_readable else "")
+    return _below_tagged(metric, stem if is_readable else "")
 
 
-def _series(metric: str) -> str:
-    """A tagged series as carbon spells it."""
-    name, *tags = metric.split(";")
-    # Carbon sorts tags with their values, and so puts `host2=b` before `host=a`.
-    return ";".join([name, *sorted(tags)])
-
-
-def _below_tagged(series: str, stem: str = "") -> str:
-    """The path of a series whose file is called `stem`, or by its hash."""
-    digest = sha256(series.encode()).hexdigest()
+def _below_tagged(metric: str, stem: str = "") -> str:
+    """The path of a tagged series whose file is called `stem`, or by its hash."""
+    digest = sha256(metric.encode()).hexdigest()
     return f"_tagged/{digest[:3]}/{digest[3:6]}/{stem or digest}{EXTENSION}"

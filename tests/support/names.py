@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import unicodedata
 
+from carbon.util import TaggedSeries
+
 
 class MalformedNameError(Exception):
     """A name that no metric can have."""
@@ -19,17 +21,22 @@ def normal_form(name: str | bytes) -> str:
         raise MalformedNameError(name) from error
     if any(unicodedata.category(character) == "Cc" for character in text):
         raise MalformedNameError(name)
-    dotted, *tags = text.split(";")
-    path = ".".join(filter(None, dotted.split(".")))
+    stored = stored_by_carbon(text)
+    dotted, semicolon, tags = stored.partition(";")
+    path = ".".join(filter(None, dotted.lstrip("~./").replace("/", ".").split(".")))
     if not path:
         raise MalformedNameError(name)
-    values = {}
-    for tag in tags:
-        key, _, value = tag.partition("=")
-        if not key or not value or set(key) & set("!^") or value.startswith("~"):
-            raise MalformedNameError(name)
-        values[key] = value
-    return path + "".join(sorted(f";{key}={value}" for key, value in values.items()))
+    return path + semicolon + tags
+
+
+def stored_by_carbon(name: str) -> str:
+    """The name under which carbon stores what it gets under this one."""
+    try:
+        path: str = TaggedSeries.parse(name).path
+    except Exception:  # noqa: BLE001 - by these carbon tells that it takes the name as it is
+        return name
+    # What the OpenMetrics form says may itself be in need of order.
+    return path if path == name else stored_by_carbon(path)
 
 
 def namespaces_of(metric: str) -> list[str]:

@@ -59,7 +59,8 @@ CALLS: dict[str, Callable[[QuotaEngine, str | bytes], object]] = {
         (b"a\xff", r"metric name b'a\xff' is not valid UTF-8"),
         ("a\ud800", r"metric name 'a\ud800' is not valid UTF-8"),
         ("a\x00b", r"metric name 'a\x00b' holds the control character '\x00'"),
-        ("a;b", "metric name 'a;b' has the bad tag 'b': a tag is name=value"),
+        ("/.~", "metric name '/.~' is empty"),
+        (bytearray(b"//;a=b"), "metric name '//;a=b' is empty"),
     ],
 )
 def test_a_bad_name_is_refused_by_every_call_and_changes_nothing(call: str, name: str | bytes, message: str) -> None:

@@ -130,7 +130,7 @@ def test_a_whisper_tree_counts_with_its_real_sizes(run: Run, files: Path) -> Non
 
 def test_malformed_lines_are_counted_and_shown_but_not_fatal(run: Run, files: Path) -> None:
     result = dry_run(
-        run, "--rules rules.conf -", stdin=b"a b c\nx 1 2\n\nc\xe9 1 2\nq\nz 1 nan\nd\xe9\nfive is too many\ne;e\n"
+        run, "--rules rules.conf -", stdin=b"a b c\nx 1 2\n\nc\xe9 1 2\nq\nz 1 nan\nd\xe9\nfive is too many\n/./\n"
     )
     assert result.stderr == (
         "carbonquota: 6 malformed lines left out, such as\n"

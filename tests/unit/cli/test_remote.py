@@ -168,7 +168,7 @@ def test_only_a_plain_http_url_is_one(run: Run, text: str) -> None:
     ("arguments", "reason"),
     [
         ("usage team.zzz", "no metric lies in a namespace called 'team.zzz'"),
-        ("explain a;b", "metric name 'a;b' has the bad tag 'b': a tag is name=value"),
+        ("explain /.~", "metric name '/.~' is empty"),
     ],
 )
 def test_what_the_daemon_refuses_is_told_in_its_words(run: Run, url: str, arguments: str, reason: str) -> None:

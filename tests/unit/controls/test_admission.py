@@ -64,7 +64,7 @@ def test_malformed_lines_are_cut_out_counted_by_reason_and_the_first_three_shown
     engine = engine_under(RULES)
     lines = [
         b"z.m 1 1\n", b"z.m 1\n", b"z.m 1 1 1\n", b"z.m x 1\n", b"z.m 1 x\n", b"... 1 1\n", b"z\xff 1 1\n", b"z.m\n",
-        b"z;t 1 1\n", b"\n", b"z\x00 1 1\n", b"z.m 1 1\n",
+        b"~/ 1 1\n", b"\n", b"z\x00 1 1\n", b"z.m 1 1\n",
     ]  # fmt: skip
     result = engine.admit(padded(lines, padding))
     assert result.accepted == padded([b"z.m 1 1\n", b"\n", b"z.m 1 1\n"], padding)

@@ -15,6 +15,7 @@ from carbon.util import TaggedSeries
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, Cooperator
 
+from carbonquota.metric_name import normalize
 from carbonquota.plugins.carbon_logging import log_to_carbon
 from carbonquota.plugins.carbon_stats import StatsWriter, recorder
 from carbonquota.plugins.carbon_store import WaitingPoints, plain_store
@@ -155,4 +156,4 @@ def test_a_line_that_carbon_cannot_take_ends_nothing(
 @pytest.mark.parametrize("metric", ["a.b.c", "cpu;host=a", "cpu.idle;dc=x;host=a.b", "c;host=b;host2=a", "c;p=/x/y"])
 def test_a_files_name_is_carbons_own(metric: str) -> None:
     stored = TaggedSeries.parse(metric).path
-    assert hashed_path_of(metric) == f"{TaggedSeries.encode(stored, sep='/', hash_only=True)}.wsp"
+    assert hashed_path_of(normalize(metric)) == f"{TaggedSeries.encode(stored, sep='/', hash_only=True)}.wsp"

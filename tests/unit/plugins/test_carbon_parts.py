@@ -123,7 +123,7 @@ def test_a_tagged_series_is_known_by_the_hash_that_carbon_files_it_under(
     made = parts(settings, host)
     assert made.scanner is not None
     made.engine.offer("cpu;host=a;dc=x")
-    file = store(host, hashed_path_of("cpu;host=a;dc=x"))
+    file = store(host, hashed_path_of("cpu;dc=x;host=a"))
     made.scanner.scan()
     assert "cpu;dc=x;host=a" in made.engine
     assert made.engine.usage("/").data_points == 10

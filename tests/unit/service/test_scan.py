@@ -17,7 +17,7 @@ from carbonquota.testing import ManualClock
 from tests.support.small import SIZE, engine_under
 
 NOW = 2_000_000_000.0
-LONG = f"disk.free;path=/var/log;host={'h' * 200}"
+LONG = f"disk.free;host={'h' * 200};path=/var/log"
 
 
 def create(root: Path, metric: str, points: int = 10) -> Path:

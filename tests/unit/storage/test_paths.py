@@ -117,5 +117,6 @@ def test_any_text_has_a_path_inside_or_is_refused(text: str) -> None:
 
 
 def test_two_metrics_never_share_a_file() -> None:
-    metrics = ["a.b", "a;b=c", "a_DOT_b;c=d", "a.b;c=d", "_tagged.a.b.c", "a.b;c=/", "a.b;c=_DOT_", "a.b;c=."]
+    metrics = ["a.b", "a;", "a;b", "a;b=", "a;=b", "a;x=1;b", "a;b;x=1"]
+    metrics += ["a;b=c", "a_DOT_b;c=d", "a.b;c=d", "_tagged.a.b.c", "a.b;c=/", "a.b;c=_DOT_", "a.b;c=."]
     assert len({path_of(metric) for metric in metrics}) == len(metrics)

@@ -99,15 +99,17 @@ def test_pages_make_up_the_whole(engine: QuotaEngine, client: Client) -> None:
     assert found == engine.children("many")
 
 
-@pytest.mark.parametrize("name", ["team.x", "other.m", "cpu.idle;host=a", "Team", "a/b", "%", "é", "//"])
+@pytest.mark.parametrize("name", ["team.x", "other.m", "cpu.idle;host=a", "Team", "a-b", "%", "é", "a//b"])
 def test_an_unknown_namespace_is_404_by_its_name(client: Client, name: str) -> None:
     answer = client.get("/api/namespaces/" + name.replace("%", "%25").replace("/", "%2F"))
-    assert (answer.status_code, answer.json()) == (404, {"detail": f"no metric lies in a namespace called {name!r}"})
+    shown = name.replace("//", ".")
+    assert (answer.status_code, answer.json()) == (404, {"detail": f"no metric lies in a namespace called {shown!r}"})
 
 
-def test_a_name_may_hold_slashes_and_any_letters(client: Client, engine: QuotaEngine) -> None:
+def test_a_name_may_hold_any_letters_and_a_slash_is_a_dot(client: Client, engine: QuotaEngine) -> None:
     engine.load("vär/log.?x.m")
-    assert client.json("/api/namespaces/v%C3%A4r%2Flog.%3Fx")["namespace"] == "vär/log.?x"
+    for spelling in ("v%C3%A4r%2Flog.%3Fx", "v%C3%A4r.log.%3Fx", "v%C3%A4r/log/%3Fx"):
+        assert client.json(f"/api/namespaces/{spelling}")["namespace"] == "vär.log.?x"
 
 
 def test_usage_is_a_tree_of_lines(client: Client) -> None:
@@ -163,7 +165,7 @@ def test_explain_takes_points_and_several_metrics(client: Client) -> None:
 @pytest.mark.parametrize(
     ("metric", "detail"),
     [
-        ("a;b", "metric name 'a;b' has the bad tag 'b': a tag is name=value"),
+        ("/.~", "metric name '/.~' is empty"),
         ("..", "metric name '..' is empty"),
         ("", "'' is no metric name, as it is empty or has blanks in it"),
         ("a b", "'a b' is no metric name, as it is empty or has blanks in it"),
