@@ -91,6 +91,7 @@ class Daemon:
         # More threads than there are kinds of work for them: none may keep another from its turn.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "carbonquota"))
         self._listen_to_signals()
+        self._parts.loop_watch.begin()
         opening = asyncio.create_task(self._open())
         ending = asyncio.create_task(self._ending.wait())
         try:
@@ -103,6 +104,7 @@ class Daemon:
             ending.cancel()
             await asyncio.gather(opening, ending, return_exceptions=True)
             await self._close()
+            self._parts.loop_watch.end()
 
     def _listen_to_signals(self) -> None:
         """Take the signals of an operator."""
@@ -154,6 +156,7 @@ class Daemon:
         parts.watch.start()
         self._begin_chores(scan_at_once=is_known)
         parts.vitals.waits_for = ()
+        parts.systemd.ready()
         _log.info("ready: %d metrics, %d rules", len(parts.engine), len(parts.engine.rules.rules))
 
     async def _restore(self) -> bool:
@@ -204,6 +207,7 @@ class Daemon:
         """Close everything, in order; whatever fails, the rest is closed all the same."""
         parts = self._parts
         parts.vitals.waits_for = ("the daemon is ending",)
+        parts.systemd.stopping()
         if parts.scanner is not None:
             parts.scanner.stop()
         attempt = self._chores.attempt

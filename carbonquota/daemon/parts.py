@@ -6,15 +6,18 @@ from its end to its beginning: sink, intake, receivers; then what looks on: stat
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 from carbonquota.daemon.http import HttpServer, ReloadOutcome, Source, make_app
 from carbonquota.daemon.intake import Intake
+from carbonquota.daemon.loop_watch import LoopWatch
 from carbonquota.daemon.receivers import Receivers
 from carbonquota.daemon.relay import RelaySink
 from carbonquota.daemon.settings import Settings
 from carbonquota.daemon.sink import Sink
+from carbonquota.daemon.systemd import Systemd
 from carbonquota.daemon.vitals import Vitals
 from carbonquota.daemon.whisper import WhisperSink
 from carbonquota.engine import QuotaEngine
@@ -57,7 +60,11 @@ class Parts:
         state = settings.state
         self.state = StateKeeper(state.directory, self.engine, clock) if state.enabled else None
         self.scanner = self._make_scanner(settle) if self.whisper is not None else None
-        self.vitals = Vitals(self.engine, self.rulebook, self._troubles, clock)
+        self.systemd = Systemd(os.environ, time.monotonic)
+        self.loop_watch = LoopWatch(time.monotonic, self.systemd.alive)
+        self.vitals = Vitals(
+            self.engine, self.rulebook, clock, troubles=self._troubles, failing=lambda: self.loop_watch.failing
+        )
         self.health = self._make_health()
         self.reporter = self._make_reporter()
         self.http = self._make_http() if settings.carbonserver.enabled else None
@@ -79,6 +86,7 @@ class Parts:
             self.patterns,
             self.watch,
             self.vitals,
+            self.loop_watch,
             self.state,
             self.scanner,
         )

@@ -17,15 +17,25 @@ class Vitals:
     """What no part can say of itself. `waits_for` and `expired` are set by the daemon; all else is for any thread."""
 
     def __init__(
-        self, engine: QuotaEngine, rulebook: Rulebook, troubles: Callable[[], tuple[str, ...]], clock: Clock
+        self,
+        engine: QuotaEngine,
+        rulebook: Rulebook,
+        clock: Clock,
+        *,
+        troubles: Callable[[], tuple[str, ...]],
+        failing: Callable[[], tuple[str, ...]],
     ) -> None:
-        """The daemon starts now; `troubles` are what the parts cannot do as they should, one line each."""
+        """The daemon starts now.
+
+        `troubles` are what the parts cannot do as they should, `failing` why it should be restarted, one line each.
+        """
         self.waits_for: tuple[str, ...] = ("the daemon is starting",)
         self.expired = 0
         self.version = _version()
         self._engine = engine
         self._rulebook = rulebook
         self._troubles = troubles
+        self._failing = failing
         self._clock = clock
         self._started = clock()
 
@@ -40,6 +50,7 @@ class Vitals:
             uptime=self._clock() - self._started,
             not_ready=self.waits_for,
             degraded=self._troubles(),
+            failing=self._failing(),
         )
 
     def health(self) -> Iterator[Sample]:

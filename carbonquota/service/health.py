@@ -65,6 +65,10 @@ HEALTH: Final[dict[str, HealthStat]] = {
     "report_seconds": HealthStat(Kind.GAUGE, "How long the last report took, in seconds"),
     "patterns_aside": HealthStat(Kind.GAUGE, "Patterns of metrics that took too long and are set aside"),
     "pattern_timeouts": HealthStat(Kind.COUNTER, "New metrics that a pattern could not be matched with in time"),
+    "event_loop_lag_seconds": HealthStat(
+        Kind.GAUGE, "Seconds since the event loop last turned, half a second being usual"
+    ),
+    "event_loop_stalls": HealthStat(Kind.COUNTER, "How often the event loop did not turn for a second or longer"),
     "rules": HealthStat(Kind.GAUGE, "Rules in force"),
     "reloads": HealthStat(Kind.COUNTER, "Reloads of rules and schemas, by result", "result"),
     "reload_ok": HealthStat(Kind.GAUGE, "1 if the last reload succeeded, 0 while an older configuration is in force"),

@@ -16,8 +16,8 @@ from carbonquota.daemon.http.documents import (
     ReloadDocument,
     ReloadState,
     Stats,
-    stats_document,
 )
+from carbonquota.daemon.http.recent import TOO_OLD, RecentStats
 from carbonquota.daemon.http.source import Source, Standing
 
 _TEXT: Final[Answers] = {200: {"content": {"text/plain": {}}, "description": "The page"}}
@@ -35,6 +35,7 @@ class Operations:
     def __init__(self, source: Source) -> None:
         """Read `source`, and reload by it."""
         self._source = source
+        self._recent = RecentStats(source.health.samples)
 
     def router(self) -> APIRouter:
         """The paths, for an application to include."""
@@ -54,18 +55,19 @@ class Operations:
             router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
         return router
 
-    def health(self) -> Response:
+    async def health(self) -> Response:
         """How the daemon is, and why: 200 for `ok` and also for `degraded`, 503 for `failing`.
 
         A daemon that is degraded still works, and a restart would not help: its rules file is bad, its destination is
-        away, its state cannot be written.
+        away, its state cannot be written. One that is failing has an event loop that does not turn; that is answered by
+        a thread of its own, within a second.
         """
+        stats, is_new = await self._recent.stats()
         standing = self._source.standing()
-        stats = stats_document(self._source.health.samples())
-        document = _health_document(standing, stats)
+        document = _health_document(standing, stats, () if is_new else (TOO_OLD,))
         return JSONResponse(jsonable_encoder(document), 503 if standing.failing else 200)
 
-    def ready(self) -> ReadyDocument:
+    async def ready(self) -> ReadyDocument:
         """200 once the index is ready and the listeners are open, else 503 with what is waited for."""
         standing = self._source.standing()
         if not standing.ready:
@@ -95,8 +97,8 @@ class Operations:
         return ReloadDocument(ok=True, text=outcome.text)
 
 
-def _health_document(standing: Standing, stats: Stats) -> HealthDocument:
-    reasons = (*standing.failing, *_degraded(standing, stats))
+def _health_document(standing: Standing, stats: Stats, more: tuple[str, ...]) -> HealthDocument:
+    reasons = (*standing.failing, *_degraded(standing, stats), *more)
     return HealthDocument(
         status="failing" if standing.failing else "degraded" if reasons else "ok",
         detail="; ".join(reasons),
