@@ -33,6 +33,10 @@ _COMMANDS: Final = {
     "explain": ("carbonquota.cli.explain", "Tell which rules hold a metric and whether it would be accepted."),
     "dry-run": ("carbonquota.cli.dry_run", "Tell what rules would do to metrics, without doing it."),
     "run": ("carbonquota.cli.run", "Run the daemon: quotas on live traffic, stored in Whisper files or relayed."),
+    "cluster-key": (
+        "carbonquota.cli.cluster_key",
+        "Make the secret key of a cluster of nodes.",
+    ),
     "usage": ("carbonquota.cli.usage", "Show what namespaces hold, as a tree; needs no rules."),
 }
 """By name: the module that has the command as `command`, and what `--help` says of it in a line."""

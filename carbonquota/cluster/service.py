@@ -60,7 +60,7 @@ class SyncService:
         """Listen, and begin; QuotaError where it cannot listen."""
         listen = self._settings.listen
         try:
-            self._publisher = Publisher(f"tcp://{listen}", self._node.codec.longest, self._key)
+            self._publisher = Publisher(f"tcp://{_to_bind(listen)}", self._node.codec.longest, self._key)
         except zmq.ZMQError as error:
             raise QuotaError(
                 f"[cluster] listen: cannot listen at {listen}: {error.strerror or error}: "
@@ -68,7 +68,7 @@ class SyncService:
             ) from error
         self._thread = Thread(target=self._run, args=(self._publisher,), name="carbonquota-cluster", daemon=True)
         self._thread.start()
-        _log.info("cluster %s: listening for peers on %s", self._settings.name, self._publisher.endpoint)
+        _log.info("cluster %s: listening for other nodes on %s", self._settings.name, listen)
 
     def stop(self) -> None:
         """End; the others go on counting what was accepted here until the interval ends."""
@@ -146,6 +146,19 @@ def read_key(path: str) -> Key:
         raise QuotaError(f"[cluster] key-file: {path}: {error.strerror}") from error
     except ValueError as error:
         raise QuotaError(f"[cluster] key-file: {path}: {error}: make one with `carbonquota cluster-key`") from error
+
+
+def _to_bind(listen: str) -> str:
+    """An address as ZeroMQ binds it: all interfaces are `*`, and a name is looked up."""
+    host, _, port = listen.rpartition(":")
+    if not host:
+        return f"*:{port}"
+    if host.startswith("["):
+        return listen
+    try:
+        return f"{socket.gethostbyname(host)}:{port}"
+    except OSError:
+        return listen
 
 
 def _addresses(name: str) -> Iterable[str]:

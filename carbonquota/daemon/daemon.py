@@ -152,6 +152,8 @@ class Daemon:
         # What is loaded stays: looking through it for garbage again and again would cost more than all else.
         gc.collect()
         gc.freeze()
+        if parts.cluster is not None:
+            parts.cluster.start()
         await parts.receivers.start()
         parts.watch.start()
         self._begin_chores(scan_at_once=is_known)
@@ -214,6 +216,8 @@ class Daemon:
         await attempt("closing the watch", in_thread(parts.watch.stop))
         await attempt("closing the receivers", lambda: parts.receivers.close(_GRACE))
         parts.intake.flush()
+        if parts.cluster is not None:
+            await attempt("closing the cluster", in_thread(parts.cluster.stop))
         await self._chores.stop()
         self._on_loop.end()
         await attempt("closing the sink", lambda: parts.sink.stop(_PATIENCE))

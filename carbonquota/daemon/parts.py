@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from carbonquota.daemon.http import HttpServer, ReloadOutcome, Source, make_app
 from carbonquota.daemon.intake import Intake
@@ -21,6 +22,7 @@ from carbonquota.daemon.systemd import Systemd
 from carbonquota.daemon.vitals import Vitals
 from carbonquota.daemon.whisper import WhisperSink
 from carbonquota.engine import QuotaEngine
+from carbonquota.errors import InputError
 from carbonquota.model import Clock
 from carbonquota.rules.expressions import Search, search_here
 from carbonquota.service.exposition import CONTENT_TYPE, Exposition
@@ -33,6 +35,9 @@ from carbonquota.service.state import StateKeeper
 from carbonquota.service.throttling import ThrottleLog
 from carbonquota.service.watch import FileWatch
 from carbonquota.stats.statsd import StatsDEmitter
+
+if TYPE_CHECKING:
+    from carbonquota.cluster.service import SyncService
 
 
 class Parts:
@@ -60,6 +65,7 @@ class Parts:
         state = settings.state
         self.state = StateKeeper(state.directory, self.engine, clock) if state.enabled else None
         self.scanner = self._make_scanner(settle) if self.whisper is not None else None
+        self.cluster = self._make_cluster()
         self.systemd = Systemd(os.environ, time.monotonic)
         self.loop_watch = LoopWatch(time.monotonic, self.systemd.alive)
         self.vitals = Vitals(
@@ -76,6 +82,19 @@ class Parts:
         tree = Tree(self.settings.whisper.data_dir, exempt, self.settings.state.series_ttl, self.whisper.is_pending)
         return Scanner(tree, self.engine, settle=settle, clock=self.clock)
 
+    def _make_cluster(self) -> SyncService | None:
+        """What counts throughput together with other nodes; InputError where its package is not installed."""
+        settings = self.settings.cluster
+        if settings.mode == "off":
+            return None
+        try:
+            from carbonquota.cluster.service import SyncService  # noqa: PLC0415 - not imported where it is off
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"[cluster] needs the package {error.name}: install carbonquota with its extra cluster"
+            ) from None
+        return SyncService(settings, self.engine, _interval(self.settings), self.clock)
+
     def _make_health(self) -> Health:
         """What all parts say of themselves; the reporter adds its own."""
         parts = (
@@ -89,6 +108,7 @@ class Parts:
             self.loop_watch,
             self.state,
             self.scanner,
+            self.cluster,
         )
         return Health([part.health for part in parts if part is not None])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from carbonquota.cluster.settings import ClusterSettings
 from carbonquota.controls import ThroughputUnit
 
 
@@ -143,3 +144,4 @@ class Settings:
     relay: Relay = field(default_factory=Relay)
     state: State = field(default_factory=State)
     statsd: StatsD = field(default_factory=StatsD)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, get_args
 
+from carbonquota.cluster.settings import Mode
 from carbonquota.controls import ThroughputUnit
 from carbonquota.daemon.configuration.values import (
     DESTINATION,
@@ -12,6 +13,9 @@ from carbonquota.daemon.configuration.values import (
     FACTOR,
     FILE,
     LISTEN,
+    LISTEN_TEXT,
+    NAME,
+    PEERS,
     PREFIX,
     STATSD_PREFIX,
     SWITCH,
@@ -82,6 +86,14 @@ KEYS: Final[Mapping[str, Mapping[str, Kind]]] = {
         "enabled": SWITCH,
         "address": DESTINATION,
         "prefix": STATSD_PREFIX,
+    },
+    "cluster": {
+        "mode": choice(*get_args(Mode)),
+        "name": NAME,
+        "listen": LISTEN_TEXT,
+        "peers": PEERS,
+        "sync-interval": duration(least=0.01),
+        "key-file": FILE,
     },
 }
 """By section and key, in the order in which they are written."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_address
 from itertools import combinations
 from typing import Final
 
@@ -29,6 +30,7 @@ def check_together(settings: Settings, document: Document) -> Iterator[Problem]:
     """The problems of settings that are right one by one."""
     yield from _sink_problems(settings, document)
     yield from _listener_problems(settings, document)
+    yield from _cluster_problems(settings, document)
 
 
 def remarks_on(settings: Settings) -> Iterator[str]:
@@ -39,6 +41,8 @@ def remarks_on(settings: Settings) -> Iterator[str]:
         yield f"{settings.source}: whisper.schemas-file is not set: every metric keeps 172,800 points, one a second"
     if not (settings.tcp.enabled or settings.udp.enabled or settings.pickle.enabled):
         yield f"{settings.source}: [tcp], [udp] and [pickle] are all off: nothing will be received"
+    if settings.cluster.mode != "off" and not settings.cluster.peers:
+        yield f"{settings.source}: cluster.peers is empty: this node hears nobody, so limits are its own alone"
     if settings.relay.enabled and not settings.relay.spool_dir:
         yield f"{settings.source}: relay.spool-dir is not set: what waits for the destination waits in memory alone"
 
@@ -54,6 +58,25 @@ def _sink_problems(settings: Settings, document: Document) -> Iterator[Problem]:
         yield document.value_problem(_WHISPER, message, "set enabled = true in [whisper] or in [relay]")
     elif settings.relay.enabled:
         yield from _destination_problems(settings, document)
+
+
+def _cluster_problems(settings: Settings, document: Document) -> Iterator[Problem]:
+    """Whoever reaches the port could take limits away from this node, so it is a private one, or there is a key."""
+    cluster = settings.cluster
+    host = cluster.listen.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    if cluster.mode != "off" and not cluster.key_file and not _is_private(host):
+        path = ("cluster", "listen")
+        message = f"the cluster would listen at {cluster.listen} for everybody who can reach it"
+        hint = "set key-file (`carbonquota cluster-key` makes one), or listen at a private address"
+        yield document.value_problem(path if path in document.places else ("cluster", "mode"), message, hint)
+
+
+def _is_private(host: str) -> bool:
+    """Whether only this machine, or a private network, reaches an address."""
+    try:
+        return host in _LOOPBACK or (host not in _ANYWHERE and ip_address(host).is_private)
+    except ValueError:
+        return False
 
 
 def _destination_problems(settings: Settings, document: Document) -> Iterator[Problem]:

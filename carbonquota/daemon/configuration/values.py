@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from carbonquota.cluster.peers import Peer, peer_of
 from carbonquota.daemon.configuration.addresses import read_destination, read_listen
 from carbonquota.daemon.configuration.amounts import read_duration, read_size, write_duration
 from carbonquota.daemon.configuration.unfit import UnfitError, described
@@ -82,6 +83,32 @@ def _read_statsd_prefix(value: object) -> str:
     if any(character in ":|@#" or character.isspace() or not character.isprintable() for character in prefix):
         raise UnfitError("a blank, a control character or one of : | @ #, which no StatsD name may hold", "take it out")
     return prefix.strip(".")
+
+
+def _read_name(value: object) -> str:
+    name = _text(value)
+    if not name or not name.isprintable():
+        raise UnfitError("this cannot be empty, nor hold a control character", 'for example "graphite-eu"')
+    return name
+
+
+def _read_peers(value: object) -> tuple[Peer, ...]:
+    if not isinstance(value, list):
+        raise UnfitError(f"this is a list, not {described(value)}", 'for example ["10.0.0.2:2005", "10.0.0.3:2005"]')
+    peers = []
+    for text in value:
+        try:
+            peers.append(peer_of(_text(text)))
+        except ValueError as error:
+            raise UnfitError(
+                str(error), 'for example "10.0.0.2:2005", or "dns://nodes:2005" for all of a name'
+            ) from None
+    return tuple(peers)
+
+
+def _write_peers(value: object) -> str:
+    assert isinstance(value, tuple)  # noqa: S101 - what `_read_peers` gives
+    return f"[{', '.join(map(_quoted, value))}]"
 
 
 def _whole(value: object, least: int, most: int) -> int:
@@ -156,4 +183,7 @@ DIRECTORY: Final = Kind(_read_required_path, _quoted, is_path=True)
 PREFIX: Final = Kind(_read_prefix, _quoted)
 STATSD_PREFIX: Final = Kind(_read_statsd_prefix, _quoted)
 LISTEN: Final = Kind(lambda value: read_listen(_text(value)), _quoted)
+LISTEN_TEXT: Final = Kind(lambda value: str(read_listen(_text(value))), _quoted)
+NAME: Final = Kind(_read_name, _quoted)
+PEERS: Final = Kind(_read_peers, _write_peers)
 DESTINATION: Final = Kind(lambda value: read_destination(_text(value)), _quoted)

@@ -1,0 +1,184 @@
+"""Real daemons that share throughput limits over ZeroMQ: exactness is counted at the destination."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+import zmq
+from loopback_ports import free_ports
+
+from tests.support.daemon import Daemon, wait_until
+
+LIMIT = 3_000
+RULES = f"[team.*]\nthroughput = {LIMIT}\n"
+INTERVAL = 3_600
+"""Seconds: no interval ends while a test runs, but for one at a full hour."""
+SYNC = 0.05
+
+
+class Collector:
+    """Takes what relays send, and counts the points of each metric's second part."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        self.lines: list[bytes] = []
+        self._ended = Event()
+        Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._server.accept()
+                Thread(target=self._read, args=(connection,), daemon=True).start()
+
+    def _read(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as stream:
+            for line in stream:
+                self.lines.append(line)
+
+    def count(self, team: bytes) -> int:
+        """How many distinct points of a team came; each has a value of its own, as relays may send some again."""
+        return len({line for line in self.lines.copy() if line.startswith(b"team." + team + b".")})
+
+    def close(self) -> None:
+        self._server.close()
+
+
+@contextmanager
+def cluster(folder: Path, size: int, collector: Collector, more: str = "") -> Iterator[list[Daemon]]:
+    ports = free_ports(size)
+    peers = ", ".join(f'"127.0.0.1:{port}"' for port in ports)
+    with ExitStack() as stack:
+        daemons = []
+        for number, port in enumerate(ports):
+            settings = f"""[cluster]
+mode = "sync"
+name = "test"
+listen = "127.0.0.1:{port}"
+peers = [{peers}]
+sync-interval = "{round(SYNC * 1000)}ms"
+{more}"""
+            daemon = Daemon(
+                folder / f"node{number}", rules=RULES, destination=collector.port, interval=INTERVAL, more=settings
+            )
+            stack.callback(daemon.kill)
+            daemons.append(daemon.start())
+        for daemon in daemons:
+            wait_until(partial(sees, daemon, size), daemon.log)
+        yield daemons
+
+
+def sees(daemon: Daemon, size: int) -> bool:
+    """Whether a node knows of so many, itself included."""
+    return daemon.count("cluster_nodes") == size
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    one = Collector()
+    yield one
+    one.close()
+
+
+class Sender:
+    """Sends points to a daemon at a steady rate, each line another than all others."""
+
+    def __init__(self, daemon: Daemon, name: str, team: str, rate: int) -> None:
+        self._daemon, self._name, self._team, self._rate = daemon, name, team, rate
+        self._ended = Event()
+        self.sent = 0
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with suppress(OSError), self._daemon.connect() as connection:
+            while not self._ended.wait(0.02):
+                now = int(time.time())
+                lines = [f"team.{self._team}.{self._name} {self.sent + k} {now}\n" for k in range(self._rate // 50)]
+                connection.sendall("".join(lines).encode())
+                self.sent += len(lines)
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+def test_a_limit_is_one_for_all_nodes(tmp_path: Path, collector: Collector) -> None:
+    rate, size = 1_000, 3
+    with cluster(tmp_path, size, collector) as daemons:
+        senders = [Sender(daemon, f"n{number}", "a", rate) for number, daemon in enumerate(daemons)]
+        wait_until(lambda: min(sender.sent for sender in senders) > LIMIT, "the senders stand still", patience=60)
+        for sender in senders:
+            sender.stop()
+        wait_until(lambda: collector.count(b"a") >= LIMIT, lambda: f"{collector.count(b'a')} came")
+        time.sleep(0.5)
+        over = collector.count(b"a") - LIMIT
+        # A second of slack for a loaded machine; alone each node would have let in the whole limit.
+        assert 0 <= over <= (size - 1) * rate * (SYNC + 1.0) < (size - 1) * LIMIT
+
+
+def test_a_node_that_is_killed_and_comes_back_changes_nothing_of_it(tmp_path: Path, collector: Collector) -> None:
+    rate, size = 500, 3
+    with cluster(tmp_path, size, collector) as daemons:
+        senders = [Sender(daemon, f"n{number}", "a", rate) for number, daemon in enumerate(daemons)]
+        wait_until(lambda: collector.count(b"a") > LIMIT // 3, "nothing comes", patience=60)
+        daemons[0].kill()
+        # What it accepted is known to the others and, by their word, to itself when it is back.
+        daemons[0].start()
+        wait_until(partial(sees, daemons[0], size), daemons[0].log)
+        senders[0].stop()
+        senders[0] = Sender(daemons[0], "again", "a", rate)
+        wait_until(lambda: min(sender.sent for sender in senders) > LIMIT, "the senders stand still", patience=60)
+        for sender in senders:
+            sender.stop()
+        time.sleep(0.5)
+        over = collector.count(b"a") - LIMIT
+        assert over <= (size - 1) * rate * (SYNC + 1.0)
+
+
+def test_who_has_not_the_key_is_not_heard(tmp_path: Path, collector: Collector) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).write_bytes(zmq.curve_keypair()[1])
+    with cluster(tmp_path, 2, collector, f'key-file = "{tmp_path / "one"}"') as daemons:
+        stranger = daemons[1]
+        stranger.stop()
+        text = stranger.configuration.read_text()
+        stranger.configuration.write_text(text.replace(str(tmp_path / "one"), str(tmp_path / "other")))
+        stranger.start()
+        time.sleep(1.0)
+        assert sees(stranger, 1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ('mode = "sink"', 'mode: unknown word "sink"'),
+        ('mode = "sync"\nlisten = ":2005"', "the cluster would listen at :2005 for everybody who can reach it"),
+        ('mode = "sync"\npeers = "a:1"', "peers: this is a list, not the text"),
+        ('mode = "sync"\npeers = ["a"]', 'peers: "a" is no host:port, nor dns://name:port'),
+        ('mode = "sync"\nname = ""', "name: this cannot be empty"),
+        ('mode = "sync"\nsync-interval = "1ms"', "sync-interval: "),
+        ('mode = "sync"\nkey-file = "nowhere"', "[cluster] key-file: "),
+        ('mode = "sync"\nlisten = "127.0.0.1:{taken}"', "[cluster] listen: cannot listen at 127.0.0.1:"),
+    ],
+    ids=["mode", "public", "no list", "no peer", "no name", "too quick", "no key", "port taken"],
+)
+def test_a_bad_setting_is_one_clear_error(tmp_path: Path, keys: str, message: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        more = "[cluster]\n" + keys.replace("{taken}", str(taken.getsockname()[1]))
+        daemon = Daemon(tmp_path / "daemon", more=more)
+        command = [sys.executable, "-m", "carbonquota.cli", "run", "--config", str(daemon.configuration)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
