@@ -38,7 +38,7 @@ from carbonquota.metric_name import dotted_part, normalize, normalize_namespace
 from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Usage, Verdict
 from carbonquota.rules import RuleSet, Schemas
 from carbonquota.stats import named_values, take_standings
-from carbonquota.trie import NO_QUOTA, Change, Holdings, Index, Rebuild
+from carbonquota.trie import NO_QUOTA, Change, ChangeRun, Holdings, Index, Rebuild
 from carbonquota.trie.columns import Column
 from carbonquota.trie.transfer import copy_of, restore, restore_flows
 from carbonquota.trie.verification import check
@@ -246,16 +246,24 @@ class QuotaEngine:
 
         They are kept until they are taken, so do take them.
         """
+        return _one_by_one(self.take_change_runs())
+
+    def take_change_runs(self) -> list[ChangeRun]:
+        """The same as runs of names, which takes no object a metric."""
         with self._lock:
-            changes = self._index.take_changes()
-        return [Change(*change) for change in changes]
+            return self._index.take_changes()
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether there are changes to be taken, those of calls that have returned at least; never waits."""
+        return bool(self._index.changes)
 
     def dump(self) -> tuple[Holdings, list[Change]]:
         """All that the index holds at one moment, and the changes up to it that were not taken yet, which it takes."""
         with self._lock:
             self._keep_time()
             copied, changes, start = copy_of(self._index), self._index.take_changes(), self._interval.start
-        return copied.holdings(start), [Change(*change) for change in changes]
+        return copied.holdings(start), _one_by_one(changes)
 
     def holdings(self) -> Holdings:
         """All that the index holds at one moment."""
@@ -401,6 +409,11 @@ class QuotaEngine:
             self._quiet_until = min(self._quiet_until, floor(now) + 1)
         if self._ledger is not None:
             self._ledger.keep_quiet(self._quiet_from, self._quiet_until)
+
+
+def _one_by_one(runs: list[ChangeRun]) -> list[Change]:
+    """The changes of all runs, in order."""
+    return [change for run in runs for change in run.changes()]
 
 
 def _whole(points: int) -> int:

@@ -117,13 +117,11 @@ def _called(namespace: str) -> Iterator[str]:
 
 def _note_created(index: Index, lines: CompiledLines, sizes: Sequence[Size], numbers: Sequence[int]) -> None:
     """Note the new series that the ledger put into the index: who has which size, and that they came."""
-    positions, _, which = lines.created_at()
-    for number, holders in zip(numbers, np.bincount(which, minlength=len(numbers)).tolist(), strict=True):
-        index.series.have_holders(number, holders)
-    if index.changes is not None:
-        index.changes += [
-            (lines.name(at), sizes[size]) for at, size in zip(positions.tolist(), which.tolist(), strict=True)
-        ]
+    created = lines.created_names(len(sizes), with_text=index.changes is not None)
+    for size, number, (count, names) in zip(sizes, numbers, created, strict=True):
+        index.series.have_holders(number, count)
+        if index.changes is not None:
+            index.changes.note_run(size, count, names)
 
 
 def _ask_sizes(decider: Decider, lines: CompiledLines) -> Sequence[Size]:

@@ -38,7 +38,7 @@ except ImportError:  # it is not to be had everywhere
 _log = logging.getLogger(__name__)
 
 _FLUSH: Final = 0.5
-"""Seconds between two writes to the journal: with the time that one takes, a new metric is safe within a second."""
+"""Seconds between two syncs of the journal: with the time that one takes, a new metric outlives the machine then."""
 _GRACE: Final = 2.0
 """Seconds that senders have to finish what they have begun, once the daemon stops."""
 _PATIENCE: Final = 30.0
@@ -149,6 +149,8 @@ class Daemon:
                 # Kept as a whole before anything else is: half of an index would be taken for all of it.
                 await asyncio.to_thread(parts.state.snapshot)
         self._is_known = True
+        if parts.state is not None:
+            parts.state.go_live()
         # What is loaded stays: looking through it for garbage again and again would cost more than all else.
         gc.collect()
         gc.freeze()

@@ -75,14 +75,20 @@ class Intake:
         admit: Admit,
         sink: Sink,
         *,
+        write_ahead: Callable[[], object] = bool,
         observers: Iterable[Observer] = (),
         batching: Batching | None = None,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
-        """`clock` gives seconds that never go back; the sink is to call `on_room`."""
+        """`clock` gives seconds that never go back; the sink is to call `on_room`.
+
+        `write_ahead` is called between the decision and the sink: it has the batch's new metrics written down, so that
+        no point goes on of which a process that is killed would not know.
+        """
         self.paused = False
         self._admit = admit
         self._sink = sink
+        self._write_ahead = write_ahead
         self._observers = tuple(observers)
         self._batching = batching or Batching()
         self._clock = clock
@@ -195,6 +201,10 @@ class Intake:
         """Give the sink what is accepted, unless it is nothing but blank lines."""
         if not decision.points:
             return
+        try:
+            self._write_ahead()
+        except Exception:  # noqa: BLE001 - the same
+            self.internal_error("state")
         try:
             self._sink.write(decision.accepted, decision.points)
         except Exception:  # noqa: BLE001 - the next batch may fare better

@@ -60,10 +60,12 @@ class Parts:
         self.throttling = ThrottleLog(clock, creates_limit=settings.carbonserver.max_creates_per_second)
         self.whisper = self._make_whisper(loaded) if settings.whisper.enabled else None
         self.sink: Sink = self.whisper or RelaySink(settings.relay, time.monotonic, self._on_room)
-        self.intake = Intake(self.engine.admit, self.sink, observers=[self.throttling.note])
-        self.receivers = Receivers(settings, self.intake)
         state = settings.state
         self.state = StateKeeper(state.directory, self.engine, clock) if state.enabled else None
+        write_ahead = self.state.write_ahead if self.state is not None else bool
+        observers = [self.throttling.note]
+        self.intake = Intake(self.engine.admit, self.sink, write_ahead=write_ahead, observers=observers)
+        self.receivers = Receivers(settings, self.intake)
         self.scanner = self._make_scanner(settle) if self.whisper is not None else None
         self.cluster = self._make_cluster()
         self.systemd = Systemd(os.environ, time.monotonic)

@@ -124,18 +124,42 @@ cdef class Lines:
         else:
             self.outcome.dropped += 1
 
-    def created_at(self):
-        """The positions of lines that brought their metrics into the table, the rows and the sizes' numbers."""
-        cdef int64_t at, place = 0
-        columns = np.empty((3, self.outcome.created), np.int64)
-        cdef int64_t[:, ::1] given = columns
-        for at in range(self.batch.count):
-            if self.batch.lines[at].control == CQ_CREATED:
-                given[0, place] = at
-                given[1, place] = self.batch.lines[at].row
-                given[2, place] = self.batch.lines[at].size
-                place += 1
-        return columns
+    def created_names(self, Py_ssize_t sizes, bint with_text):
+        """Of each number of a size: how many lines brought a metric of it into the table, and, if wanted, their names.
+
+        The names are one text, in the order of the lines, each ended by a line feed.
+        """
+        cdef Py_ssize_t size
+        cdef int64_t at
+        cdef cq_line* line
+        cdef int64_t* counts = <int64_t*>calloc(2 * sizes + 1, sizeof(int64_t))
+        cdef unsigned char** ends = <unsigned char**>calloc(sizes + 1, sizeof(unsigned char*))
+        cdef int64_t* lengths = counts + sizes
+        texts = []
+        try:
+            if counts == NULL or ends == NULL:
+                raise MemoryError
+            for at in range(self.batch.count):
+                line = &self.batch.lines[at]
+                if line.control == CQ_CREATED:
+                    if not 0 <= line.size < sizes:
+                        raise ValueError(f"there is no size {line.size}")
+                    counts[line.size] += 1
+                    lengths[line.size] += line.name_length + 1
+            for size in range(sizes):
+                text = PyBytes_FromStringAndSize(NULL, lengths[size]) if with_text else b""
+                ends[size] = <unsigned char*>PyBytes_AS_STRING(text)
+                texts.append(text)
+            for at in range(self.batch.count if with_text else 0):
+                line = &self.batch.lines[at]
+                if line.control == CQ_CREATED:
+                    memcpy(ends[line.size], self.batch.text + line.start, line.name_length)
+                    ends[line.size][line.name_length] = b"\n"
+                    ends[line.size] += line.name_length + 1
+            return [(counts[size], texts[size]) for size in range(sizes)]
+        finally:
+            free(counts)
+            free(ends)
 
     def rejected(self):
         """The positions (int64) of rejected points, the quotas (int32) and controls (int8) that reject them."""

@@ -80,10 +80,19 @@ class Decisions:
     """Asks an engine about points, and keeps count. `decide` is for one thread at a time, `health` for any."""
 
     def __init__(
-        self, engine: Engine, *, note: Callable[[Dropping], None], clock: Callable[[], float] = monotonic
+        self,
+        engine: Engine,
+        *,
+        note: Callable[[Dropping], None],
+        write_ahead: Callable[[], object] = bool,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Have `note` look at what is dropped; `clock` gives seconds that never go back."""
+        """Have `note` look at what is dropped; `clock` gives seconds that never go back.
+
+        `write_ahead` is called before an answer is given: it has the new metrics among the points written down.
+        """
         self._engine = engine
+        self._write_ahead = write_ahead
         self._note = note
         self._notices = BoundedLog(_log, clock, every=_EVERY)
         self._decided = self._malformed = self._failures = 0
@@ -91,6 +100,15 @@ class Decisions:
 
     def decide(self, metrics: Sequence[str]) -> Decided:
         """Decide on a point of each, in this order."""
+        decided = self._decide(metrics)
+        try:
+            self._write_ahead()
+        except Exception:  # noqa: BLE001 - a bug of ours must cost nobody a point
+            self._survive("new metrics could not be written down", "a batch")
+        return decided
+
+    def _decide(self, metrics: Sequence[str]) -> Decided:
+        """The same, while a process that is killed may still forget the new ones."""
         self._decided += len(metrics)
         decided = Decided(metrics, None, are_plain=False)
         try:

@@ -71,11 +71,12 @@ class Parts:
         self.engine = make_engine(settings, loaded, clock)
         self.rulebook = Rulebook(self.engine, loaded, clock=clock, interval=interval)
         self.throttling = ThrottleLog(clock, creates_limit=creates, creates_key=_CREATES)
-        decisions = Decisions(self.engine, note=self.throttling.note)
+        self.state = StateKeeper(settings.state_dir, self.engine, clock) if settings.state_enabled else None
+        write_ahead = self.state.write_ahead if self.state is not None else bool
+        decisions = Decisions(self.engine, note=self.throttling.note, write_ahead=write_ahead)
         self.processor = QuotaProcessor(
             decisions, carbon.sink, soon=carbon.soon, room=carbon.room, store_plain=carbon.store_plain
         )
-        self.state = StateKeeper(settings.state_dir, self.engine, clock) if settings.state_enabled else None
         path_of = hashed_path_of if host.hashes_tags else plain_path_of
         tree = Tree(host.data_dir, host.own_prefixes, settings.series_ttl, carbon.is_pending, path_of)
         self.scanner = Scanner(tree, self.engine, settle=carbon.settle, clock=clock) if host.data_dir else None

@@ -81,7 +81,7 @@ class QuotaService(Service):
         """Begin to work, on the reactor's thread."""
         if self._is_known or self._parts.scanner is None:
             self._begin_chores(scan_at_once=self._is_known)
-            self._is_known = True
+            self._know()
             return
         ports = tuple(self._find_ports())
         for port in ports:
@@ -96,7 +96,7 @@ class QuotaService(Service):
                 await self._scan()
             else:
                 _log.info("%s: there is no such directory yet, so there are no metrics", self._parts.data_dir)
-                self._is_known = True
+                self._know()
             # Kept as a whole before anything else is: half of an index would be taken for all of it.
             await self._keep(StateKeeper.snapshot)
         finally:
@@ -109,7 +109,14 @@ class QuotaService(Service):
         """Bring the index in line with the Whisper files."""
         if self._parts.scanner is not None:
             await deferToThread(self._parts.scanner.scan)
-            self._is_known |= not self._is_ending
+            if not self._is_ending:
+                self._know()
+
+    def _know(self) -> None:
+        """The index is whole from now on."""
+        self._is_known = True
+        if self._parts.state is not None:
+            self._parts.state.go_live()
 
     async def _keep(self, what: Callable[[StateKeeper], None]) -> None:
         """Write something of the state, if there is a whole index to be kept."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from carbonquota.trie.changes import ChangeRun
 from carbonquota.trie.descent import Matcher
 from carbonquota.trie.holdings import Change, Holdings
 from carbonquota.trie.index import Index
@@ -14,6 +15,7 @@ __all__ = [
     "NO_RULE",
     "ROOT_ROW",
     "Change",
+    "ChangeRun",
     "Holdings",
     "Index",
     "Matcher",

@@ -19,6 +19,7 @@ import numpy as np
 
 from carbonquota.kernel import UNKNOWN, SeriesTable
 from carbonquota.model import Size
+from carbonquota.trie.changes import ChangeLog, ChangeRun
 from carbonquota.trie.columns import Column
 from carbonquota.trie.descent import Descent, Matcher
 from carbonquota.trie.namespaces import NO_ROW, ROOT_ROW, Namespaces, rows_at
@@ -30,9 +31,6 @@ MOST_IDLE: Final = 100_000
 
 _STRETCH: Final = 8192
 """So many namespaces are created at a time."""
-
-RawChange = tuple[bytes, Size | None]
-"""A `Change` as it is recorded: the series' name, and its size or None where it went."""
 
 
 class Index:
@@ -51,7 +49,7 @@ class Index:
         self.quotas = Quotas(terms)
         self.matcher = matcher
         self.seen = Seen() if keep_seen else None
-        self.changes: list[RawChange] | None = [] if record_changes else None
+        self.changes = ChangeLog() if record_changes else None
         self.moved: Callable[[], None] = _nothing
         """Called whenever a column was replaced, for who keeps addresses."""
         for columns in (self.namespaces, self.quotas, self.series, self.seen):
@@ -127,7 +125,7 @@ class Index:
         if self.seen is not None:
             self.seen.note(row)
         if self.changes is not None:
-            self.changes.append((name, size))
+            self.changes.note(name, size)
 
     def add_many(self, names: Sequence[bytes], namespaces: Sequence[int], sizes: Sequence[Size]) -> None:
         """`add` for many new series at once, all of different names and in namespaces that are not empty."""
@@ -151,7 +149,7 @@ class Index:
         self.namespaces.charge(namespace, size)
         self.series.put(row, size)
         if self.changes is not None:
-            self.changes.append((name, size))
+            self.changes.note(name, size)
 
     def remove(self, name: bytes) -> None:
         """Take a series out and give back what it held; KeyError where it is not in."""
@@ -164,7 +162,7 @@ class Index:
         if self.seen is not None:
             self.seen.drop(row)
         if self.changes is not None:
-            self.changes.append((name, None))
+            self.changes.note(name, None)
         self.sweep(namespace)
 
     def expire(self, before: int, most: int) -> list[bytes]:
@@ -176,12 +174,9 @@ class Index:
             self.remove(name)
         return names
 
-    def take_changes(self) -> list[RawChange]:
+    def take_changes(self) -> list[ChangeRun]:
         """The changes since the last call, in order."""
-        changes = self.changes or []
-        if self.changes is not None:
-            self.changes = []
-        return changes
+        return [] if self.changes is None else self.changes.take()
 
     def own_quota(self, row: int) -> int:
         """The quota that holds this very namespace, or NO_QUOTA."""

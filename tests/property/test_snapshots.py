@@ -15,6 +15,7 @@ from carbonquota.service.state.journal import Journal, read_journal
 from carbonquota.service.state.merge import later, merged
 from carbonquota.service.state.snapshot import Snapshot, read_snapshot, write_snapshot
 from carbonquota.trie.holdings import Change, Holdings
+from tests.support.state import runs
 
 UINT32 = 2**32 - 1
 AMOUNTS = st.integers(0, MAXIMUM) | st.integers(0, 2)
@@ -63,7 +64,7 @@ def test_a_journal_is_read_as_it_was_written(batches: list[list[Change]]) -> Non
         path = Path(directory, "journal")
         for batch in batches:
             journal = Journal(path)
-            journal.append(batch)
+            journal.append(runs(batch))
             journal.close()
         if batches:
             content = read_journal(path)

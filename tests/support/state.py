@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from carbonquota import QuotaEngine, RuleSet, Size
 from carbonquota.service.state import StateKeeper
 from carbonquota.testing import ManualClock
+from carbonquota.trie import Change, ChangeRun
+from carbonquota.trie.changes import ChangeLog
 
 NOW = 2_000_000_000.0
 SIZE, OTHER = Size(10, 4096, 3), Size(22, 8192, 4)
@@ -26,14 +28,28 @@ def new_engine(clock: ManualClock | None = None, *, keep_seen: bool = False) -> 
 
 
 @contextmanager
-def life(directory: Path, engine: QuotaEngine | None = None, clock: ManualClock | None = None) -> Iterator[StateKeeper]:
-    """One run of a program, that ends without a last word: as after kill -9."""
+def life(
+    directory: Path,
+    engine: QuotaEngine | None = None,
+    clock: ManualClock | None = None,
+    disk: AbstractContextManager[object] | None = None,
+) -> Iterator[StateKeeper]:
+    """One run of a program, that ends without a last word: as after kill -9; `disk` holds during its start."""
     kept = StateKeeper(str(directory), new_engine() if engine is None else engine, clock or ManualClock(NOW))
-    kept.restore()
+    with disk or nullcontext():
+        kept.restore()
     try:
         yield kept
     finally:
         kept.abandon()
+
+
+def runs(changes: Iterable[Change]) -> list[ChangeRun]:
+    """Changes as an index records them."""
+    log = ChangeLog()
+    for name, size in changes:
+        log.note(name, size)
+    return log.take()
 
 
 def restored(directory: Path) -> dict[str, Size]:

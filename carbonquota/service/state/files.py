@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from carbonquota.errors import QuotaError
 
 _MODE: Final = 0o640
 _PARTIAL: Final = ".partial"
 _NAME: Final = re.compile(r"(snapshot|journal)-(\d{12})")
+
+
+_KEPT_DAMAGED: Final = 4
+"""So many damaged files stay, for somebody to look at."""
+
+_PASSING: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.ESTALE, errno.ETIMEDOUT}
+"""Errors of a disk that is full or fails: they may pass, and are no mistake of whoever set the program up."""
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether a later attempt may succeed without that anybody changes a setting."""
+    return error.errno in _PASSING
+
+
+def cause_of(error: OSError) -> str:
+    """Why it failed, in the system's words."""
+    return (error.strerror or str(error)).lower()
 
 
 def path_of(directory: Path, kind: str, generation: int) -> Path:
@@ -39,7 +57,17 @@ def remove_before(directory: Path, first: int) -> None:
 def remove_partial(directory: Path) -> None:
     """Remove what a process that was killed had not finished."""
     for path in directory.glob(f"*{_PARTIAL}"):
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def remove_damaged(directory: Path) -> list[str]:
+    """Remove damaged files that were set aside, all but the newest few; the names of those removed."""
+    found = sorted(directory.glob("*.damaged-*"), key=lambda path: (path.stat().st_mtime, path.name))
+    removed = found[:-_KEPT_DAMAGED]
+    for path in removed:
         path.unlink(missing_ok=True)
+    return [path.name for path in removed]
 
 
 def open_to_append(path: Path) -> int:
@@ -103,43 +131,71 @@ def _aside_names(path: Path, now: float) -> Iterator[Path]:
 
 
 class DirectoryLock:
-    """Keeps a directory to one process: two that wrote there would lose what each other keeps."""
+    """Keeps a directory to one process: two that wrote there would lose what each other keeps.
+
+    A full disk may take no file for the lock, so the directory itself is locked as well.
+    """
 
     def __init__(self, directory: Path) -> None:
         """Make the directory if need be and take the lock.
 
-        QuotaError where it cannot be made or written, or another process has it.
+        QuotaError where it cannot be made or written, or another process has it; OSError where that may pass.
         """
-        self._descriptor = -1
+        self._descriptors: list[int] = []
+        self._directory = directory
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+            self._open_all()
         except OSError as error:
-            cause = (error.strerror or str(error)).lower()
+            self.release()
+            # A directory that is not there yet, where nothing can be written, is a mistake rather than a failure.
+            if may_pass(error) and (error.errno != errno.EROFS or directory.is_dir()):
+                raise
             raise QuotaError(
-                f"{directory}: no directory to keep the state in: {cause}; "
+                f"{directory}: no directory to keep the state in: {cause_of(error)}; "
                 "set directory in [state] to one that the user this program runs as can write to"
             ) from None
-        self._take(directory)
 
-    def _take(self, directory: Path) -> None:
+    def _open_all(self) -> None:
+        """Lock the directory, and the file in it; QuotaError where another process has one of them."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._take(os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), b"")
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        except OSError as error:
+            if not may_pass(error):
+                raise
+            return
+        self._take(file, f"{os.getpid()}\n".encode())
+
+    def _take(self, descriptor: int, name: bytes) -> None:
+        """Lock one of them, and write down by whom."""
+        self._descriptors.append(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._refuse()
         except OSError:
-            holder = os.read(self._descriptor, 20).decode(errors="replace").strip()
-            os.close(self._descriptor)
-            by = f" with the process number {holder}" if holder else ""
-            raise QuotaError(
-                f"{directory}: another carbonquota{by} keeps its state here; "
-                "end it, or give this one a directory of its own"
-            ) from None
+            # There are file systems that lock files only.
+            if name:
+                raise
         # Only for whoever is refused; a full disk is no reason to go without the lock.
         with suppress(OSError):
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+            if name:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, name, 0)
+
+    def _refuse(self) -> NoReturn:
+        self.release()
+        holder = ""
+        with suppress(OSError):
+            holder = (self._directory / "lock").read_text(errors="replace").strip()
+        by = f" with the process number {holder}" if holder else ""
+        raise QuotaError(
+            f"{self._directory}: another carbonquota{by} keeps its state here; "
+            "end it, or give this one a directory of its own"
+        ) from None
 
     def release(self) -> None:
         """Let another process have the directory."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        while self._descriptors:
+            os.close(self._descriptors.pop())

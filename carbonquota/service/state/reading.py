@@ -5,9 +5,18 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
-from carbonquota.service.state.files import generations, keep_aside, path_of, remove_partial, set_aside
-from carbonquota.service.state.journal import read_journal
+from carbonquota.service.state.files import (
+    cause_of,
+    generations,
+    keep_aside,
+    path_of,
+    remove_damaged,
+    remove_partial,
+    set_aside,
+)
+from carbonquota.service.state.journal import JournalContent, read_journal
 from carbonquota.service.state.merge import EMPTY, later, merged
 from carbonquota.service.state.snapshot import Snapshot, read_snapshot
 from carbonquota.trie.holdings import Change, Holdings
@@ -30,6 +39,10 @@ class Kept:
     set_aside: tuple[str, ...]
 
 
+NOTHING_KEPT: Final = Kept(EMPTY, 0, found=False, snapshot_time=0.0, set_aside=())
+"""What a directory holds that cannot be read."""
+
+
 @dataclass(slots=True)
 class _Reading:
     """One reading; `now` is in seconds since the epoch."""
@@ -37,6 +50,8 @@ class _Reading:
     directory: Path
     now: float
     set_aside: list[str] = field(default_factory=list)
+    is_journal_whole: bool = True
+    """Whether the last journal can be gone on with."""
 
     def newest_snapshot(self) -> tuple[int, Snapshot]:
         """The newest snapshot that is whole, and its generation; 0 where there is none."""
@@ -54,16 +69,31 @@ class _Reading:
         """What a journal says, up to where it is damaged."""
         path = path_of(self.directory, "journal", generation)
         content = read_journal(path)
+        self.is_journal_whole = content.is_current
         if content.rest:
+            self._cut(path, content)
+        return content.changes
+
+    def _cut(self, path: Path, content: JournalContent) -> None:
+        """Keep what is damaged of a journal beside it; on a disk that takes nothing, it stays where it is."""
+        try:
             aside = keep_aside(path, content.rest, self.now)
             with path.open("r+b") as file:
                 file.truncate(content.length)
+        except OSError as error:
+            self.is_journal_whole = False
+            _log.warning("%s is damaged: %s; it is left as it is: %s", path, content.why, cause_of(error))
+        else:
             self._note(path, aside, content.why)
-        return content.changes
 
     def set_aside_whole(self, path: Path, why: str) -> None:
         """Have a file read by nobody any more."""
-        self._note(path, set_aside(path, self.now), why)
+        try:
+            aside = set_aside(path, self.now)
+        except OSError as error:
+            _log.warning("%s is damaged: %s; it is left as it is: %s", path, why, cause_of(error))
+        else:
+            self._note(path, aside, why)
 
     def _note(self, path: Path, aside: Path, why: str) -> None:
         self.set_aside.append(str(aside))
@@ -80,7 +110,20 @@ def read_state(directory: Path, now: float) -> Kept:
     changes = [change for generation in journals for change in reading.changes(generation)]
     # Journals whose beginning is gone tell of some series only.
     found = first > 0 or (journals[:1] == [0] and bool(changes))
-    return Kept(merged(holdings, changes), max([first, *journals]), found, snapshot.time, tuple(reading.set_aside))
+    generation = max([first, *journals]) + (not reading.is_journal_whole)
+    _tidy(directory)
+    return Kept(merged(holdings, changes), generation, found, snapshot.time, tuple(reading.set_aside))
+
+
+def _tidy(directory: Path) -> None:
+    """Remove what was set aside long ago, which is told in the log."""
+    try:
+        removed = remove_damaged(directory)
+    except OSError as error:
+        _log.warning("%s: damaged files of earlier starts cannot be removed: %s", directory, cause_of(error))
+    else:
+        if removed:
+            _log.info("%s: only the newest damaged files are kept, removed: %s", directory, ", ".join(removed))
 
 
 def begin_anew(directory: Path, kept: Kept, now: float, why: str) -> Kept:
@@ -89,4 +132,6 @@ def begin_anew(directory: Path, kept: Kept, now: float, why: str) -> Kept:
     for kind in ("snapshot", "journal"):
         for generation in generations(directory, kind):
             reading.set_aside_whole(path_of(directory, kind, generation), why)
-    return Kept(EMPTY, 0, found=False, snapshot_time=0.0, set_aside=tuple(reading.set_aside))
+    left = [number for kind in ("snapshot", "journal") for number in generations(directory, kind)]
+    generation = max(left, default=-1) + 1
+    return Kept(EMPTY, generation, found=False, snapshot_time=0.0, set_aside=tuple(reading.set_aside))

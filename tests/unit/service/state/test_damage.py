@@ -74,10 +74,10 @@ def test_a_journal_of_another_kind_is_set_aside_as_a_whole(tmp_path: Path, caplo
     with life(tmp_path):
         pass
     path = tmp_path / "journal-000000000000"
-    path.write_bytes(b"cqjrnl2\nsomething newer")
+    path.write_bytes(b"cqjrnl3\nsomething newer")
     assert restored(tmp_path) == {}
     assert f"{path} is damaged: it is no journal that this program reads" in caplog.text
-    assert Path(f"{path}.damaged-2000000000").read_bytes() == b"cqjrnl2\nsomething newer"
+    assert Path(f"{path}.damaged-2000000000").read_bytes() == b"cqjrnl3\nsomething newer"
 
 
 def test_zeros_at_the_end_of_a_journal_are_no_records(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from carbonquota.service.state.journal import Journal
 from carbonquota.service.state.snapshot import Snapshot, write_snapshot
 from carbonquota.testing import ManualClock
 from carbonquota.trie.holdings import Change, Holdings
-from tests.support.state import NOW, SIZE, life, new_engine, restored
+from tests.support.state import NOW, SIZE, life, new_engine, restored, runs
 
 TABLE: dict[str, Any] = {"time": NOW, "series": 2, "sizes": [[1, 2, 3]], "interval_start": 0.0, "flows": {"a": 1}}
 COLUMNS = struct.pack("<4i", 0, 0, 7, 7)
@@ -33,7 +33,7 @@ def snapshot_of(holdings: Holdings, directory: Path, generation: int = 1) -> Non
 
 def journal_of(directory: Path, generation: int, *changes: Change) -> None:
     journal = Journal(directory / f"journal-{generation:012d}")
-    journal.append(changes)
+    journal.append(runs(changes))
     journal.close()
 
 

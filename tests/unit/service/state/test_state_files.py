@@ -9,7 +9,7 @@ import numpy as np
 from carbonquota import Size
 from carbonquota.service.state import journal, snapshot
 from carbonquota.trie.holdings import Change, Holdings
-from tests.support.state import NOW, SIZE
+from tests.support.state import NOW, SIZE, runs
 
 
 def test_a_large_index_is_read_back_as_it_was(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_large_index_is_read_back_as_it_was(tmp_path: Path) -> None:
 def test_many_changes_are_journalled_in_order(tmp_path: Path) -> None:
     changes = [Change(b"a.m%d" % (number % 30_000), SIZE if number % 3 else None) for number in range(50_000)]
     written = journal.Journal(tmp_path / "journal")
-    written.append(changes)
+    written.append(runs(changes))
     written.close()
     content = journal.read_journal(tmp_path / "journal")
     assert content.changes == changes
