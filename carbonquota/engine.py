@@ -24,10 +24,10 @@ from carbonquota.controls import (
     NamespaceQuota,
     ThroughputUnit,
     batch_ledger,
+    batch_lines,
     grants,
     sharing,
 )
-from carbonquota.controls.batch_columns import admit, prepare
 from carbonquota.controls.decision import ACCEPTED, TOO_MANY
 from carbonquota.controls.explain import explain
 from carbonquota.controls.sharing import Counted, Namespaces
@@ -197,11 +197,10 @@ class QuotaEngine:
             buffer = memoryview(buffer).tobytes()
         if (ledger := self._ledger) is not None:
             return self._admit_compiled(ledger, buffer)
-        prepared = prepare(self._decider, buffer)
         with self._lock:
             self._keep_time()
             self._index.trim()
-            return admit(self._decider, prepared)
+            return batch_lines.admit(self._decider, buffer)
 
     def _admit_compiled(self, ledger: Ledger, buffer: bytes) -> Admission:
         """`admit` with the compiled kernel, which leaves the lock to be released unless all is settled."""

@@ -72,11 +72,8 @@ class Package:
         answer: list[tuple[bytes, object]] = []
         for at in range(len(lines)):
             line = lines.line(at)
-            if hasattr(lines, "regular"):
-                known = lines.name(at) if lines.regular[at] else None
-            else:
-                row = lines.row(at)
-                known = lines.name(at) if row == kernel.UNKNOWN else row
+            row = lines.row(at) if hasattr(lines, "row") else None
+            known = lines.name(at) if row == kernel.UNKNOWN else row
             # A kernel that is in doubt asks `parse`; if it is not, it must know the same.
             answer.append((line, _what(kernel.parse(line)) if known is None else _what(known)))
         return answer

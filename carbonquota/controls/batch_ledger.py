@@ -2,7 +2,7 @@
 
 Theory of operation. The ledger decides until it meets a line that needs more than columns: a metric whose namespace is
 to be created, a name that may not be in normal form, a line that only `parse` understands. That line has its turn
-here, and the ledger goes on behind it. Sizes of new metrics are asked for before, as that is Python, too.
+here, and the ledger goes on behind it. Where a new metric's size matters, it stops likewise, and is told of it.
 """
 
 from __future__ import annotations
@@ -11,25 +11,50 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from carbonquota.controls.admission import Admission
 from carbonquota.controls.decision import Decider
 from carbonquota.controls.rejections import Rejections
 from carbonquota.errors import MetricNameError
 from carbonquota.kernel import BLANK, UNKNOWN, CompiledLines, Ledger, Malformed, parse
-from carbonquota.model import MAXIMUM, Size
+from carbonquota.model import Size
 from carbonquota.trie import Index
 
-Sizes = NDArray[np.int64]
-
-_NO_SIZES: Final[Sizes] = np.zeros((0, 4), np.int64)
 _MANY_MISSING: Final = 8
 """From so many namespaces on, creating them at once pays."""
 
-_UNUSUAL: Final = -1
-"""Stands for the number of a size that the columns could not take."""
+
+class Sizes:
+    """The sizes of a batch's new metrics, each once, by the numbers that its lines know them by."""
+
+    __slots__ = ("_in_series", "_index", "_lines", "_numbers", "sizes")
+
+    def __init__(self, index: Index, lines: CompiledLines) -> None:
+        """Start without sizes."""
+        self._index = index
+        self._lines = lines
+        self._numbers: dict[Size, int] = {}
+        self._in_series: list[int] = []
+        self.sizes: list[Size] = []
+
+    def put(self, position: int, size: Size) -> None:
+        """Have the new metric on a line be of this size."""
+        number = self._numbers.get(size)
+        if number is None:
+            in_series = self._index.series.number(size, 0)
+            number = self._lines.add_size(size.logical, size.physical, size.data_points, in_series)
+            self._numbers[size] = number
+            self._in_series.append(in_series)
+            self.sizes.append(size)
+        self._lines.put_size(position, number)
+
+    def note_created(self) -> None:
+        """Note the new series that the ledger put into the index: who has which size, and that they came."""
+        series, changes = self._index.series, self._index.changes
+        created = self._lines.created_names(len(self.sizes), with_text=changes is not None)
+        for size, number, (count, names) in zip(self.sizes, self._in_series, created, strict=True):
+            series.have_holders(number, count)
+            if changes is not None:
+                changes.note_run(size, count, names)
 
 
 def decide(decider: Decider, ledger: Ledger, lines: CompiledLines) -> None:
@@ -38,7 +63,7 @@ def decide(decider: Decider, ledger: Ledger, lines: CompiledLines) -> None:
     if lines.unknown and decider.creates.left > 0:
         _decide_with_new(decider, ledger, lines)
     else:
-        _decide(decider, ledger, lines, _NO_SIZES)
+        _decide(decider, ledger, lines, Sizes(decider.index, lines))
 
 
 def answer(decider: Decider, lines: CompiledLines) -> Admission:
@@ -49,25 +74,23 @@ def answer(decider: Decider, lines: CompiledLines) -> Admission:
 
 
 def _decide(decider: Decider, ledger: Ledger, lines: CompiledLines, sizes: Sizes) -> None:
-    """Decide on all lines; `sizes` has a row for each size of new metrics, with its number at the end."""
+    """Decide on all lines."""
     position, count = 0, len(lines)
-    while (position := ledger.decide(lines, position, sizes, decider.creates.left)) < count:
+    while (position := ledger.decide(lines, position, decider.creates.left)) < count:
         decider.creates.left = lines.creates_left
-        _take_turn(decider, lines, position)
-        position += 1
+        if lines.wants_size(position):
+            sizes.put(position, decider.size_of(lines.name(position).decode()))
+        else:
+            _take_turn(decider, lines, position, sizes)
+            position += 1
     decider.creates.left = lines.creates_left
 
 
 def _decide_with_new(decider: Decider, ledger: Ledger, lines: CompiledLines) -> None:
     """The same where some lines are of new metrics."""
     index = decider.index
-    sizes = _ask_sizes(decider, lines)
-    numbers = [index.series.number(size, 0) for size in sizes]
-    rows = [
-        (size.logical, size.physical, size.data_points, number) for size, number in zip(sizes, numbers, strict=True)
-    ]
-    amounts = np.array(rows, np.int64).reshape(-1, 4)
-    tentative = _create_missing(decider, ledger.missing(lines, amounts))
+    sizes = Sizes(index, lines)
+    tentative = _create_missing(decider, ledger.missing(lines))
     # A line that is left to its turn in Python may bring a metric, too.
     more = lines.unknown + lines.doubts
     ledger.reserve(more)
@@ -75,11 +98,11 @@ def _decide_with_new(decider: Decider, ledger: Ledger, lines: CompiledLines) -> 
         if columns is not None:
             columns.reserve(index.table.size + more)
     try:
-        _decide(decider, ledger, lines, amounts)
+        _decide(decider, ledger, lines, sizes)
     finally:
         # What a turn in Python raises must not leave half of what was decided before it.
         index.cover()
-        _note_created(index, lines, sizes, numbers)
+        sizes.note_created()
         _sweep(index, tentative)
 
 
@@ -115,40 +138,14 @@ def _called(namespace: str) -> Iterator[str]:
         namespace = namespace.rpartition(".")[0]
 
 
-def _note_created(index: Index, lines: CompiledLines, sizes: Sequence[Size], numbers: Sequence[int]) -> None:
-    """Note the new series that the ledger put into the index: who has which size, and that they came."""
-    created = lines.created_names(len(sizes), with_text=index.changes is not None)
-    for size, number, (count, names) in zip(sizes, numbers, created, strict=True):
-        index.series.have_holders(number, count)
-        if index.changes is not None:
-            index.changes.note_run(size, count, names)
-
-
-def _ask_sizes(decider: Decider, lines: CompiledLines) -> Sequence[Size]:
-    """The sizes that the batch's new metrics would have, each once; `lines` gets to know which has which."""
-    numbers: dict[Size, int] = {}
-    last, number, chosen = None, _UNUSUAL, []
-    for name in lines.new_names():
-        size = decider.size_of(name)
-        if size is not last:
-            last, number = size, numbers.setdefault(size, len(numbers)) if _fits(size) else _UNUSUAL
-        chosen.append(number)
-    lines.put_sizes(chosen)
-    return list(numbers)
-
-
-def _fits(size: Size) -> bool:
-    """Whether the columns can take a size; any other is left to the decision on single offers."""
-    return all(0 <= amount <= MAXIMUM for amount in (size.logical, size.physical, size.data_points))
-
-
-def _take_turn(decider: Decider, lines: CompiledLines, position: int) -> None:
+def _take_turn(decider: Decider, lines: CompiledLines, position: int, sizes: Sizes) -> None:
     """Decide on a line that the ledger left."""
     row = lines.row(position)
+    size = sizes.sizes[lines.size(position)] if lines.size(position) >= 0 else None
     name = lines.name(position) if row == UNKNOWN else parse(lines.line(position))
     if isinstance(name, bytes):
         try:
-            lines.put_decision(position, *decider.offer_named(name, 1))
+            lines.put_decision(position, *decider.offer_named(name, 1, size))
         except MetricNameError:
             name = Malformed.NAME
     if isinstance(name, Malformed):

@@ -3,21 +3,25 @@
 Before all that, a new metric is turned away if this second has brought as many as are allowed, whatever the rules
 say of it. That is asked first because it is the answer to a flood of new names, so it has to cost next to nothing.
 
-Nothing is charged before the whole offer is accepted. A namespace that the offer would create is under its rule
-already: its limits are looked at without creating it, as an empty namespace can only be passed by an offer that is
-larger than a limit by itself. Only then is it created before the decision, so that it can count the rejection, and
-it goes again with the report that gives that count.
+Nothing is counted, charged or created before the outcome is known. A new metric's size is asked for only where a limit
+of a size decides, or where the metric is accepted: working out a size may take long, and a quota that rejects without
+it must not be kept waiting by the names that it rejects. A namespace that the offer would create is under its rule
+already: an empty namespace can only be passed by an offer that is larger than a limit by itself. Only then is it
+created for a rejected metric, so that it can count the rejection, and it goes again with the report that gives that
+count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from math import floor
 from typing import Final
 
-from carbonquota.controls import flow, stocks
+from carbonquota.controls import flow
 from carbonquota.controls.binding import bind, ledger_of
 from carbonquota.controls.creates import Creates
+from carbonquota.controls.stocks import Need, first_over, usage_views
 from carbonquota.controls.table import CREATES, THROUGHPUT, Grant
 from carbonquota.errors import QuotaError
 from carbonquota.kernel import UNKNOWN
@@ -35,6 +39,27 @@ NO_RULES_QUOTA: Final = -1
 
 TOO_MANY: Outcome = (NO_RULES_QUOTA, CREATES)
 """As many metrics as are allowed were created in this second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """An offer is over a limit of `control`; the quota is the one at row `quota`, or ~n for the n-th still to come."""
+
+    quota: int
+    control: int
+    enforcing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a new metric would lie: in the namespace at `row`, or in the last of `missing`, to be created below it.
+
+    `coming` are the rules of the missing namespaces that have one, topmost first.
+    """
+
+    row: int
+    missing: Sequence[str]
+    coming: Sequence[Grant]
 
 
 class Decider:
@@ -89,8 +114,8 @@ class Decider:
             key = metric.encode() if isinstance(metric, str) else metric
         except UnicodeError:
             return UNKNOWN  # so that the name is looked at closely
-        row = self.index.table.get(key)
-        return UNKNOWN if row is None else self.offer_known(row, points)[0]
+        row = self.index.find(key)
+        return UNKNOWN if row == UNKNOWN else self.offer_known(row, points)[0]
 
     def offer_named(self, metric: str | bytes, points: int, size: Size | None = None) -> Outcome:
         """Decide on points of a metric, in whatever spelling; MetricNameError where it cannot be one."""
@@ -114,61 +139,75 @@ class Decider:
         """Decide on points of a metric that is not in the index, by its normal name; put it there if accepted."""
         if self.creates.left <= 0:
             return TOO_MANY
-        return self.offer_located(metric, *self.index.locate(dotted_part(metric)), points, size)
-
-    def offer_located(
-        self, metric: str, row: int, missing: Sequence[str], points: int, size: Size | None = None
-    ) -> Outcome:
-        """`offer_new` where `Index.locate` was asked already: the metric lies in `row`, or in `missing` below it."""
-        if self.creates.left <= 0:
-            return TOO_MANY
-        index = self.index
-        # Asked first, for an error in it must leave nothing behind.
-        size = self.checked_size(metric, size)
-        coming = self._grants_below(row, missing) if missing else ()
-        if coming and any(grant.throughput < points for grant in coming):
-            row, missing = index.create(row, missing), ()
-        outcome = self._ask_flows(row, points)
-        if outcome is ACCEPTED:
-            if missing and self._is_over_alone(coming, size):
-                row, missing = index.create(row, missing), ()
-            outcome = self._ask_stocks(row, missing, size, points)
-            if outcome is ACCEPTED:
-                self._accept(metric, index.create(row, missing) if missing else row, size, points)
-                return outcome
-        index.sweep(row)
-        return outcome
-
-    def _grants_below(self, row: int, missing: Sequence[str]) -> list[Grant]:
-        """What holds the namespaces that are still to be created."""
-        return [self.grants[rule] for rule in self.index.foresee(row, missing) if rule >= 0]
-
-    def _ask_flows(self, row: int, points: int) -> Outcome:
-        """Throughput, from the root down to the namespace at `row`."""
-        quotas = self.index.quotas
-        rejecter = flow.ask(quotas, quotas.flow_chain(self.index.namespaces.quota_at[row]), points)
-        return ACCEPTED if rejecter == NO_QUOTA else (rejecter, THROUGHPUT)
-
-    def _is_over_alone(self, coming: Sequence[Grant], size: Size) -> bool:
-        """Whether one metric of this size passes a limit of an empty namespace."""
-        needed = stocks.need(size, 0)
-        return any(stocks.first_over_when_empty(grant, needed) >= 0 for grant in coming)
-
-    def _ask_stocks(self, row: int, missing: Sequence[str], size: Size, points: int) -> Outcome:
-        """What is held, from the root down to the namespace at `row`, below which `missing` would be created."""
-        namespaces, quotas = self.index.namespaces, self.index.quotas
-        usage = stocks.usage_views(namespaces)
-        gaining = namespaces.gaining(row, missing=bool(missing))
-        usual = stocks.need(size, 0)
-        for quota in quotas.chain(namespaces.quota_at[row]):
-            grant = self.grants[quotas.rule_at[quota]]
-            if grant.checks:
-                namespace = quotas.namespace_at[quota]
-                needed = stocks.need(size, 1) if namespace == gaining else usual
-                control = stocks.first_over(grant, usage, namespace, needed)
-                if control >= 0 and flow.over(quotas, quota, control, points):
-                    return quota, control
+        place = self._place(metric)
+        need = Need(lambda: self.checked_size(metric, size))
+        overs = list(self._overs(place, need, points))
+        rejected = bool(overs) and overs[-1].enforcing
+        if not rejected:
+            # Before anything is changed, as an error in it must leave nothing behind.
+            size = need.size()
+        row = place.row
+        if not rejected or any(over.quota < 0 for over in overs):
+            row = self.index.create(row, place.missing)
+        outcome = self._count(row, len(place.coming), overs, points)
+        if rejected:
+            self.index.sweep(row)
+            return outcome
+        self._accept(metric, row, need.size(), points)
         return ACCEPTED
+
+    def _place(self, metric: str) -> Place:
+        """Where a new metric would lie."""
+        row, missing = self.index.locate(dotted_part(metric))
+        coming = [self.grants[rule] for rule in self.index.foresee(row, missing) if rule >= 0]
+        return Place(row, missing, coming)
+
+    def _overs(self, place: Place, need: Need, points: int) -> Iterator[Over]:
+        """The limits that a new metric and its points are over, in the order of asking, to the first that rejects."""
+        for asked in (self._flows_over(place, points), self._stocks_over(place, need)):
+            for over in asked:
+                yield over
+                if over.enforcing:
+                    return
+
+    def _flows_over(self, place: Place, points: int) -> Iterator[Over]:
+        """The throughput limits, from the root down."""
+        quotas = self.index.quotas
+        for quota in quotas.flow_chain(self.index.namespaces.quota_at[place.row]):
+            if quotas.left_at[quota] < points:
+                yield Over(quota, THROUGHPUT, bool(quotas.enforcing_at[quota]))
+        for number, grant in enumerate(place.coming):
+            if grant.throughput < points:
+                yield Over(~number, THROUGHPUT, grant.enforcing)
+
+    def _stocks_over(self, place: Place, need: Need) -> Iterator[Over]:
+        """The limits of what is held, from the root down; of each namespace's only the first."""
+        namespaces, quotas = self.index.namespaces, self.index.quotas
+        usage = usage_views(namespaces)
+        gaining = namespaces.gaining(place.row, missing=bool(place.missing))
+        for quota in quotas.chain(namespaces.quota_at[place.row]):
+            grant, row = self.grants[quotas.rule_at[quota]], quotas.namespace_at[quota]
+            held = [column[row] for column in usage]
+            control = first_over(grant, held, need, gains=row == gaining)
+            if control >= 0:
+                yield Over(quota, control, grant.enforcing)
+        for number, grant in enumerate(place.coming):
+            control = first_over(grant, (0,) * len(usage), need, gains=False)
+            if control >= 0:
+                yield Over(~number, control, grant.enforcing)
+
+    def _count(self, row: int, coming: int, overs: Sequence[Over], points: int) -> Outcome:
+        """Count the points at the quotas that they are over; the last of them.
+
+        `coming` is how many quotas have come to be above the namespace at `row` by the creation of what was missing.
+        """
+        quotas, outcome = self.index.quotas, ACCEPTED
+        chain = quotas.chain(self.index.namespaces.quota_at[row])
+        for over in overs:
+            quota = over.quota if over.quota >= 0 else chain[len(chain) - coming + ~over.quota]
+            flow.over(quotas, quota, over.control, points)
+            outcome = quota, over.control
+        return outcome
 
     def _accept(self, metric: str, row: int, size: Size, points: int) -> None:
         """Charge everything that the metric at `row` and its points take."""

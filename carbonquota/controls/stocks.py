@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from carbonquota.controls.table import THROUGHPUT, Grant
+from carbonquota.controls.table import METRICS, NAMESPACES, THROUGHPUT, Grant
 from carbonquota.model import CONTROL_FIELDS, Size
 from carbonquota.trie import Namespaces
 from carbonquota.trie.columns import View
@@ -12,13 +13,35 @@ from carbonquota.trie.columns import View
 STOCK_CONTROLS: Final = CONTROL_FIELDS[:THROUGHPUT]
 """The stocks' names, by control index."""
 
-Need = tuple[int, int, int, int, int]
-"""What a new metric would add to a namespace, by control index."""
+
+class Need:
+    """What a new metric would add to a namespace. Its size is asked for once, when it is first wanted."""
+
+    __slots__ = ("_ask", "_size")
+
+    def __init__(self, ask: Callable[[], Size]) -> None:
+        """`ask` gives the size, or raises."""
+        self._ask = ask
+        self._size: Size | None = None
+
+    def size(self) -> Size:
+        """The size."""
+        if self._size is None:
+            self._size = self._ask()
+        return self._size
+
+    def of(self, control: int, *, gains: bool) -> int:
+        """What it adds by a control; `gains` tells whether the namespace gains a direct sub-namespace by it."""
+        if control == NAMESPACES:
+            return int(gains)
+        if control == METRICS:
+            return 1
+        amount: int = getattr(self.size(), _SIZE_FIELDS[STOCK_CONTROLS[control]])
+        return amount
 
 
-def need(size: Size, gained: int) -> Need:
-    """What a new metric of this size adds; `gained` is 1 where the namespace gains a direct sub-namespace by it."""
-    return (gained, 1, size.logical, size.physical, size.data_points)
+_SIZE_FIELDS: Final = {"logical_size": "logical", "physical_size": "physical", "data_points": "data_points"}
+"""The field of a size that each control counts."""
 
 
 def usage_views(namespaces: Namespaces) -> tuple[View, ...]:
@@ -32,17 +55,9 @@ def usage_views(namespaces: Namespaces) -> tuple[View, ...]:
     )
 
 
-def first_over(grant: Grant, usage: tuple[View, ...], namespace: int, needed: Need) -> int:
-    """The first control over which `needed` would bring a namespace, or -1."""
+def first_over(grant: Grant, held: Sequence[int], need: Need, *, gains: bool) -> int:
+    """The first control over whose limit a new metric would bring a namespace that holds so much, or -1."""
     for control, limit in grant.checks:
-        if usage[control][namespace] + needed[control] > limit:
-            return control
-    return -1
-
-
-def first_over_when_empty(grant: Grant, needed: Need) -> int:
-    """The same for a namespace that holds nothing yet."""
-    for control, limit in grant.checks:
-        if needed[control] > limit:
+        if held[control] + need.of(control, gains=gains) > limit:
             return control
     return -1

@@ -50,7 +50,8 @@ class Grant:
     """A rule made ready for deciding.
 
     `limits` are the rule's, throughput being per interval. `checks` are its limited stocks as (control index,
-    limit), in the order of `STOCKS`. `throughput` is `MAXIMUM` where it is not `metered`.
+    limit), in the order of `STOCKS`, without limits of `MAXIMUM`, which no sum can pass. `throughput` is `MAXIMUM`
+    where it is not `metered`.
     """
 
     rule: Rule
@@ -83,7 +84,7 @@ def _grant(rule: Rule, interval: float, unit: ThroughputUnit) -> Grant:
     return Grant(
         rule=rule,
         limits=limits,
-        checks=tuple((control, amounts[control]) for control in STOCKS if amounts[control] is not None),
+        checks=tuple((control, limit) for control in STOCKS if (limit := amounts[control]) not in (None, MAXIMUM)),
         throughput=MAXIMUM if throughput is None else throughput,
         metered=throughput is not None,
         enforcing=rule.enforcing,

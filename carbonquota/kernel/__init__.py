@@ -1,6 +1,6 @@
 """The hot path's parts: the line scan, the tables of names, the decision on points. They know buffers and columns.
 
-There are two kernels. The plain one (`_py`) is Python and numpy, and the definition of what either answers. The
+There are two kernels. The plain one (`_py`) is the definition of what either answers, line by line. The
 compiled one (`_cy`) decides whole batches by itself. `KERNEL` names the one in use: the compiled one where it was
 built, unless `CARBONQUOTA_KERNEL=python` asks for the other. `CARBONQUOTA_KERNEL=compiled` is an error where it was
 not.

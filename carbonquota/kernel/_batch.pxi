@@ -9,10 +9,14 @@ cdef class Lines:
     cdef cq_outcome outcome
     cdef uint64_t generation
     cdef bint decided
+    cdef cq_size* sizes
+    cdef int32_t size_count
+    cdef int32_t size_room
 
     def __dealloc__(self):
         free(self.batch.lines)
         free(self.batch.spellings)
+        free(self.sizes)
 
     def __len__(self):
         """The number of lines, blank and malformed ones included."""
@@ -83,26 +87,35 @@ cdef class Lines:
         cdef cq_line* line = self.at(position)
         return self.buffer[line.start : line.start + line.name_length]
 
-    def new_names(self):
-        """The names of unknown metrics that are in normal form beyond doubt, in order, as text."""
-        cdef int64_t at, dot
-        cdef cq_line* line
-        names = []
-        for at in range(self.batch.count):
-            line = &self.batch.lines[at]
-            if line.row == CQ_UNKNOWN and cq_is_plain_name(self.batch.text + line.start, line.name_length, &dot):
-                line.size = 0
-                names.append(PyUnicode_DecodeASCII(<const char*>self.batch.text + line.start, line.name_length, NULL))
-        return names
+    def wants_size(self, int64_t position):
+        """Whether the decision on a new metric has stopped as it takes the metric's size."""
+        return self.at(position).size == CQ_SIZE_WANTED
 
-    def put_sizes(self, list numbers not None):
-        """Note the number of each of `new_names`' sizes in the table of sizes that `decide` gets, or -1."""
-        cdef int64_t at
-        cdef Py_ssize_t place = 0
-        for at in range(self.batch.count):
-            if self.batch.lines[at].size >= 0 and place < len(numbers):
-                self.batch.lines[at].size = numbers[place]
-                place += 1
+    def size(self, int64_t position):
+        """Which size a new metric has, or below 0 where it is not known."""
+        return self.at(position).size
+
+    def add_size(self, int64_t logical, int64_t physical, int64_t data_points, int32_t number):
+        """Have a size to give to lines, by the number that is returned; `number` is what its owner calls it."""
+        cdef cq_size* sizes
+        if min(logical, physical, data_points, number) < 0:
+            raise ValueError("no amount of a size is below 0")
+        if self.size_count == self.size_room:
+            sizes = <cq_size*>realloc(self.sizes, (2 * self.size_room + 16) * sizeof(cq_size))
+            if sizes == NULL:
+                raise MemoryError
+            self.sizes = sizes
+            self.size_room = 2 * self.size_room + 16
+        sizes = &self.sizes[self.size_count]
+        sizes.logical, sizes.physical, sizes.data_points, sizes.number = logical, physical, data_points, number
+        self.size_count += 1
+        return self.size_count - 1
+
+    def put_size(self, int64_t position, int32_t size):
+        """Note which size a new metric has, by what `add_size` gave."""
+        if not 0 <= size < self.size_count:
+            raise ValueError(f"there is no size {size}")
+        self.at(position).size = size
 
     def put_row(self, int64_t position, int64_t row):
         """Note what stands for a row where a line is no data point: BLANK, or why it is malformed."""

@@ -6,7 +6,7 @@ cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 cdef extern from "_bulk.h" nogil:
-    enum: CQ_UNKNOWN, CQ_BLANK, CQ_DOUBT, CQ_CREATED, CQ_LONGEST_NAME, CQ_CONTROLS, CQ_STOCKS
+    enum: CQ_UNKNOWN, CQ_BLANK, CQ_DOUBT, CQ_CREATED, CQ_LONGEST_NAME, CQ_CONTROLS, CQ_STOCKS, CQ_SIZE_WANTED
     ctypedef struct cq_keys:
         pass
     ctypedef struct cq_epochs:
@@ -131,7 +131,7 @@ cdef extern from "_bulk.h" nogil:
     int cq_read(const cq_series* series, cq_batch* batch)
     void cq_find_again(const cq_series* series, cq_batch* batch)
     int64_t cq_decide(cq_ledger* ledger, cq_batch* batch, int64_t start, const cq_size* sizes, cq_outcome* outcome)
-    int64_t cq_missing(const cq_ledger* ledger, const unsigned char* text, const cq_line* line, const cq_size* sizes)
+    int64_t cq_missing(const cq_ledger* ledger, const unsigned char* text, const cq_line* line)
     int32_t cq_take_known(cq_ledger* ledger, int64_t row, int64_t namespace_row, int64_t points)
     int64_t cq_kept_size(const cq_batch* batch)
     void cq_keep(const cq_batch* batch, unsigned char* kept)

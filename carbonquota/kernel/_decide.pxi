@@ -188,67 +188,53 @@ cdef class Ledger:
         now = cq_system_time()
         return self.quiet_from <= now < self.quiet_until
 
-    def missing(self, Lines lines not None, int64_t[:, ::1] sizes not None):
+    def missing(self, Lines lines not None):
         """The namespaces, as text, that are missing for new metrics which what is there would not reject as it stands.
 
-        None at all where a line that is left to Python may bring one that is called in stats as another is. `sizes` is
-        as `decide` takes it.
+        None at all where a line that is left to Python may bring one that is called in stats as another is.
         """
-        cdef int64_t at, length
+        cdef int64_t at, length, dot
         cdef cq_line* line
-        cdef cq_size* table
         self.check()
-        table = _sizes(sizes)
         names = []
-        try:
-            for at in range(lines.batch.count):
-                line = &lines.batch.lines[at]
-                if (line.row == CQ_DOUBT or line.row == CQ_UNKNOWN and line.size < 0) and b"-" in lines.line(at):
-                    return []
-                length = cq_missing(&self.ledger, lines.batch.text, line, table) if line.row == CQ_UNKNOWN else 0
-                if length > 0:
-                    names.append(PyUnicode_DecodeASCII(<const char*>lines.batch.text + line.start, length, NULL))
-        finally:
-            free(table)
+        for at in range(lines.batch.count):
+            line = &lines.batch.lines[at]
+            if self.is_left(&lines.batch, line) and b"-" in lines.line(at):
+                return []
+            length = cq_missing(&self.ledger, lines.batch.text, line)
+            if length > 0:
+                names.append(PyUnicode_DecodeASCII(<const char*>lines.batch.text + line.start, length, NULL))
         return names
+
+    cdef bint is_left(self, const cq_batch* batch, const cq_line* line) noexcept:
+        cdef int64_t dot
+        if line.row == CQ_UNKNOWN:
+            return not cq_is_plain_name(batch.text + line.start, line.name_length, &dot)
+        return line.row == CQ_DOUBT
 
     def reserve(self, int64_t more):
         """Make sure that `decide` can put so many series into the table."""
         if cq_reserve_series(self.ledger.series, more):
             raise MemoryError
 
-    def decide(self, Lines lines not None, int64_t start, int64_t[:, ::1] sizes not None, int64_t creates_left):
+    def decide(self, Lines lines not None, int64_t start, int64_t creates_left):
         """Decide on the lines from `start` on; the position of the first that is left to the caller, or their number.
 
-        `sizes` has rows of logical size, physical size, data points and the size's number; `reserve` must have been
-        called for as many series as lines are unknown. Columns by series must reach as far, too.
+        `reserve` must have been called for as many series as lines are unknown. Columns by series must reach as far,
+        too. Where metrics are unknown, the interpreter is kept: a decision that stops for sizes would else wait for
+        it at each, with the owner's lock.
         """
-        cdef cq_size* table
         self.check()
         if start < 0:
             raise ValueError("lines begin at 0")
-        table = _sizes(sizes)
         lines.outcome.creates_left = creates_left
-        with nogil:
-            start = cq_decide(&self.ledger, &lines.batch, start, table, &lines.outcome)
+        if lines.batch.unknown > 0:
+            start = cq_decide(&self.ledger, &lines.batch, start, lines.sizes, &lines.outcome)
+        else:
+            with nogil:
+                start = cq_decide(&self.ledger, &lines.batch, start, lines.sizes, &lines.outcome)
         lines.decided = start == lines.batch.count
-        free(table)
         return start
-
-
-cdef cq_size* _sizes(int64_t[:, ::1] sizes) except NULL:
-    if sizes.shape[1] != 4:
-        raise ValueError("sizes have four columns")
-    cdef cq_size* table = <cq_size*>calloc(sizes.shape[0] + 1, sizeof(cq_size))
-    cdef Py_ssize_t at
-    if table == NULL:
-        raise MemoryError
-    for at in range(sizes.shape[0]):
-        table[at].logical = sizes[at, 0]
-        table[at].physical = sizes[at, 1]
-        table[at].data_points = sizes[at, 2]
-        table[at].number = <int32_t>sizes[at, 3]
-    return table
 
 
 cdef int64_t* _longs(int64_t[::1] column) except NULL:

@@ -50,6 +50,19 @@ typedef struct {
 
 #define CQ_CREATED -2 /* stands for the control of a line that brought its metric into the table */
 
+/* What became of the walk over the quotas above a new metric. */
+enum { CQ_ROOM, CQ_REJECTED, CQ_WANTS_SIZE, CQ_TOO_DEEP };
+
+#define CQ_MOST_OVERS 512
+
+/* The quotas that a new metric is over, in the order of asking, and by which control each. */
+typedef struct {
+    int64_t count;
+    struct {
+        int32_t quota, control;
+    } found[CQ_MOST_OVERS];
+} cq_overs;
+
 static inline void cq_add(int64_t *total, int64_t more)
 {
     *total = *total > INT64_MAX - more ? INT64_MAX : *total + more;
@@ -66,7 +79,7 @@ static inline int cq_over(cq_ledger *ledger, int32_t quota, int32_t control, int
 }
 
 /* The first quota of a flow chain that rejects, or 0. Charges nothing. */
-static inline int32_t cq_ask(cq_ledger *ledger, const int32_t *chain, int64_t width, int64_t points)
+static inline int32_t cq_ask_flows(cq_ledger *ledger, const int32_t *chain, int64_t width, int64_t points)
 {
     for (int64_t level = 0; level < width && chain[level] != 0; level++)
         if (ledger->left[chain[level]] < points && cq_over(ledger, chain[level], ledger->throughput, points))
@@ -116,7 +129,7 @@ static inline int32_t cq_take(cq_ledger *ledger, int64_t namespace_row, int64_t 
             ledger->left[chain[level]] -= points;
         return 0;
     }
-    int32_t rejecter = cq_ask(ledger, chain, width, points);
+    int32_t rejecter = cq_ask_flows(ledger, chain, width, points);
     if (rejecter == 0)
         cq_charge(ledger, chain, width, points);
     return rejecter;
@@ -156,12 +169,26 @@ static inline int cq_has_room(const cq_ledger *ledger, int32_t quota, int32_t co
     return ledger->used[control][ledger->held[quota]] <= limit - needed;
 }
 
-/* The first control over which what is needed would bring a quota's namespace, or -1. */
-static inline int32_t cq_first_over(const cq_ledger *ledger, int32_t quota, const int64_t *needed)
+static inline int cq_is_size(const cq_ledger *ledger, int32_t control)
 {
-    for (int64_t turn = 0; turn < CQ_STOCKS; turn++)
-        if (!cq_has_room(ledger, quota, ledger->order[turn], needed[ledger->order[turn]]))
-            return ledger->order[turn];
+    return control == ledger->logical_size || control == ledger->physical_size || control == ledger->data_points;
+}
+
+/* The first control over which what is needed would bring a quota's namespace, or -1. Without `needed` sizes
+ * (`sized` being 0) a limit of one, asked in its turn, gives CQ_UNSIZED. */
+#define CQ_UNSIZED -3
+
+static inline int32_t cq_first_over(const cq_ledger *ledger, int32_t quota, const int64_t *needed, int sized)
+{
+    for (int64_t turn = 0; turn < CQ_STOCKS; turn++) {
+        int32_t control = ledger->order[turn];
+        if (!sized && cq_is_size(ledger, control)) {
+            if (ledger->limits[ledger->rule[quota] * CQ_CONTROLS + control] != INT64_MAX)
+                return CQ_UNSIZED;
+        } else if (!cq_has_room(ledger, quota, control, needed[control])) {
+            return control;
+        }
+    }
     return -1;
 }
 
@@ -175,45 +202,46 @@ static inline int64_t cq_gaining(const cq_ledger *ledger, int64_t namespace_row,
     return gaining;
 }
 
-/* The quota that rejects a new metric by what is held, or 0; `control` is then by which. */
-static inline int32_t cq_ask_stocks(
-    cq_ledger *ledger, int64_t quota, int64_t gaining, int64_t *needed, int32_t *control)
+/* Note a quota that is over its limit; whether it rejects, or CQ_TOO_DEEP. */
+static inline int cq_note_over(const cq_ledger *ledger, cq_overs *overs, int32_t quota, int32_t control)
 {
-    const int32_t *chain = ledger->stocks + quota * ledger->stock_width;
-    for (int64_t level = 0; level < ledger->stock_width && chain[level] != 0; level++) {
-        needed[ledger->namespaces] = ledger->held[chain[level]] == gaining;
-        int32_t over = cq_first_over(ledger, chain[level], needed);
-        if (over >= 0 && cq_over(ledger, chain[level], over, 1)) {
-            *control = over;
-            return chain[level];
-        }
-    }
-    return 0;
+    if (overs->count == CQ_MOST_OVERS)
+        return CQ_TOO_DEEP;
+    overs->found[overs->count].quota = quota;
+    overs->found[overs->count++].control = control;
+    return ledger->enforcing[quota] ? CQ_REJECTED : CQ_ROOM;
 }
 
-/* The same for a metric whose own namespace is still to be created below the one at `nearest`, where the first quota
- * that is over its limit rejects; else 0. Nothing is counted. */
-static inline int32_t cq_rejects_missing(
-    const cq_ledger *ledger, int64_t nearest, int64_t *needed, int32_t *control)
+/* Ask all quotas from the root down to this one about a new metric: throughput first, then what is held. Nothing is
+ * counted; `overs` has those that are over, of which the last one rejects if any does. `gaining` is the namespace that
+ * would gain a sub-namespace. Where the size is not known yet (`sized` being 0) and a limit of it is to be asked, it is
+ * wanted. */
+static inline int cq_walk(
+    const cq_ledger *ledger, int64_t quota, int64_t gaining, int64_t *needed, int sized, cq_overs *overs)
 {
-    int64_t gaining = cq_gaining(ledger, nearest, 1);
-    int64_t quota = ledger->quota_of[nearest];
     const int32_t *chain = ledger->flows + quota * ledger->flow_width;
-    int32_t rejecter = 0;
-    for (int64_t level = 0; rejecter == 0 && level < ledger->flow_width && chain[level] != 0; level++)
+    int found = CQ_ROOM;
+    overs->count = 0;
+    for (int64_t level = 0; level < ledger->flow_width && chain[level] != 0 && found == CQ_ROOM; level++)
         if (ledger->left[chain[level]] < 1)
-            rejecter = chain[level];
-    *control = ledger->throughput;
+            found = cq_note_over(ledger, overs, chain[level], ledger->throughput);
     chain = ledger->stocks + quota * ledger->stock_width;
-    for (int64_t level = 0; rejecter == 0 && level < ledger->stock_width && chain[level] != 0; level++) {
+    for (int64_t level = 0; level < ledger->stock_width && chain[level] != 0 && found == CQ_ROOM; level++) {
         needed[ledger->namespaces] = ledger->held[chain[level]] == gaining;
-        int32_t over = cq_first_over(ledger, chain[level], needed);
-        if (over >= 0) {
-            rejecter = chain[level];
-            *control = over;
-        }
+        int32_t over = cq_first_over(ledger, chain[level], needed, sized);
+        if (over == CQ_UNSIZED)
+            return CQ_WANTS_SIZE;
+        if (over >= 0)
+            found = cq_note_over(ledger, overs, chain[level], over);
     }
-    return rejecter != 0 && ledger->enforcing[rejecter] ? rejecter : 0;
+    return found;
+}
+
+/* Count one point at each quota that it is over. */
+static inline void cq_count_overs(cq_ledger *ledger, const cq_overs *overs)
+{
+    for (int64_t at = 0; at < overs->count; at++)
+        cq_over(ledger, overs->found[at].quota, overs->found[at].control, 1);
 }
 
 static inline int cq_can_hold(const cq_ledger *ledger, const int64_t *needed)
@@ -249,71 +277,65 @@ static inline void cq_need(const cq_ledger *ledger, const cq_size *size, int64_t
 {
     memset(needed, 0, CQ_CONTROLS * sizeof(*needed));
     needed[ledger->metrics] = 1;
+    if (size == NULL)
+        return;
     needed[ledger->logical_size] = size->logical;
     needed[ledger->physical_size] = size->physical;
     needed[ledger->data_points] = size->data_points;
 }
 
-/* How long the name of the namespace is that is missing for a line's new metric, or 0. It is none where what is there
- * would reject the metric as it stands, or where the namespace's name is cut in stats. */
-static inline int64_t cq_missing(
-    const cq_ledger *ledger, const unsigned char *text, const cq_line *line, const cq_size *sizes)
+/* A metric that is not in the table. */
+typedef struct {
+    const unsigned char *name;
+    int64_t dot; /* its last one, or -1 */
+    int64_t nearest; /* the namespace above it that is there */
+    int own; /* whether that is the metric's own */
+    int64_t needed[CQ_CONTROLS];
+} cq_arrival;
+
+/* Find out where a line's new metric would lie; whether its name is plain, so that this can be told. */
+static inline int cq_locate(
+    const cq_ledger *ledger, const unsigned char *text, const cq_line *line, cq_arrival *arrival)
 {
-    const unsigned char *name = text + line->start;
-    int64_t dot, needed[CQ_CONTROLS];
-    int32_t control;
-    int own;
-    if (line->row != CQ_UNKNOWN || line->size < 0 || !cq_is_plain_name(name, line->name_length, &dot))
+    arrival->name = text + line->start;
+    if (!cq_is_plain_name(arrival->name, line->name_length, &arrival->dot))
         return 0;
-    if (dot > CQ_DISTINCT)
-        return 0;
-    int64_t nearest = cq_nearest(ledger, name, dot, &own);
-    cq_need(ledger, &sizes[line->size], needed);
-    return own || cq_rejects_missing(ledger, nearest, needed, &control) != 0 ? 0 : dot;
+    arrival->nearest = cq_nearest(ledger, arrival->name, arrival->dot, &arrival->own);
+    return 1;
 }
 
-/* Decide on a point of a metric that is not in the table; whether that was possible. */
-static inline int cq_decide_new(
-    cq_ledger *ledger, const unsigned char *text, cq_line *line, const cq_size *sizes, cq_outcome *outcome)
+/* Ask the quotas that are there about it. Without a size it is wanted where a limit of it is to be asked. */
+static inline int cq_ask(const cq_ledger *ledger, cq_arrival *arrival, const cq_size *size, cq_overs *overs)
 {
-    const unsigned char *name = text + line->start;
-    int64_t dot;
-    int own;
-    if (!cq_is_plain_name(name, line->name_length, &dot))
+    int64_t gaining = cq_gaining(ledger, arrival->nearest, !arrival->own);
+    cq_need(ledger, size, arrival->needed);
+    return cq_walk(ledger, ledger->quota_of[arrival->nearest], gaining, arrival->needed, size != NULL, overs);
+}
+
+/* How long the name of the namespace is that is missing for a line's new metric, or 0. It is none where what is there
+ * rejects the metric whatever its size, or where the namespace's name is cut in stats. */
+static inline int64_t cq_missing(const cq_ledger *ledger, const unsigned char *text, const cq_line *line)
+{
+    cq_arrival arrival;
+    cq_overs overs;
+    if (line->row != CQ_UNKNOWN || !cq_locate(ledger, text, line, &arrival))
         return 0;
-    if (outcome->creates_left <= 0) {
-        cq_reject(line, -1, ledger->creates, outcome);
-        return 1;
-    }
-    int64_t nearest = cq_nearest(ledger, name, dot, &own);
-    if (line->size < 0 || ledger->series->size >= ledger->rows)
+    if (arrival.own || arrival.dot > CQ_DISTINCT || cq_ask(ledger, &arrival, NULL, &overs) == CQ_REJECTED)
         return 0;
-    const cq_size *size = &sizes[line->size];
-    int64_t needed[CQ_CONTROLS];
-    cq_need(ledger, size, needed);
-    if (!cq_can_hold(ledger, needed))
-        return 0;
-    int32_t control = ledger->throughput, rejecter;
-    if (!own) {
-        if (ledger->some_forbid_all || (rejecter = cq_rejects_missing(ledger, nearest, needed, &control)) == 0)
-            return 0;
-        cq_over(ledger, rejecter, control, 1);
-        cq_reject(line, rejecter, control, outcome);
-        return 1;
-    }
-    int64_t quota = ledger->quota_of[nearest];
-    const int32_t *chain = ledger->flows + quota * ledger->flow_width;
-    if ((rejecter = cq_ask(ledger, chain, ledger->flow_width, 1)) == 0)
-        rejecter = cq_ask_stocks(ledger, quota, cq_gaining(ledger, nearest, 0), needed, &control);
-    if (rejecter != 0) {
-        cq_reject(line, rejecter, control, outcome);
-        return 1;
-    }
-    int64_t row = cq_insert_series(ledger->series, line->hash, nearest, name + dot + 1, line->name_length - dot - 1);
+    return arrival.dot;
+}
+
+/* Put a new metric into the table and charge it everywhere; whether that was possible. */
+static inline int cq_accept_new(
+    cq_ledger *ledger, const cq_arrival *arrival, cq_line *line, const cq_size *size, cq_outcome *outcome)
+{
+    int64_t leaf = arrival->dot + 1;
+    int64_t row = cq_insert_series(
+        ledger->series, line->hash, arrival->nearest, arrival->name + leaf, line->name_length - leaf);
     if (row < 0)
         return 0;
-    cq_charge(ledger, chain, ledger->flow_width, 1);
-    cq_hold(ledger, nearest, needed);
+    cq_charge(ledger, ledger->flows + ledger->quota_of[arrival->nearest] * ledger->flow_width, ledger->flow_width, 1);
+    cq_hold(ledger, arrival->nearest, arrival->needed);
     ledger->size_number[row] = size->number;
     if (ledger->seen != NULL)
         ledger->seen[row] = ledger->now;
@@ -322,6 +344,42 @@ static inline int cq_decide_new(
     outcome->creates_left--;
     outcome->created++;
     outcome->accepted++;
+    return 1;
+}
+
+/* Decide on a point of a metric that is not in the table; whether that was possible. Where its size is wanted first,
+ * the line says so. */
+static inline int cq_decide_new(
+    cq_ledger *ledger, const unsigned char *text, cq_line *line, const cq_size *sizes, cq_outcome *outcome)
+{
+    const cq_size *size = line->size < 0 ? NULL : &sizes[line->size];
+    cq_arrival arrival;
+    cq_overs overs;
+    if (!cq_locate(ledger, text, line, &arrival))
+        return 0;
+    if (outcome->creates_left <= 0) {
+        cq_reject(line, -1, ledger->creates, outcome);
+        return 1;
+    }
+    if (!arrival.own && ledger->some_forbid_all)
+        return 0;
+    int found = cq_ask(ledger, &arrival, size, &overs);
+    if (size != NULL && !cq_can_hold(ledger, arrival.needed))
+        return 0;
+    if (found == CQ_REJECTED) {
+        cq_count_overs(ledger, &overs);
+        cq_reject(line, overs.found[overs.count - 1].quota, overs.found[overs.count - 1].control, outcome);
+        return 1;
+    }
+    if (found == CQ_TOO_DEEP || (found == CQ_ROOM && !arrival.own) || ledger->series->size >= ledger->rows)
+        return 0;
+    if (size == NULL) {
+        line->size = CQ_SIZE_WANTED;
+        return 0;
+    }
+    if (!cq_accept_new(ledger, &arrival, line, size, outcome))
+        return 0;
+    cq_count_overs(ledger, &overs);
     return 1;
 }
 

@@ -32,9 +32,12 @@ typedef struct {
     uint32_t spelled; /* where among the batch's spellings the normal form is, or 0: the name as it came, if normal */
     uint32_t namespace_row; /* of its series, where there is one */
     int32_t quota; /* that rejects it, or 0 */
-    int32_t size; /* the number of a new metric's size */
+    int32_t size; /* the number of a new metric's size, or below 0 */
     int32_t control; /* by which it is rejected */
 } cq_line;
+
+/* Stand for the number of a size. */
+enum { CQ_NO_SIZE = -1, CQ_SIZE_WANTED = -2 };
 
 typedef struct {
     const unsigned char *text;
@@ -167,7 +170,7 @@ static inline int64_t cq_read_line(cq_cursor *cursor, int64_t start, cq_line *li
     line->spelled = 0;
     line->quota = 0;
     line->hash = 0;
-    line->size = -1;
+    line->size = CQ_NO_SIZE;
     line->control = -1;
     int64_t name_end = cq_next_separator(cursor);
     if (name_end < cursor->length && text[name_end] == ' ' && name_end > start) {

@@ -75,22 +75,41 @@ class Twin:
         """Start both empty at `now`."""
         self.interval = interval
         self.clock = ManualClock(now)
+        self._asked: list[str] = []
+        self._expected: list[str] = []
         self.engine = QuotaEngine(
-            rule_set(rules), size_of=size_of, clock=self.clock, interval=interval, throughput_unit=unit
+            rule_set(rules), size_of=self._size_of, clock=self.clock, interval=interval, throughput_unit=unit
         )
-        self.model = SlowQuotas(rules, size_tuple_of, self.clock, interval, per_minute=unit == "minute")
+        self.model = SlowQuotas(rules, self._size_tuple_of, self.clock, interval, per_minute=unit == "minute")
+
+    def _size_of(self, metric: str) -> Size:
+        self._asked.append(metric)
+        return size_of(metric)
+
+    def _size_tuple_of(self, metric: str) -> SizeTuple:
+        self._expected.append(metric)
+        return size_tuple_of(metric)
+
+    def _assert_asked_alike(self) -> None:
+        """No size was asked for but those that the decisions took, in their order."""
+        assert self._asked == self._expected
+        self._asked.clear()
+        self._expected.clear()
 
     def offer(self, name: str, points: int, size: SizeTuple | None = None) -> None:
         """Both decide alike, and name the same namespace, control and rule."""
         verdict = self.engine.offer(name, points, size and Size(*size))
         fate = self.model.offer(name, points, size)
         self._assert_verdict(verdict, fate)
+        self._assert_asked_alike()
 
     def explain(self, name: str) -> None:
         """The explanation is the verdict of the offer that follows."""
         verdict = self.engine.explain(name).verdict
+        self._asked.clear()  # an explanation tells the size of any metric
         self._assert_verdict(verdict, self.model.offer(name))
         assert self.engine.offer(name) == verdict
+        self._assert_asked_alike()
 
     def admit(self, buffer: bytes) -> None:
         """Each line has the same fate, and the batch counts what its lines are."""
@@ -105,11 +124,13 @@ class Twin:
         )
         assert (result.accepted is buffer) or kinds["dropped"] or kinds["malformed"]
         self._assert_samples(result, fates)
+        self._assert_asked_alike()
 
     def load(self, name: str, size: SizeTuple | None = None) -> None:
         """Both take it in, asking no quota."""
         self.engine.load(name, size and Size(*size))
         self.model.load(name, size)
+        self._assert_asked_alike()
 
     def forget(self, name: str) -> None:
         """Both say whether it was there."""

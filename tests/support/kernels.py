@@ -29,10 +29,6 @@ CONTROLS: Final = {
 STOCKS: Final = ["namespaces", "metrics", "logical_size", "physical_size", "data_points"]
 """The numbers of the controls, and those of what a namespace holds, as a ledger is told of them."""
 
-ENOUGH: Final = 200
-"""After so many lines that it missed, the plain kernel has brought its index for batches up to date."""
-
-
 Lines = Any
 """Either kernel's lines, which have little in common."""
 
@@ -122,23 +118,19 @@ class Kernel:
 
 class _Plain(Kernel):
     def contents(self, lines: Lines) -> list[Content]:
-        return [lines.name(at) if lines.regular[at] else parse(lines.line(at)) for at in range(len(lines))]
+        return [parse(lines.line(at)) for at in range(len(lines))]
 
     def doubts(self, lines: Lines) -> list[bool]:
-        return [not regular for regular in lines.regular.tolist()]
+        return [False] * len(lines)
 
     def rows_of(self, table: OwnTable, lines: Lines) -> list[int]:
-        rows: list[int] = table.find_lines(lines).tolist()
-        return rows
+        return [table.find(name) if isinstance(name, bytes) else UNKNOWN for name in self.contents(lines)]
 
     def look_up(self, table: OwnTable, buffer: bytes) -> list[int]:
-        lines = table.read(buffer)
-        for _ in range(ENOUGH // max(len(lines), 1) + 1):
-            table.find_lines(lines)
-        return self.rows_of(table, lines)
+        return self.rows_of(table, table.read(buffer))
 
     def cut(self, lines: Lines, kept: Sequence[bool]) -> bytes:
-        left: bytes = lines.cut(np.array(kept, np.bool_))
+        left: bytes = lines.without({at for at, keep in enumerate(kept) if not keep})
         return left
 
 

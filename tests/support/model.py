@@ -18,7 +18,22 @@ MAXIMUM = 2**63 - 1
 STOCKS = ("metrics", "logical-size", "physical-size", "data-points", "namespaces")
 CONTROLS = ("namespaces", "metrics", "logical-size", "physical-size", "data-points", "throughput")
 
+SIZES = ("logical-size", "physical-size", "data-points")
+
 SizeTuple = tuple[int, int, int]  # logical size, physical size, data points
+
+
+class Need:
+    """A new metric's size, asked for when a limit of it is looked at, or when the metric is accepted; once."""
+
+    def __init__(self, ask: Callable[[], SizeTuple]) -> None:
+        self._ask = ask
+        self._size: SizeTuple | None = None
+
+    def size(self) -> SizeTuple:
+        if self._size is None:
+            self._size = self._ask()
+        return self._size
 
 
 @dataclass(frozen=True)
@@ -163,12 +178,10 @@ class SlowQuotas:
         """Decide one offer and charge it."""
         metric = normal_form(name)
         self._roll()
-        new_size = None
-        if metric not in self.metrics:
-            new_size = self._size_of(metric) if size is None else size
-        fate = self._decide(metric, points, new_size)
+        need = None if metric in self.metrics else Need(lambda: self._size_of(metric) if size is None else size)
+        fate = self._decide(metric, points, need)
         if fate is ACCEPTED:
-            self._charge(metric, points, new_size)
+            self._charge(metric, points, need)
         return fate
 
     def admit(self, buffer: bytes) -> list[tuple[bytes, Fate]]:
@@ -234,7 +247,7 @@ class SlowQuotas:
         _add(self._ended, self._running)
         self._running, self._reported_early, self._boundary = defaultdict(Flow), False, self._next_boundary()
 
-    def _decide(self, metric: str, points: int, new_size: SizeTuple | None) -> Fate:
+    def _decide(self, metric: str, points: int, need: Need | None) -> Fate:
         for namespace in namespaces_of(metric):
             rule = self.rule_of(namespace)
             if rule is None or "throughput" not in rule.limits:
@@ -242,29 +255,25 @@ class SlowQuotas:
             over = self._running[namespace].throughput + points > self.effective_limit(rule.limits["throughput"])
             if over and self._count_over(namespace, rule, "throughput", points):
                 return Fate("dropped", namespace, "throughput")
-        if new_size is None:
+        if need is None:
             return ACCEPTED
         for namespace in namespaces_of(metric):
             rule = self.rule_of(namespace)
-            control = rule and self._first_stock_over(metric, namespace, rule, new_size)
+            control = rule and self._first_stock_over(metric, namespace, rule, need)
             if rule and control and self._count_over(namespace, rule, control, points):
                 return Fate("dropped", namespace, control)
         return ACCEPTED
 
-    def _first_stock_over(self, metric: str, namespace: str, rule: SlowRule, size: SizeTuple) -> str | None:
-        logical, physical, data_points = size
+    def _first_stock_over(self, metric: str, namespace: str, rule: SlowRule, need: Need) -> str | None:
         lineage = namespaces_of(metric)
         below = lineage[lineage.index(namespace) + 1 :][:1]
-        gain = {
-            "metrics": 1,
-            "logical-size": logical,
-            "physical-size": physical,
-            "data-points": data_points,
-            "namespaces": int(bool(below) and below[0] not in self.usage()),
-        }
+        counts = {"metrics": 1, "namespaces": int(bool(below) and below[0] not in self.usage())}
         used = self.usage().get(namespace, Counter())
         for control in STOCKS:
-            if control in rule.limits and used[control] + gain[control] > rule.limits[control]:
+            if control not in rule.limits or rule.limits[control] == MAXIMUM:
+                continue
+            more = counts[control] if control in counts else need.size()[SIZES.index(control)]
+            if used[control] + more > rule.limits[control]:
                 return control
         return None
 
@@ -275,13 +284,13 @@ class SlowQuotas:
             flow.dropped[control] += points
         return rule.enforcing
 
-    def _charge(self, metric: str, points: int, new_size: SizeTuple | None) -> None:
+    def _charge(self, metric: str, points: int, need: Need | None) -> None:
         for namespace in namespaces_of(metric):
             rule = self.rule_of(namespace)
             if rule is not None and "throughput" in rule.limits:
                 self._running[namespace].throughput += points
-        if new_size is not None:
-            self.load(metric, new_size)
+        if need is not None:
+            self.load(metric, need.size())
 
     def _line(self, line: bytes) -> Fate:
         if not line.strip():

@@ -281,15 +281,17 @@ def test_a_size_of_that_fails_leaves_nothing_behind(name: str, call: str, policy
     def fail(metric: str) -> Size:
         raise LookupError(f"no size of {metric}")
 
-    rules = f"[*]\nthroughput = 3\nmetrics = 1\ndropping-policy = {policy}\n[/]\nthroughput = 9\n"
+    # A rule that rejects asks for no size; one that only counts leaves it to those below.
+    metrics, points = (2, 2) if policy == "new" else (1, 3)
+    rules = f"[*]\nthroughput = 3\nmetrics = {metrics}\ndropping-policy = {policy}\n[/]\nthroughput = 9\n"
     engine = engine_under(rules, size_of=fail)
     engine.load("a.m", SIZE)
-    engine.offer("a.m", 3)
+    engine.offer("a.m", points)
     before = (len(engine), engine.usage(), engine.usage("a"), engine.namespaces(), engine.quotas())
     with pytest.raises(LookupError, match=f"no size of {name}"):
         engine.admit(name.encode() + b" 1 1\n") if call == "admit" else getattr(engine, call)(name)
     assert (len(engine), engine.usage(), engine.usage("a"), engine.namespaces(), engine.quotas()) == before
-    assert engine.offer("a.m").accepted == (policy == "none"), "the lock is free again"
+    assert engine.offer("a.m", 2).accepted == (policy == "none"), "the lock is free again"
 
 
 def test_an_empty_batch_changes_nothing() -> None:

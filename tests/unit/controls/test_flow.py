@@ -1,11 +1,9 @@
-"""Throughput: one offer, or a batch of them, held against the points still left."""
+"""Throughput: one offer held against the points still left."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from random import Random
 
-import numpy as np
 import pytest
 
 from carbonquota.controls import flow
@@ -116,89 +114,5 @@ def test_used_never_passes_the_maximum_nor_wraps(limit: int, enforcing: bool) ->
     quotas, chain = chain_of(Grants(limit, enforcing=enforcing))
     for points in (2**62, 2**62, MAXIMUM, MAXIMUM, 1):
         take(quotas, chain, points)
-        flow.settle(quotas, np.array([chain[0]] * 3))
         assert 0 <= quotas.used(chain[0]) <= (limit if enforcing else MAXIMUM)
     assert enforcing or quotas.used(chain[0]) == MAXIMUM
-
-
-def test_without_any_limit_a_batch_is_accepted() -> None:
-    quotas, _ = chain_of(Grants(None), Grants(None))
-    holders = np.array([NO_QUOTA, *quotas.rows()] * 10)
-    assert flow.settle(quotas, holders) is flow.ALL_ACCEPTED
-    assert not quotas.have_counts()
-
-
-def test_no_offers_are_all_accepted() -> None:
-    quotas, chain = chain_of(Grants(1))
-    assert flow.settle(quotas, np.zeros(0, np.int64)) is flow.ALL_ACCEPTED
-    take(quotas, chain, 1)
-    assert len(flow.settle(quotas, np.zeros(0, np.int64)).singles) == 0
-
-
-def test_a_batch_below_a_full_quota_is_rejected_at_once() -> None:
-    quotas, chain = chain_of(Grants(100), Grants(5))
-    take(quotas, chain, 5)
-    settled = flow.settle(quotas, np.array([chain[0], chain[1], chain[1], chain[0], NO_QUOTA]))
-    assert settled.rejecters.tolist() == [NO_QUOTA, chain[1], chain[1], NO_QUOTA, NO_QUOTA]
-    assert settled.singles.tolist() == []
-    assert [quotas.used(row) for row in chain] == [7, 5]
-    assert (quotas.throttle_at[chain[1]], dropped(quotas, chain[1], THROUGHPUT)) == (2, 2)
-
-
-def random_quotas(random: Random) -> Quotas:
-    """A tree of quotas with tight limits, loose ones and none, partly used up."""
-    grants = tuple(
-        Grants(random.choice([None, 1, 5, 40, 200, 10_000, MAXIMUM]), random.random() < 0.7) for _ in range(12)
-    )
-    quotas = Quotas(grants)
-    for number in range(random.randint(1, 12)):
-        quotas.create(number, f"n{number}", number, random.choice([NO_QUOTA, *quotas.rows()]))
-    for row in quotas.rows():
-        take(quotas, quotas.flow_chain(row), random.choice([1, 5, 30]))
-    return quotas
-
-
-def decide_one_by_one(quotas: Quotas, holders: list[int], uncharged: list[bool]) -> list[int]:
-    """The answers to offers of one point each; the uncharged ones are rejected by something else if not here."""
-    offered = zip(holders, uncharged, strict=True)
-    return [(flow.ask if passed_by else take)(quotas, quotas.flow_chain(holder), 1) for holder, passed_by in offered]
-
-
-def decide_at_once(quotas: Quotas, holders: list[int], unknown: list[bool], uncharged: list[bool]) -> list[int]:
-    """The same as a batch, of which `unknown` is left to be decided singly."""
-    settled = flow.settle(quotas, np.array(holders), np.array(unknown), np.array(uncharged))
-    answers = [NO_QUOTA] * len(holders) if settled is flow.ALL_ACCEPTED else settled.rejecters.tolist()
-    singles = settled.singles.tolist()
-    assert {place for place, marked in enumerate(unknown) if marked} <= set(singles)
-    for place in singles:
-        answers[place] = decide_one_by_one(quotas, [holders[place]], [uncharged[place]])[0]
-    return list(answers)
-
-
-@pytest.mark.parametrize("seed", range(300))
-def test_a_batch_gets_the_answers_and_leaves_the_counts_of_its_points_one_by_one(seed: int) -> None:
-    one_by_one, at_once = random_quotas(Random(seed)), random_quotas(Random(seed))
-    random = Random(seed)
-    for _ in range(5):
-        length = random.choice([1, 10, 100, 300])
-        holders = random.choices([NO_QUOTA, *at_once.rows()], k=length)
-        unknown = [random.random() < 0.2 * (seed % 2) for _ in holders]
-        uncharged = [random.random() < 0.2 * (seed % 3) for _ in holders]
-        expected = decide_one_by_one(one_by_one, holders, uncharged)
-        assert decide_at_once(at_once, holders, unknown, uncharged) == expected
-        assert counted(at_once) == counted(one_by_one)
-
-
-@pytest.mark.parametrize("seed", range(50))
-def test_a_quota_that_a_batch_fills_exactly_is_full_for_the_rest_of_it(seed: int) -> None:
-    random = Random(seed)
-    upper, lower = Grants(100, enforcing=seed % 2 == 0), Grants(3)
-    one_by_one, at_once = Quotas((upper, lower)), Quotas((upper, lower))
-    for quotas in (one_by_one, at_once):
-        quotas.create(1, "b", 1, quotas.create(0, "a", 0, NO_QUOTA))
-        take(quotas, quotas.flow_chain(2), 3)
-    holders = [1] * 97 + [2] * 20
-    random.shuffle(holders)
-    nothing = [False] * len(holders)
-    assert decide_at_once(at_once, holders, nothing, nothing) == decide_one_by_one(one_by_one, holders, nothing)
-    assert counted(at_once) == counted(one_by_one)

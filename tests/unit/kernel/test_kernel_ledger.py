@@ -167,10 +167,9 @@ def test_a_ledger_needs_a_number_for_every_control_and_an_order_of_all_stocks(bo
 def test_lines_say_what_was_decided_on_them(bound: Bound) -> None:
     lines = bound.table.read(b"a.b 1 1\n\nx y\na.b 1 1\n a.b 1 1\na.b 1 nan\na.b x 1\n")
     bound.parts["columns"]["left"][QUOTA] = 1
-    none = np.zeros((0, 4), np.int64)
-    assert bound.ledger.decide(lines, 0, none, 5) == 4, "only `parse` understands the fifth line"
+    assert bound.ledger.decide(lines, 0, 5) == 4, "only `parse` understands the fifth line"
     lines.put_decision(4, QUOTA, 2)
-    assert bound.ledger.decide(lines, 5, none, 5) == len(lines) == 7
+    assert bound.ledger.decide(lines, 5, 5) == len(lines) == 7
     assert (lines.accepted, lines.dropped, lines.malformed, lines.created, lines.creates_left) == (1, 2, 3, 0, 5)
     assert [column.tolist() for column in lines.rejected()] == [[3, 4], [QUOTA, QUOTA], [CONTROLS["throughput"], 2]]
     assert lines.malformed_at() == {Malformed.FIELDS: [2], Malformed.TIMESTAMP: [5], Malformed.VALUE: [6]}
@@ -199,12 +198,31 @@ def test_only_a_reason_can_be_noted_on_a_line(bound: Bound, row: int) -> None:
         bound.table.read(b"a.b 1 1\n").put_row(0, row)
 
 
-def test_metrics_are_only_new_where_their_names_are_plain(bound: Bound) -> None:
-    lines = bound.table.read(
-        b"new.b 1 1\nnew..b 1 1\na.b 1 1\nnew;t=1 1 1\n\xff 1 1\n" + b"n" * 4097 + b" 1 1\nnew.c 1 1"
-    )
-    assert lines.new_names() == ["new.b", "new.c"]
-    assert lines.unknown == 6
+def test_a_decision_stops_for_a_size_only_where_it_takes_one(bound: Bound) -> None:
+    lines = bound.table.read(b"new 1 1\nnew..b 1 1\na.b 1 1\nnewer 1 1\nnew 1 1")
+    bound.ledger.reserve(len(lines))
+    asked: list[int] = []
+    while (position := bound.ledger.decide(lines, 0 if not asked else asked[-1], 9)) < len(lines):
+        asked.append(position)
+        if not lines.wants_size(position):
+            lines.put_decision(position, QUOTA, 1)
+            asked[-1] += 1
+        else:
+            lines.put_size(position, lines.add_size(1, 2, 3, 0))
+    assert asked == [0, 2, 3], "the second line's name is not plain, the last one's metric is known by then"
+    assert lines.created_names(2, with_text=True) == [(1, b"new\n"), (1, b"newer\n")]
+
+
+def test_a_line_has_no_size_but_those_that_were_added(bound: Bound) -> None:
+    lines = bound.table.read(b"new 1 1\n")
+    assert (lines.size(0), lines.wants_size(0)) == (-1, False)
+    with pytest.raises(ValueError, match=r"^there is no size 0$"):
+        lines.put_size(0, 0)
+    assert [lines.add_size(1, 2, 3, number) for number in range(40)] == list(range(40))
+    with pytest.raises(ValueError, match=r"^no amount of a size is below 0$"):
+        lines.add_size(1, -2, 3, 4)
+    lines.put_size(0, 39)
+    assert lines.size(0) == 39
 
 
 @pytest.mark.parametrize("doubtful", [b" %b 1 1\n", b"%b 1 1e9\n", b"%b. 1 1\n"])
