@@ -13,6 +13,7 @@ from carbonquota.daemon.settings import Settings
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.rules import Finding, RuleSet, Schemas, Severity, lint
 from carbonquota.rules.aggregation import Aggregations
+from carbonquota.rules.expressions import HAS_RE2, WITHOUT_RE2
 from carbonquota.rules.files import read_text
 
 
@@ -84,7 +85,7 @@ def _check_named_files(settings: Settings, linting: Linting | None) -> Iterator[
         yield _check_quotas(_shown(whisper.quotas_file), linting and Linting(interval, linting.namespaces))
     for kind, path in ((FileKind.SCHEMAS, whisper.schemas_file), (FileKind.AGGREGATION, whisper.aggregation_file)):
         if path:
-            yield _check_sections(_shown(path), kind)
+            yield _check_sections(_shown(path), kind, linting)
 
 
 def _check_quotas(path: str, linting: Linting | None) -> Report:
@@ -96,18 +97,30 @@ def _check_quotas(path: str, linting: Linting | None) -> Report:
     return Report(path, FileKind.QUOTAS, len(rules.rules), (), findings)
 
 
-def _check_sections(path: str, kind: FileKind) -> Report:
+def _check_sections(path: str, kind: FileKind, linting: Linting | None) -> Report:
     try:
-        return Report(path, kind, _SECTIONS_OF[kind](path))
+        sections, findings = _READ[kind](path)
     except ConfigError as error:
         return Report(path, kind, None, error.problems)
+    notes = () if HAS_RE2 or not sections else (f"{path}: {WITHOUT_RE2}",)
+    return Report(path, kind, sections, (), findings, notes) if linting else Report(path, kind, sections)
 
 
-_SECTIONS_OF: Final[dict[FileKind, Callable[[str], int]]] = {
-    FileKind.SCHEMAS: lambda path: len(Schemas.from_file(path).schemas),
-    FileKind.AGGREGATION: lambda path: len(Aggregations.from_file(path).rules),
+def _read_schemas(path: str) -> tuple[int, tuple[Finding, ...]]:
+    found = Schemas.from_file(path)
+    return len(found.schemas), found.findings
+
+
+def _read_aggregations(path: str) -> tuple[int, tuple[Finding, ...]]:
+    found = Aggregations.from_file(path)
+    return len(found.rules), found.findings
+
+
+_READ: Final[dict[FileKind, Callable[[str], tuple[int, tuple[Finding, ...]]]]] = {
+    FileKind.SCHEMAS: _read_schemas,
+    FileKind.AGGREGATION: _read_aggregations,
 }
-"""How a file is read, and how many sections it then has."""
+"""How a file is read, to the number of its sections and what looks wrong."""
 
 
 def _shown(path: str) -> str:

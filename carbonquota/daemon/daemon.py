@@ -137,6 +137,7 @@ class Daemon:
         """Open everything, in order."""
         parts = self._parts
         self._on_loop.begin()
+        parts.rulebook.loaded.log_findings()
         parts.rulebook.on_expressions(parts.patterns.use)
         if parts.http is not None:
             await parts.http.start()

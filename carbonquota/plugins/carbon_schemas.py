@@ -50,7 +50,7 @@ def warn_of_slow(expressions: Iterable[Expression]) -> None:
     """Name the patterns for which carbon itself may need very long: its writer searches by `re`, whatever we do."""
     for expression in expressions:
         syntax = expression.syntax
-        span = syntax and (syntax.foreign or syntax.nested)
+        span = syntax and (syntax.nested or syntax.foreign)
         if span:
             part = expression.text[span.offset : span.offset + span.width]
             _log.warning(

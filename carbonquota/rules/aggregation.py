@@ -18,6 +18,8 @@ from carbonquota.rules.expressions import Expression, Search, search_here
 from carbonquota.rules.files import read_text
 from carbonquota.rules.first_match import FirstMatch
 from carbonquota.rules.ini import Entry, Section, read_document
+from carbonquota.rules.lint import Finding
+from carbonquota.rules.schema_checks import pattern_findings
 from carbonquota.rules.schema_fields import read_pattern
 from carbonquota.rules.suggest import nearest
 
@@ -54,11 +56,12 @@ class AggregationRule:
 
 @dataclass(frozen=True, slots=True)
 class Aggregations:
-    """All sections in file order; `default` is for metrics that none matches."""
+    """All sections in file order; `default` is for metrics that none matches, `findings` what looks wrong."""
 
     source: str = "<none>"
     rules: tuple[AggregationRule, ...] = ()
     default: Aggregation = Aggregation()
+    findings: tuple[Finding, ...] = ()
     _first: FirstMatch = field(default_factory=lambda: FirstMatch(()), repr=False, compare=False)
 
     @classmethod
@@ -75,13 +78,17 @@ class Aggregations:
         document = read_document(text, source)
         problems = list(document.problems)
         rules: list[AggregationRule] = []
+        findings: list[Finding] = []
         for section in document.sections:
             rule, found = _read_rule(section)
             problems += found
             rules += [rule] if rule else []
+            findings += pattern_findings(section.entry("pattern"), rule.pattern) if rule else ()
         if problems:
             raise ConfigError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
-        return cls(source, tuple(rules), _first=FirstMatch((rule.pattern for rule in rules), search))
+        return cls(
+            source, tuple(rules), findings=tuple(findings), _first=FirstMatch((rule.pattern for rule in rules), search)
+        )
 
     def match(self, metric: str) -> Aggregation:
         """How the metric is aggregated."""

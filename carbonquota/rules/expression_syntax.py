@@ -97,13 +97,13 @@ class _Reader:
         self._is_prefix_going = False
 
     def run(self) -> None:
-        """Read to the end, or to what is foreign."""
+        """Read to the end; behind what is foreign only for what repeats within a repetition."""
         at = 0
         while at < len(self._text):
             found = _TOKEN.match(self._text, at)
             if found is None:
-                self._foreign = _foreign_at(self._text, at)
-                return
+                at += self._pass_over(_foreign_at(self._text, at))
+                continue
             kind, token = found.lastgroup or "", found.group()
             self._follow_prefix(kind, token, at)
             self._follow_groups(kind, token, at)
@@ -112,6 +112,15 @@ class _Reader:
             self._is_open &= token not in _LOOK_AHEAD
             self._re2.append(_for_re2(kind, token))
             at = found.end()
+
+    def _pass_over(self, span: Span) -> int:
+        """Note what is foreign; how many characters that is."""
+        self._foreign = self._foreign or span
+        self._is_prefix_going = False
+        foreign = self._text[span.offset : span.offset + span.width]
+        if foreign.startswith("(") and not foreign.endswith(")"):
+            self._groups.append((span.offset, False))
+        return span.width
 
     def _follow_prefix(self, kind: str, token: str, at: int) -> None:
         """Gather the characters behind a `^` at the very beginning."""

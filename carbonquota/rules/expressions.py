@@ -80,7 +80,7 @@ class Expression:
         if self._re2 is not None or self.syntax is None:
             return None
         whole = Span(0, len(self.text), "an expression that RE2 does not take")
-        return self.syntax.foreign or self.syntax.nested or whole
+        return self.syntax.nested or self.syntax.foreign or whole
 
     def is_for_re2(self, name: str) -> bool:
         """Whether RE2 may answer for the name: it does where `re` would say the same."""

@@ -47,9 +47,12 @@ class Retention:
         return f"{self.seconds_per_point}:{self.points}"
 
 
-def read_retentions(text: str) -> tuple[tuple[Retention, ...], tuple[Flaw, ...]]:
-    """The retentions of a list parted by commas, finest first, and its flaws."""
-    read: list[tuple[Retention, int, int]] = []
+def read_retentions(text: str) -> tuple[tuple[Retention, ...], tuple[Flaw, ...], tuple[Flaw, ...]]:
+    """The retentions of a list parted by commas, finest first, its flaws, and why they do not go together.
+
+    Carbon starts with a file whose retentions do not go together, and passes over that schema.
+    """
+    read: list[tuple[Retention, int, str]] = []
     flaws: list[Flaw] = []
     offset = 0
     for definition in text.split(","):
@@ -59,11 +62,12 @@ def read_retentions(text: str) -> tuple[tuple[Retention, ...], tuple[Flaw, ...]]
         if isinstance(found, Flaw):
             flaws.append(found)
         else:
-            read.append((found, start, len(written)))
+            read.append((found, start, written))
         offset += len(definition) + 1
     read.sort(key=lambda item: item[0].seconds_per_point)
-    flaws += [flaw for finer, coarser in pairwise(read) if (flaw := _mismatch(finer[0], *coarser))]
-    return tuple(retention for retention, _, _ in read), tuple(sorted(flaws, key=lambda flaw: flaw.offset))
+    unfit = [flaw for finer, coarser in pairwise(read) if (flaw := _mismatch(finer, coarser))]
+    retentions = tuple(retention for retention, _, _ in read)
+    return retentions, tuple(flaws), tuple(sorted(unfit, key=lambda flaw: flaw.offset))
 
 
 def _read_retention(written: str, offset: int) -> Retention | Flaw:
@@ -90,11 +94,12 @@ def _unit(word: str) -> int | None:
     return next((seconds for name, seconds in _UNITS.items() if word and name.startswith(word)), None)
 
 
-def _mismatch(finer: Retention, coarser: Retention, offset: int, width: int) -> Flaw | None:
-    """Why no Whisper file can hold these two next to each other, or None."""
+def _mismatch(finer: tuple[Retention, int, str], coarser: tuple[Retention, int, str]) -> Flaw | None:
+    """Why no Whisper file can hold these two next to each other, or None; each comes with its place and spelling."""
+    (fine, _, finer_text), (coarse, offset, text) = finer, coarser
     for spoilt, message, suggestion in _LAWS:
-        if spoilt(finer, coarser):
-            return Flaw(offset, width, message.format(finer=finer, coarser=coarser), suggestion)
+        if spoilt(fine, coarse):
+            return Flaw(offset, len(text), message.format(finer=finer_text, coarser=text), suggestion)
     return None
 
 

@@ -10,8 +10,11 @@ from typing import Final
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.rules.entries import Reader, choice_of, read_entries
 from carbonquota.rules.expressions import Expression, ExpressionError, read_expression
+from carbonquota.rules.glob import Flaw
 from carbonquota.rules.ini import Entry, Section
+from carbonquota.rules.lint import Finding
 from carbonquota.rules.retentions import Retention, read_retentions
+from carbonquota.rules.schema_checks import misplaced_keys, pattern_findings, unfit_retentions
 
 _SWITCH: Final = choice_of({"true": True, "false": False}, "values")
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
@@ -34,22 +37,33 @@ class Schema:
     line: int = 0
 
 
-def read_schema(section: Section) -> tuple[Schema | None, tuple[Problem, ...]]:
-    """The schema that the section gives, None if there are problems."""
+def read_schema(section: Section) -> tuple[Schema | None, tuple[Problem, ...], tuple[Finding, ...]]:
+    """The schema that the section gives, with what is wrong and what is found.
+
+    None if there are problems, or where carbon passes over it.
+    """
     values, problems = read_entries(section, _READERS)
     problems += tuple(_missing(section))
     if problems or section.name is None:
-        return None, problems
+        return None, problems, ()
+    retentions, unfit = values["retentions"]
+    findings = (
+        *misplaced_keys(section),
+        *pattern_findings(section.entry("pattern"), values["pattern"]),
+        *unfit_retentions(section.entry("retentions"), unfit),
+    )
+    if unfit:
+        return None, problems, findings
     schema = Schema(
         name=section.name,
         pattern=values["pattern"],
-        retentions=values["retentions"],
+        retentions=retentions,
         priority=values.get("priority", 0),
         compressed=values.get("compressed", False),
         source=section.line.source,
         line=section.line.number,
     )
-    return schema, problems
+    return schema, problems, findings
 
 
 def _missing(section: Section) -> Iterator[Problem]:
@@ -71,16 +85,17 @@ def read_pattern(entry: Entry) -> Expression:
         raise ConfigError([entry.line.problem(entry.value_column + error.offset, 1, message)]) from None
 
 
-def _read_retention_list(entry: Entry) -> tuple[Retention, ...]:
+def _read_retention_list(entry: Entry) -> tuple[tuple[Retention, ...], tuple[Flaw, ...]]:
+    """The retentions, and why they do not go together."""
     if not entry.value:
         raise ConfigError([entry.value_problem("there are no retentions", _REQUIRED["retentions"])])
-    retentions, flaws = read_retentions(entry.value)
+    retentions, flaws, unfit = read_retentions(entry.value)
     if flaws:
         raise ConfigError(
             entry.line.problem(entry.value_column + flaw.offset, flaw.width, flaw.message, flaw.suggestion)
             for flaw in flaws
         )
-    return retentions
+    return retentions, unfit
 
 
 def _read_priority(entry: Entry) -> int:
@@ -93,10 +108,17 @@ def _read_priority(entry: Entry) -> int:
     return int(entry.value)
 
 
+def _ignored(entry: Entry) -> str:
+    return entry.value
+
+
 _READERS: Final[Mapping[str, Reader]] = {
     "pattern": read_pattern,
     "retentions": _read_retention_list,
     "priority": _read_priority,
     "compressed": _SWITCH,
     "migration": _SWITCH,
+    # Of another file: see the findings.
+    "xfilesfactor": _ignored,
+    "aggregationmethod": _ignored,
 }

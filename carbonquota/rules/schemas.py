@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final
 
@@ -20,6 +20,7 @@ from carbonquota.rules.expressions import Search, search_here
 from carbonquota.rules.files import read_text
 from carbonquota.rules.first_match import FirstMatch
 from carbonquota.rules.ini import read_document
+from carbonquota.rules.lint import Finding
 from carbonquota.rules.retentions import Retention
 from carbonquota.rules.schema_fields import Schema, read_schema
 
@@ -45,12 +46,13 @@ def size_of_retentions(retentions: Iterable[Retention], physical_size_factor: fl
 class Schemas:
     """All schemas, the higher priority first and else in file order, and what sizes they give.
 
-    `default_size` is that of a metric without a schema.
+    `default_size` is that of a metric without a schema. `findings` are what looks wrong in the file, in its order.
     """
 
     source: str = "<none>"
     schemas: tuple[Schema, ...] = ()
     default_size: Size = field(default_factory=lambda: size_of_retentions(DEFAULT_RETENTIONS))
+    findings: tuple[Finding, ...] = ()
     _first: FirstMatch = field(default_factory=lambda: FirstMatch(()), repr=False, compare=False)
     _sizes: tuple[Size, ...] = field(default=(), repr=False, compare=False)
 
@@ -83,8 +85,10 @@ class Schemas:
         it is `sparse`, as all of them may be, or compressed, as a section tells. `search` is asked about patterns
         that RE2 does not read.
         """
-        schemas = sorted(_read_schemas(text, source), key=lambda schema: -schema.priority)
-        return cls.of(schemas, source, physical_size_factor=physical_size_factor, sparse=sparse, search=search)
+        schemas, findings = _read_schemas(text, source)
+        schemas.sort(key=lambda schema: -schema.priority)
+        read = cls.of(schemas, source, physical_size_factor=physical_size_factor, sparse=sparse, search=search)
+        return replace(read, findings=findings)
 
     @classmethod
     def of(
@@ -108,7 +112,7 @@ class Schemas:
         sizes = [size_of_retentions(schema.retentions, factor) for schema, factor in zip(schemas, factors, strict=True)]
         default = size_of_retentions(default_retentions, physical_size_factor if sparse else 1.0)
         first = FirstMatch((schema.pattern for schema in schemas), search)
-        return cls(source, schemas, default, first, (*sizes, default))
+        return cls(source, schemas, default, (), first, (*sizes, default))
 
     def size_of(self, metric: str) -> Size:
         """The size that a new metric will have; its name is in normal form."""
@@ -125,14 +129,16 @@ class Schemas:
         return self.schemas[index] if index < len(self.schemas) else None
 
 
-def _read_schemas(text: str, source: str) -> list[Schema]:
+def _read_schemas(text: str, source: str) -> tuple[list[Schema], tuple[Finding, ...]]:
     document = read_document(text, source)
     problems = list(document.problems)
     schemas: list[Schema] = []
+    findings: list[Finding] = []
     for section in document.sections:
-        schema, found = read_schema(section)
+        schema, found, noticed = read_schema(section)
         problems += found
+        findings += sorted(noticed, key=lambda finding: (finding.problem.line, finding.problem.column))
         schemas += [schema] if schema else []
     if problems:
         raise ConfigError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
-    return schemas
+    return schemas, tuple(findings)

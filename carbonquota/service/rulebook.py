@@ -73,6 +73,11 @@ class LoadedRules:
     aggregations: Aggregations
     texts: tuple[str, str, str] = field(default=("", "", ""), repr=False)
 
+    def log_findings(self) -> None:
+        """Warn of what looks wrong in schemas and aggregations."""
+        findings = (*self.schemas.findings, *self.aggregations.findings)
+        _log_lines(logging.WARNING, [str(found) for found in findings if found.severity is Severity.WARNING])
+
     @property
     def expressions(self) -> list[Expression]:
         """Every pattern of schemas and aggregations."""
@@ -246,6 +251,8 @@ class Rulebook:
         ):
             if was != now:
                 _LOGGER.info("%s: changed; new metrics follow it", path)
+        if loaded.texts[1:] != before.texts[1:]:
+            loaded.log_findings()
         if loaded.texts[0] == before.texts[0]:
             return
         difference = str(diff(before.rules, loaded.rules)).splitlines()

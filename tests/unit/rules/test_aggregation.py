@@ -141,3 +141,12 @@ def test_all_errors_come_in_one_run_and_in_file_order() -> None:
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no such file"):
         Aggregations.from_file(tmp_path / "missing.conf")
+
+
+def test_a_pattern_that_may_take_very_long_is_a_warning() -> None:
+    found = Aggregations.from_text("[a]\npattern = (.)\\1\n", "aggregation.conf").findings
+    assert "\n".join(map(str, found)) == (
+        "aggregation.conf:2:14: S001 only Python's re reads this pattern (a back-reference), and this part may take "
+        "very long\n    pattern = (.)\\1\n                 ^^\n"
+        "  RE2 takes patterns without look-around, back-references and possessive repetitions"
+    )

@@ -197,37 +197,6 @@ def test_the_size_is_that_of_the_schema_that_matches(patterns: list[str], metric
             ),
         ),
         (
-            "60:10, 1m:20",
-            (
-                "schemas.conf:3:21: 60:10 and 60:20 have the same precision\n"
-                "    retentions = 60:10, 1m:20\n                        ^^^^^\n  keep the longer one"
-            ),
-        ),
-        (
-            "60:10, 90:20",
-            (
-                "schemas.conf:3:21: 90:20 cannot be made from 60:10: its precision is no multiple\n"
-                "    retentions = 60:10, 90:20\n                        ^^^^^\n"
-                "  make each precision a multiple of the next finer one"
-            ),
-        ),
-        (
-            "60:10, 120:5",
-            (
-                "schemas.conf:3:21: 120:5 reaches no further back than 60:10, which is finer\n"
-                "    retentions = 60:10, 120:5\n                        ^^^^^\n"
-                "  make it last longer, or take it out"
-            ),
-        ),
-        (
-            "60:10, 1h:10",
-            (
-                "schemas.conf:3:21: 60:10 has too few points to make one of 3600:10\n"
-                "    retentions = 60:10, 1h:10\n                        ^^^^^\n"
-                "  keep more of the finer points"
-            ),
-        ),
-        (
             "",
             (
                 "schemas.conf:3:13: there are no retentions\n    retentions =\n                ^\n"
@@ -322,6 +291,89 @@ def test_all_errors_come_in_one_run_and_in_file_order() -> None:
         "                      ^^\n"
         "  write it as 60s:30d (precision:duration) or 60:43200 (seconds:points)"
     )
+
+
+def finding(entries: str) -> str:
+    """The findings about a schema with these entries beside what each needs."""
+    given = {line.partition(" ")[0] for line in entries.splitlines()}
+    needed = [f"{key} = {value}" for key, value in {"pattern": ".", "retentions": "60:10"}.items() if key not in given]
+    found = Schemas.from_text("\n".join(["[a]", entries, *needed]), "schemas.conf").findings
+    return "\n".join(map(str, found))
+
+
+@pytest.mark.parametrize(
+    ("value", "caret", "message", "hint"),
+    [
+        ("60:10, 1m:20", 21, "60:10 and 1m:20 have the same precision", "keep the longer one"),
+        (
+            "60:10, 90:20",
+            21,
+            "90:20 cannot be made from 60:10: its precision is no multiple",
+            "make each precision a multiple of the next finer one",
+        ),
+        (
+            "5m:90d, 15m:90d",
+            22,
+            "15m:90d reaches no further back than 5m:90d, which is finer",
+            "make it last longer, or take it out",
+        ),
+        (
+            "60:10, 1h:10",
+            21,
+            "60:10 has too few points to make one of 1h:10",
+            "keep more of the finer points",
+        ),
+    ],
+)
+def test_a_schema_that_carbon_passes_over_is_a_warning_in_the_words_of_the_file(
+    value: str, caret: int, message: str, hint: str
+) -> None:
+    marked = " " * (caret - 1) + "^" * (len(value) - caret + 14)
+    assert finding(f"retentions = {value}") == (
+        f"schemas.conf:2:{caret}: S004 {message}; as carbon does, this schema is passed over\n"
+        f"    retentions = {value}\n    {marked}\n  {hint}"
+    )
+    both = f"[a]\npattern = .\nretentions = {value}\n[b]\npattern = .\nretentions = 1:7\n"
+    assert Schemas.from_text(both).size_of("a").data_points == 7
+
+
+SLOW = "only Python's re reads this pattern (look-around), and this part may take very long"
+FAST = "RE2 takes patterns without look-around, back-references and possessive repetitions"
+
+
+@pytest.mark.parametrize(
+    ("entry", "part", "message", "hint"),
+    [
+        (
+            "xFilesFactor = 0.5",
+            "xFilesFactor",
+            "S003 xFilesFactor has no effect in storage-schemas.conf",
+            "it belongs into a section of storage-aggregation.conf",
+        ),
+        ("pattern = ^a(?!b)", "(?!", f"S001 {SLOW}", FAST),
+        ("pattern = (?=a)(a+)+$", "(a+)+", f"S001 {SLOW}", FAST),
+        (
+            "pattern = a\\z",
+            "a\\z",
+            "S002 this is Go's syntax, as go-carbon reads it; Graphite's own carbon does not",
+            None,
+        ),
+        (
+            "pattern = ^a ; the rest",
+            "; the rest",
+            "S005 this is part of the pattern, and no name has a blank",
+            "a comment stands on a line of its own",
+        ),
+    ],
+)
+def test_what_looks_wrong_in_a_schema(entry: str, part: str, message: str, hint: str | None) -> None:
+    column = entry.index(part)
+    lines = [f"schemas.conf:2:{column + 1}: {message}", f"    {entry}", f"    {' ' * column}{'^' * len(part)}"]
+    assert finding(entry) == "\n".join([*lines, f"  {hint}"] if hint else lines)
+
+
+def test_a_pattern_that_re2_reads_is_no_finding_whatever_re_would_need_for_it() -> None:
+    assert finding("pattern = (a+)+$") == ""
 
 
 def test_what_a_pattern_may_mean_in_a_later_python_is_no_matter_now() -> None:
