@@ -53,7 +53,7 @@ class Parts:
         self.patterns = PatternGuard()
         files = rule_files(settings, self.patterns)
         # Made before the files are read, so that no change falls in between.
-        self.watch = FileWatch(files.paths, lambda: self.rulebook.reload("a file changed"))
+        self.watch = FileWatch(files.paths, lambda settled: self.rulebook.reload("a file changed", settled))
         loaded = load_rules(files)
         self.engine = make_engine(settings, loaded, clock)
         self.rulebook = Rulebook(self.engine, loaded, clock=clock, interval=_interval(settings))

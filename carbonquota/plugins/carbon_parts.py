@@ -65,7 +65,7 @@ class Parts:
         self.patterns = PatternGuard()
         files = rule_files(settings, host, self.patterns)
         # Made before the files are read, so that no change falls in between.
-        self.watch = FileWatch(files.paths, lambda: self.rulebook.reload("a file changed"))
+        self.watch = FileWatch(files.paths, lambda settled: self.rulebook.reload("a file changed", settled))
         loaded = load_rules(files)
         interval, creates = settings.usage_report_frequency, settings.max_creates_per_second
         self.engine = make_engine(settings, loaded, clock)

@@ -4,6 +4,10 @@ Theory of operation. Three files make one configuration: quotas, schemas, aggreg
 force together; if one of them is bad or missing, none is, and all stays as it was. Reading and telling are done by
 whoever asks for the reload, on his thread; only the swap is the engine's. A reload whose files say what is in force
 already swaps nothing. The rulebook knows no signals and no file events: others call `reload` for them.
+
+A file that is about to be written anew is empty, or half a file, for a moment. So files are read when they have
+settled, and read again if they changed meanwhile; and one that has lost all of its sections is refused, unless a
+comment in it says that this is meant.
 """
 
 from __future__ import annotations
@@ -22,16 +26,24 @@ from carbonquota.model import Clock
 from carbonquota.rules import RuleSet, Schemas, Severity, diff, lint
 from carbonquota.rules.aggregation import Aggregations
 from carbonquota.rules.expressions import Expression, Search, search_here
+from carbonquota.rules.emptied import emptied
 from carbonquota.rules.files import read_text
 from carbonquota.service.health import Sample
+from carbonquota.service.settling import Signature, signatures, wait_until_settled
 
 Read = TypeVar("Read")
 
 _LOGGER: Final = logging.getLogger(__name__)
 _MOST_LINTED: Final = 1000
 """Rules that are linted at a reload: it takes time by their square, while traffic waits for its turn."""
+_MOST_READINGS: Final = 5
+"""How often files are read again because they changed meanwhile."""
 _MOST_LINES: Final = 50
 """Lines of a difference, or findings, that are logged at one reload."""
+
+
+Settle = Callable[[Sequence[str]], tuple[Signature, ...] | None]
+"""Waits until files have settled: their signatures then, or None where they do not."""
 
 
 def _read_schemas(text: str, files: RuleFiles) -> Schemas:
@@ -82,6 +94,22 @@ class LoadedRules:
     def expressions(self) -> list[Expression]:
         """Every pattern of schemas and aggregations."""
         return [*(one.pattern for one in self.schemas.schemas), *(one.pattern for one in self.aggregations.rules)]
+
+    def emptied_since(self, before: LoadedRules) -> Iterator[Problem]:
+        """The files that have lost all of their sections, without a word that this is meant."""
+        for path, text, was, now in zip(
+            (self.files.quotas, self.files.schemas, self.files.aggregation),
+            self.texts,
+            before.sections(),
+            self.sections(),
+            strict=True,
+        ):
+            if was and not now:
+                yield from emptied(path, text, was)
+
+    def sections(self) -> tuple[int, int, int]:
+        """How many sections each file has."""
+        return len(self.rules.rules), len(self.schemas.schemas), len(self.aggregations.rules)
 
 
 class Outcome(Enum):
@@ -152,12 +180,24 @@ class _Reading:
 class Rulebook:
     """Keeps an engine's rules, and whoever needs schemas and aggregations, as the files say."""
 
-    def __init__(self, engine: QuotaEngine, loaded: LoadedRules, *, clock: Clock, interval: float = 60.0) -> None:
-        """Take over an engine in which `loaded` is in force; `interval` is that of its reports, in seconds."""
+    def __init__(
+        self,
+        engine: QuotaEngine,
+        loaded: LoadedRules,
+        *,
+        clock: Clock,
+        interval: float = 60.0,
+        settle: Settle = wait_until_settled,
+    ) -> None:
+        """Take over an engine in which `loaded` is in force; `interval` is that of its reports, in seconds.
+
+        `settle` waits until files have settled, for whoever asks for a reload at a time of his own.
+        """
         self._engine = engine
         self._loaded = loaded
         self._clock = clock
         self._interval = interval
+        self._settle = settle
         self._lock = Lock()
         self._counts: Counter[Outcome] = Counter()
         self._tell_schemas: list[Callable[[Schemas], None]] = []
@@ -188,15 +228,16 @@ class Rulebook:
         """Call `tell` with the aggregations each time others are in force, on the thread of the reload."""
         self._tell_aggregations.append(tell)
 
-    def reload(self, reason: str) -> ReloadResult:
+    def reload(self, reason: str, settled: tuple[Signature, ...] | None = None) -> ReloadResult:
         """Put in force what the files say now; `reason` is who asked, as the log tells it.
 
         From any thread that may wait; one reload runs at a time. Bad files are no exception, but a result and
-        log lines, and leave in force what is.
+        log lines, and leave in force what is. `settled` is how the files were when they had settled; without it they
+        are waited for.
         """
         with self._lock:
             try:
-                loaded = load_rules(self._loaded.files, self._loaded)
+                loaded = self._read(settled)
             except ConfigError as error:
                 result = self._refused(reason, error)
             else:
@@ -204,6 +245,23 @@ class Rulebook:
             self._counts[result.outcome] += 1
             self._last = result
             return result
+
+    def _read(self, settled: tuple[Signature, ...] | None) -> LoadedRules:
+        """What the files say, once nobody is writing them; ConfigError where it cannot be put in force."""
+        before, paths = self._loaded, self._loaded.files.paths
+        for _ in range(_MOST_READINGS):
+            settled = settled or self._settle(paths)
+            if settled is None:
+                break
+            read = _attempt(before)
+            if signatures(paths) != settled:
+                settled = None
+            elif isinstance(read, ConfigError):
+                raise read
+            else:
+                return read
+        message = "the files keep changing, and half a file may not be put in force"
+        raise ConfigError([Problem(", ".join(paths), 0, 0, 0, "", message, "ask again when they are written")])
 
     def health(self) -> Iterator[Sample]:
         """The rules in force and how reloads went."""
@@ -262,6 +320,16 @@ class Rulebook:
             return
         findings = lint(loaded.rules, interval=self._interval)
         _log_lines(logging.WARNING, [str(found) for found in findings if found.severity is Severity.WARNING])
+
+
+def _attempt(before: LoadedRules) -> LoadedRules | ConfigError:
+    """What the files say now, or why that cannot be put in force after `before`."""
+    try:
+        loaded = load_rules(before.files, before)
+    except ConfigError as error:
+        return error
+    problems = tuple(loaded.emptied_since(before))
+    return ConfigError(problems) if problems else loaded
 
 
 def _log_lines(level: int, lines: Sequence[str]) -> None:

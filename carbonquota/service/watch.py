@@ -7,6 +7,10 @@ only wakes the watch's thread. That waits until the events pause, sets up the wa
 elsewhere now, and only then compares what the files say with what they said: a change that came in between is
 seen by the comparison, and one that comes later by the watches. Every `patrol` seconds it compares without
 being woken, for file systems that tell no events; where there are no watches to be had, more often.
+
+A file that is written in place is half a file for a while, so it is compared only when it has settled: its size and
+time of change have stayed for some time (`settling.Rest`), and whoever wrote it has closed it, as far as events tell.
+What was renamed into its place was whole before, and is compared at once.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from threading import Condition, Thread
@@ -25,6 +29,7 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from carbonquota.service.health import Sample
+from carbonquota.service.settling import Rest, Signature, signatures
 from carbonquota.service.waypoints import waypoints
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -33,17 +38,18 @@ _MOST_TRIES: Final = 5
 
 _READING: Final = frozenset({"opened", "closed_no_write"})
 """Events that reading a file makes, also our own."""
+_MOVES: Final = frozenset({"created", "deleted", "moved"})
+"""Events after which a name may lead to something else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long to wait, in seconds: for events to pause, for that at most, and between looks without an event.
+    """How long to wait: for a file to settle, and between looks without an event, in seconds.
 
     `blind` is what `patrol` is where nothing can be watched.
     """
 
-    quiet: float = 0.2
-    patience: float = 2.0
+    rest: Rest = field(default_factory=Rest)
     patrol: float = 10.0
     blind: float = 1.0
 
@@ -68,12 +74,15 @@ class DirectoryObserver(Protocol):
 
 
 class FileWatch:
-    """Calls `on_change`, on a thread of its own, when files say something else than they did when this was made."""
+    """Calls `on_change`, on a thread of its own, when files say something else than they did when this was made.
+
+    It is given the files' signatures as they had settled, for whoever reads them to see whether they are still so.
+    """
 
     def __init__(
         self,
         paths: Iterable[str],
-        on_change: Callable[[], object],
+        on_change: Callable[[tuple[Signature, ...]], object],
         *,
         pace: Pace | None = None,
         observer: Callable[[], DirectoryObserver] = Observer,
@@ -84,18 +93,23 @@ class FileWatch:
         self._pace = pace or Pace()
         self._make_observer = observer
         self._observer: DirectoryObserver | None = None
-        self._handler = _Handler(self._woken_by)
+        self._handler = _Handler(self._note)
         self._names: frozenset[str] = frozenset()
         self._seen = _contents(self._paths)
+        self._settled = signatures(self._paths)
         self._condition = Condition()
         self._events = 0
+        self._written: set[str] = set()
+        self._is_renamed = False
+        self._is_way_changed = False
         self._stopping = False
         self._failures = 0
         self._is_blind = False
         self._thread = Thread(target=self._run, name="carbonquota-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to watch: whatever happens to the files from here on tells an event, where events are to be had."""
+        self._follow()
         self._thread.start()
 
     def stop(self) -> None:
@@ -110,44 +124,78 @@ class FileWatch:
         """Calls of `on_change` that failed."""
         yield Sample("internal_errors", self._failures, "watch")
 
-    def _woken_by(self, paths: tuple[str, ...]) -> None:
+    def _note(self, event: FileSystemEvent) -> None:
         """An event, on the observer's thread."""
+        paths = tuple(os.fsdecode(path) for path in (event.src_path, event.dest_path) if path)
         with self._condition:
-            if not self._names.isdisjoint(paths):
-                self._events += 1
-                self._condition.notify_all()
+            if self._names.isdisjoint(paths):
+                return
+            self._events += 1
+            self._written.difference_update(paths)
+            if event.event_type == "modified":
+                self._written.update(paths)
+            self._is_renamed = event.event_type == "moved" and paths[-1] in self._names
+            self._is_way_changed |= event.is_directory or event.event_type in _MOVES
+            self._condition.notify_all()
 
     def _run(self) -> None:
         """Watch until stopped."""
-        self._follow()
         try:
             while not self._stopping:
-                self._compare()
-                if self._is_woken():
+                self._settle()
+                if self._is_lost():
                     self._follow()
+                self._compare()
+                self._wait()
         finally:
             self._close_observer()
 
-    def _is_woken(self) -> bool:
-        """Wait for an event and then for a pause, or for the next patrol; whether watches need to be set up anew."""
+    def _wait(self) -> None:
+        """Wait for an event, or for the next patrol; not where the files have changed again since they settled."""
+        if signatures(self._paths) != self._settled:
+            return
         with self._condition:
             patrol = self._pace.blind if self._is_blind else self._pace.patrol
-            woken = self._condition.wait_for(lambda: self._events or self._stopping, patrol)
-            last = monotonic() + self._pace.patience
-            while self._events and not self._stopping and (left := last - monotonic()) > 0:
-                self._events = 0
-                self._condition.wait_for(lambda: self._events or self._stopping, min(self._pace.quiet, left))
-            self._events = 0
-        return bool(woken) or self._is_blind
+            self._condition.wait_for(lambda: self._events or self._stopping, patrol)
+
+    def _is_lost(self) -> bool:
+        """Whether the way to the files may be another one by now. What else happens to a file needs no new watches."""
+        with self._condition:
+            is_lost, self._is_way_changed = self._is_way_changed or self._is_blind, False
+        return is_lost
+
+    def _settle(self) -> None:
+        """Wait, if anything changed, until nobody seems to be writing the files any more."""
+        if not self._events and signatures(self._paths) == self._settled:
+            return
+        since = monotonic()
+        while not self._stopping:
+            with self._condition:
+                events, self._events = self._events, 0
+                pause = self._pause()
+            before, self._settled = self._settled, signatures(self._paths)
+            if events or before != self._settled:
+                since = monotonic()
+            left = since + pause - monotonic()
+            if left <= 0:
+                return
+            with self._condition:
+                self._condition.wait_for(lambda: self._events or self._stopping, left)
+
+    def _pause(self) -> float:
+        """How long the files have to stay as they are to be taken as whole, in seconds; after the last event."""
+        if self._written:
+            return self._pace.rest.held
+        return 0.0 if self._is_renamed else self._pace.rest.of(self._paths)
 
     def _compare(self) -> None:
-        """Call `on_change` if the files say something else."""
-        contents = _contents(self._paths)
-        if contents == self._seen:
+        """Call `on_change` if the files say something else; what is being changed again has its turn later."""
+        settled, contents = self._settled, _contents(self._paths)
+        if contents == self._seen or signatures(self._paths) != settled:
             return
         self._seen = contents
         try:
-            self._on_change()
+            self._on_change(settled)
         except Exception:  # the edge of a thread: a bug in one reload must not end all later ones
             self._failures += 1
             _LOGGER.exception("a change of %s could not be dealt with", ", ".join(self._paths))
@@ -204,16 +252,16 @@ def _schedule(observer: DirectoryObserver, handler: FileSystemEventHandler, dire
 
 
 class _Handler(FileSystemEventHandler):
-    """Hands on the names of events that change something."""
+    """Hands on the events that change something."""
 
-    def __init__(self, tell: Callable[[tuple[str, ...]], None]) -> None:
+    def __init__(self, tell: Callable[[FileSystemEvent], None]) -> None:
         self._tell = tell
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Leave out what reading makes, and a directory's being changed, which each change in it makes besides."""
         is_about_inside = event.is_directory and event.event_type == "modified"
         if event.event_type not in _READING and not is_about_inside:
-            self._tell(tuple(os.fsdecode(path) for path in (event.src_path, event.dest_path) if path))
+            self._tell(event)
 
 
 def _contents(paths: Iterable[str]) -> tuple[bytes, ...]:

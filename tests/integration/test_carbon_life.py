@@ -73,10 +73,31 @@ def test_rules_are_reloaded_and_bad_ones_are_not(tmp_path: Path) -> None:
         wait_until(lambda: "1 rules in force" in cache.log, lambda: cache.log)
         cache.deliver(numbered(20))
         assert len(graphite.stored()) == 7
-        graphite.write("storage-quotas.conf", "")
+        graphite.write("storage-quotas.conf", "# empty\n")
         wait_until(lambda: "0 rules in force" in cache.log, lambda: cache.log)
         cache.deliver(numbered(20))
         assert len(graphite.stored()) == 20
+
+
+def test_an_emptied_file_takes_no_limit_away(tmp_path: Path) -> None:
+    graphite = Graphite(tmp_path / "graphite", quotas=FIVE)
+    cache = graphite.daemon()
+    with running(cache):
+        for refused, name in enumerate(("storage-quotas.conf", "storage-schemas.conf", "storage-quotas.conf"), start=1):
+            path = graphite.conf / name
+            before = path.read_text()
+            path.write_text("")
+            wait_until_said(cache, "this file has no sections any more", refused)
+            if refused < 3:
+                path.write_text(before)
+                wait_until_said(cache, "in force already", refused)
+        cache.deliver(numbered(10))
+        assert len(graphite.stored()) == 5
+
+
+def wait_until_said(daemon: CarbonDaemon, words: str, times: int) -> None:
+    """Wait until the log has the words so often."""
+    wait_until(lambda: daemon.log.count(words) == times, lambda: daemon.log)
 
 
 def test_storage_schemas_are_reloaded_for_the_sizes(tmp_path: Path) -> None:

@@ -51,12 +51,63 @@ def test_a_bad_file_keeps_the_rules_and_says_so_until_it_is_mended(tmp_path: Pat
         wait_until(lambda: daemon.json("/health")["status"] == "ok", lambda: daemon.log)
 
 
+def test_a_file_that_is_emptied_takes_no_limit_away(tmp_path: Path) -> None:
+    with running(tmp_path / "daemon", rules=rule(10)) as daemon:
+        daemon.send("".join(f"team.a.m{number} 1 {NOW}\n" for number in range(20)))
+        daemon.settled(lambda counts: counts.received == 20)
+        daemon.rules.write_text("")
+        wait_until(lambda: daemon.json("/health")["status"] == "degraded", lambda: daemon.log)
+        daemon.send("".join(f"team.a.n{number} 1 {NOW}\n" for number in range(1000)))
+        assert daemon.settled(lambda counts: counts.received == 1020).dropped == 1010
+        status, body = daemon.reload()
+        assert status == 422
+        assert "this file has no sections any more, while 1 section is in force" in body
+        failures = daemon.count("reloads_total")
+        daemon.signal(signal.SIGHUP)
+        wait_until(lambda: daemon.count("reloads_total") > failures, lambda: daemon.log)
+        assert limit_in_force(daemon) == 10
+        daemon.rules.write_text(rule(11))
+        wait_until(lambda: limit_in_force(daemon) == 11, lambda: daemon.log)
+        daemon.rules.write_text("# empty\n")
+        wait_until(lambda: limit_in_force(daemon) is None, lambda: daemon.log)
+        assert daemon.json("/health")["status"] == "ok"
+
+
+def test_an_emptied_file_is_in_force_after_a_restart(tmp_path: Path) -> None:
+    with running(tmp_path / "daemon", rules=rule(10)) as daemon:
+        daemon.rules.write_text("")
+        assert daemon.stop() == 0
+        daemon.start()
+        assert limit_in_force(daemon) is None
+
+
+def test_half_a_file_is_never_in_force(tmp_path: Path) -> None:
+    with running(tmp_path / "daemon", rules=rule(10)) as daemon:
+        limits = set()
+        with daemon.rules.open("w") as file:
+            for part in ("[team.*]\n", "metrics = 1", "000\n"):
+                file.write(part)
+                file.flush()
+                end = time.monotonic() + 0.7
+                while time.monotonic() < end:
+                    limits.add(limit_in_force(daemon))
+        wait_until(lambda: limit_in_force(daemon) == 1000, lambda: daemon.log)
+        assert limits == {10}
+        # By two who write one after the other: only the unfinished line tells that there is more to come.
+        daemon.rules.write_text("[team.*]\nmetrics = 2")
+        daemon.signal(signal.SIGHUP)
+        time.sleep(0.7)
+        assert limit_in_force(daemon) == 1000
+        with daemon.rules.open("a") as file:
+            file.write("000\n")
+        wait_until(lambda: limit_in_force(daemon) == 2000, lambda: daemon.log)
+
+
 def test_sighup_and_the_api_reload_too(tmp_path: Path) -> None:
     with running(tmp_path / "daemon", rules=rule(10)) as daemon:
         daemon.signal(signal.SIGHUP)
         wait_until(lambda: daemon.count("reloads_total") >= 1, lambda: daemon.log)
-        headers = {"Content-Type": "application/json"}
-        status, body = daemon.get("/api/reload", method="POST", data=b"{}", headers=headers)
+        status, body = daemon.reload()
         assert status == 200, body
         assert json.loads(body)
 

@@ -206,6 +206,10 @@ class Daemon:
         assert status == 200, body
         return json.loads(body)
 
+    def reload(self) -> tuple[int, str]:
+        """Have the rules read anew over HTTP; status and body."""
+        return self.get("/api/reload", method="POST", data=b"{}", headers={"Content-Type": "application/json"})
+
     def health(self) -> dict[str, float]:
         """The values of `/metrics` by name and labels, as `name` or `name{label="value"}`."""
         status, body = self.get("/metrics")

@@ -14,6 +14,7 @@ from carbonquota.model import Size
 from carbonquota.rules import Schemas
 from carbonquota.rules.aggregation import Aggregations
 from carbonquota.service.rulebook import Outcome, Rulebook, RuleFiles, load_rules
+from carbonquota.service.settling import signatures
 from carbonquota.testing import ManualClock
 
 RULES = "[team.*]\nmetrics = 2\n"
@@ -32,7 +33,7 @@ class Case:
         self.clock = ManualClock(1000)
         loaded = load_rules(RuleFiles("q.conf", "s.conf", "a.conf"))
         self.engine = QuotaEngine(loaded.rules, size_of=loaded.schemas.size_of, clock=self.clock)
-        self.book = Rulebook(self.engine, loaded, clock=self.clock)
+        self.book = Rulebook(self.engine, loaded, clock=self.clock, settle=signatures)
 
     def health(self) -> dict[tuple[str, str], float]:
         return {(sample.stat, sample.label): sample.value for sample in self.book.health()}
@@ -173,7 +174,7 @@ def test_health_counts_reloads_by_result(case: Case) -> None:
     }
     case.clock.set(3000)
     case.book.reload("test")
-    case.quotas.write_text("")
+    case.quotas.write_text("# empty\n")
     case.book.reload("test")
     case.quotas.unlink()
     case.book.reload("test")
@@ -185,6 +186,47 @@ def test_health_counts_reloads_by_result(case: Case) -> None:
         ("reload_ok", ""): 0,
         ("reload_time", ""): 3000,
     }
+
+
+EMPTIED = """\
+{file}.conf: this file has no sections any more, while 1 section is in force
+  where that is meant, write a line "# empty" into it, or restart"""
+
+
+@pytest.mark.parametrize("left", ["", "\n\n", "# nothing here\n", "\ufeff", "; emptyish\n"])
+@pytest.mark.parametrize("file", ["quotas", "schemas", "aggregation"])
+def test_a_file_that_is_emptied_changes_nothing(case: Case, file: str, left: str) -> None:
+    before = case.book.loaded
+    getattr(case, file).write_text(left)
+    result = case.book.reload("test")
+    assert (result.outcome, result.error) == (Outcome.FAILED, EMPTIED.format(file=file[0]))
+    assert (case.book.loaded, case.health()["reload_ok", ""]) == (before, 0)
+    assert not case.book.reload("and again").ok
+
+
+@pytest.mark.parametrize("word", ["# empty\n", "\n  #EMPTY\n", "; empty", "# as agreed:\n# empty\n"])
+@pytest.mark.parametrize("file", ["quotas", "schemas", "aggregation"])
+def test_a_file_that_says_it_is_empty_is_in_force(case: Case, file: str, word: str) -> None:
+    getattr(case, file).write_text(word)
+    assert case.book.reload("test").outcome is Outcome.APPLIED
+    assert case.book.loaded.sections() == tuple(int(other != file) for other in ("quotas", "schemas", "aggregation"))
+    getattr(case, file).write_text("")
+    assert case.book.reload("none before, none after").outcome is Outcome.APPLIED
+
+
+def test_a_file_that_keeps_changing_is_refused(case: Case, tmp_path: Path) -> None:
+    book = Rulebook(case.engine, case.book.loaded, clock=case.clock, settle=lambda paths: None)
+    assert book.reload("SIGHUP").error == (
+        "q.conf, s.conf, a.conf: the files keep changing, and half a file may not be put in force\n"
+        "  ask again when they are written"
+    )
+
+
+def test_a_file_that_changed_while_it_was_read_is_read_again(case: Case) -> None:
+    before = signatures(case.book.loaded.files.paths)
+    case.quotas.write_text("[a]\nmetrics = 100\n")
+    assert case.book.reload("a file changed", before).outcome is Outcome.APPLIED
+    assert [rule.limits.metrics for rule in case.engine.rules.rules] == [100]
 
 
 def test_reloads_from_many_threads_end_with_what_the_file_says(case: Case) -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from watchdog.events import FileSystemEventHandler
 
+from carbonquota.service.settling import Rest, Signature, signatures
 from carbonquota.service.watch import FileWatch, Pace
 from carbonquota.service.waypoints import waypoints
 
 PATIENCE = 10.0
-EVENTS_ONLY = Pace(quiet=0.02, patience=0.5, patrol=1000)
+EVENTS_ONLY = Pace(Rest(quiet=0.02, unfinished=0.02), patrol=1000)
 
 
 class Changes:
@@ -29,7 +30,8 @@ class Changes:
         self.threads: set[str] = set()
         self.seen: list[str | None] = []
 
-    def __call__(self) -> None:
+    def __call__(self, settled: tuple[Signature, ...]) -> None:
+        assert settled == signatures([str(self._path)])
         with self._condition:
             self.seen.append(self._path.read_text() if self._path.exists() else None)
             self.threads.add(threading.current_thread().name)
@@ -169,13 +171,75 @@ def test_a_change_between_making_and_starting_the_watch_is_noticed(folder: Path,
         watch.stop()
 
 
-def test_many_changes_in_a_row_are_told_within_the_patience(folder: Path, changes: Changes) -> None:
-    path = folder / "rules.conf"
-    watch = FileWatch([str(path)], changes, pace=Pace(quiet=30, patience=0.1, patrol=1000))
+@pytest.fixture
+def unhurried(folder: Path, changes: Changes) -> Iterator[FileWatch]:
+    """A watch that waits so long for a file written in place that no test could wait for it."""
+    pace = Pace(Rest(quiet=1000, unfinished=1000, held=1000), patrol=1000)
+    watch = FileWatch([str(folder / "rules.conf")], changes, pace=pace)
+    watch.start()
+    yield watch
+    watch.stop()
+
+
+def test_what_is_renamed_into_place_is_taken_at_once(folder: Path, unhurried: FileWatch, changes: Changes) -> None:
+    rename_over(folder)
+    changes.expect("second")
+    (folder / "another").write_text("third")
+    (folder / "another").rename(folder / "rules.conf")
+    changes.expect("third")
+
+
+def test_a_file_written_in_parts_is_taken_when_it_is_closed(folder: Path, changes: Changes) -> None:
+    watch = FileWatch([str(folder / "rules.conf")], changes, pace=Pace(Rest(quiet=0.05, held=1000), patrol=0.05))
     watch.start()
     try:
-        path.write_text("second")
-        changes.expect("second")
+        with (folder / "rules.conf").open("w") as file:
+            for part in ("[team.*]\n", "metrics = 1", "000\n", "[other]\n"):
+                file.write(part)
+                file.flush()
+                time.sleep(0.2)
+        changes.expect("[team.*]\nmetrics = 1000\n[other]\n")
+        assert len(changes.seen) == 1
+    finally:
+        watch.stop()
+
+
+def test_a_line_without_an_end_is_waited_for(folder: Path, changes: Changes) -> None:
+    watch = FileWatch([str(folder / "rules.conf")], changes, pace=Pace(Rest(quiet=0.02, unfinished=1000), patrol=0.05))
+    watch.start()
+    try:
+        (folder / "rules.conf").write_text("[team.*]\nmetrics = 1")
+        time.sleep(0.2)
+        with (folder / "rules.conf").open("a") as file:
+            file.write("000\n")
+        changes.expect("[team.*]\nmetrics = 1000\n")
+        assert len(changes.seen) == 1
+    finally:
+        watch.stop()
+
+
+def test_a_file_that_somebody_keeps_open_is_taken_in_the_end(folder: Path, changes: Changes) -> None:
+    watch = FileWatch([str(folder / "rules.conf")], changes, pace=Pace(Rest(quiet=0.02, held=0.1), patrol=1000))
+    watch.start()
+    try:
+        with (folder / "rules.conf").open("w") as file:
+            file.write("second\n")
+            file.flush()
+            changes.expect("second\n")
+    finally:
+        watch.stop()
+
+
+def test_a_patrol_waits_for_a_file_to_settle_as_well(folder: Path, changes: Changes) -> None:
+    pace = Pace(Rest(quiet=0.3), patrol=0.02)
+    watch = FileWatch([str(folder / "rules.conf")], changes, pace=pace, observer=Deaf)
+    watch.start()
+    try:
+        for number in range(10):
+            (folder / "rules.conf").write_text(f"{number}\n")
+            time.sleep(0.05)
+        changes.expect("9\n")
+        assert changes.seen == ["9\n"]
     finally:
         watch.stop()
 
@@ -183,7 +247,7 @@ def test_many_changes_in_a_row_are_told_within_the_patience(folder: Path, change
 def test_it_is_stopped_at_any_time_and_leaves_no_thread(folder: Path, changes: Changes) -> None:
     before = threading.active_count()
     FileWatch([str(folder / "rules.conf")], changes).stop()
-    watch = FileWatch([str(folder / "rules.conf")], changes, pace=Pace(quiet=1000, patience=1000))
+    watch = FileWatch([str(folder / "rules.conf")], changes, pace=Pace(Rest(quiet=1000, unfinished=1000)))
     watch.start()
     write(folder)
     watch.stop()
@@ -196,8 +260,8 @@ def test_it_is_stopped_at_any_time_and_leaves_no_thread(folder: Path, changes: C
 def test_a_call_that_fails_is_counted_and_not_the_last(
     folder: Path, changes: Changes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail() -> None:
-        changes()
+    def fail(settled: tuple[Signature, ...]) -> None:
+        changes(settled)
         raise RuntimeError("a bug")
 
     watch = FileWatch([str(folder / "rules.conf")], fail, pace=EVENTS_ONLY)
@@ -212,8 +276,8 @@ def test_a_call_that_fails_is_counted_and_not_the_last(
     assert "could not be dealt with" in caplog.text
 
 
-class NoInotify:
-    """An observer for which the system has no watches left."""
+class Deaf:
+    """An observer on a file system that tells nothing."""
 
     def start(self) -> None: ...
 
@@ -224,13 +288,20 @@ class NoInotify:
     def unschedule_all(self) -> None: ...
 
     def schedule(self, event_handler: FileSystemEventHandler, path: str) -> object:
+        return None
+
+
+class NoInotify(Deaf):
+    """An observer for which the system has no watches left."""
+
+    def schedule(self, event_handler: FileSystemEventHandler, path: str) -> object:
         raise OSError(28, "inotify watch limit reached")
 
 
 def test_without_watches_the_files_are_looked_at_in_turn(
     folder: Path, changes: Changes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pace = Pace(quiet=0.01, patience=0.1, patrol=1000, blind=0.02)
+    pace = Pace(Rest(quiet=0.01, unfinished=0.01), patrol=1000, blind=0.02)
     watch = FileWatch([str(folder / "rules.conf")], changes, pace=pace, observer=NoInotify)
     watch.start()
     try:
@@ -249,11 +320,8 @@ def test_without_watches_the_files_are_looked_at_in_turn(
 
 
 def test_a_patrol_notices_what_no_event_tells(folder: Path, changes: Changes) -> None:
-    class Deaf(NoInotify):
-        def schedule(self, event_handler: FileSystemEventHandler, path: str) -> object:
-            return None
-
-    watch = FileWatch([str(folder / "rules.conf")], changes, pace=Pace(patrol=0.02), observer=Deaf)
+    pace = Pace(Rest(quiet=0.02, unfinished=0.02), patrol=0.02)
+    watch = FileWatch([str(folder / "rules.conf")], changes, pace=pace, observer=Deaf)
     watch.start()
     try:
         write(folder)
