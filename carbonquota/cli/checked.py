@@ -16,6 +16,9 @@ from carbonquota.rules.aggregation import Aggregations
 from carbonquota.rules.expressions import HAS_RE2, WITHOUT_RE2
 from carbonquota.rules.files import read_text
 
+UNKNOWN: Final = "C001"
+"""The code of a finding about a key or section that neither we nor go-carbon know."""
+
 
 class FileKind(Enum):
     """What a file is read as; the value is its name in JSON."""
@@ -74,7 +77,8 @@ def _check_configuration(text: str, path: str, linting: Linting | None) -> Itera
     read = read_configuration(text, path)
     sections = None if read.problems else 0
     notes = tuple(read.notes.lines()) if linting and not read.problems else ()
-    yield Report(path, FileKind.CONFIGURATION, sections, read.problems, (), notes)
+    findings = tuple(Finding(UNKNOWN, Severity.WARNING, warning) for warning in read.notes.warnings) if linting else ()
+    yield Report(path, FileKind.CONFIGURATION, sections, read.problems, findings, notes)
     yield from _check_named_files(read.settings, linting)
 
 

@@ -56,6 +56,8 @@ def _daemon() -> Any:  # noqa: ANN401 - a module
 
 def _tell(notes: Notes) -> None:
     """Log what of the configuration was passed over."""
+    for warning in notes.warnings:
+        logging.getLogger(__name__).warning("%s", warning)
     for note in notes.lines():
         logging.getLogger(__name__).info("%s", note)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.rules.ini import Entry, Section
 from carbonquota.rules.suggest import did_you_mean
+
+_COMMENT: Final = re.compile(r"\s[#;]")
 
 Reader = Callable[[Entry], object]
 """Gives the value of an entry, or raises ConfigError with what is wrong with it."""
@@ -21,8 +25,16 @@ def read_entries(section: Section, readers: Mapping[str, Reader]) -> tuple[dict[
         try:
             values[entry.key] = _reader(entry, readers)(entry)
         except ConfigError as error:
-            problems += error.problems
+            problems += (_with_hint(entry, problem) for problem in error.problems)
     return values, tuple(problems)
+
+
+def _with_hint(entry: Entry, problem: Problem) -> Problem:
+    """The problem, with what is most likely to mend it where the value has a comment behind it."""
+    is_about_value = problem.column >= entry.value_column and problem.line == entry.line.number
+    if is_about_value and _COMMENT.search(entry.value):
+        return replace(problem, suggestion="a comment stands on a line of its own")
+    return problem
 
 
 def _reader(entry: Entry, readers: Mapping[str, Reader]) -> Reader:

@@ -25,8 +25,8 @@ from carbonquota.errors import ConfigError, Problem
 from carbonquota.model import Clock
 from carbonquota.rules import RuleSet, Schemas, Severity, diff, lint
 from carbonquota.rules.aggregation import Aggregations
-from carbonquota.rules.expressions import Expression, Search, search_here
 from carbonquota.rules.emptied import emptied
+from carbonquota.rules.expressions import Expression, Search, search_here
 from carbonquota.rules.files import read_text
 from carbonquota.service.health import Sample
 from carbonquota.service.settling import Signature, signatures, wait_until_settled

@@ -35,11 +35,11 @@ WATCHED = re.compile(
     re.MULTILINE,
 )
 TOTALS = re.compile(r"data points: ([\d,]+) received, ([\d,]+) accepted, ([\d,]+) dropped, 0 malformed, ")
-UNKNOWN_KEY = """\
-live_daemon: carbonquota.conf:10:1: unknown key "port" in [tcp]
-    port = 1
-    ^^^^
-  keys are: listen, enabled
+NO_SWITCH = """\
+live_daemon: carbonquota.conf:10:11: enabled: this is true or false, not the number 1
+    enabled = 1
+              ^
+  write true, without quotes
 """
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # The first process of a session has the first terminal that it opens for its own, whose Ctrl-C it then gets.
@@ -229,8 +229,8 @@ def test_a_daemon_that_ends_meanwhile_ends_it_too(daemon: Daemon) -> None:
         ),
         (
             "[tcp]\n",
-            "[tcp]\nport = 1\n",
-            UNKNOWN_KEY,
+            "[tcp]\nenabled = 1\n",
+            NO_SWITCH,
         ),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, get_args
 
 from carbonquota.cluster.settings import Mode
@@ -25,8 +26,11 @@ from carbonquota.daemon.configuration.values import (
     duration,
     size,
 )
+from carbonquota.daemon.settings import Cache
 
 NEVER: Final = "0 is never"
+CACHE_SIZE: Final = replace(count(), read=lambda value: count().read(value) or Cache().max_size)
+"""0 is go-carbon's word for no bound. Here there is one all the same: a full cache costs no point, as senders wait."""
 
 KEYS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "common": {
@@ -44,7 +48,7 @@ KEYS: Final[Mapping[str, Mapping[str, Kind]]] = {
         "max-creates-per-second": count(),
     },
     "cache": {
-        "max-size": count(least=1),
+        "max-size": CACHE_SIZE,
     },
     "tcp": {
         "listen": LISTEN,

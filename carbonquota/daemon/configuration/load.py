@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from carbonquota.daemon.configuration.document import Document, read_toml
 from carbonquota.daemon.configuration.keys import KEYS
-from carbonquota.daemon.configuration.notes import FOREIGN_KEYS, FOREIGN_SECTIONS, Notes, foreign_notes
+from carbonquota.daemon.configuration.notes import Notes, foreign_notes
 from carbonquota.daemon.configuration.together import check_together, remarks_on, resolve_sink
 from carbonquota.daemon.configuration.unfit import UnfitError, described
+from carbonquota.daemon.configuration.unknown import find_unknown
 from carbonquota.daemon.configuration.values import HOST
 from carbonquota.daemon.configuration.write import field_of
 from carbonquota.daemon.settings import Settings
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.metric_name import normalize
 from carbonquota.rules.files import read_text
-from carbonquota.rules.suggest import did_you_mean, nearest
 
 DEFAULT_GRAPH_PREFIX: Final = f"carbon.agents.{HOST}"
 
@@ -52,17 +51,20 @@ def read_configuration(text: str, source: str, *, hostname: str | None = None) -
         document = read_toml(text, source)
     except ConfigError as error:
         return Configuration(Settings(source), Notes(source), error.problems)
-    problems = list(_unknown_sections(document))
+    problems: list[Problem] = []
     sections: dict[str, dict[str, Any]] = {}
     for section in KEYS:
         sections[section], found = _read_section(document, section)
         problems += found
+    unknown = list(find_unknown(document))
+    problems += (one.problem for one in unknown if one.is_error)
     host = (socket.gethostname() if hostname is None else hostname).replace(".", "_") or "localhost"
     settings = resolve_sink(_settings(source, sections, host), document)
     if not problems:
         problems += check_together(settings, document)
     notes = foreign_notes(document)
-    notes = replace(notes, remarks=(*notes.remarks, *remarks_on(settings)))
+    warnings = tuple(one.problem for one in unknown if not one.is_error)
+    notes = replace(notes, remarks=(*notes.remarks, *remarks_on(settings)), warnings=warnings)
     return Configuration(settings, notes, tuple(sorted(problems, key=lambda problem: (problem.line, problem.column))))
 
 
@@ -88,26 +90,6 @@ def _make_absolute(sections: dict[str, dict[str, Any]], directory: Path) -> None
                 sections[section][field_of(key)] = os.path.normpath(directory / path)
 
 
-def _unknown_sections(document: Document) -> Iterator[Problem]:
-    known = (*KEYS, *FOREIGN_SECTIONS)
-    for name, value in document.table.items():
-        if name in known:
-            continue
-        if isinstance(value, dict | list):
-            near = nearest(name, known)
-            hint = f"did you mean [{near}]?" if near else f"sections are: {', '.join(KEYS)}"
-            yield document.key_problem((name,), f"unknown section [{name}]", hint)
-        else:
-            hint = _home_of(name) or "put a section such as [tcp] above it"
-            yield document.key_problem((name,), f'"{name}" stands outside of any section', hint)
-
-
-def _home_of(key: str) -> str:
-    """Where a key belongs, if it is one of a single section."""
-    homes = [section for section, kinds in KEYS.items() if key in kinds]
-    return f"it belongs to [{homes[0]}]" if len(homes) == 1 else ""
-
-
 def _read_section(document: Document, section: str) -> tuple[dict[str, Any], list[Problem]]:
     """The values of a section by field, and its problems."""
     table = document.table.get(section, {})
@@ -119,21 +101,9 @@ def _read_section(document: Document, section: str) -> tuple[dict[str, Any], lis
     for key, value in table.items():
         kind = KEYS[section].get(key)
         if kind is None:
-            problems += _unknown_key(document, (section, key))
             continue
         try:
             values[field_of(key)] = kind.read(value)
         except UnfitError as error:
             problems.append(document.value_problem((section, key), f"{key}: {error.message}", error.suggestion))
     return values, problems
-
-
-def _unknown_key(document: Document, path: tuple[str, str]) -> Iterator[Problem]:
-    """The problem with a key that is none; none if it is one of go-carbon's."""
-    section, key = path
-    foreign = FOREIGN_KEYS.get(section, frozenset())
-    if key in foreign:
-        return
-    near = nearest(key, (*KEYS[section], *foreign))
-    hint = f'did you mean "{near}"?' if near else _home_of(key) or did_you_mean(key, KEYS[section], "keys")
-    yield document.key_problem(path, f'unknown key "{key}" in [{section}]', hint)

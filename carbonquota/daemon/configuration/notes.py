@@ -1,7 +1,9 @@
 """What go-carbon knows and we do not: sections and keys that are ignored, and which of that may surprise.
 
-Three tables, so that a `go-carbon.conf` starts the daemon and a misspelt key still is an error. A remark is made only
-where ignoring a value changes what an operator gets, and only if the value is one that asks for it.
+The tables have every section and key that a release of go-carbon read since 0.7 (the TOML tags in its carbon/config.go
+and receiver/). go-carbon passes over what it does not know, so a file that starts it may hold anything: what is in
+neither our tables nor these is a warning with its place, and an error only where it is near to a key of our own. A
+remark is made only where ignoring a value changes what an operator gets, and only if the value is one that asks for it.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ from typing import Any, Final
 
 from carbonquota.daemon.configuration.document import Document
 from carbonquota.daemon.configuration.places import Path
+from carbonquota.daemon.settings import Cache
+from carbonquota.errors import Problem
 
 FOREIGN_SECTIONS: Final = frozenset(
-    ["carbonlink", "dump", "grpc", "logging", "pprof", "prometheus", "receiver", "tags", "tracing"],
+    ["carbon", "carbonlink", "dump", "grpc", "logging", "pprof", "prometheus", "receiver", "tags", "tracing"],
 )
 """Sections that only go-carbon reads."""
 
@@ -23,21 +27,22 @@ FOREIGN_KEYS: Final[Mapping[str, frozenset[str]]] = {
     for section, keys in {
         "common": "user logfile log-level max-cpu metric-endpoint metric-interval",
         "whisper": """
-            workers flock compressed hash-filenames remove-empty-file
+            workers flock compressed hash-filenames remove-empty-file hard-max-creates-per-second
             online-migration online-migration-rate online-migration-global-scope
         """,
         "cache": "write-strategy bloom-size input-buffer",
         "tcp": "buffer-size compression log-incomplete",
         "udp": "buffer-size log-incomplete",
-        "pickle": "buffer-size",
+        "pickle": "buffer-size compression log-incomplete",
         "carbonserver": """
             api-per-path-rate-limiters buckets cache-scan concurrent-index do-not-log-404s empty-result-ok
             fail-on-max-globs file-list-cache file-list-cache-version find-cache-enabled find-cache-size-mb
-            glob-cache-enabled glob-cache-size-mb graphite-web-10-strict-mode grpc heavy-glob-query-rate-limiters
-            idle-timeout internal-stats-dir max-fetch-data-goroutines max-globs max-inflight-requests
-            max-metrics-globbed max-metrics-rendered metrics-as-counters no-service-when-index-is-not-ready
-            query-cache-enabled query-cache-size-mb read-timeout realtime-index render-trace-logging-enabled
-            request-timeout stats-percentiles streaming-query-cache-enabled trie-index trigram-index write-timeout
+            glob-cache-enabled glob-cache-size-mb graphite-web-10-strict-mode graphtie-web-10-strict-mode grpc
+            heavy-glob-query-rate-limiters idle-timeout internal-stats-dir max-fetch-data-goroutines
+            max-files-globbed max-globs max-inflight-requests max-metrics-globbed max-metrics-rendered
+            metrics-as-counters no-service-when-index-is-not-ready query-cache-enabled query-cache-size-mb
+            query-timeout read-timeout realtime-index render-trace-logging-enabled request-timeout stats-percentiles
+            streaming-query-cache-enabled trie-index trie-index-with-trigrams trigram-index write-timeout
         """,
     }.items()
 }
@@ -48,6 +53,28 @@ _SURPRISES: Final[Mapping[Path, tuple[tuple[object, ...], str]]] = {
     ("whisper", "hash-filenames"): ((True,), "tagged series get files under readable names, beside hashed ones"),
     ("whisper", "flock"): ((True,), "files are not locked: let nothing else write to data-dir"),
     ("whisper", "online-migration"): ((True,), "an existing file keeps the retention it was made with"),
+    ("whisper", "hard-max-creates-per-second"): (
+        (True,),
+        (
+            "new files above max-creates-per-second wait, and none is refused; "
+            "max-creates-per-second in [carbonserver] refuses new metrics"
+        ),
+    ),
+    ("cache", "max-size"): (
+        (0,),
+        (
+            f"go-carbon's word for no bound; here there is one, {Cache().max_size:,} data points: "
+            "when the cache is full, senders wait"
+        ),
+    ),
+    ("carbonserver", "enabled"): (
+        (True,),
+        (
+            "there is no render and no find here, so carbonapi and graphite-web's cluster find nothing at this "
+            "address: let them read data-dir through graphite-web, or a go-carbon with its receivers and [whisper] "
+            "off; with a relay, from its destination"
+        ),
+    ),
     ("tcp", "compression"): (("gzip", "lz4", "snappy", "zstd"), "compressed input is not understood: send plain text"),
     ("common", "metric-endpoint"): ((), "our own stats go where all points go, and to [statsd]"),
     ("common", "user"): ((), "whoever starts the program is whom it runs as"),
@@ -69,15 +96,19 @@ _HARMLESS: Final[Mapping[Path, tuple[object, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What was read without being an error, to be told once: what is ignored, and remarks with their places."""
+    """What was read without being an error, to be told once: what is ignored, and remarks with their places.
+
+    `warnings` are about what neither we nor any go-carbon know.
+    """
 
     source: str = ""
     sections: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
 
     def lines(self) -> Iterator[str]:
-        """A line for each thing to tell."""
+        """A line for each thing to tell, without the warnings."""
         if self.sections:
             yield f"{self.source}: sections of go-carbon's own, without meaning here: {', '.join(self.sections)}"
         if self.keys:
@@ -102,10 +133,15 @@ def foreign_notes(document: Document) -> Notes:
 def _remarks(document: Document) -> Iterator[str]:
     for path, (asking, remark) in _SURPRISES.items():
         value = _value_at(document.table, path)
-        if value is None or value in _HARMLESS.get(path, ()) or (asking and value not in asking):
+        if value is None or value in _HARMLESS.get(path, ()) or (asking and not _is_one_of(value, asking)):
             continue
         what = ".".join(path) if isinstance(value, dict) else f"{'.'.join(path)} = {value!r}"
         yield f"{document.source}:{document.line_of(path)}: {_as_toml(what)}: {remark}"
+
+
+def _is_one_of(value: object, asking: tuple[object, ...]) -> bool:
+    """Whether the value is one of these; `true` is not 1."""
+    return any(type(value) is type(one) and value == one for one in asking)
 
 
 def _value_at(table: dict[str, Any], path: Path) -> object:

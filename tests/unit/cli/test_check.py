@@ -137,14 +137,16 @@ def test_a_configuration_is_checked_with_the_files_it_names_and_by_its_own_inter
 
 
 def test_errors_of_a_configuration_and_of_all_its_files_are_told_in_one_run(run: Run, configuration: Path) -> None:
-    configuration.write_text(CONFIGURATION.replace("rules.conf", "bad.conf").replace("workers", "wrokers"))
+    configuration.write_text(
+        CONFIGURATION.replace("rules.conf", "bad.conf").replace("workers          = 8", "enabled          = 8")
+    )
     (configuration.parent / "sub" / "schemas.conf").unlink()
     result = run("check", "--syntax-only", "carbonquota.conf")
     assert result.stdout == (
-        'carbonquota.conf:5:1: unknown key "wrokers" in [whisper]\n'
-        "    wrokers          = 8\n"
-        "    ^^^^^^^\n"
-        '  did you mean "workers"?\n'
+        "carbonquota.conf:5:20: enabled: this is true or false, not the number 8\n"
+        "    enabled          = 8\n"
+        "                       ^\n"
+        "  write true or false, without quotes\n"
         "carbonquota.conf: 1 error\n" + BAD_TEXT + "sub/schemas.conf: there is no such file\n"
     )
     assert result.exit_code == 1
@@ -171,3 +173,17 @@ def test_json_tells_what_each_file_was_read_as(run: Run, configuration: Path) ->
 def test_rules_of_namespaces_called_as_sections_are_still_rules(run: Run, files: Path) -> None:
     (files / "tricky.conf").write_text("[cache]\nmetrics = 5\n[relay]\nthroughput = max\n")
     assert run("check", "tricky.conf").stdout == "tricky.conf: 2 rules, no errors, no warnings\n"
+
+
+def test_what_go_carbon_passes_over_is_a_warning(run: Run, configuration: Path) -> None:
+    configuration.write_text(CONFIGURATION.replace("workers", "wrokers"))
+    result = run("check", "--lint-fatal", "carbonquota.conf")
+    assert result.exit_code == 3
+    assert result.stdout.startswith(
+        'carbonquota.conf:5:1: C001 unknown key "wrokers" in [whisper]\n'
+        "    wrokers          = 8\n"
+        "    ^^^^^^^\n"
+        '  did you mean "workers"?\n'
+    )
+    assert "carbonquota.conf: no errors, 1 warning" in result.stdout
+    assert run("check", "--syntax-only", "carbonquota.conf").stdout == ""

@@ -174,11 +174,177 @@ level = "error"
             '2: tcp.compression = "gzip": compressed input is not understood: send plain text',
         ),
         ('[tcp]\ncompression = ""', None),
+        (
+            "[whisper]\nhard-max-creates-per-second = true",
+            (
+                "2: whisper.hard-max-creates-per-second = true: new files above max-creates-per-second wait, and none "
+                "is refused; max-creates-per-second in [carbonserver] refuses new metrics"
+            ),
+        ),
+        ("[whisper]\nhard-max-creates-per-second = false", None),
         ("[tags]\nenabled = false", None),
     ],
 )
 def test_what_may_surprise_is_said(text: str, remark: str | None) -> None:
     assert remarks(text)[1:] == ([f"c.conf:{remark}"] if remark else [])
+
+
+def test_a_carbonserver_says_that_nothing_can_be_read_from_it() -> None:
+    assert remarks("[carbonserver]\nenabled = true") == [
+        (
+            "c.conf:2: carbonserver.enabled = true: there is no render and no find here, so carbonapi and "
+            "graphite-web's cluster find nothing at this address: let them read data-dir through graphite-web, or a "
+            "go-carbon with its receivers and [whisper] off; with a relay, from its destination"
+        )
+    ]
+    assert remarks("[carbonserver]\nenabled = false") == []
+
+
+def test_a_cache_without_bound_has_one_all_the_same() -> None:
+    assert settings_of("[cache]\nmax-size = 0\n").cache.max_size == 1_000_000
+    assert remarks("[cache]\nmax-size = 0") == [
+        (
+            "c.conf:2: cache.max-size = 0: go-carbon's word for no bound; here there is one, 1,000,000 data points: "
+            "when the cache is full, senders wait"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        (
+            "[whisper]\nsparse_create = true",
+            '2:1: unknown key "sparse_create" in [whisper]|did you mean "sparse-create"?',
+        ),
+        ("[whisper]\nwrokers = 8", '2:1: unknown key "wrokers" in [whisper]|did you mean "workers"?'),
+        ('[tcp]\nread-timeout = "30s"', '2:1: unknown key "read-timeout" in [tcp]|keys are: listen, enabled'),
+        ("[wisper]", "1:2: unknown section [wisper]|did you mean [whisper]?"),
+        ("[mine]", f"1:2: unknown section [mine]|sections are: {', '.join(KEYS)}"),
+        ('listen = ":1"', '1:1: "listen" stands outside of any section|put a section such as [tcp] above it'),
+        ("max-size = 1", '1:1: "max-size" stands outside of any section|it belongs to [cache]'),
+    ],
+)
+def test_what_go_carbon_passes_over_is_a_warning(text: str, warning: str) -> None:
+    (found,) = read(text).notes.warnings
+    assert f"{found.line}:{found.column}: {found.message}|{found.suggestion}" == warning
+    assert not read(text).problems
+
+
+EVERY_KEY_OF_GO_CARBON = """
+[carbon]
+logfile = ""
+graph-prefix = "carbon.agents.{host}."
+[common]
+user = "carbon"
+logfile = ""
+log-level = "info"
+graph-prefix = "carbon.agents.{host}"
+metric-endpoint = "local"
+metric-interval = "1m0s"
+max-cpu = 4
+[whisper]
+data-dir = "/var/lib/graphite/whisper"
+schemas-file = ""
+aggregation-file = ""
+quotas-file = ""
+workers = 8
+max-updates-per-second = 0
+max-creates-per-second = 0
+hard-max-creates-per-second = false
+sparse-create = false
+physical-size-factor = 0.75
+flock = true
+compressed = false
+enabled = true
+hash-filenames = true
+remove-empty-file = false
+online-migration = false
+online-migration-rate = 5
+online-migration-global-scope = ""
+[cache]
+max-size = 0
+write-strategy = "max"
+input-buffer = 51200
+bloom-size = 0
+[udp]
+listen = ":2003"
+enabled = true
+log-incomplete = false
+buffer-size = 0
+[tcp]
+listen = ":2003"
+enabled = true
+buffer-size = 0
+compression = ""
+[pickle]
+listen = ":2004"
+max-message-size = 67108864
+enabled = true
+buffer-size = 0
+[receiver.kafka]
+protocol = "kafka"
+[carbonlink]
+listen = "127.0.0.1:7002"
+enabled = true
+read-timeout = "30s"
+query-timeout = "100ms"
+[grpc]
+listen = "127.0.0.1:7003"
+enabled = true
+[tags]
+enabled = false
+tagdb-update-interval = 100
+[carbonserver]
+listen = "127.0.0.1:8080"
+enabled = false
+buckets = 10
+metrics-as-counters = false
+read-timeout = "60s"
+write-timeout = "60s"
+idle-timeout = "60s"
+query-timeout = "60s"
+query-cache-enabled = true
+query-cache-size-mb = 0
+find-cache-enabled = true
+max-globs = 100
+max-files-globbed = 100
+graphtie-web-10-strict-mode = true
+graphite-web-10-strict-mode = true
+trigram-index = true
+trie-index = false
+trie-index-with-trigrams = false
+cache-scan = false
+internal-stats-dir = ""
+scan-frequency = "5m0s"
+stats-percentiles = [99, 98, 95, 75, 50]
+max-creates-per-second = 0
+quota-usage-report-frequency = "1m0s"
+[[carbonserver.api-per-path-rate-limiters]]
+path = "/metrics/list/"
+max-inflight-requests = 1
+[carbonserver.grpc]
+listen = "127.0.0.1:7004"
+[dump]
+enabled = false
+recover-per-second = 0
+restore-per-second = 0
+[pprof]
+listen = "localhost:7007"
+[prometheus]
+enabled = true
+[tracing]
+enabled = false
+jaegerEndpoint = ""
+[[logging]]
+logger = ""
+sample-tick = ""
+"""
+
+
+def test_a_file_with_keys_of_all_releases_of_go_carbon_starts_us() -> None:
+    configuration = read(EVERY_KEY_OF_GO_CARBON)
+    assert (configuration.problems, configuration.notes.warnings) == ((), ())
 
 
 def test_a_daemon_without_files_of_rules_says_so() -> None:
