@@ -26,8 +26,10 @@ _LONGEST: Final = 256
 
 _NOT_ASCII: Final = "\u00b5"
 
-_Left = tuple[int, ...] | int
-"""The answer for each name below a namespace; or else, of the expressions with a prefix, those it does not rule out."""
+_Left = list[int] | tuple[int, ...] | int
+"""The answer for each name below a namespace; or else, of the expressions with a prefix, those it does not rule out.
+
+A list where it was not looked yet whether one of them is always found."""
 
 
 class FirstMatch:
@@ -63,10 +65,7 @@ class FirstMatch:
 
     def find(self, name: str) -> int:
         """The first expression that is found in the name."""
-        namespace = name[: name.rfind(".") + 1]
-        left = self._left.get(namespace)
-        if left is None:
-            left = self._below(namespace)
+        left = self._left_below(name[: name.rfind(".") + 1])
         if isinstance(left, int):
             return left
         return self._look_into((name,))[0] if self._unread else self._automaton.first_in(name)
@@ -79,11 +78,11 @@ class FirstMatch:
         for name in names:
             namespace = name[: name.rfind(".") + 1]
             left = known.get(namespace)
-            if left is None:
-                left = self._below(namespace)
-            if not isinstance(left, int):
-                places.append(len(answers))
-                left = -1
+            if left.__class__ is not int:
+                left = self._inherited(namespace) if left is None else self._left_below(namespace)
+                if not isinstance(left, int):
+                    places.append(len(answers))
+                    left = -1
             answers.append(left)
         for place, answer in zip(places, self._look_into([names[place] for place in places]), strict=True):
             answers[place] = answer
@@ -94,29 +93,43 @@ class FirstMatch:
         """Of how many namespaces it is known what is left."""
         return len(self._left)
 
-    def _below(self, namespace: str) -> _Left:
+    def _left_below(self, namespace: str) -> _Left:
         """What is left below a namespace, which is given with its dot; "" is the root."""
-        known = self._left.get(namespace)
-        if known is not None:
-            return known
-        above = namespace[: namespace.rfind(".", 0, -1) + 1]
-        candidates = self._by_part.get(namespace[:-1], ()) if not above else self._below(above)
-        left = candidates if isinstance(candidates, int) else self._narrowed(namespace, candidates)
-        if len(namespace) <= _LONGEST:
-            if len(self._left) >= _MOST_NAMESPACES:
-                self._left.clear()
-            self._left[namespace] = left
+        left = self._left.get(namespace)
+        if left is None:
+            left = self._inherited(namespace)
+        elif isinstance(left, list):
+            # It is asked about again, so there may be many names in it: now it pays to look into it.
+            left = self._left[namespace] = self._decided(namespace, left)
         return left
 
+    def _inherited(self, namespace: str) -> _Left:
+        """What is left below its parent, without what is never found below the namespace itself."""
+        if len(namespace) > _LONGEST:
+            return self._narrowed(namespace, self._at_top(namespace))
+        above = namespace[: namespace.rfind(".", 0, -1) + 1]
+        candidates = self._left_below(above) if above else self._at_top(namespace)
+        left = candidates if isinstance(candidates, int) else self._narrowed(namespace, candidates)
+        if len(self._left) >= _MOST_NAMESPACES:
+            self._left.clear()
+        self._left[namespace] = left
+        return left
+
+    def _at_top(self, namespace: str) -> Sequence[int]:
+        """The expressions with a prefix of several parts, whose first the namespace has."""
+        return self._by_part.get(namespace.partition(".")[0], ())
+
     def _narrowed(self, namespace: str, candidates: Sequence[int]) -> _Left:
-        """Without those that are never found below; the answer, if the first that may be found always is."""
+        """Without those that are never found below; the answer, if nothing is left."""
         expressions = self._expressions
-        left = tuple(index for index in candidates if _may_begin(expressions[index].prefix, namespace))
-        first = min((*self._general[:1], *left), default=len(expressions))
-        if first == len(expressions):
-            return first
-        is_found = first in self._open and expressions[first].is_for_re2(namespace)
-        return first if is_found and self._automaton.first_in(namespace) == first else left
+        left = [index for index in candidates if _may_begin(expressions[index].prefix, namespace)]
+        return left if left or self._general else len(expressions)
+
+    def _decided(self, namespace: str, left: list[int]) -> _Left:
+        """The answer, if the first that may be found below the namespace is always found there."""
+        first = min((*self._general[:1], *left))
+        is_open = first in self._open and self._expressions[first].is_for_re2(namespace)
+        return first if is_open and self._automaton.first_in(namespace) == first else tuple(left)
 
     def _look_into(self, names: Sequence[str]) -> list[int]:
         """The answers where the names themselves must be looked at."""

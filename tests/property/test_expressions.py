@@ -76,7 +76,8 @@ def test_the_first_expression_of_a_list_is_that_of_one_by_one(patterns: list[str
     first = FirstMatch([read_expression(pattern, as_python=True) for pattern in patterns])
     expected = [next((n for n, one in enumerate(by_python) if one.search(name)), len(patterns)) for name in names]
     assert first.find_all(names) == expected
-    # Once more, from what is remembered by namespace, and each by itself.
+    # Again, from what is remembered by namespace, and each by itself.
+    assert first.find_all(names) == expected
     assert first.find_all(names) == expected
     assert [first.find(name) for name in names] == expected
 
@@ -168,6 +169,14 @@ def test_memory_of_namespaces_is_bounded() -> None:
         first.find(f"{'x' * 200}{number}.b")
         first.find(f"{'y' * 300}{number}.b")
     assert first.remembered <= 20_000
+
+
+@pytest.mark.parametrize("dots", [100, 2_000, 50_000])
+def test_a_name_of_very_many_parts_is_matched_like_any_other(dots: int) -> None:
+    first = FirstMatch([read_expression(pattern) for pattern in (r"^b\.a", r"^a\.a\.", "b$")])
+    names = ["a." * dots + "b", "x." * dots + "b", "b.x." + "a." * dots + "c"]
+    for _ in range(3):
+        assert first.find_all(names) == [1, 2, 3]
 
 
 def test_a_pattern_that_re_would_need_forever_for_is_matched_at_once() -> None:

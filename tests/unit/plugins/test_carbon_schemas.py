@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,9 @@ from carbon.conf import settings
 from carbon.database import WhisperDatabase
 
 from carbonquota.errors import ConfigError
-from carbonquota.plugins.carbon_schemas import read_schemas
+from carbonquota.plugins.carbon_schemas import read_schemas, warn_of_slow
+from carbonquota.rules.expressions import read_expression
+from carbonquota.service.patterns import PatternGuard
 from carbonquota.service.rulebook import RuleFiles
 
 CARBONS_DEFAULT = 10_080
@@ -93,3 +96,38 @@ def test_what_carbon_cannot_start_with_is_told_in_one_line(text: str, problem: s
     with pytest.raises(ConfigError) as caught:
         read_schemas(text, RuleFiles(schemas="s.conf"))
     assert str(caught.value) == f"s.conf: {problem}"
+
+
+@pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
+def test_an_expression_means_what_carbon_takes_it_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "[x]\npattern = [[:alpha:]]\nretentions = 60s:1d\n" + ALL
+    # To carbon it is a set of a colon and letters with a bracket behind it.
+    assert points_in_carbon(text, tmp_path, monkeypatch) == 3600
+    assert read_schemas(text, RuleFiles(schemas="s.conf")).size_of("a.metric").data_points == 3600
+    with pytest.raises(ConfigError, match=r"pattern = \^\\pL is no regular expression"):
+        read_schemas("[x]\npattern = ^\\pL\nretentions = 60s:1d\n", RuleFiles(schemas="s.conf"))
+
+
+def test_no_name_holds_up_carbon_through_our_schemas() -> None:
+    guard = PatternGuard()
+    try:
+        endless = "[x]\npattern = ^(?=a)(a+)+$\nretentions = 60s:1d\n[y]\npattern = (a+)+$\nretentions = 60s:2d\n"
+        schemas = read_schemas(endless + ALL, RuleFiles(schemas="s.conf", search=guard))
+        begun = time.monotonic()
+        assert schemas.size_of("a" * 36 + "b").data_points == 3600
+        # Without the guard it would be hours.
+        assert time.monotonic() - begun < 20
+    finally:
+        guard.close()
+
+
+def test_patterns_that_carbon_itself_may_need_long_for_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_slow(map(read_expression, ["^carbon\\.", "(a+)+$", "^a(?!b)", ".*"]))
+    assert caplog.messages == [
+        f"pattern = {pattern}: carbon itself may need very long to match a new metric by this, and stands still "
+        f"meanwhile; the costly part is {part}"
+        for pattern, part in (
+            ("(a+)+$", "(a+)+ (a repetition within a repetition)"),
+            ("^a(?!b)", "(?! (look-around)"),
+        )
+    ]
