@@ -29,7 +29,7 @@ export GRAPHITE_NO_PREFIX := True
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv run dry-run test test-plain sanitize fuzz check format bench lock clean FORCE
+.PHONY: help venv run dry-run test test-plain soak sanitize fuzz check format bench lock clean FORCE
 
 # Says what is wrong with PYTHON and what to do, before anything else can fail less clearly.
 define check_python
@@ -58,6 +58,9 @@ test: $(BUILT) ## Run all tests, on all cores, and name those that are skipped
 # Its own target, as it shows what the first run has shown to whoever has not touched a kernel.
 test-plain: $(STAMP) ## Run the tests of all that decides on the plain kernel
 	CARBONQUOTA_KERNEL=python $(BIN)/python -m pytest $(PARALLEL) $(PLAIN_TESTS)
+
+soak: $(BUILT) ## Run the long tests, one after the other: a million of what the others have some thousands of
+	$(BIN)/python -m pytest -v --capture=no tests/soak
 
 sanitize: $(STAMP) ## Run the tests of kernel and engine on a build that stops at overflows and undefined behaviour
 	$(BIN)/python tools/sanitized.py -m pytest $(SANITIZED_TESTS)

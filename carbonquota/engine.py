@@ -290,7 +290,7 @@ class QuotaEngine:
 
         `quota.<control>.<name>`, `usage.<control>.<name>`, `throttle.<name>` and `dropped.<name>`; throughput usage,
         throttle and dropped are the points since the last report, as far as their intervals have ended. Of namespaces
-        that were rejected while they held no metric, those past the first 100,000 may be told too low, or not at all.
+        that were rejected while they held no metric, those past the first 1,000 may be told too low, or not at all.
         """
         with self._lock:
             self._keep_time()
@@ -375,6 +375,7 @@ class QuotaEngine:
         """How every namespace under a rule stands now, the root first, then by name."""
         with self._lock:
             self._keep_time()
+            self._index.trim()
             quotas = take_quotas(self._index, self._decider.grants)
         return quotas.values()
 

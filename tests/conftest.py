@@ -12,6 +12,8 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.disks import Mounted, mounting
+
 pytest.register_assert_rewrite("tests.support.engines")
 
 settings.register_profile(
@@ -26,3 +28,9 @@ settings.load_profile("carbonquota")
 
 # A shell that runs the tests in the background has Ctrl-C ignored, and so would every process that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def mounted() -> Mounted:
+    """Mounts a file system in memory on a directory; without the right to, the test is skipped."""
+    return mounting()

@@ -28,7 +28,7 @@ from carbonquota.rules.expressions import Search, search_here
 from carbonquota.service.exposition import CONTENT_TYPE, Exposition
 from carbonquota.service.health import Health
 from carbonquota.service.patterns import PatternGuard
-from carbonquota.service.reporter import Emitter, Reporter, Timetable
+from carbonquota.service.reporter import OWN_STATS, Emitter, Reporter, Timetable
 from carbonquota.service.rulebook import LoadedRules, Rulebook, RuleFiles, load_rules
 from carbonquota.service.scan import Scanner, Settle, Tree
 from carbonquota.service.state import StateKeeper
@@ -80,8 +80,11 @@ class Parts:
     def _make_scanner(self, settle: Settle) -> Scanner:
         """What brings the index in line with the Whisper files."""
         assert self.whisper is not None  # noqa: S101 - there is nothing to scan else
-        exempt = (f"{self.settings.common.graph_prefix}.",)
-        tree = Tree(self.settings.whisper.data_dir, exempt, self.settings.state.series_ttl, self.whisper.is_pending)
+        settings, sink = self.settings, self.whisper
+        # What else there is below the prefix came from senders, and quotas hold it.
+        exempt = tuple(f"{settings.common.graph_prefix}.{kind}." for kind in OWN_STATS)
+        ttl = settings.state.series_ttl
+        tree = Tree(settings.whisper.data_dir, exempt, ttl, sink.is_pending, directory=sink.directory)
         return Scanner(tree, self.engine, settle=settle, clock=self.clock)
 
     def _make_cluster(self) -> SyncService | None:
@@ -116,7 +119,9 @@ class Parts:
 
     def _troubles(self) -> tuple[str, ...]:
         """Why the daemon works less well."""
-        return (*(self.state.troubles if self.state is not None else ()), *self.patterns.troubles)
+        parts = (self.state, self.patterns, self.sink, self.scanner)
+        # One cause may be a trouble of several parts.
+        return tuple(dict.fromkeys(text for part in parts if part is not None for text in part.troubles))
 
     def _make_reporter(self) -> Reporter:
         """What makes the reports."""
@@ -149,6 +154,7 @@ class Parts:
             on_room=self._on_room,
             clock=self.clock,
             leftovers=str(Path(state.directory) / "unwritten") if state.enabled else None,
+            on_unstored=self.engine.forget,
         )
         self.rulebook.on_schemas(lambda schemas: sink.replace(schemas, self.rulebook.loaded.aggregations))
         self.rulebook.on_aggregations(lambda aggregations: sink.replace(self.rulebook.loaded.schemas, aggregations))

@@ -31,5 +31,9 @@ class Sink(Protocol):
     async def stop(self, patience: float) -> None:
         """Get out what waits, for at most `patience` seconds, then keep the rest on disk or count it as lost."""
 
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What does not go well, each a line for a person, with a remedy where there is one. From any thread."""
+
     def health(self) -> Iterable[Sample]:
         """Its counts: queue, spool, stored or forwarded, lost, errors. From any thread."""

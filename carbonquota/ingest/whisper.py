@@ -46,12 +46,17 @@ def count_data_points(header: bytes, length: int) -> int:
     """
     if not header:
         raise InputError("empty")
-    archives = list(_compressed_archives(header) if header.startswith(_COMPRESSED_MAGIC) else _archives(header))
+    archives = list(_compressed_archives(header) if is_compressed(header) else _archives(header))
     if not all(seconds and points for _, seconds, points in archives):
         raise InputError("an archive without points")
-    if not header.startswith(_COMPRESSED_MAGIC):
+    if not is_compressed(header):
         _check_length(archives, length)
     return sum(points for _, _, points in archives)
+
+
+def is_compressed(header: bytes) -> bool:
+    """Whether the first bytes of a file are those of a compressed one of go-carbon's."""
+    return header.startswith(_COMPRESSED_MAGIC)
 
 
 def _check_length(archives: list[tuple[int, int, int]], length: int) -> None:

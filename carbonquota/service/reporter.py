@@ -61,6 +61,10 @@ class Report:
     creates: int
 
 
+OWN_STATS: Final = ("quota", "usage", "throttle", "dropped", "carbonquota")
+"""What the name of each value of a report begins with, behind the graph prefix."""
+
+
 class Reporter:
     """Makes the reports of one engine; no other part of the program may call the engine's `report`."""
 

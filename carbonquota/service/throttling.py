@@ -6,6 +6,7 @@ the next report tells. A spell ends with the first whole interval without a drop
 `""` stands for a rule with `dropping-policy = none`, whose namespace is over its quota while nothing is dropped.
 
 Bounds: one spell for each namespace and control being throttled; `most` lines an interval, then one line for the rest.
+Namespaces that are rejected before they exist may be ever-new, so looks begin no spell beyond `MOST_SEEN`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ CREATES: Final = "creates"
 
 PACE: Final = 0.1
 """Seconds between two looks at what a batch dropped."""
+
+MOST_SEEN: Final = 1000
+"""From so many spells on, only a report begins another one."""
 
 _NOT_ENFORCED: Final = ""
 
@@ -95,7 +99,7 @@ class ThrottleLog:
             return
         self._looked = now
         for key, drop in admission.drops.items():
-            if key not in self._spells:
+            if key not in self._spells and len(self._spells) < MOST_SEEN:
                 self._spells[key] = _Spell(now)
                 self._say_start(key, drop.rule, drop.samples)
 

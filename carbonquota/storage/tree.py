@@ -12,7 +12,7 @@ import click
 
 from carbonquota.errors import InputError
 from carbonquota.ingest import LONGEST_HEADER, count_data_points, metric_of_path
-from carbonquota.ingest.whisper import EXTENSION
+from carbonquota.ingest.whisper import EXTENSION, is_compressed
 from carbonquota.model import Size
 
 _BLOCK: Final = 512
@@ -21,11 +21,12 @@ _BLOCK: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class StoredMetric:
-    """A metric and what its file at `path` really holds."""
+    """A metric and what its file at `path` really holds; whether that is one that go-carbon compressed."""
 
     path: str
     metric: str
     size: Size
+    compressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +55,19 @@ def read_whisper_tree(root: str, advance: Callable[[int], None]) -> Iterator[Sto
         raise InputError(f"{name}: there is no Whisper file (*{EXTENSION}) in this directory tree")
 
 
-def whisper_files(root: str) -> Iterator[str | Unreadable]:
+def whisper_files(root: str, on_mount: Callable[[str], object] = lambda _: None) -> Iterator[str | Unreadable]:
     """The paths of all Whisper files, and the directories that cannot be listed.
+
+    `on_mount` is told of each directory below the root that is on another disk than the one that it is in.
 
     Links are followed, but no directory is read twice: a link to one inside the tree is left to its own place, so
     that a loop ends and a metric counts once, under the same name in every run.
     """
     inside = os.path.join(os.path.realpath(root), "")
     visited: set[tuple[int, int]] = set()
-    waiting = [root]
+    waiting = [(root, -1)]
     while waiting:
-        path = waiting.pop()
+        path, above = waiting.pop()
         if path != root and os.path.islink(path) and os.path.join(os.path.realpath(path), "").startswith(inside):
             continue
         try:
@@ -74,7 +77,9 @@ def whisper_files(root: str) -> Iterator[str | Unreadable]:
             yield Unreadable(click.format_filename(path), _cause(error))
             continue
         visited.add(identity)
-        waiting += [entry.path for entry in reversed(entries) if _is_directory(entry)]
+        if above not in (-1, identity[0]):
+            on_mount(path)
+        waiting += [(entry.path, identity[0]) for entry in reversed(entries) if _is_directory(entry)]
         yield from (entry.path for entry in entries if entry.name.endswith(EXTENSION) and not _is_directory(entry))
 
 
@@ -117,7 +122,7 @@ def read_whisper_file(path: str, metric: str) -> StoredMetric | Unreadable:
         return Unreadable(click.format_filename(path), _cause(error))
     except InputError as error:
         return Unreadable(click.format_filename(path), str(error))
-    return StoredMetric(path, metric, Size(*size_on_disk(status), points))
+    return StoredMetric(path, metric, Size(*size_on_disk(status), points), is_compressed(header))
 
 
 def _cause(error: OSError) -> str:

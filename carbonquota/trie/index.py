@@ -26,8 +26,8 @@ from carbonquota.trie.namespaces import NO_ROW, ROOT_ROW, Namespaces, rows_at
 from carbonquota.trie.quotas import NO_QUOTA, Quotas, Terms
 from carbonquota.trie.series import Seen, Series
 
-MOST_IDLE: Final = 100_000
-"""So many namespaces without a metric are kept for a report to give their counts."""
+MOST_IDLE: Final = 1000
+"""So many namespaces without a metric, of up to 4,096 bytes each, are kept for a report to give their counts."""
 
 _STRETCH: Final = 8192
 """So many namespaces are created at a time."""

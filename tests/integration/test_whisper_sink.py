@@ -19,6 +19,7 @@ from carbonquota.daemon.settings import Cache, Settings, Whisper
 from carbonquota.daemon.whisper import WhisperSink
 from carbonquota.errors import QuotaError
 from carbonquota.rules import Aggregations, Schemas
+from carbonquota.storage.data_directory import LOCK
 from carbonquota.testing import ManualClock
 
 NOW = 1_700_000_000
@@ -373,11 +374,11 @@ def test_kept_points_that_cannot_be_read_are_refused_at_the_start(tmp_path: Path
     )
 
 
-def test_a_start_leaves_nothing_in_the_data_directory(tmp_path: Path) -> None:
+def test_a_start_leaves_nothing_but_its_lock_in_the_data_directory(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
 
     async def story() -> None:
-        assert list(desk.data.iterdir()) == []
+        assert [path.name for path in desk.data.iterdir()] == [LOCK]
 
     desk.run(story)
-    assert list(desk.data.iterdir()) == []
+    assert [path.name for path in desk.data.iterdir()] == [LOCK]

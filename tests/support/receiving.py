@@ -54,6 +54,10 @@ class KeepingSink:
         if was_full:
             self.on_room()
 
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        return ()
+
     async def start(self) -> None:
         """Nothing to open."""
 

@@ -98,7 +98,7 @@ class Operations:
 
 
 def _health_document(standing: Standing, stats: Stats, more: tuple[str, ...]) -> HealthDocument:
-    reasons = (*standing.failing, *_degraded(standing, stats), *more)
+    reasons = (*standing.failing, *_degraded(standing), *more)
     return HealthDocument(
         status="failing" if standing.failing else "degraded" if reasons else "ok",
         detail="; ".join(reasons),
@@ -112,12 +112,10 @@ def _health_document(standing: Standing, stats: Stats, more: tuple[str, ...]) ->
     )
 
 
-def _degraded(standing: Standing, stats: Stats) -> tuple[str, ...]:
+def _degraded(standing: Standing) -> tuple[str, ...]:
     """Why the daemon works less well."""
     reasons = list(standing.degraded)
     if not standing.reload.ok:
         first = standing.reload.error.partition("\n")[0]
         reasons.insert(0, f"the rules in force are not those of the files: {first}")
-    if stats.get("sink_up") == 0:
-        reasons.append("the destination is away, or the disk takes no writes")
     return tuple(reasons)

@@ -23,8 +23,8 @@ class Standing:
     """How the daemon is, in words; a reason is one line for a person, with a remedy where there is one.
 
     It is `ready` once its index is and its listeners are open; until then `not_ready` says what it waits for.
-    `degraded` are reasons for which it works less well (the state cannot be written). The last reload and the sink need
-    not be among them: they are read from `reload` and from the health. `failing` are reasons to restart it. `uptime` is
+    `degraded` are reasons for which it works less well (the state cannot be written). The last reload need
+    not be among them: it is read from `reload`. `failing` are reasons to restart it. `uptime` is
     in seconds.
     """
 

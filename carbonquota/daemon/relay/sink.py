@@ -117,6 +117,12 @@ class RelaySink:
             waiting = [batch for batch in self._sender.outbox.clear() if not batch.again]
             self._ledger.lose_queued("shutdown", waiting + self._memory.clear())
 
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Whether the destination is away. From any thread."""
+        away = self._sender.connection is None
+        return (f"the destination {self._settings.destination} is away",) if away else ()
+
     def health(self) -> Iterable[Sample]:
         """The relay's counts, and whether the destination is connected."""
         return [*self._ledger.samples(), Sample("sink_up", self._sender.connection is not None)]

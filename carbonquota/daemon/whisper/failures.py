@@ -10,8 +10,9 @@ from typing import Final
 import whisper
 
 from carbonquota.errors import QuotaError
+from carbonquota.storage.data_directory import DirectoryChangedError
 
-REASONS: Final = ("disk_full", "permission", "corrupt", "io")
+REASONS: Final = ("disk_full", "permission", "corrupt", "compressed", "io", "directory")
 """The reasons that failures are counted by."""
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -35,9 +36,14 @@ _REMEDIES: Final = {
     "disk_full": "make room on the disk",
     "permission": "let the user that this program runs as write there",
     "corrupt": "mend the file, or move it away and a new one is made",
+    "compressed": "have go-carbon write this tree, or move the file away and a new one is made",
     "io": "check the disk",
 }
 _CLEAR_THE_WAY: Final = "move away what stands where a directory or file of this name is needed"
+
+
+class CompressedFileError(QuotaError):
+    """The file is one that go-carbon compressed, which the whisper library cannot write."""
 
 
 class CreationError(QuotaError):
@@ -48,7 +54,8 @@ class CreationError(QuotaError):
 class Failure:
     """One failure: `reason` is one of REASONS, `internal` where it is a bug, or `name` where the name is too long.
 
-    `creating` tells that a new file could not be made, `everywhere` that others would fail as well.
+    `creating` tells that a new file could not be made, `everywhere` that others would fail as well, and `alone` that it
+    is this one file's own matter.
     """
 
     reason: str
@@ -56,6 +63,7 @@ class Failure:
     remedy: str
     creating: bool = False
     everywhere: bool = False
+    alone: bool = False
 
 
 def failure_of(error: Exception) -> Failure:
@@ -64,10 +72,14 @@ def failure_of(error: Exception) -> Failure:
     cause = error.__cause__ if creating else error
     if isinstance(cause, OSError):
         return _failure_of_system(cause, creating=creating)
+    if isinstance(cause, DirectoryChangedError):
+        return Failure("directory", str(cause), "", creating, everywhere=True)
+    if isinstance(cause, CompressedFileError):
+        return Failure("compressed", str(cause), _REMEDIES["compressed"], alone=True)
     if creating and isinstance(cause, _CORRUPT):
-        return Failure("io", "no Whisper file can be so large", "shorten its retention", creating=True)
+        return Failure("io", "no Whisper file can be so large", "shorten its retention", creating=True, alone=True)
     if isinstance(cause, _CORRUPT):
-        return Failure("corrupt", f"not a whole Whisper file: {_text(cause)}", _REMEDIES["corrupt"])
+        return Failure("corrupt", f"not a whole Whisper file: {_text(cause)}", _REMEDIES["corrupt"], alone=True)
     return Failure("internal", repr(cause), "this is a bug; please report it", creating)
 
 
@@ -77,9 +89,10 @@ def _failure_of_system(error: OSError, *, creating: bool) -> Failure:
     if number == errno.ENAMETOOLONG:
         return Failure("name", cause, "", creating)
     if number in _IN_THE_WAY:
-        return Failure("io", cause, _CLEAR_THE_WAY, creating)
+        return Failure("io", cause, _CLEAR_THE_WAY, creating, alone=True)
     reason = "disk_full" if number in _FULL else "permission" if number in _FORBIDDEN else "io"
-    return Failure(reason, cause, _REMEDIES[reason], creating, number in _EVERYWHERE)
+    everywhere = number in _EVERYWHERE
+    return Failure(reason, cause, _REMEDIES[reason], creating, everywhere, alone=reason != "io" and not everywhere)
 
 
 def _text(error: Exception) -> str:

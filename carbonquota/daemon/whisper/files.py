@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 import whisper
 
-from carbonquota.daemon.whisper.failures import CreationError
+from carbonquota.daemon.whisper.failures import CompressedFileError, CreationError
 from carbonquota.daemon.whisper.points import Point
+from carbonquota.ingest.whisper import is_compressed
 from carbonquota.model import Clock
-from carbonquota.rules import Aggregations, Schemas
+from carbonquota.rules import Aggregations, Retention, Schemas
 from carbonquota.rules.schemas import DEFAULT_RETENTIONS
+from carbonquota.storage.data_directory import DataDirectory
 
 UNFINISHED: Final = ".unfinished-whisper"
 """What a new file is called, in its directory, until it is whole. One left by a crash is replaced by the next."""
@@ -24,8 +27,14 @@ UNFINISHED: Final = ".unfinished-whisper"
 class Store(Protocol):
     """Where the writer puts points. What goes wrong is raised as it comes; see `failure_of`."""
 
-    def update(self, metric: str, points: Iterable[Point]) -> None:
-        """Store points in order of arrival; FileNotFoundError where the metric has no file yet."""
+    def update(self, metric: str, points: Iterable[Point]) -> int:
+        """Store points in order of arrival; how many are outside of what the file keeps, and left out.
+
+        FileNotFoundError where the metric has no file yet.
+        """
+
+    def is_worth_a_file(self, metric: str, points: Iterable[Point]) -> bool:
+        """Whether a new file of the metric would keep any of the points."""
 
     def create(self, metric: str) -> None:
         """Make the metric's file; CreationError from the cause where it cannot be made."""
@@ -35,11 +44,17 @@ class Store(Protocol):
 
 
 class WhisperFiles:
-    """The files below `root`; `path_of` gives a metric's path there, and never one outside."""
+    """The files below `directory`; `path_of` gives a metric's path there, and never one outside.
 
-    def __init__(self, root: str, path_of: Callable[[str], str], clock: Clock, *, sparse: bool = False) -> None:
+    Nothing is touched in a directory that has taken the place of the one that was opened.
+    """
+
+    def __init__(
+        self, directory: DataDirectory, path_of: Callable[[str], str], clock: Clock, *, sparse: bool = False
+    ) -> None:
         """New files follow no schema until there is one: see `follow`."""
-        self._root = root
+        self._directory = directory
+        self._root = directory.path
         self._path_of = path_of
         self._clock = clock
         self._sparse = sparse
@@ -53,32 +68,46 @@ class WhisperFiles:
         """Where the metric's file is."""
         return f"{self._root}{os.sep}{self._path_of(metric)}"
 
-    def update(self, metric: str, points: Iterable[Point]) -> None:
-        """Store points; of several at one timestamp the last. Whisper leaves out what its retention is past."""
-        path = self.path(metric)
+    def update(self, metric: str, points: Iterable[Point]) -> int:
+        """Store points, of several at one timestamp the last, as far as the file's retention reaches, to both sides.
+
+        Further ahead Whisper would write over points that are still wanted, as its archives are rings.
+        """
+        self._directory.check()
         now = int(self._clock())
-        latest = dict(points)
-        ahead = [point for point in latest.items() if point[0] > now]
-        if not ahead:
-            whisper.update_many(path, list(latest.items()), now)
-            return
-        whisper.update_many(path, [point for point in latest.items() if point[0] <= now], now)
-        # Of points in the future, Whisper would write a run longer than the archive over the archives behind it.
-        archive = _header(path)["archives"][0]
-        for run in _cut(sorted(ahead), archive["points"]):
-            whisper.update_many(path, run, now)
+        points = list(points)
+        # Opened here, as Whisper would open it once more for each look at its header.
+        with Path(self.path(metric)).open("r+b") as file:
+            retention = _longest_retention(file)
+            kept = [point for point in points if abs(now - point[0]) <= retention]
+            latest = dict(kept)
+            ahead = sorted(point for point in latest.items() if point[0] > now)
+            _write(file, [point for point in latest.items() if point[0] <= now], now)
+            if ahead:
+                # Of points in the future, Whisper would write a run longer than the archive over those behind it.
+                for run in _cut(ahead, _first_archive(file)["points"]):
+                    _write(file, run, now)
+        return len(points) - len(kept)
+
+    def is_worth_a_file(self, metric: str, points: Iterable[Point]) -> bool:
+        """Whether a new file of the metric would keep any of the points."""
+        now = int(self._clock())
+        retention = max(kept.seconds_per_point * kept.points for kept in self._retentions(metric))
+        return any(abs(now - timestamp) <= retention for timestamp, _ in points)
+
+    def _retentions(self, metric: str) -> tuple[Retention, ...]:
+        schema = self._tables[0].match(metric)
+        return schema.retentions if schema else DEFAULT_RETENTIONS
 
     def create(self, metric: str) -> None:
         """Make the metric's file and the directories above it; there is no half-made one under its name, ever."""
         path = Path(self.path(metric))
         unfinished = path.with_name(UNFINISHED)
-        schemas, aggregations = self._tables
-        schema = schemas.match(metric)
-        retentions = schema.retentions if schema else DEFAULT_RETENTIONS
-        archives = [(retention.seconds_per_point, retention.points) for retention in retentions]
-        aggregation = aggregations.match(metric)
+        archives = [(retention.seconds_per_point, retention.points) for retention in self._retentions(metric)]
+        aggregation = self._tables[1].match(metric)
+        self._directory.check()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_directories(path.parent, Path(self._root))
             unfinished.unlink(missing_ok=True)
             whisper.create(
                 str(unfinished), archives, aggregation.x_files_factor, aggregation.method, sparse=self._sparse
@@ -99,12 +128,43 @@ def _check_length(path: Path, archives: list[tuple[int, int]]) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
-def _header(path: str) -> dict[str, Any]:
-    """The header of a file that could just be opened."""
-    header: dict[str, Any] | None = whisper.info(path)
+def _make_directories(path: Path, root: Path) -> None:
+    """Make a directory and those above it, but never the root: without it, all of the tree is away."""
+    try:
+        path.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        if path == root:
+            raise
+        _make_directories(path.parent, root)
+        path.mkdir(exist_ok=True)
+
+
+def _longest_retention(file: BinaryIO) -> int:
+    """The seconds that a file reaches back; CompressedFileError or CorruptWhisperFile where it cannot be written."""
+    start = file.read(64)
+    if is_compressed(start):
+        raise CompressedFileError("a compressed Whisper file, as go-carbon makes them")
+    if not start:
+        raise whisper.CorruptWhisperFile("the file is empty", file.name)
+    if len(start) < whisper.metadataSize:
+        raise whisper.CorruptWhisperFile("unable to read header", file.name)
+    retention: int = struct.unpack(whisper.metadataFormat, start[: whisper.metadataSize])[1]
+    return retention
+
+
+def _write(file: BinaryIO, points: list[Point], now: int) -> None:
+    """Write points, of each timestamp one, into an open file, as far as the disk takes them."""
+    if points:
+        whisper.file_update_many(file, sorted(points, reverse=True), now)
+
+
+def _first_archive(file: BinaryIO) -> dict[str, Any]:
+    """The finest archive of a file that could just be opened."""
+    header: dict[str, Any] | None = whisper.info(file.name)
     if header is None:
-        raise FileNotFoundError(os.strerror(2))
-    return header
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    archive: dict[str, Any] = header["archives"][0]
+    return archive
 
 
 def _cut(points: list[Point], most: int) -> Iterable[list[Point]]:

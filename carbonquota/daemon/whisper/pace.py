@@ -50,10 +50,10 @@ class Rest:
         self._failures = 0
         self._until = 0.0
 
-    def begin(self) -> None:
-        """Rest, for twice as long as the last time if nothing succeeded since."""
+    def begin(self, longest: float = LONGEST_REST) -> None:
+        """Rest, for twice as long as the last time if nothing succeeded since, but no longer than so many seconds."""
         self._failures += 1
-        self._until = self._clock() + rest_after(self._failures)
+        self._until = self._clock() + min(rest_after(self._failures), longest)
 
     def end(self) -> None:
         """There was a success."""

@@ -28,13 +28,15 @@ _NOW: Final = -1
 class Points:
     """The points of a buffer as columns, in order: names as sent, timestamps from 0 to `LATEST`, values.
 
-    `refused` counts, by reason, what no Whisper file can hold: `nan`, `timestamp` and `malformed`.
+    `refused` counts, by reason, what no Whisper file can hold: `nan`, `timestamp` and `malformed`; `samples` has the
+    metric of one of each.
     """
 
     names: list[bytes]
     timestamps: list[int]
     values: list[float]
     refused: Mapping[str, int] = field(default_factory=dict)
+    samples: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def read_points(lines: bytes, points: int, now: int) -> Points:
@@ -57,11 +59,13 @@ def read_points(lines: bytes, points: int, now: int) -> Points:
 
 def _read_lines(lines: bytes, points: int, now: int) -> Points:
     """The same line by line."""
-    read = Points([], [], [], refused := Counter[str]())
+    samples: dict[str, bytes] = {}
+    read = Points([], [], [], refused := Counter[str](), samples)
     for line in lines.split(b"\n"):
         found = _read_line(line, now)
         if isinstance(found, str):
             refused[found] += 1
+            samples.setdefault(found, line.split()[0])
         elif found is not None:
             name, timestamp, value = found
             read.names.append(name)

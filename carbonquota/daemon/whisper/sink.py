@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from threading import Thread
 from time import time
 from typing import Final
@@ -19,21 +16,18 @@ from carbonquota.daemon.whisper.cache import WriteCache
 from carbonquota.daemon.whisper.files import WhisperFiles
 from carbonquota.daemon.whisper.pace import Pace
 from carbonquota.daemon.whisper.points import read_points
-from carbonquota.daemon.whisper.writer import Writer
+from carbonquota.daemon.whisper.writer import LOST, Writer
 from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.rules import Aggregations, Schemas
 from carbonquota.service.health import Sample
+from carbonquota.storage.data_directory import DataDirectory
 from carbonquota.storage.paths import path_of
 
 _log = logging.getLogger(__name__)
 
 _LAST_WRITE: Final = 1.0
 """Seconds that the one write under way is waited for after patience has ended."""
-
-_LOST: Final = ("full", "name", "nan", "timestamp", "malformed", "unwritable", "creates", "shutdown")
-"""Why points are lost: the cache far past its size; no file can have the name; no value; a time outside of 32 bits;
-no plaintext; past its share while its file cannot be written, or not yet made; stopped before it was written."""
 
 
 class WhisperSink:
@@ -43,7 +37,7 @@ class WhisperSink:
     written before the stop is kept there and comes back at the next start; without one it is lost.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing that comes from outside
         self,
         settings: Settings,
         schemas: Schemas,
@@ -52,19 +46,24 @@ class WhisperSink:
         on_room: Callable[[], None],
         clock: Clock = time,
         leftovers: str | None = None,
+        on_unstored: Callable[[str], object] = lambda _: None,
     ) -> None:
-        """Nothing is touched before `start`; `clock` gives the seconds since the epoch."""
+        """Nothing is touched before `start`; `clock` gives the seconds since the epoch.
+
+        `on_unstored` is called on the loop's thread with a metric that gets no file, as no point of it can be kept.
+        """
         store = settings.whisper
-        self._data_dir = store.data_dir
+        self.directory = DataDirectory(store.data_dir)
+        self._on_unstored = on_unstored
         self._on_room = on_room
         self._clock = clock
         self._leftovers = leftovers
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._files = WhisperFiles(store.data_dir, path_of, clock, sparse=store.sparse_create)
+        self._files = WhisperFiles(self.directory, path_of, clock, sparse=store.sparse_create)
         self._files.follow(schemas, aggregations)
         self._cache = WriteCache(settings.cache.max_size, path_of, self._tell_room)
         updates, creates = Pace(store.max_updates_per_second, clock), Pace(store.max_creates_per_second, clock)
-        self._writer = Writer(self._cache, self._files, updates, creates, clock)
+        self._writer = Writer(self._cache, self._files, updates, creates, clock, self._tell_unstored)
         # Not waited for when the process ends: a disk that hangs must not keep it.
         self._thread = Thread(target=self._writer.run, name="whisper-writer", daemon=True)
 
@@ -76,7 +75,7 @@ class WhisperSink:
     async def start(self) -> None:
         """Begin to write; QuotaError where the data directory, or what was kept, can never be used."""
         self._loop = asyncio.get_running_loop()
-        _check_directory(self._data_dir)
+        self.directory.open()
         if self._leftovers is not None:
             self._take_back(self._leftovers)
         self._thread.start()
@@ -101,13 +100,21 @@ class WhisperSink:
             self._writer.abandon()
             await asyncio.to_thread(self._thread.join, _LAST_WRITE)
         self._keep_rest()
+        self._writer.tell_losses()
+        self.directory.close()
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What does not go well, a line each. From any thread."""
+        trouble = self.directory.trouble
+        return (*((trouble,) if trouble else ()), *(text for text in self._writer.troubles if text != trouble))
 
     def health(self) -> Iterator[Sample]:
         """What waits, what was stored and lost, and how the disk does. From any thread."""
         counts = self._cache.counts()
         yield Sample("queue_points", counts.queued)
         yield Sample("stored", counts.stored)
-        for reason in dict.fromkeys((*_LOST, *counts.lost)):
+        for reason in dict.fromkeys((*LOST, *counts.lost)):
             yield Sample("lost", counts.lost.get(reason, 0), reason)
         yield from self._writer.health()
 
@@ -116,6 +123,17 @@ class WhisperSink:
         if self._loop is not None:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._on_room)
+
+    def _tell_unstored(self, metric: str) -> None:
+        """Let whoever charged a metric know that it has no file, unless more points of it came meanwhile."""
+
+        def tell() -> None:
+            if not self._cache.is_pending(metric):
+                self._on_unstored(metric)
+
+        if self._loop is not None:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(tell)
 
     def _take_back(self, path: str) -> None:
         """Take in what was kept at the last stop."""
@@ -149,17 +167,3 @@ class WhisperSink:
             self._cache.give_up()
         else:
             _log.info("%d points were not written in time, and are kept in %s", left, self._leftovers)
-
-
-def _check_directory(directory: str) -> None:
-    """Make it if need be, and see that files can be made in it; a disk that is full may get room later."""
-    try:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=directory, prefix=".writable-"):
-            pass
-    except (OSError, ValueError) as error:
-        if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT):
-            return
-        cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        remedy = "set data-dir in [whisper] to a directory that the user this program runs as can write to"
-        raise QuotaError(f"{directory}: no directory to keep Whisper files in: {cause.lower()}; {remedy}") from None

@@ -12,8 +12,9 @@ import whisper
 
 from carbonquota import QuotaEngine, Size
 from carbonquota.service.scan import Scanner, ScanResult, Tree
-from carbonquota.storage.paths import path_of
+from carbonquota.storage.paths import hashed_path_of, path_of
 from carbonquota.testing import ManualClock
+from tests.support.disks import Mounted, compressed_file
 from tests.support.small import SIZE, engine_under
 
 NOW = 2_000_000_000.0
@@ -99,9 +100,11 @@ def test_a_file_made_behind_the_walk_keeps_its_metric(tmp_path: Path) -> None:
     engine = engine_with("a.b", "z.gone")
 
     def settle(function: Callable[[], None]) -> None:
-        create(tmp_path, "a.b")
+        if "a.b" not in made:
+            made["a.b"] = create(tmp_path, "a.b")
         function()
 
+    made: dict[str, Path] = {}
     result = Scanner(Tree(str(tmp_path)), engine, settle=settle).scan()
     assert counts(result) == {"files": 1, "loaded": 1, "forgotten": 1}
     assert "a.b" in engine
@@ -128,8 +131,11 @@ def test_it_is_settled_in_steps_and_each_is_waited_for(tmp_path: Path) -> None:
         function()
         lengths.append(before - len(engine))
 
-    assert Scanner(Tree(str(tmp_path)), engine, settle=settle).scan().forgotten == 450
-    assert lengths == [200, 200, 50]
+    scanner = Scanner(Tree(str(tmp_path)), engine, settle=settle)
+    assert scanner.scan().forgotten == 0
+    lengths.clear()
+    assert scanner.scan().forgotten == 450
+    assert lengths == [0, 0, 0, 200, 200, 50]
 
 
 def test_own_stats_are_left_alone(tmp_path: Path) -> None:
@@ -272,3 +278,116 @@ def test_its_health_is_that_of_the_last_scan(tmp_path: Path) -> None:
     samples = {sample.stat: sample.value for sample in scanner.health()}
     assert samples == {"scan_time": NOW, "scan_seconds": result.seconds, "scan_files": 2, "scan_errors": 1}
     assert steps == [1, 1]
+
+
+def test_more_than_a_tenth_gone_at_once_has_to_be_seen_twice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = [create(tmp_path, f"a.m{number}") for number in range(100)]
+    engine = engine_with()
+    scanner = Scanner(Tree(str(tmp_path)), engine)
+    scanner.scan()
+    for path in files[:10]:
+        path.unlink()
+    assert counts(scanner.scan()) == {"files": 90, "forgotten": 10}
+    for path in files[10:30]:
+        path.unlink()
+    assert counts(scanner.scan()) == {"files": 70}
+    doubt = (
+        f"20 of 90 metrics have no file any more below {tmp_path}; is a disk missing? "
+        "They are forgotten if the next scan finds the same"
+    )
+    assert list(scanner.troubles) == [doubt]
+    assert doubt in caplog.messages
+    create(tmp_path, "a.m10")
+    files[31].unlink()
+    assert counts(scanner.scan()) == {"files": 70, "forgotten": 19}
+    assert not scanner.troubles
+    assert len(engine) == 71
+    assert counts(scanner.scan()) == {"files": 70, "forgotten": 1}
+    assert len(engine) == 70
+
+
+def test_another_directory_under_the_same_path_forgets_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "data"
+    create(root, "a.b")
+    create(root, "a.c")
+    engine = engine_with()
+    scanner = Scanner(Tree(str(root)), engine)
+    scanner.scan()
+    root.rename(tmp_path / "away")
+    create(root, "a.b")
+    result = scanner.scan()
+    assert (counts(result), result.complete) == ({}, False)
+    assert len(engine) == 2
+    assert "is another directory than at the start" in caplog.text
+    (root / "a/b.wsp").unlink()
+    (root / "a").rmdir()
+    root.rmdir()
+    (tmp_path / "away").rename(root)
+    (root / "a/c.wsp").unlink()
+    assert counts(scanner.scan()) == {"files": 1, "forgotten": 1}
+
+
+def test_a_part_of_the_tree_whose_disk_is_away_keeps_its_metrics(tmp_path: Path, mounted: Mounted) -> None:
+    for number in range(30):
+        create(tmp_path, f"here.m{number}")
+    engine = engine_with()
+    scanner = Scanner(Tree(str(tmp_path)), engine)
+    with mounted(tmp_path / "there"):
+        create(tmp_path, "there.n")
+        assert scanner.scan().loaded == 31
+    (tmp_path / "here/m0.wsp").unlink()
+    assert counts(scanner.scan()) == {"files": 29, "forgotten": 1}
+    assert "there.n" in engine
+    (trouble,) = scanner.troubles
+    assert trouble.startswith(f"{tmp_path}/there: a disk was mounted there before, and is not now")
+    with mounted(tmp_path / "there"):
+        create(tmp_path, "there.o")
+        assert counts(scanner.scan()) == {"files": 30, "loaded": 1, "forgotten": 1}
+    assert not scanner.troubles
+
+
+def test_of_two_files_of_one_metric_the_one_that_is_written_counts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    create(tmp_path, "a.b", 20)
+    whisper.create(str(tmp_path / "a.b.wsp"), [(60, 500)])
+    whisper.create(str(tmp_path / "c.d.wsp"), [(60, 500)])
+    engine = engine_with()
+    scanner = Scanner(Tree(str(tmp_path)), engine)
+    for _ in range(2):
+        scanner.scan()
+        assert (len(engine), engine.usage().data_points) == (1, 20)
+    assert "a.b.wsp cannot be scanned: it is not read as any metric: the file of a.b is a/b.wsp" in caplog.messages
+
+
+def test_a_tagged_series_under_its_name_and_its_hash_is_one_metric(tmp_path: Path) -> None:
+    tagged = "cpu;host=a"
+    named, hashed = create(tmp_path, tagged, 20), tmp_path / hashed_path_of(tagged)
+    engine = engine_with()
+    scanner = Scanner(Tree(str(tmp_path), path_of=hashed_path_of), engine)
+    assert counts(scanner.scan()) == {"files": 1, "loaded": 1}
+    whisper.create(str(hashed), [(60, 300)])
+    assert scanner.scan().errors == 1
+    assert (len(engine), engine.usage().data_points) == (1, 300)
+    named.unlink()
+    assert counts(scanner.scan()) == {"files": 1}
+
+
+def test_hashed_files_whose_metric_is_not_known_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    create(tmp_path, LONG, 77)
+    scan(tmp_path, engine_with())
+    (told,) = caplog.messages
+    assert told == (
+        f"{tmp_path}: 1 files of tagged series are called by a hash, and whose they are is not known: each counts from "
+        "the first point on that comes for its metric"
+    )
+
+
+def test_compressed_files_count_and_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.wsp").write_bytes(compressed_file())
+    engine = engine_with()
+    assert scan(tmp_path, engine) == {"files": 1, "loaded": 1}
+    assert engine.usage().data_points == 1440
+    assert f"1 compressed Whisper files, such as {tmp_path}/a.wsp, count with the room" in caplog.text

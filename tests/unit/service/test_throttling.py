@@ -11,7 +11,7 @@ from carbonquota.controls import Admission
 from carbonquota.model import Rule
 from carbonquota.service.health import Health, Sample
 from carbonquota.service.reporter import Reporter, Timetable
-from carbonquota.service.throttling import PACE, Dropped, ThrottleLog
+from carbonquota.service.throttling import MOST_SEEN, PACE, Dropped, ThrottleLog
 from carbonquota.testing import ManualClock
 
 RULES = """[team]
@@ -215,3 +215,14 @@ def test_a_real_admission_is_what_it_takes() -> None:
     log = ThrottleLog(ManualClock(0.0))
     admission: Admission = QuotaEngine(RuleSet.from_text("")).admit(b"a 1 1\n")
     log.note(admission)
+
+
+def test_ever_new_namespaces_begin_so_many_spells_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    host = Host(caplog, "[*]\nlogical-size = 1\n[team]\nmetrics = 1\n", most=10**6)
+    for batch in range(4):
+        host.clock.advance(1)
+        host.admit(*(f"n{batch}x{number}.{leaf}" for number in range(MOST_SEEN // 2) for leaf in "ab"))
+    assert len(host.lines()) == MOST_SEEN
+    host.admit("team.a", "team.b", noted=False)
+    host.report()
+    assert any("namespace team is throttled" in line for line in host.lines())

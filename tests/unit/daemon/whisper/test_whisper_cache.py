@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from carbonquota.daemon.whisper.cache import Entry, WriteCache
 from carbonquota.daemon.whisper.points import read_points
+from carbonquota.daemon.whisper.spellings import Bounds
 from carbonquota.errors import MetricNameError
 
 
@@ -20,8 +21,9 @@ def path_of(metric: str) -> str:
     return metric.replace(".", "/") + ".wsp"
 
 
-def cache_of(max_size: int = 1000, on_room: Callable[[], None] = lambda: None, **options: int) -> WriteCache:
-    return WriteCache(max_size, path_of, on_room, **options)
+def cache_of(max_size: int = 1000, on_room: Callable[[], None] = lambda: None, most: int = 1000) -> WriteCache:
+    bounds = Bounds(most, 2**20)
+    return WriteCache(max_size, path_of, on_room, bounds, bounds)
 
 
 def add(cache: WriteCache, *lines: str) -> None:
@@ -43,9 +45,9 @@ def test_points_wait_by_metric_in_order_of_arrival_and_the_largest_is_last() -> 
     ]
 
 
-@pytest.mark.parametrize("most_spellings", [1, 2, 1000])
-def test_all_spellings_are_one_metric(most_spellings: int) -> None:
-    cache = cache_of(most_spellings=most_spellings)
+@pytest.mark.parametrize("most", [1, 2, 1000])
+def test_all_spellings_are_one_metric(most: int) -> None:
+    cache = cache_of(most=most)
     add(cache, "a.b;x=1;y=2 1 60", ".a..b.;y=2;x=1 2 61", "c 1 60", "a.b;y=2;x=1 3 62")
     entry = taken(cache, b"a.b;x=1;y=2")
     add(cache, "a.b;y=2;x=1 4 63")
@@ -55,7 +57,7 @@ def test_all_spellings_are_one_metric(most_spellings: int) -> None:
 
 
 def test_a_metric_forgotten_while_it_is_written_stays_one_metric() -> None:
-    cache = cache_of(most_spellings=1)
+    cache = cache_of(most=1)
     add(cache, "a 1 60")
     entry = taken(cache, b"a")
     add(cache, "b 1 60", "a 2 61")
@@ -156,12 +158,16 @@ class CacheLaws(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cache = WriteCache(20, path_of, lambda: None, most_spellings=3)
+        self.cache = cache_of(20, most=2)
         self.given = 0
         self.writing: list[Entry] = []
         self.parked: list[Entry] = []
 
-    @rule(names=st.lists(st.sampled_from(["a", ".a", "b", "c", "x/y", "d;t=1;s=2", "d;s=2;t=1"]), max_size=9))
+    @rule(
+        names=st.lists(
+            st.sampled_from(["a", ".a", "a..", "b", "..b", "c", "x/y", "d;t=1;s=2", "d;s=2;t=1"]), max_size=9
+        )
+    )
     def add(self, names: list[str]) -> None:
         add(self.cache, *(f"{name} 1 {self.given + number}" for number, name in enumerate(names)))
         self.given += len(names)

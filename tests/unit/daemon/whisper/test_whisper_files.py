@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import whisper
 
-from carbonquota.daemon.whisper.failures import CreationError, Failure, failure_of
+from carbonquota.daemon.whisper.failures import CompressedFileError, CreationError, Failure, failure_of
 from carbonquota.daemon.whisper.files import UNFINISHED, WhisperFiles
+from carbonquota.errors import QuotaError
 from carbonquota.rules import Aggregations, Schemas
+from carbonquota.storage.data_directory import LOCK, DataDirectory, DirectoryChangedError
 from carbonquota.testing import ManualClock
+from tests.support.disks import compressed_file
 
 NOW = 1_700_000_000
 SCHEMAS = Schemas.from_text(
@@ -26,7 +30,7 @@ def path_of(metric: str) -> str:
 
 
 def files_at(root: Path, *, sparse: bool = False) -> WhisperFiles:
-    files = WhisperFiles(str(root), path_of, ManualClock(NOW), sparse=sparse)
+    files = WhisperFiles(DataDirectory(str(root)), path_of, ManualClock(NOW), sparse=sparse)
     files.follow(SCHEMAS, AGGREGATIONS)
     return files
 
@@ -109,8 +113,12 @@ def failure_to_create(files: WhisperFiles, metric: str) -> Failure:
 def test_a_file_in_the_place_of_a_directory_is_told_with_its_remedy(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("in the way")
     remedy = "move away what stands where a directory or file of this name is needed"
-    assert failure_to_create(files_at(tmp_path), "a.b") == Failure("io", "file exists", remedy, creating=True)
-    assert failure_to_create(files_at(tmp_path), "a.b.c") == Failure("io", "not a directory", remedy, creating=True)
+    assert failure_to_create(files_at(tmp_path), "a.b") == Failure(
+        "io", "file exists", remedy, creating=True, alone=True
+    )
+    assert failure_to_create(files_at(tmp_path), "a.b.c") == Failure(
+        "io", "not a directory", remedy, creating=True, alone=True
+    )
 
 
 def test_a_failed_creation_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -123,7 +131,7 @@ def test_a_retention_no_file_can_hold_is_told_with_its_remedy(tmp_path: Path) ->
     files = files_at(tmp_path)
     files.follow(Schemas.from_text("[x]\npattern = .\nretentions = 60:4294967295"), Aggregations())
     assert failure_to_create(files, "a.b") == Failure(
-        "io", "no Whisper file can be so large", "shorten its retention", creating=True
+        "io", "no Whisper file can be so large", "shorten its retention", creating=True, alone=True
     )
     assert list((tmp_path / "a").iterdir()) == []
 
@@ -142,7 +150,7 @@ def test_a_name_too_long_for_the_disk_is_a_matter_of_names(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "cause"),
     [
-        (b"", "unable to read header"),
+        (b"", "the file is empty"),
         (b"not a whisper file at all", "unable to read header"),
         (bytes.fromhex("00000001 00000e10 3f000000 00000000"), "stopiteration"),
         (bytes.fromhex("00000001 00000e10 3f000000 00000001"), "unable to read archive0 metadata"),
@@ -186,3 +194,64 @@ def test_what_the_system_says_has_a_reason(number: int, reason: str, everywhere:
 
 def test_anything_else_is_a_bug() -> None:
     assert failure_of(TypeError("x")).reason == "internal"
+
+
+def test_a_compressed_file_is_told_as_such_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "x.wsp"
+    path.write_bytes(compressed_file())
+    with pytest.raises(CompressedFileError) as caught:
+        files_at(tmp_path).update("x", [(NOW, 1.0)])
+    assert failure_of(caught.value) == Failure(
+        "compressed",
+        "a compressed Whisper file, as go-carbon makes them",
+        "have go-carbon write this tree, or move the file away and a new one is made",
+        alone=True,
+    )
+    assert path.read_bytes() == compressed_file()
+
+
+@pytest.mark.parametrize("away", [-101, 101, -NOW, 2**32 - 1 - NOW])
+def test_points_outside_of_the_retention_are_left_out_and_not_worth_a_file(tmp_path: Path, away: int) -> None:
+    files = files_at(tmp_path)
+    assert not files.is_worth_a_file("s.x", [(NOW + away, 1.0)])
+    assert files.is_worth_a_file("s.x", [(NOW + away, 1.0), (NOW, 1.0)])
+    files.create("s.x")
+    assert files.update("s.x", [(NOW - 1, 1.0), (NOW + away, 9.0), (NOW + away, 8.0)]) == 2
+    assert values(tmp_path / "s/x.wsp", NOW - 9, NOW) == {NOW - 1: 1.0}
+
+
+def test_a_data_directory_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    directory = DataDirectory(str(root))
+    directory.open()
+    files = WhisperFiles(directory, path_of, ManualClock(NOW))
+    files.create("a.b")
+    root.rename(tmp_path / "away")
+    assert directory.trouble.startswith(f"the data directory {root} is gone: nothing is written")
+    for made_anew in (False, True):
+        if made_anew:
+            root.mkdir()
+        with pytest.raises(DirectoryChangedError) as caught:
+            files.update("a.b", [(NOW, 1.0)])
+        assert failure_of(caught.value) == Failure("directory", directory.trouble, "", everywhere=True)
+        with pytest.raises(DirectoryChangedError):
+            files.create("c.d")
+    assert list(root.iterdir()) == []
+    root.rmdir()
+    (tmp_path / "away").rename(root)
+    assert files.update("a.b", [(NOW, 1.0)]) == 0
+
+
+def test_one_data_directory_has_one_writer_and_a_stale_lock_does_no_harm(tmp_path: Path) -> None:
+    first, second = DataDirectory(str(tmp_path)), DataDirectory(str(tmp_path))
+    first.open()
+    with pytest.raises(QuotaError) as caught:
+        second.open()
+    assert str(caught.value) == (
+        f"{tmp_path}: another carbonquota with the process number {os.getpid()} stores its Whisper files here; "
+        "end it, or give this one a data-dir of its own"
+    )
+    first.close()
+    assert (tmp_path / LOCK).exists()
+    second.open()
+    second.close()

@@ -8,12 +8,14 @@ import os
 from collections.abc import Iterable
 
 import pytest
+import whisper
 
 from carbonquota.daemon.whisper.cache import WriteCache
 from carbonquota.daemon.whisper.failures import CreationError
 from carbonquota.daemon.whisper.pace import Pace
 from carbonquota.daemon.whisper.points import Point, read_points
 from carbonquota.daemon.whisper.writer import Writer
+from carbonquota.service.losses import RECENT
 from carbonquota.testing import ManualClock
 
 
@@ -24,16 +26,23 @@ class Disk:
         self.files: dict[str, list[Point]] = {}
         self.broken: dict[str, Exception] = {}
         self.full = False
+        self.keeps_from = 0
         self.tries = 0
 
     def path(self, metric: str) -> str:
         return f"/data/{metric}.wsp"
 
-    def update(self, metric: str, points: Iterable[Point]) -> None:
+    def update(self, metric: str, points: Iterable[Point]) -> int:
         self.tries += 1
         if metric in self.broken:
             raise self.broken[metric]
-        self.files[metric] = self._found(metric) + list(points)
+        points = list(points)
+        kept = [point for point in points if point[0] >= self.keeps_from]
+        self.files[metric] = self._found(metric) + kept
+        return len(points) - len(kept)
+
+    def is_worth_a_file(self, metric: str, points: Iterable[Point]) -> bool:
+        return any(timestamp >= self.keeps_from for timestamp, _ in points)
 
     def _found(self, metric: str) -> list[Point]:
         if metric not in self.files:
@@ -56,7 +65,8 @@ class Desk:
         self.disk = Disk()
         self.cache = WriteCache(max_size, lambda metric: metric, lambda: None)
         paces = Pace(updates, self.clock), Pace(creates, self.clock)
-        self.writer = Writer(self.cache, self.disk, *paces, self.clock)
+        self.unstored: list[str] = []
+        self.writer = Writer(self.cache, self.disk, *paces, self.clock, self.unstored.append)
 
     def add(self, *names: str) -> None:
         self.cache.add(read_points("".join(f"{name} 1 60\n" for name in names).encode(), len(names), 0))
@@ -117,15 +127,95 @@ def test_creations_past_their_pace_wait_and_known_files_go_on() -> None:
     assert desk.cache.counts().queued == 0
 
 
-def test_points_that_wait_for_their_file_past_their_share_are_lost_as_creates() -> None:
+def test_points_wait_for_their_file_as_long_as_the_cache_has_room() -> None:
     desk = Desk(creates=1, max_size=100)
     desk.add("x")
-    desk.add(*["a"] * 2)
     desk.steps()
-    assert desk.stored == {"a": 2}
-    desk.add(*["x"] * 12)
+    for number in range(9):
+        desk.add(*[f"new{number}"] * 11)
+        desk.steps()
     counts = desk.cache.counts()
-    assert (counts.queued, counts.lost) == (10, {"creates": 3})
+    assert (counts.queued, counts.lost, desk.cache.is_full) == (99, {}, False)
+    for _ in range(9):
+        desk.clock.advance(1)
+        desk.steps()
+    assert desk.stored == {"x": 1} | {f"new{number}": 11 for number in range(9)}
+
+
+def test_in_a_full_cache_the_newest_of_those_that_wait_for_their_file_make_room_for_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    desk = Desk(creates=1, max_size=100)
+    desk.add("known")
+    desk.steps()
+    for number in range(30):
+        desk.add(*[f"new{number}"] * 10, "known")
+        desk.steps()
+    counts = desk.cache.counts()
+    assert desk.stored == {"known": 31}
+    assert 75 <= counts.queued < 100
+    assert counts.lost == {"creates": 300 - counts.queued}
+    assert not desk.cache.is_full
+    desk.writer.tell_losses()
+    (told,) = desk.writer.troubles
+    assert told.startswith(f"{300 - counts.queued} accepted points were lost: their file was not made yet")
+    assert "(creates, such as of new" in told
+    assert len(caplog.records) == 1
+    assert "raise max-creates-per-second in [whisper], or max-size in [cache]" in caplog.messages[0]
+    desk.clock.advance(RECENT)
+    assert desk.writer.troubles == ()
+    for _ in range(10):
+        desk.clock.advance(1)
+        desk.steps()
+    assert [desk.stored.get(f"new{number}") for number in range(8)] == [10] * 8
+
+
+def test_on_a_full_disk_points_wait_up_to_the_size_of_the_cache_and_are_lost_for_that_reason() -> None:
+    desk = Desk(max_size=100)
+    desk.disk.full = True
+    for number in range(99):
+        desk.add(f"new{number}")
+        desk.steps()
+    assert (desk.cache.counts().queued, desk.cache.counts().lost) == (99, {})
+    assert desk.writer.troubles == ("no space left on device; make room on the disk",)
+    assert "sink_up" not in desk.health()
+    desk.add(*(f"more{number}" for number in range(50)))
+    desk.steps()
+    counts = desk.cache.counts()
+    assert counts.lost == {"disk_full": 149 - counts.queued}
+    assert counts.queued >= 75
+    desk.disk.full = False
+    desk.clock.advance(60)
+    desk.steps()
+    assert desk.cache.counts().queued == 0
+    assert desk.health()["sink_up"] == 1
+
+
+def test_one_bad_file_is_one_bad_file() -> None:
+    desk = Desk()
+    desk.disk.broken["a"] = whisper.CorruptWhisperFile("the file is empty", "/data/a.wsp")
+    desk.add("a")
+    desk.steps()
+    cause = "not a whole Whisper file: the file is empty; mend the file, or move it away and a new one is made"
+    assert desk.health()["sink_up"] == 1
+    assert desk.writer.troubles == (f"1 Whisper file cannot be written, such as /data/a.wsp: {cause}",)
+    del desk.disk.broken["a"]
+    desk.clock.advance(1)
+    desk.steps()
+    assert not desk.writer.troubles
+
+
+def test_points_outside_of_the_retention_make_no_file_and_are_told() -> None:
+    desk = Desk(creates=1)
+    desk.disk.keeps_from = 100
+    desk.disk.files["known"] = []
+    desk.add("old", "known")
+    desk.steps()
+    assert set(desk.disk.files) == {"known"}
+    assert (desk.cache.counts().queued, desk.cache.counts().lost) == (0, {"retention": 2})
+    assert desk.unstored == ["old"]
+    desk.writer.tell_losses()
+    assert "2 accepted points were lost: they are older, or further ahead" in desk.writer.troubles[0]
 
 
 def test_a_metric_that_fails_is_tried_again_after_1_2_4_seconds_and_the_others_go_on() -> None:
