@@ -193,7 +193,7 @@ class Daemon:
             first = iter((0.0,) if scan_at_once else ())
             repeat("scan", lambda: next(first, server.scan_frequency), in_thread(parts.scanner.scan))
         if state.series_ttl:
-            repeat("expiry", _each(min(state.series_ttl / 4, 60.0)), in_thread(self._expire))
+            repeat("expiry", _each(min(state.series_ttl / 4, 60.0)), in_thread(parts.expiry.run))
 
     async def _report(self) -> None:
         """Report: made on another thread, given to the sink on this one."""
@@ -201,12 +201,6 @@ class Daemon:
         report = await asyncio.to_thread(parts.reporter.report)
         parts.sink.write(report.lines, report.points)
         parts.throttling.settle(report.over, report.creates)
-
-    def _expire(self) -> None:
-        """Have metrics that were not seen for long count no more."""
-        before = self._clock() - self._settings.state.series_ttl
-        while gone := self._parts.engine.expire(before):
-            self._parts.vitals.expired += len(gone)
 
     async def _close(self) -> None:
         """Close everything, in order; whatever fails, the rest is closed all the same."""

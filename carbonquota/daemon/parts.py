@@ -25,6 +25,7 @@ from carbonquota.engine import QuotaEngine
 from carbonquota.errors import InputError
 from carbonquota.model import Clock
 from carbonquota.rules.expressions import Search, search_here
+from carbonquota.service.expiry import Expiry
 from carbonquota.service.exposition import CONTENT_TYPE, Exposition
 from carbonquota.service.health import Health
 from carbonquota.service.patterns import PatternGuard
@@ -66,6 +67,7 @@ class Parts:
         observers = [self.throttling.note]
         self.intake = Intake(self.engine.admit, self.sink, write_ahead=write_ahead, observers=observers)
         self.receivers = Receivers(settings, self.intake)
+        self.expiry = Expiry(self.engine, state.series_ttl, clock)
         self.scanner = self._make_scanner(settle) if self.whisper is not None else None
         self.cluster = self._make_cluster()
         self.systemd = Systemd(os.environ, time.monotonic)
@@ -84,7 +86,14 @@ class Parts:
         # What else there is below the prefix came from senders, and quotas hold it.
         exempt = tuple(f"{settings.common.graph_prefix}.{kind}." for kind in OWN_STATS)
         ttl = settings.state.series_ttl
-        tree = Tree(settings.whisper.data_dir, exempt, ttl, sink.is_pending, directory=sink.directory)
+        tree = Tree(
+            settings.whisper.data_dir,
+            exempt,
+            ttl,
+            sink.is_pending,
+            is_settled=self.expiry.is_settled,
+            directory=sink.directory,
+        )
         return Scanner(tree, self.engine, settle=settle, clock=self.clock)
 
     def _make_cluster(self) -> SyncService | None:
@@ -113,6 +122,7 @@ class Parts:
             self.loop_watch,
             self.state,
             self.scanner,
+            self.expiry,
             self.cluster,
         )
         return Health([part.health for part in parts if part is not None])

@@ -14,7 +14,7 @@ from carbonquota.service.rulebook import Rulebook
 
 
 class Vitals:
-    """What no part can say of itself. `waits_for` and `expired` are set by the daemon; all else is for any thread."""
+    """What no part can say of itself. `waits_for` is set by the daemon; all else is for any thread."""
 
     def __init__(
         self,
@@ -30,7 +30,6 @@ class Vitals:
         `troubles` are what the parts cannot do as they should, `failing` why it should be restarted, one line each.
         """
         self.waits_for: tuple[str, ...] = ("the daemon is starting",)
-        self.expired = 0
         self.version = _version()
         self._engine = engine
         self._rulebook = rulebook
@@ -57,7 +56,6 @@ class Vitals:
         """The size of the index, the start and the kernel."""
         yield Sample("series", len(self._engine))
         yield Sample("namespaces", self._engine.namespace_count())
-        yield Sample("expired", self.expired)
         yield Sample("start_time", self._started)
         yield Sample("kernel", 1, KERNEL)
 

@@ -22,6 +22,7 @@ from carbonquota.plugins.carbon_schemas import read_schemas
 from carbonquota.plugins.carbon_settings import QuotaSettings
 from carbonquota.plugins.graphite_carbon import QuotaProcessor, Store
 from carbonquota.rules.expressions import Search, search_here
+from carbonquota.service.expiry import Expiry
 from carbonquota.service.health import Health, Sample
 from carbonquota.service.patterns import PatternGuard
 from carbonquota.service.reporter import Reporter, Timetable
@@ -78,9 +79,10 @@ class Parts:
             decisions, carbon.sink, soon=carbon.soon, room=carbon.room, store_plain=carbon.store_plain
         )
         path_of = hashed_path_of if host.hashes_tags else plain_path_of
-        tree = Tree(host.data_dir, host.own_prefixes, settings.series_ttl, carbon.is_pending, path_of)
-        self.scanner = Scanner(tree, self.engine, settle=carbon.settle, clock=clock) if host.data_dir else None
         self.expiry = Expiry(self.engine, settings.series_ttl, clock)
+        is_settled = self.expiry.is_settled
+        tree = Tree(host.data_dir, host.own_prefixes, settings.series_ttl, carbon.is_pending, path_of, is_settled)
+        self.scanner = Scanner(tree, self.engine, settle=carbon.settle, clock=clock) if host.data_dir else None
         self.health = Health(part.health for part in self._parts() if part is not None)
         self.reporter = Reporter(self.engine, self.health, host.stats_prefix, timetable=Timetable(interval, clock))
 
@@ -109,27 +111,6 @@ class IndexSize:
         yield Sample("namespaces", self._engine.namespace_count())
         yield Sample("start_time", self._started)
         yield Sample("kernel", 1, KERNEL)
-
-
-class Expiry:
-    """Has metrics that were not seen for long count no more."""
-
-    def __init__(self, engine: QuotaEngine, ttl: float, clock: Clock) -> None:
-        """`ttl` is how long, in seconds."""
-        self._engine = engine
-        self._ttl = ttl
-        self._clock = clock
-        self._expired = 0
-
-    def run(self) -> None:
-        """Take out all that are due; may take long."""
-        before = self._clock() - self._ttl
-        while gone := self._engine.expire(before):
-            self._expired += len(gone)
-
-    def health(self) -> Iterator[Sample]:
-        """How many there were."""
-        yield Sample("expired", self._expired)
 
 
 _HasHealth = QuotaProcessor | Rulebook | PatternGuard | FileWatch | IndexSize | Expiry | StateKeeper | Scanner

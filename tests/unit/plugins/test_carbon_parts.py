@@ -152,8 +152,10 @@ def test_metrics_that_were_not_seen_for_long_expire(settings: QuotaSettings, hos
     carbon = Carbon(Processor(), None, lambda: inf, at_once, lambda _: None, lambda _: False)
     made = Parts(replace(settings, series_ttl=60.0), host, carbon, clock)
     made.engine.offer("a")
-    clock.advance(62)
-    made.expiry.run()
+    for _ in range(13):
+        # A greater step would be taken for a clock that is set forward.
+        clock.advance(5)
+        made.expiry.run()
     assert len(made.engine) == 0
     assert [sample.value for sample in made.expiry.health()] == [1]
 
