@@ -35,6 +35,8 @@ _FREE: Final = 0.0001
 """Seconds of a search that are not taken from the budget."""
 _PATIENCE: Final = 0.6
 """Seconds that those who ask wait at a stretch at most, and gain each second for the next time."""
+_LEAST: Final = 0.2
+"""With less patience than that nothing is asked: it would hardly be answered."""
 _MOST_CHARACTERS: Final = 8_000
 """The names of one request: they must fit into a pipe, escaped."""
 
@@ -58,7 +60,11 @@ class PatternGuard:
         found: list[bool] = []
         with self._lock:
             begun = monotonic()
-            until = begun + self._patience.left
+            patience = self._patience.left
+            until = begun + patience
+            if patience < _LEAST and text not in self._aside:
+                self._count_unanswered(text, len(names))
+                return [False] * len(names)
             for request in _requests(names):
                 if text not in self._aside:
                     found += self._search(pattern, request, until)

@@ -15,6 +15,8 @@ from typing import Any, Final
 
 _PROGRAM: Final = str(Path(__file__).with_name("worker.py"))
 _MOST_BYTES: Final = 1 << 20
+_BEGINNING: Final = 30.0
+"""Seconds that it may take to begin."""
 
 
 class SilentError(Exception):
@@ -34,11 +36,12 @@ class Helper:
         self._unread = b""
         self._is_ready = False
         self._used = 0.0
+        self._begun = 0.0
 
     def begin(self) -> None:
         """Have one running, without waiting until it is ready; OSError where there can be none."""
         if self._process is None:
-            self._unread, self._is_ready, self._used = b"", False, 0.0
+            self._unread, self._is_ready, self._used, self._begun = b"", False, 0.0, monotonic()
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-I", "-S", _PROGRAM],
                 stdin=subprocess.PIPE,
@@ -58,15 +61,25 @@ class Helper:
         `until` is when to wait no longer, by the monotonic clock.
         """
         try:
-            self.begin()
-            if not self._is_ready:
-                self._used = float(self._line(until))
-                self._is_ready = True
+            self._make_ready(until)
             self._send(json.dumps([pattern, flags, list(names), seconds]).encode() + b"\n", until)
             found, spent, self._used = json.loads(self._line(until))
         except (OSError, TimeoutError, ValueError):
             raise SilentError(self.end()) from None
         return found, spent
+
+    def _make_ready(self, until: float) -> None:
+        """Wait until it has begun; where that takes longer than until then, it goes on beginning."""
+        self.begin()
+        if self._is_ready:
+            return
+        try:
+            self._used = float(self._line(until))
+        except TimeoutError:
+            if monotonic() - self._begun < _BEGINNING:
+                raise SilentError(0.0) from None
+            raise
+        self._is_ready = True
 
     def _send(self, request: bytes, until: float) -> None:
         """Write a request."""

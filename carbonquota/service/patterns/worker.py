@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import signal
 import sys
 import warnings
@@ -35,6 +36,7 @@ def search(pattern: str, flags: int, names: list[str], seconds: float) -> tuple[
     found: list[bool] = []
     expression = _compiled(pattern, flags)
     begun = process_time()
+    _bound(begun + seconds)
     try:
         # `re` looks for signals now and then while it goes back and forth.
         signal.setitimer(signal.ITIMER_PROF, seconds)
@@ -44,6 +46,13 @@ def search(pattern: str, flags: int, names: list[str], seconds: float) -> tuple[
     except _LateError:
         pass
     return found, process_time() - begun
+
+
+def _bound(seconds: float) -> None:
+    """Have the system end the process a little past so much processor time, should nobody be there to do so."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = int(seconds) + 2
+    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def main() -> None:

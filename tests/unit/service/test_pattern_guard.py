@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import resource
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -81,6 +83,7 @@ def test_many_names_that_cost_a_little_each_are_bounded_too(searching: PatternGu
         searching(re.compile(slow), ["a" * 15 + f"b{number}"] * 50)
         if searching.troubles:
             return
+        time.sleep(0.02)
     raise AssertionError("it was never set aside")
 
 
@@ -147,12 +150,35 @@ def test_schemas_ask_the_guard_only_where_nothing_before_matches(searching: Patt
     assert ([size.data_points for size in sizes], asked) == ([1, 2, 3, 3], ["b.x", "b.c"])
 
 
+def test_a_process_that_nobody_ends_is_ended_by_the_system(searching: PatternGuard) -> None:
+    assert answers(searching, "(?=a)", ["a"]) == [True]
+    process = searching._helper._process  # noqa: SLF001 - the process that a test looks at
+    assert process is not None
+    limits = Path(f"/proc/{process.pid}/limits").read_text()
+    line = next(line for line in limits.splitlines() if line.startswith("Max cpu time"))
+    assert 2 <= int(line.split()[3]) <= 10
+
+
+def test_the_process_ends_with_the_one_that_began_it() -> None:
+    searching = PatternGuard()
+    assert answers(searching, "(?=a)", ["a"]) == [True]
+    process = searching._helper._process  # noqa: SLF001 - the process that a test looks at
+    assert process is not None
+    assert process.stdin is not None
+    # As when the other end is killed.
+    process.stdin.close()
+    assert process.wait(20) == 0
+    searching.close()
+
+
 def test_the_worker_gives_what_it_has_when_its_time_is_used_up() -> None:
     before = signal.signal(signal.SIGPROF, _late)
+    limits = resource.getrlimit(resource.RLIMIT_CPU)
     try:
         found, spent = search(ENDLESS, 0, ["aa", "ba", NAME, "aa"], 0.05)
     finally:
         signal.signal(signal.SIGPROF, before)
+        resource.setrlimit(resource.RLIMIT_CPU, limits)
     assert found == [True, True]
     assert spent >= 0.04
 
