@@ -34,8 +34,8 @@ from carbonquota.controls.sharing import Counted, Namespaces
 from carbonquota.controls.standing import take_quotas, usage_of
 from carbonquota.controls.table import CREATES, KEYS, THROUGHPUT
 from carbonquota.kernel import UNKNOWN, Ledger, Lock
-from carbonquota.metric_name import dotted_part, normalize, normalize_namespace
-from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Usage, Verdict
+from carbonquota.metric_name import Name, dotted_part, normalize, normalize_namespace
+from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Storable, Usage, Verdict
 from carbonquota.rules import RuleSet, Schemas
 from carbonquota.stats import named_values, take_standings
 from carbonquota.trie import NO_QUOTA, Change, ChangeRun, Holdings, Index, Rebuild
@@ -53,7 +53,7 @@ _TOO_MANY = Verdict(accepted=False, namespace=ROOT, control=KEYS[CREATES])
 class QuotaEngine:
     """Decides every offered data point by the quotas of the namespaces above it.
 
-    All methods may be called from any thread. Metric names are given as text or UTF-8 bytes, in any spelling that
+    All methods may be called from any thread. Metric names are given as text or UTF-8, in any spelling that
     `carbonquota.metric_name.normalize` takes; MetricNameError says why a name is none.
     """
 
@@ -68,6 +68,7 @@ class QuotaEngine:
         record_changes: bool = False,
         keep_seen: bool = False,
         max_creates_per_second: int | None = None,
+        storable: Storable | None = None,
     ) -> None:
         """Start without metrics.
 
@@ -76,7 +77,8 @@ class QuotaEngine:
         epoch, `interval` is the length of a report interval in seconds, at least 1, and `throughput_unit` tells whether
         throughput limits are per interval or per minute. `record_changes` is for `take_changes` and `dump`, and
         `keep_seen` for `expire`. `max_creates_per_second`, at least 1, bounds the metrics that offers may create in a
-        second of the clock. ValueError says what is out of range.
+        second of the clock. What is not `storable` is malformed, as nobody is to be charged for what is lost;
+        without it the engine knows no store. ValueError says what is out of range.
         """
         if not (interval >= 1 and isfinite(interval)):
             raise ValueError(f"the interval must be at least 1 second, not {interval}")
@@ -94,7 +96,7 @@ class QuotaEngine:
         default_size = Schemas.from_text("").default_size
         self._index = Index(rules.matcher(), made_ready, record_changes=record_changes, keep_seen=keep_seen)
         size_of = size_of or (lambda _: default_size)
-        self._decider = Decider(self._index, made_ready, size_of, max_creates_per_second)
+        self._decider = Decider(self._index, made_ready, size_of, max_creates_per_second, storable)
         self._timed = keep_seen or max_creates_per_second is not None
         self._ledger = self._decider.ledger
         if self._ledger is not None:
@@ -112,13 +114,13 @@ class QuotaEngine:
         with self._lock:
             return len(self._index)
 
-    def __contains__(self, metric: str | bytes) -> bool:
+    def __contains__(self, metric: Name) -> bool:
         """Whether a metric is in the index."""
         name = normalize(metric).encode()
         with self._lock:
             return self._index.find(name) != UNKNOWN
 
-    def load(self, metric: str | bytes, size: Size | None = None) -> None:
+    def load(self, metric: Name, size: Size | None = None) -> None:
         """Put an existing metric into the index, asking no quota; if it is there, count it with the size given.
 
         Where it is kept when metrics were last seen, this one is seen now.
@@ -139,7 +141,7 @@ class QuotaEngine:
             if known.seen is not None:
                 known.seen.note(row)
 
-    def offer(self, metric: str | bytes, points: int = 1, size: Size | None = None) -> Verdict:
+    def offer(self, metric: Name, points: int = 1, size: Size | None = None) -> Verdict:
         """Offer `points` data points of a metric: accepted or rejected as a whole, and charged if accepted.
 
         `size` is what the metric would hold if it is new; without it `size_of` is asked. ValueError where `points`
@@ -161,7 +163,7 @@ class QuotaEngine:
         ledger.leave()
         return verdict
 
-    def _offer_plainly(self, metric: str | bytes, points: int, size: Size | None) -> Verdict:
+    def _offer_plainly(self, metric: Name, points: int, size: Size | None) -> Verdict:
         """`offer` without a compiled kernel."""
         with self._lock:
             quota = UNKNOWN
@@ -169,7 +171,7 @@ class QuotaEngine:
                 quota = self._decider.offer_found(metric, points)
             return _ACCEPTED if quota == NO_QUOTA else self._go_on(quota, metric, points, size)
 
-    def _go_on(self, quota: int, metric: str | bytes, points: int, size: Size | None) -> Verdict:
+    def _go_on(self, quota: int, metric: Name, points: int, size: Size | None) -> Verdict:
         """The verdict where a known metric was rejected by a quota, or, UNKNOWN, all is still to be decided."""
         if quota != UNKNOWN:
             return self._verdict(quota, THROUGHPUT)
@@ -194,7 +196,7 @@ class QuotaEngine:
         A last line without its line end counts as one. Malformed lines are cut out and counted.
         """
         if not isinstance(buffer, bytes):
-            buffer = memoryview(buffer).tobytes()
+            buffer = _bytes(buffer)
         if (ledger := self._ledger) is not None:
             return self._admit_compiled(ledger, buffer)
         with self._lock:
@@ -214,7 +216,7 @@ class QuotaEngine:
         finally:
             ledger.leave()
 
-    def forget(self, metric: str | bytes) -> bool:
+    def forget(self, metric: Name) -> bool:
         """Take a deleted metric out of the index and give back what it held; whether it was there."""
         name = normalize(metric).encode()
         with self._lock:
@@ -379,7 +381,7 @@ class QuotaEngine:
             quotas = take_quotas(self._index, self._decider.grants)
         return quotas.values()
 
-    def explain(self, metric: str | bytes, points: int = 1) -> Explanation:
+    def explain(self, metric: Name, points: int = 1) -> Explanation:
         """Everything that decides about an offer of this metric now; nothing is charged. Raises what `offer` does.
 
         `max_creates_per_second` has no say in it, as what is left of a second tells nothing of the next.
@@ -414,6 +416,14 @@ class QuotaEngine:
 def _one_by_one(runs: list[ChangeRun]) -> list[Change]:
     """The changes of all runs, in order."""
     return [change for run in runs for change in run.changes()]
+
+
+def _bytes(buffer: object) -> bytes:
+    """What a buffer of any kind holds; TypeError where it is none."""
+    try:
+        return memoryview(buffer).tobytes()  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"a batch of lines must be bytes, not {type(buffer).__name__}") from None
 
 
 def _whole(points: int) -> int:

@@ -14,7 +14,11 @@ class QuotaError(Exception):
 
 
 class MetricNameError(QuotaError, ValueError):
-    """A metric name that no series can have: empty, not UTF-8, a control character, a bad tag."""
+    """A metric name that no series can have: empty, not UTF-8, a control character, too long."""
+
+
+class NoFileError(MetricNameError):
+    """A metric name that the store which an engine decides for can have no file of."""
 
 
 class InputError(QuotaError):

@@ -149,6 +149,8 @@ def _has_tag_called_name(tags: str) -> bool:
 
 def normalize_namespace(name: str) -> str:
     """A namespace's name as the index has it: `/` for the root, else without stray dots and slashes."""
+    if not isinstance(name, str):
+        raise TypeError(f"a namespace's name must be text, not {type(name).__name__}")
     return _SEPARATING.sub(".", name).strip(SEPARATORS) or ROOT
 
 

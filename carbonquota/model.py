@@ -40,6 +40,30 @@ SizeOf = Callable[[str], Size]
 """Gives the size that a new metric will have, from its name in normal form."""
 
 
+@dataclass(frozen=True, slots=True)
+class Storable:
+    """What the store behind an engine can keep: what it cannot is malformed, and charged to nobody.
+
+    `check` raises MetricNameError for a metric, by its normal name, that there can be no file of. It is asked for new
+    metrics only, and for none whose name has up to `sure_length` bytes, no tags and does not begin with
+    `doubtful_prefix` (ASCII, at most 64 characters). `earliest` and `latest` are the first and the last timestamp that
+    there is room for, in seconds since the epoch; -1, which in carbon stands for the time of arrival, can be stored.
+    """
+
+    check: Callable[[str], object]
+    sure_length: int = 0
+    doubtful_prefix: str = ""
+    earliest: int = 1
+    latest: int = 2**32 - 1
+
+    def __post_init__(self) -> None:
+        """ValueError where this is out of range."""
+        if not 0 <= self.earliest <= self.latest < 2**43:
+            raise ValueError(f"no store has room from {self.earliest} to {self.latest}")
+        if len(self.doubtful_prefix) > 64 or not self.doubtful_prefix.isascii():
+            raise ValueError(f"{self.doubtful_prefix!r} must be at most 64 characters of ASCII")
+
+
 class DroppingPolicy(Enum):
     """What a rule does with an offer over its limit: `NEW` rejects it, `NONE` only counts it."""
 

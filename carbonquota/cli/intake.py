@@ -11,6 +11,7 @@ import click
 from carbonquota.cli.output import Json, Output, plural
 from carbonquota.cli.progress import progress_bar
 from carbonquota.cli.sources import STANDARD_INPUT, Advance, Item, Source
+from carbonquota.controls import WHY_MALFORMED
 from carbonquota.errors import InputError, MetricNameError
 from carbonquota.ingest import Batch, Line
 from carbonquota.kernel import Malformed, parse
@@ -26,10 +27,8 @@ _UNREADABLE_SHOWN: Final = 10
 
 _WHY: Final = {
     Malformed.FIELDS: "neither a name nor `name value timestamp`",
-    Malformed.VALUE: "the value is not a number",
-    Malformed.TIMESTAMP: "the timestamp is not a number",
-    Malformed.NAME: "no metric can have this name",
 }
+"""What is said otherwise here than elsewhere, as names alone are taken, too."""
 
 
 class Target(Protocol):
@@ -146,7 +145,7 @@ def _why_malformed(line: Line) -> str | None:
     """What is wrong with a line, or None where it is good."""
     name = parse(line.plaintext)
     if isinstance(name, Malformed):
-        return _WHY[name]
+        return _WHY.get(name, WHY_MALFORMED[name.name.lower()])
     try:
         normalize(name or b"")
     except MetricNameError as error:

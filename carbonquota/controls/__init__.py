@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from carbonquota.controls.admission import Admission, Drop
+from carbonquota.controls.admission import WHY_MALFORMED, Admission, Drop
 from carbonquota.controls.decision import Decider
 from carbonquota.controls.explanation import ControlState, Explanation, NamespaceExplanation, NamespaceQuota
 from carbonquota.controls.interval import Interval
@@ -11,6 +11,7 @@ from carbonquota.controls.table import CONTROLS, THROUGHPUT, Control, Grant, Thr
 __all__ = [
     "CONTROLS",
     "THROUGHPUT",
+    "WHY_MALFORMED",
     "Admission",
     "Control",
     "ControlState",

@@ -14,6 +14,17 @@ from carbonquota.metric_name import normalize
 from carbonquota.model import Rule
 from carbonquota.trie import NO_RULE
 
+WHY_MALFORMED: Final = {
+    "fields": "a line is `name value timestamp`",
+    "value": "the value is not a number",
+    "timestamp": "the timestamp is not a number",
+    "name": "no metric can have this name",
+    "milliseconds": "the timestamp is past what a store can keep; is it in milliseconds?",
+    "time": "the timestamp is before 1970, or past what a store can keep",
+    "no_file": "there can be no file of this name",
+}
+"""What is wrong with a malformed line, by the reason that it is counted by."""
+
 SAMPLES: Final = 3
 """How many metric names, or lines, are kept as samples of what was dropped."""
 
@@ -94,7 +105,7 @@ class Admission:
 
     @property
     def malformed_by_reason(self) -> dict[str, int]:
-        """How many lines were malformed, by what is wrong with them: fields, value, timestamp or name."""
+        """How many lines were malformed, by what is wrong with them: see WHY_MALFORMED."""
         return {reason.name.lower(): len(lines) for reason, lines in self._malformed.items()}
 
     @property

@@ -14,7 +14,7 @@ from typing import Final
 from carbonquota.controls.admission import Admission
 from carbonquota.controls.decision import Decider
 from carbonquota.controls.rejections import Rejections
-from carbonquota.errors import MetricNameError
+from carbonquota.controls.respelling import respelled
 from carbonquota.kernel import BLANK, UNKNOWN, CompiledLines, Ledger, Malformed, parse
 from carbonquota.model import Size
 from carbonquota.trie import Index
@@ -70,7 +70,8 @@ def answer(decider: Decider, lines: CompiledLines) -> Admission:
     """What became of decided lines; to be asked for under the index's lock, unless they are settled."""
     rejections = Rejections(decider.index.quotas, *lines.rejected()) if lines.dropped else None
     malformed = {Malformed(why): at for why, at in lines.malformed_at().items()} if lines.malformed else {}
-    return Admission(lines.cut(), lines.accepted, rejections, malformed, lines.line, decider.grants)
+    accepted = respelled(lines.cut(), lines.odd_places())
+    return Admission(accepted, lines.accepted, rejections, malformed, lines.line, decider.grants)
 
 
 def _decide(decider: Decider, ledger: Ledger, lines: CompiledLines, sizes: Sizes) -> None:
@@ -142,13 +143,12 @@ def _take_turn(decider: Decider, lines: CompiledLines, position: int, sizes: Siz
     """Decide on a line that the ledger left."""
     row = lines.row(position)
     size = sizes.sizes[lines.size(position)] if lines.size(position) >= 0 else None
-    name = lines.name(position) if row == UNKNOWN else parse(lines.line(position))
+    name = lines.name(position) if row == UNKNOWN else parse(lines.line(position), decider.times)
     if isinstance(name, bytes):
-        try:
-            lines.put_decision(position, *decider.offer_named(name, 1, size))
-        except MetricNameError:
-            name = Malformed.NAME
-    if isinstance(name, Malformed):
-        lines.put_row(position, name)
-    elif name is None:
-        lines.put_row(position, BLANK)
+        outcome = decider.offer_line(name, size)
+        if isinstance(outcome, Malformed):
+            lines.put_row(position, outcome)
+        else:
+            lines.put_decision(position, *outcome)
+    else:
+        lines.put_row(position, BLANK if name is None else name)

@@ -7,7 +7,7 @@ import numpy as np
 from carbonquota.controls.admission import Admission
 from carbonquota.controls.decision import ACCEPTED, Decider, Outcome
 from carbonquota.controls.rejections import Rejections
-from carbonquota.errors import MetricNameError
+from carbonquota.controls.respelling import as_passed_on
 from carbonquota.kernel import Lines, Malformed, parse
 
 
@@ -16,22 +16,21 @@ def admit(decider: Decider, buffer: bytes) -> Admission:
     lines = Lines(buffer)
     rejected: dict[int, Outcome] = {}
     malformed: dict[Malformed, list[int]] = {}
+    instead: dict[int, bytes] = {}
     blank = 0
     for position in range(len(lines)):
-        name = parse(lines.line(position))
-        if isinstance(name, bytes):
-            try:
-                outcome = decider.offer_named(name, 1)
-            except MetricNameError:
-                name = Malformed.NAME
-            else:
-                if outcome != ACCEPTED:
-                    rejected[position] = outcome
-        if isinstance(name, Malformed):
-            malformed.setdefault(name, []).append(position)
-        blank += name is None
+        name = parse(lines.line(position), decider.times)
+        outcome = decider.offer_line(name) if isinstance(name, bytes) else name
+        if isinstance(outcome, Malformed):
+            malformed.setdefault(outcome, []).append(position)
+        elif outcome is None:
+            blank += 1
+        elif outcome != ACCEPTED:
+            rejected[position] = outcome
+        elif (passed := as_passed_on(lines.line(position))) != lines.line(position):
+            instead[position] = passed
     gone = {*rejected, *(position for positions in malformed.values() for position in positions)}
-    accepted = lines.without(gone)
+    accepted = lines.without(gone, instead)
     points = len(lines) - len(gone) - blank
     return Admission(accepted, points, _rejections(decider, rejected), malformed, lines.line, decider.grants)
 

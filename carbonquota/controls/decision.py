@@ -23,10 +23,10 @@ from carbonquota.controls.binding import bind, ledger_of
 from carbonquota.controls.creates import Creates
 from carbonquota.controls.stocks import Need, first_over, usage_views
 from carbonquota.controls.table import CREATES, THROUGHPUT, Grant
-from carbonquota.errors import QuotaError
-from carbonquota.kernel import UNKNOWN
-from carbonquota.metric_name import dotted_part, normalize
-from carbonquota.model import Size, SizeOf
+from carbonquota.errors import MetricNameError, NoFileError, QuotaError
+from carbonquota.kernel import UNKNOWN, Malformed, Times
+from carbonquota.metric_name import Name, dotted_part, normalize
+from carbonquota.model import Size, SizeOf, Storable
 from carbonquota.trie import NO_QUOTA, Index
 
 Outcome = tuple[int, int]
@@ -65,15 +65,23 @@ class Place:
 class Decider:
     """Decides offers against an index, and charges them there. Not safe to use from two threads at once."""
 
-    __slots__ = ("_second", "creates", "grants", "index", "ledger", "size_of")
+    __slots__ = ("_second", "creates", "grants", "index", "ledger", "size_of", "storable", "times")
 
     def __init__(
-        self, index: Index, grants: tuple[Grant, ...], size_of: SizeOf, creates_per_second: int | None = None
+        self,
+        index: Index,
+        grants: tuple[Grant, ...],
+        size_of: SizeOf,
+        creates_per_second: int | None = None,
+        storable: Storable | None = None,
     ) -> None:
         """Decide by `grants`, the index's rules made ready; `size_of` is asked for the size of new metrics.
 
-        `creates_per_second` bounds new metrics, where `keep_time` is called before each decision.
+        `creates_per_second` bounds new metrics, where `keep_time` is called before each decision. What is not
+        `storable` is malformed.
         """
+        self.storable = storable
+        self.times: Times | None = None if storable is None else (storable.earliest, storable.latest)
         self.creates = Creates(creates_per_second)
         self._second = -1
         self.index = index
@@ -81,6 +89,9 @@ class Decider:
         self.size_of = size_of
         self.ledger = ledger_of(index)
         if self.ledger is not None:
+            if storable is not None:
+                prefix = storable.doubtful_prefix.encode()
+                self.ledger.hold_to(storable.earliest, storable.latest, storable.sure_length, prefix)
             index.moved = self._bind
             self._bind()
 
@@ -105,23 +116,40 @@ class Decider:
                 if self.ledger is not None:
                     self.ledger.keep_time(self.index.seen.now)
 
-    def offer_found(self, metric: str | bytes, points: int) -> int:
+    def offer_found(self, metric: Name, points: int) -> int:
         """Decide on points of a metric that is in the index under this very name: the rejecting quota, or `NO_QUOTA`.
 
         UNKNOWN where it is not. For where there is no ledger, whose `offer_now` does the same.
         """
         try:
-            key = metric.encode() if isinstance(metric, str) else metric
-        except UnicodeError:
+            key = metric.encode() if isinstance(metric, str) else bytes(metric)
+        except (UnicodeError, TypeError):
             return UNKNOWN  # so that the name is looked at closely
         row = self.index.find(key)
         return UNKNOWN if row == UNKNOWN else self.offer_known(row, points)[0]
 
-    def offer_named(self, metric: str | bytes, points: int, size: Size | None = None) -> Outcome:
+    def offer_named(self, metric: Name, points: int, size: Size | None = None) -> Outcome:
         """Decide on points of a metric, in whatever spelling; MetricNameError where it cannot be one."""
         name = normalize(metric)
         row = self.index.find(name.encode())
         return self.offer_new(name, points, size) if row == UNKNOWN else self.offer_known(row, points)
+
+    def offer_line(self, name: bytes, size: Size | None = None) -> Outcome | Malformed:
+        """Decide on the point of a line with this name, or why the line is malformed."""
+        try:
+            return self.offer_named(name, 1, size)
+        except NoFileError:
+            return Malformed.NO_FILE
+        except MetricNameError:
+            return Malformed.NAME
+
+    def check_name(self, metric: str) -> None:
+        """NoFileError where the store can have no file of a new metric, by its normal name."""
+        if self.storable is not None:
+            try:
+                self.storable.check(metric)
+            except MetricNameError as error:
+                raise NoFileError(str(error)) from error
 
     def offer_known(self, row: int, points: int) -> Outcome:
         """Decide on points of the series at this row."""
@@ -137,6 +165,7 @@ class Decider:
 
     def offer_new(self, metric: str, points: int, size: Size | None = None) -> Outcome:
         """Decide on points of a metric that is not in the index, by its normal name; put it there if accepted."""
+        self.check_name(metric)
         if self.creates.left <= 0:
             return TOO_MANY
         place = self._place(metric)

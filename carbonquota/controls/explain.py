@@ -31,6 +31,8 @@ def explain(decider: Decider, matches: Matches, metric: str, points: int) -> Exp
     index = decider.index
     row = index.find(metric.encode())
     known = row != UNKNOWN
+    if not known:
+        decider.check_name(metric)
     size = index.series.size_of(row) if known else decider.checked_size(metric, None)
     offer = _Offer(known, points, size)
     namespaces = tuple(_namespaces(decider, matches, metric, offer))

@@ -20,7 +20,7 @@ from threading import Lock
 from time import perf_counter
 from typing import Protocol
 
-from carbonquota.controls import Admission
+from carbonquota.controls import WHY_MALFORMED, Admission
 from carbonquota.daemon.sink import Sink
 from carbonquota.kernel import Malformed, parse
 from carbonquota.service.bounded_log import BoundedLog
@@ -223,7 +223,9 @@ class Intake:
         """Log something malformed, at a bounded rate for each reason."""
         text = repr(sample[:100])
         shown = text if len(text) <= 100 else text[:97] + "..."
-        self._notices.warning(reason, "malformed (%s): %d%s, for example %s", reason, count, sender, shown)
+        # The others say it by their names.
+        why = f", {WHY_MALFORMED[reason]}" if reason in {"milliseconds", "time", "no_file"} else ""
+        self._notices.warning(reason, "malformed (%s): %d%s%s, for example %s", reason, count, sender, why, shown)
 
 
 class _Counts:

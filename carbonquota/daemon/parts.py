@@ -36,6 +36,7 @@ from carbonquota.service.state import StateKeeper
 from carbonquota.service.throttling import ThrottleLog
 from carbonquota.service.watch import FileWatch
 from carbonquota.stats.statsd import StatsDEmitter
+from carbonquota.storage.paths import storable_below
 
 if TYPE_CHECKING:
     from carbonquota.cluster.service import SyncService
@@ -205,6 +206,8 @@ def make_engine(settings: Settings, loaded: LoadedRules, clock: Clock) -> QuotaE
         record_changes=state.enabled,
         keep_seen=state.series_ttl > 0,
         max_creates_per_second=server.max_creates_per_second or None,
+        # Only the store decides what can be stored: what another will make of it is not known here.
+        storable=storable_below(settings.whisper.data_dir) if settings.whisper.enabled else None,
     )
 
 

@@ -28,7 +28,7 @@ _UNFIT: Final = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff]")
 """What a name on a line cannot hold: blanks, control characters, halves of surrogate pairs."""
 
 _LARGEST: Final = 2**64
-"""Integers from here on are no values: making text of a long one takes the square of its length."""
+"""Integers from here on are written as floats: making text of a long one takes the square of its length."""
 
 _EXPANSION: Final = 32
 """How many times longer than their pickle lines may be; names that repeat are in a pickle only once."""
@@ -206,11 +206,19 @@ def _number(number: object) -> str:
     """The number as a line has it; like carbon, also from text that is one."""
     if number.__class__ is float:
         return repr(number)
-    if number.__class__ is int:
-        if -_LARGEST < number < _LARGEST:
-            return str(number)
-        raise _BadPointError("pickle_point")
+    if isinstance(number, int):
+        return _integer(number)
     return _number_of_text(number)
+
+
+def _integer(number: int) -> str:
+    """The number that an integer of any size is to carbon, which makes a float of it; True is 1."""
+    if -_LARGEST < number < _LARGEST:
+        return str(int(number))
+    try:
+        return repr(float(number))
+    except OverflowError:
+        raise _BadPointError("pickle_point") from None
 
 
 def _number_of_text(number: object) -> str:

@@ -103,7 +103,8 @@ def metric_of_path(path: str) -> str:
     there is.
     """
     stem = path.removesuffix(EXTENSION)
-    parts = stem.split("/")
-    if parts[0] == "_tagged" and len(parts) == 4 and ";" in parts[3]:
+    parts = stem.split("/", 3)
+    if parts[0] == "_tagged" and len(parts) == 4 and ";" in parts[3].partition("/")[0]:
+        # Carbon leaves slashes in tags as they are, so what follows may be directories.
         return parts[3].replace("_DOT_", ".")
     return stem.replace("/", ".")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from carbonquota.errors import QuotaError
 from carbonquota.kernel._joined import JoinedNames, Survey
-from carbonquota.kernel._lines import BLANK, UNKNOWN, Malformed, parse
+from carbonquota.kernel._lines import BLANK, UNKNOWN, Malformed, Times, parse, wrong_time
 from carbonquota.kernel._memory import zeros
 
 _wanted: Final = os.environ.get("CARBONQUOTA_KERNEL", "")
@@ -80,7 +80,9 @@ __all__ = [
     "SeriesTable",
     "Survey",
     "TableCopy",
+    "Times",
     "parse",
     "survey",
+    "wrong_time",
     "zeros",
 ]

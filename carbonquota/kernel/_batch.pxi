@@ -130,6 +130,8 @@ cdef class Lines:
         if control < -1:
             raise ValueError(f"{control} is no control")
         line.row = max(line.row, CQ_UNKNOWN)
+        self.batch.odd += not line.odd
+        line.odd = 1
         line.quota = quota
         line.control = control
         if quota == 0:
@@ -201,6 +203,23 @@ cdef class Lines:
             if CQ_DOUBT < self.batch.lines[at].row < CQ_BLANK:
                 positions.setdefault(self.batch.lines[at].row, []).append(at)
         return positions
+
+    def odd_places(self):
+        """Where in what `cut` gives the lines begin and end that may have to go on otherwise than they came."""
+        cdef int64_t at, place = 0, size
+        cdef cq_line* line
+        places = []
+        if self.batch.odd == 0:
+            return places
+        for at in range(self.batch.count):
+            line = &self.batch.lines[at]
+            if line.quota != 0 or (line.row < CQ_BLANK and line.row != CQ_DOUBT):
+                continue
+            size = line[1].start - line.start
+            if line.odd and line.row != CQ_BLANK:
+                places.append((place, place + size))
+            place += size
+        return places
 
     def cut(self):
         """The buffer down to accepted points and blank lines; the buffer itself where that is all of it."""

@@ -6,7 +6,7 @@ cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 cdef extern from "_bulk.h" nogil:
-    enum: CQ_UNKNOWN, CQ_BLANK, CQ_DOUBT, CQ_CREATED, CQ_LONGEST_NAME, CQ_CONTROLS, CQ_STOCKS, CQ_SIZE_WANTED
+    enum: CQ_UNKNOWN, CQ_BLANK, CQ_DOUBT, CQ_CREATED, CQ_LONGEST_PREFIX, CQ_LONGEST_NAME, CQ_CONTROLS, CQ_STOCKS, CQ_SIZE_WANTED
     ctypedef struct cq_keys:
         pass
     ctypedef struct cq_epochs:
@@ -33,9 +33,15 @@ cdef extern from "_bulk.h" nogil:
         uint64_t hash
         uint32_t name_length
         uint32_t namespace_row
+        uint32_t odd
         int32_t quota
         int32_t size
         int32_t control
+    ctypedef struct cq_times:
+        int64_t earliest
+        int64_t latest
+        int hold
+        int first_two
     ctypedef struct cq_batch:
         const unsigned char* text
         int64_t length
@@ -43,6 +49,8 @@ cdef extern from "_bulk.h" nogil:
         int64_t count
         int64_t doubts
         int64_t unknown
+        int64_t odd
+        cq_times times
         unsigned char* spellings
     ctypedef struct cq_size:
         int64_t logical
@@ -57,6 +65,9 @@ cdef extern from "_bulk.h" nogil:
         int64_t creates_left
     ctypedef struct cq_ledger:
         cq_series* series
+        int64_t sure_length
+        unsigned char* doubtful_prefix
+        int32_t prefix_length
         int64_t* quota_of
         int64_t* parent
         int64_t** used

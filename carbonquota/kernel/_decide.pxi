@@ -7,6 +7,7 @@ cdef class Ledger:
     cdef cq_ledger ledger
     cdef SeriesTable table
     cdef object kept
+    cdef cq_times times
     cdef Lock lock
     cdef object clock
     cdef bint clock_is_system
@@ -20,6 +21,7 @@ cdef class Ledger:
         """
         cdef int at = 0
         self.table = table
+        self.ledger.sure_length = CQ_LONGEST_NAME
         self.ledger.series = &table.series
         self.ledger.namespaces = controls["namespaces"]
         self.ledger.metrics = controls["metrics"]
@@ -82,6 +84,25 @@ cdef class Ledger:
         if self.ledger.era == 0:
             raise ValueError("a ledger decides over columns that it is bound to")
         return 0
+
+    def hold_to(self, int64_t earliest, int64_t latest, int64_t sure_length, bytes doubtful_prefix not None):
+        """Have lines with timestamps outside of these, in seconds, be malformed.
+
+        New metrics with longer names, in bytes, or with names that begin with the prefix, are left to the caller.
+        """
+        cdef Py_ssize_t at, length = PyBytes_GET_SIZE(doubtful_prefix)
+        if not 0 <= earliest <= latest < 2**53 // 1000:
+            raise ValueError(f"no store has room from {earliest} to {latest}")
+        if length > CQ_LONGEST_PREFIX:
+            raise ValueError(f"a prefix of {length} bytes is too long")
+        self.times.earliest = earliest
+        self.times.latest = latest
+        self.times.hold = True
+        self.times.first_two = min(latest // 10**8, 100) if earliest <= 1 else 0
+        self.ledger.sure_length = sure_length
+        self.ledger.prefix_length = <int32_t>length
+        for at in range(length):
+            self.ledger.doubtful_prefix[at] = doubtful_prefix[at]
 
     def keep_time(self, uint32_t now):
         """Have what is decided from here on be seen at `now`."""
@@ -166,6 +187,7 @@ cdef class Ledger:
         lines.buffer = buffer
         lines.batch.text = _characters(buffer)
         lines.batch.length = PyBytes_GET_SIZE(buffer)
+        lines.batch.times = self.times
         with nogil:
             failed = self.table.take_apart(lines)
             if not failed:

@@ -15,6 +15,7 @@
 
 #define CQ_CONTROLS 6
 #define CQ_STOCKS 5
+#define CQ_LONGEST_PREFIX 64
 
 typedef struct {
     cq_series *series;
@@ -34,6 +35,9 @@ typedef struct {
     int32_t order[CQ_STOCKS]; /* in which the stocks are asked */
     int32_t namespaces, metrics, logical_size, physical_size, data_points, throughput, creates; /* numbers */
     uint32_t era; /* of the columns: chains kept with namespaces are of one */
+    int64_t sure_length; /* bytes up to which a plain name can be stored, unless it begins with the prefix */
+    unsigned char doubtful_prefix[CQ_LONGEST_PREFIX];
+    int32_t prefix_length;
     int32_t some_forbid_all; /* whether a rule allows no point at all, so that missing namespaces matter */
 } cq_ledger;
 
@@ -293,12 +297,21 @@ typedef struct {
     int64_t needed[CQ_CONTROLS];
 } cq_arrival;
 
-/* Find out where a line's new metric would lie; whether its name is plain, so that this can be told. */
+/* Whether a plain name may be one that the store has no file for. */
+static inline int cq_may_have_no_file(const cq_ledger *ledger, const unsigned char *name, int64_t length)
+{
+    int64_t prefix = ledger->prefix_length;
+    return length > ledger->sure_length ||
+           (prefix > 0 && length >= prefix && memcmp(name, ledger->doubtful_prefix, (size_t)prefix) == 0);
+}
+
+/* Find out where a line's new metric would lie; whether its name is plain, so that this can be told, and has a file. */
 static inline int cq_locate(
     const cq_ledger *ledger, const unsigned char *text, const cq_line *line, cq_arrival *arrival)
 {
     arrival->name = text + line->start;
-    if (!cq_is_plain_name(arrival->name, line->name_length, &arrival->dot))
+    if (!cq_is_plain_name(arrival->name, line->name_length, &arrival->dot) ||
+        cq_may_have_no_file(ledger, arrival->name, line->name_length))
         return 0;
     arrival->nearest = cq_nearest(ledger, arrival->name, arrival->dot, &arrival->own);
     return 1;

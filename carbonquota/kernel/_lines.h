@@ -21,8 +21,20 @@ enum {
     CQ_VALUE = -4,
     CQ_TIMESTAMP = -5,
     CQ_NAME = -6,
-    CQ_DOUBT = -7,
+    CQ_MILLISECONDS = -7,
+    CQ_TIME = -8,
+    CQ_NO_FILE = -9,
+    CQ_DOUBT = -100,
 };
+
+#define CQ_EARLIEST_MILLISECONDS INT64_C(100000000000) /* as the plain kernel has it */
+
+/* Which timestamps a store has room for: all where `hold` is 0. */
+typedef struct {
+    int64_t earliest, latest;
+    int hold;
+    int first_two; /* ten digits that begin with less than these two are early enough beyond doubt */
+} cq_times;
 
 typedef struct {
     int64_t start; /* of the line and of its name, in the buffer; the next line's is where it ends */
@@ -31,6 +43,7 @@ typedef struct {
     uint32_t name_length;
     uint32_t spelled; /* where among the batch's spellings the normal form is, or 0: the name as it came, if normal */
     uint32_t namespace_row; /* of its series, where there is one */
+    uint32_t odd; /* whether it may have to go on otherwise than it came: its blanks, or its name */
     int32_t quota; /* that rejects it, or 0 */
     int32_t size; /* the number of a new metric's size, or below 0 */
     int32_t control; /* by which it is rejected */
@@ -46,6 +59,8 @@ typedef struct {
     int64_t count, room;
     int64_t doubts; /* lines that are CQ_DOUBT */
     int64_t unknown; /* lines that are CQ_UNKNOWN */
+    int64_t odd; /* lines that are */
+    cq_times times;
     unsigned char *spellings; /* normal forms, each behind its length (uint32), with CQ_BLOCK bytes after the last */
     int64_t spelled, spelling_room;
 } cq_batch;
@@ -126,8 +141,36 @@ static inline uint32_t cq_length_of_name(int64_t length) { return length > UINT3
 
 static inline int cq_is_space(unsigned char byte) { return byte == ' ' || (byte >= '\t' && byte <= '\r'); }
 
+/* Whether a plain number is a time that there is room for: CQ_UNKNOWN if so, else why not, or CQ_DOUBT. */
+static inline int64_t cq_time_at_length(const unsigned char *text, int64_t length, const cq_times *times)
+{
+    int64_t second = 0, at = 0;
+    for (; at < length && text[at] != '.'; at++) {
+        if (second > INT64_MAX / 100)
+            return CQ_DOUBT;
+        second = 10 * second + (text[at] - '0');
+    }
+    if (second >= times->earliest && second < times->latest)
+        return CQ_UNKNOWN;
+    if (at < length)
+        return CQ_DOUBT; /* a fraction may be rounded up to the next second */
+    if (second == times->latest)
+        return CQ_UNKNOWN;
+    return second >= CQ_EARLIEST_MILLISECONDS && second <= times->latest * 1000 + 999 ? CQ_MILLISECONDS : CQ_TIME;
+}
+
+static inline int64_t cq_time(const unsigned char *text, int64_t length, const cq_times *times)
+{
+    /* Nearly all have ten digits, and maybe a fraction. */
+    if (!times->hold || (length >= 10 && (length == 10 || text[10] == '.') && text[0] > '0' && text[1] != '.' &&
+                         10 * (text[0] - '0') + text[1] - '0' < times->first_two))
+        return CQ_UNKNOWN;
+    return cq_time_at_length(text, length, times);
+}
+
 /* A line of any shape, without its line feed: fills in the name's length, and `row` where it is no data point. */
-static inline void cq_split(const unsigned char *text, int64_t start, int64_t end, cq_line *line)
+static inline void cq_split(
+    const unsigned char *text, int64_t start, int64_t end, const cq_times *times, cq_line *line)
 {
     int64_t begins[3], ends[3], count = 0, at = start;
     for (;;) {
@@ -156,18 +199,27 @@ static inline void cq_split(const unsigned char *text, int64_t start, int64_t en
         line->row = CQ_DOUBT;
     else if (timestamp != CQ_FINITE)
         line->row = CQ_TIMESTAMP;
+    else if (times->hold && !cq_is_plain_number(text + begins[2], ends[2] - begins[2], text + ends[2]))
+        line->row = ends[2] - begins[2] == 2 && memcmp(text + begins[2], "-1", 2) == 0 ? CQ_UNKNOWN : CQ_DOUBT;
     else
-        line->name_length = cq_length_of_name(ends[0] - begins[0]);
+        line->row = cq_time(text + begins[2], ends[2] - begins[2], times);
+    if (line->row != CQ_UNKNOWN)
+        return;
+    line->name_length = cq_length_of_name(ends[0] - begins[0]);
+    int64_t rest = end - ends[2] - (end > ends[2] && text[end - 1] == '\r');
+    line->odd = text[ends[0]] != ' ' || begins[1] - ends[0] != 1 || text[ends[1]] != ' ' ||
+                begins[2] - ends[1] != 1 || rest != 0;
 }
 
 /* Read the line at the cursor; it is over at the returned place. */
-static inline int64_t cq_read_line(cq_cursor *cursor, int64_t start, cq_line *line)
+static inline int64_t cq_read_line(cq_cursor *cursor, int64_t start, const cq_times *times, cq_line *line)
 {
     const unsigned char *text = cursor->text, *end = text + cursor->length;
     line->start = start;
     line->row = CQ_UNKNOWN;
     line->name_length = 0;
     line->spelled = 0;
+    line->odd = 0;
     line->quota = 0;
     line->hash = 0;
     line->size = CQ_NO_SIZE;
@@ -186,6 +238,7 @@ static inline int64_t cq_read_line(cq_cursor *cursor, int64_t start, cq_line *li
                     line_end - value_end <= 40 && line_end > value_end + 1 &&
                     cq_is_plain_number(text + value_end + 1, line_end - value_end - 1, end)) {
                     line->name_length = cq_length_of_name(name_end - start);
+                    line->row = cq_time(text + value_end + 1, line_end - value_end - 1, times);
                     return over;
                 }
             }
@@ -193,7 +246,7 @@ static inline int64_t cq_read_line(cq_cursor *cursor, int64_t start, cq_line *li
     }
     const unsigned char *feed = memchr(text + start, '\n', (size_t)(cursor->length - start));
     int64_t over = feed == NULL ? cursor->length : feed - text;
-    cq_split(text, start, over, line);
+    cq_split(text, start, over, times, line);
     over += feed != NULL;
     cq_move(cursor, over);
     return over;
@@ -285,6 +338,7 @@ static inline int cq_respell(const cq_keys *keys, cq_batch *batch, cq_line *line
     batch->spelled += (int64_t)sizeof(size) + length;
     if (length == line->name_length && memcmp(name, spelling, (size_t)length) == 0)
         return 0;
+    line->odd |= (uint32_t)cq_may_be_another_file(name, line->name_length, spelling, length);
     line->hash = cq_hash(keys, spelling, length, cq_end_of_names(batch, line));
     return 1;
 }
@@ -324,7 +378,7 @@ static inline int cq_read(const cq_series *series, cq_batch *batch)
         int64_t count = 0;
         for (; count < CQ_GROUP && place < batch->length; count++) {
             cq_line *line = &group[count];
-            place = cq_read_line(&cursor, place, line);
+            place = cq_read_line(&cursor, place, &batch->times, line);
             if (line->row != CQ_UNKNOWN)
                 continue;
             if (line->name_length > CQ_LONGEST_NAME) {
@@ -341,8 +395,9 @@ static inline int cq_read(const cq_series *series, cq_batch *batch)
     if (cq_make_lines(batch, 0) != 0)
         return -1;
     batch->lines[batch->count].start = batch->length;
-    batch->doubts = batch->unknown = 0;
+    batch->doubts = batch->unknown = batch->odd = 0;
     for (int64_t at = 0; at < batch->count; at++) {
+        batch->odd += batch->lines[at].odd;
         batch->doubts += batch->lines[at].row == CQ_DOUBT;
         batch->unknown += batch->lines[at].row == CQ_UNKNOWN;
     }

@@ -5,7 +5,7 @@ This file knows bytes; it must not know series, namespaces or rules.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import IntEnum
 from math import isfinite, isnan
 from typing import Final
@@ -18,6 +18,12 @@ class Malformed(IntEnum):
     VALUE = -4
     TIMESTAMP = -5
     NAME = -6
+    MILLISECONDS = -7
+    """A timestamp that no store has room for, and that looks like milliseconds."""
+    TIME = -8
+    """Any other timestamp that the store in question has no room for."""
+    NO_FILE = -9
+    """A name that the store in question can have no file of."""
 
 
 BLANK: Final = -2
@@ -26,12 +32,22 @@ BLANK: Final = -2
 UNKNOWN: Final = -1
 """Stands for a row where a line's metric is not in the table."""
 
+NOW: Final = -1
+"""Asks as a timestamp for the time of arrival, as in carbon."""
 
-def parse(line: bytes) -> bytes | Malformed | None:
+_EARLIEST_MILLISECONDS: Final = 10**11
+"""From here on (1973; as seconds, some 3,000 years from now) a timestamp may be meant in milliseconds."""
+
+Times = tuple[int, int]
+"""The first and the last second that a store has room for."""
+
+
+def parse(line: bytes, times: Times | None = None) -> bytes | Malformed | None:
     """The metric name of one plaintext line, why it is malformed, or None where it is blank.
 
     Three fields with white space between (carbon's `line.split()`); a value that `float` takes, but neither NaN
-    nor with underscores; a timestamp likewise and finite. The name is returned as it came.
+    nor with underscores; a timestamp likewise and finite, and within `times` where they are given, or NOW. The name is
+    returned as it came.
     """
     fields = line.split()
     if len(fields) != 3:
@@ -41,7 +57,19 @@ def parse(line: bytes) -> bytes | Malformed | None:
         return Malformed.VALUE
     if not _is_number(timestamp) or not isfinite(float(timestamp)):
         return Malformed.TIMESTAMP
+    if times is not None and (wrong := wrong_time(int(float(timestamp)), times)) is not None:
+        return wrong
     return name
+
+
+def wrong_time(second: int, times: Times) -> Malformed | None:
+    """Why a timestamp, cut to its whole seconds, is none that a store has room for; None where it is."""
+    earliest, latest = times
+    if earliest <= second <= latest or second == NOW:
+        return None
+    if _EARLIEST_MILLISECONDS <= second <= latest * 1000 + 999:
+        return Malformed.MILLISECONDS
+    return Malformed.TIME
 
 
 def _is_number(text: bytes) -> bool:
@@ -74,8 +102,10 @@ class Lines:
         """One line as it came, with its line end."""
         return self._lines[position]
 
-    def without(self, positions: Collection[int]) -> bytes:
-        """The buffer without the lines at these positions; the buffer itself where there are none."""
-        if not positions:
+    def without(self, positions: Collection[int], instead: Mapping[int, bytes] | None = None) -> bytes:
+        """The buffer without the lines at these positions, and with others for some; itself where there are none."""
+        if not positions and not instead:
             return self.buffer
-        return b"".join([line for position, line in enumerate(self._lines) if position not in positions])
+        instead = instead or {}
+        lines = enumerate(self._lines)
+        return b"".join([instead.get(position, line) for position, line in lines if position not in positions])

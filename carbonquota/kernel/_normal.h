@@ -274,6 +274,23 @@ static inline int64_t cq_normalize_tags(const unsigned char *text, const unsigne
     return written;
 }
 
+/* Whether a store may keep this spelling in another file than that of the normal form: `must_be_respelled`, which has the
+ * last word, says yes of no other. */
+static inline int cq_may_be_another_file(
+    const unsigned char *name, int64_t length, const unsigned char *normal, int64_t normal_length)
+{
+    const unsigned char *tags = memchr(name, ';', (size_t)length);
+    if (tags == NULL)
+        return name[0] == '~' || cq_is_separator(name[0]) || cq_is_separator(name[length - 1]);
+    int64_t path = tags - name;
+    if (path >= normal_length || normal[path] != ';' || memcmp(name, normal, (size_t)path) != 0)
+        return 1;
+    for (; tags != NULL; tags = memchr(tags + 1, ';', (size_t)(name + length - tags - 1)))
+        if (name + length - tags > 5 && memcmp(tags, ";name=", 6) == 0)
+            return 1;
+    return 0;
+}
+
 /* Write the normal form of a name to where there is room for `length` bytes; its length, or CQ_NOT_NORMAL where the
  * name is an error or only Python can tell. */
 static inline int64_t cq_normalize(const unsigned char *name, int64_t length, unsigned char *to)

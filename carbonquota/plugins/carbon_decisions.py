@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final, Protocol
 
-from carbonquota.controls import Admission
-from carbonquota.errors import MetricNameError
-from carbonquota.kernel import KERNEL
+from carbonquota.controls import WHY_MALFORMED, Admission
+from carbonquota.errors import MetricNameError, NoFileError
+from carbonquota.kernel import KERNEL, Times, wrong_time
 from carbonquota.metric_name import must_be_respelled, normalize
 from carbonquota.model import Rule, Verdict
 from carbonquota.service.bounded_log import BoundedLog
@@ -63,6 +63,10 @@ class Engine(Protocol):
         """Which points of a batch of lines may pass."""
 
 
+Datapoint = tuple[float, float]
+"""A time and a value, as carbon has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decided:
     """What became of points: which of them pass, pairwise with them, or None where all do.
@@ -86,17 +90,52 @@ class Decisions:
         note: Callable[[Dropping], None],
         write_ahead: Callable[[], object] = bool,
         clock: Callable[[], float] = monotonic,
+        times: Times | None = None,
     ) -> None:
         """Have `note` look at what is dropped; `clock` gives seconds that never go back.
 
         `write_ahead` is called before an answer is given: it has the new metrics among the points written down.
+        `times` are those that carbon's files have room for, None in a carbon that has none.
         """
+        self._times = times
         self._engine = engine
         self._write_ahead = write_ahead
         self._note = note
         self._notices = BoundedLog(_log, clock, every=_EVERY)
-        self._decided = self._malformed = self._failures = 0
+        self._decided = self._failures = 0
+        self._malformed: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
+
+    def timely(self, metrics: list[str], datapoints: list[Datapoint]) -> tuple[list[str], list[Datapoint]]:
+        """The points without those whose times no file has room for; these are malformed."""
+        if self._times is None:
+            return metrics, datapoints
+        earliest, latest = self._times
+        try:
+            if not datapoints or (min(datapoints)[0] >= earliest and max(datapoints)[0] < latest + 1):
+                return metrics, datapoints
+            kept = []
+            for metric, datapoint in zip(metrics, datapoints, strict=True):
+                if (wrong := wrong_time(int(datapoint[0]), self._times)) is None:
+                    kept.append((metric, datapoint))
+                else:
+                    self._refuse(wrong.name.lower(), f"{metric} at {datapoint[0]:.0f}")
+            self._decided += len(metrics) - len(kept)
+            return [metric for metric, _ in kept], [datapoint for _, datapoint in kept]
+        except Exception:  # noqa: BLE001 - a bug of ours must cost nobody a point
+            self._survive("the times of data points could not be looked at, and they go on", "a batch")
+            return metrics, datapoints
+
+    def _refuse(self, reason: str, sample: object, count: int = 1) -> None:
+        """Count and tell what is malformed."""
+        self._malformed[reason] += count
+        self._notices.warning(
+            reason,
+            "data points were dropped: malformed (%s): %s, for example %.200s",
+            reason,
+            WHY_MALFORMED[reason],
+            sample,
+        )
 
     def decide(self, metrics: Sequence[str]) -> Decided:
         """Decide on a point of each, in this order."""
@@ -133,8 +172,7 @@ class Decisions:
         try:
             verdict = self._engine.offer(metric)
         except MetricNameError as error:
-            self._malformed += 1
-            self._notices.warning("malformed", "data points were dropped: %s", error)
+            self._refuse("no_file" if isinstance(error, NoFileError) else "name", error)
             return False
         except Exception:  # noqa: BLE001 - a bug of ours must cost nobody a point
             self._survive("a data point could not be decided on, and goes on", metric)
@@ -148,9 +186,12 @@ class Decisions:
         """Count and note what was dropped of a batch."""
         self._dropped.update(admission.dropped_by_control)
         if admission.malformed:
-            self._malformed += admission.malformed
-            names = [line.decode().removesuffix(_REST) for line in admission.malformed_lines]
-            self._notices.warning("malformed", "data points were dropped, as no metric can be called %s", names)
+            samples = admission.malformed_samples
+            for reason, count in admission.malformed_by_reason.items():
+                # A line of ours has all fields, unless there is no name.
+                self._refuse(
+                    "name" if reason == "fields" else reason, samples[reason].decode().removesuffix(_REST), count
+                )
         self._hand_to_log(admission)
 
     def _hand_to_log(self, dropping: Dropping) -> None:
@@ -169,10 +210,12 @@ class Decisions:
         """The counts."""
         dropped = self._dropped.copy()
         yield Sample("received", self._decided)
-        yield Sample("accepted", self._decided - self._malformed - dropped.total())
+        malformed = self._malformed.copy()
+        yield Sample("accepted", self._decided - malformed.total() - dropped.total())
         for control, points in dropped.items():
             yield Sample("dropped", points, control)
-        yield Sample("malformed", self._malformed, "name")
+        for reason, count in ({"name": 0} | malformed).items():
+            yield Sample("malformed", count, reason)
         yield Sample("internal_errors", self._failures, "decision")
 
 

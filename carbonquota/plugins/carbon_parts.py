@@ -15,7 +15,7 @@ from carbon.pipeline import Processor
 
 from carbonquota.engine import QuotaEngine
 from carbonquota.kernel import KERNEL
-from carbonquota.model import Clock
+from carbonquota.model import Clock, Storable
 from carbonquota.plugins.carbon_decisions import Decisions
 from carbonquota.plugins.carbon_host import CarbonHost
 from carbonquota.plugins.carbon_schemas import read_schemas
@@ -31,8 +31,7 @@ from carbonquota.service.scan import Scanner, Settle, Tree
 from carbonquota.service.state import StateKeeper
 from carbonquota.service.throttling import ThrottleLog
 from carbonquota.service.watch import FileWatch
-from carbonquota.storage.paths import hashed_path_of
-from carbonquota.storage.paths import path_of as plain_path_of
+from carbonquota.storage.paths import hashed_path_of, readable_path_of, storable_below
 
 _CREATES: Final = "QUOTA_MAX_CREATES_PER_SECOND"
 
@@ -69,16 +68,18 @@ class Parts:
         self.watch = FileWatch(files.paths, lambda settled: self.rulebook.reload("a file changed", settled))
         loaded = load_rules(files)
         interval, creates = settings.usage_report_frequency, settings.max_creates_per_second
-        self.engine = make_engine(settings, loaded, clock)
+        path_of = hashed_path_of if host.hashes_tags else readable_path_of
+        storable = storable_below(host.data_dir, path_of) if host.data_dir else None
+        self.engine = make_engine(settings, loaded, clock, storable)
         self.rulebook = Rulebook(self.engine, loaded, clock=clock, interval=interval)
         self.throttling = ThrottleLog(clock, creates_limit=creates, creates_key=_CREATES)
         self.state = StateKeeper(settings.state_dir, self.engine, clock) if settings.state_enabled else None
         write_ahead = self.state.write_ahead if self.state is not None else bool
-        decisions = Decisions(self.engine, note=self.throttling.note, write_ahead=write_ahead)
+        times = (storable.earliest, storable.latest) if storable is not None else None
+        decisions = Decisions(self.engine, note=self.throttling.note, write_ahead=write_ahead, times=times)
         self.processor = QuotaProcessor(
             decisions, carbon.sink, soon=carbon.soon, room=carbon.room, store_plain=carbon.store_plain
         )
-        path_of = hashed_path_of if host.hashes_tags else plain_path_of
         self.expiry = Expiry(self.engine, settings.series_ttl, clock)
         is_settled = self.expiry.is_settled
         tree = Tree(host.data_dir, host.own_prefixes, settings.series_ttl, carbon.is_pending, path_of, is_settled)
@@ -116,7 +117,9 @@ class IndexSize:
 _HasHealth = QuotaProcessor | Rulebook | PatternGuard | FileWatch | IndexSize | Expiry | StateKeeper | Scanner
 
 
-def make_engine(settings: QuotaSettings, loaded: LoadedRules, clock: Clock) -> QuotaEngine:
+def make_engine(
+    settings: QuotaSettings, loaded: LoadedRules, clock: Clock, storable: Storable | None = None
+) -> QuotaEngine:
     """The engine, under the rules that were read."""
     return QuotaEngine(
         loaded.rules,
@@ -127,6 +130,7 @@ def make_engine(settings: QuotaSettings, loaded: LoadedRules, clock: Clock) -> Q
         record_changes=settings.state_enabled,
         keep_seen=settings.series_ttl > 0,
         max_creates_per_second=settings.max_creates_per_second or None,
+        storable=storable,
     )
 
 

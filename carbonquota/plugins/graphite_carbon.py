@@ -28,14 +28,11 @@ from typing import Final
 from carbon import log as carbon_log
 from carbon.pipeline import Processor
 
-from carbonquota.plugins.carbon_decisions import Decisions
+from carbonquota.plugins.carbon_decisions import Datapoint, Decisions
 from carbonquota.service.health import Sample
 
 MOST: Final = 2000
 """Points that are gathered at most: batches do not get cheaper from there on."""
-
-Datapoint = tuple[float, float]
-"""A time and a value, as carbon has it."""
 
 Passed = Iterable[tuple[str, Datapoint]]
 """What a processor hands on at once."""
@@ -94,6 +91,9 @@ class QuotaProcessor(Processor):
         if not metrics:
             return
         self._metrics, self._datapoints = [], []
+        metrics, datapoints = self._decisions.timely(metrics, datapoints)
+        if not metrics:
+            return
         decided = self._decisions.decide(metrics)
         points: Passed = zip(decided.metrics, datapoints, strict=True)
         if decided.passes is not None:

@@ -9,18 +9,25 @@ Metrics in normal form never share a file, on a file system that tells names apa
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
 from hashlib import sha256
+from pathlib import Path
 from typing import Final
 
 from carbonquota.errors import MetricNameError
 from carbonquota.ingest.whisper import EXTENSION
+from carbonquota.model import Storable
 
 _LONGEST_COMPONENT: Final = 255
 """Bytes that a file's name may have (Linux, `NAME_MAX`)."""
 
 _LONGEST_PATH: Final = 3072
 """Bytes of a path below the root, so that with the root's own it stays below 4,096 (Linux, `PATH_MAX`)."""
+
+_SYSTEMS_LONGEST: Final = 4096 - 32
+"""Bytes of a whole path (Linux, `PATH_MAX`), with room for the name that a new file has at first."""
 
 _DOT: Final = "_DOT_"
 _HASHED: Final = re.compile(r"_tagged/([0-9a-f]{3})/([0-9a-f]{3})/\1\2[0-9a-f]{58}\.wsp")
@@ -43,6 +50,38 @@ def hashed_path_of(metric: str) -> str:
     """The same in a tree where all tagged series lie under their hashes, as in carbon's own by default."""
     path = path_of(metric)
     return _below_tagged(metric) if ";" in metric else path
+
+
+def readable_path_of(metric: str) -> str:
+    """The same in a tree of carbon's with no tagged series under its hash: slashes in tags make directories there."""
+    return _below_tagged(metric, metric.replace(".", _DOT)) if ";" in metric else path_of(metric)
+
+
+def storable_below(root: str, path_of: Callable[[str], str] = path_of) -> Storable:
+    """What Whisper files below `root` can keep, by the paths that metrics have there.
+
+    It is as much as the file system takes that `root`, or what there is of the path to it, is on.
+    """
+    longest_part = min(_longest_name(Path(root)), _LONGEST_COMPONENT)
+    longest_path = min(_LONGEST_PATH, _SYSTEMS_LONGEST - len(os.fsencode(Path(root).resolve())))
+
+    def check(metric: str) -> None:
+        path = path_of(metric).encode()
+        if len(path) > longest_path or max(map(len, path.split(b"/"))) > longest_part:
+            raise MetricNameError(f"no file can hold {metric[:40]!r}...: it is too long, or a part of it is")
+
+    sure_length = max(min(longest_part, longest_path) - len(EXTENSION), 0)
+    return Storable(check, sure_length, doubtful_prefix="_tagged.")
+
+
+def _longest_name(directory: Path) -> int:
+    """The bytes of the longest name that a file may have in a directory, or where that will be made."""
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
+    try:
+        return os.pathconf(directory, "PC_NAME_MAX")
+    except (OSError, ValueError):
+        return _LONGEST_COMPONENT
 
 
 def is_hashed(path: str) -> bool:

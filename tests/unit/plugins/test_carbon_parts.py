@@ -142,7 +142,7 @@ def test_the_log_names_the_setting_that_bounds_new_metrics(
 ) -> None:
     made = parts(replace(settings, max_creates_per_second=1), host)
     for metric in ("a", "b"):
-        made.processor.process(metric, (0.0, 1.0))
+        made.processor.process(metric, (60.0, 1.0))
     made.processor.flush()
     assert caplog.messages == ["namespace / is throttled by QUOTA_MAX_CREATES_PER_SECOND = 1; dropped: b"]
 

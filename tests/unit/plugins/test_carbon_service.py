@@ -14,12 +14,13 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock, Cooperator
 
 import carbonquota.plugins.carbon_service as module
+from carbonquota.plugins.carbon_decisions import Datapoint
 from carbonquota.plugins.carbon_host import CarbonHost
 from carbonquota.plugins.carbon_parts import Carbon, Parts
 from carbonquota.plugins.carbon_service import QuotaService
 from carbonquota.plugins.carbon_settings import QuotaSettings
 from carbonquota.plugins.carbon_stats import StatsWriter
-from carbonquota.plugins.graphite_carbon import Datapoint, Passed
+from carbonquota.plugins.graphite_carbon import Passed
 from carbonquota.service.scan import at_once
 from carbonquota.testing import ManualClock
 

@@ -20,8 +20,8 @@ from carbonquota.controls import Admission
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import MetricNameError
 from carbonquota.model import Verdict
-from carbonquota.plugins.carbon_decisions import Decisions, Engine
-from carbonquota.plugins.graphite_carbon import MOST, Datapoint, GeneratedProcessor, Passed, QuotaProcessor, Store
+from carbonquota.plugins.carbon_decisions import Datapoint, Decisions, Engine
+from carbonquota.plugins.graphite_carbon import MOST, GeneratedProcessor, Passed, QuotaProcessor, Store
 from carbonquota.rules import RuleSet
 from carbonquota.service.throttling import Dropping
 from carbonquota.testing import ManualClock
