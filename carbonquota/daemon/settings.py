@@ -97,8 +97,8 @@ class Relay:
     """`[relay]`: pass accepted points on to `destination`.
 
     `queue_max_size` bounds memory, `spool_max_size` the disk (0: no spool). A destination that takes nothing for
-    `timeout` is away. What was sent in the last `resend_window` before a connection broke is sent again, as TCP does
-    not tell what was read.
+    `timeout` is away. What was sent in the last `resend_window` before a connection was reset is sent again, as TCP
+    does not tell what was read.
     """
 
     enabled: bool = False

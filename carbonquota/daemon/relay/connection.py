@@ -7,6 +7,7 @@ when the connection breaks nobody can say what of it had been sent. Here, what w
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import socket
 import struct
@@ -58,7 +59,8 @@ class Connection:
     """A connected socket that takes what it can at once, and says when it can take more.
 
     `lost` becomes the reason when the connection ends, whoever ends it. `on_writable` is called when it can be
-    sent to after it could not.
+    sent to after it could not. `was_read` tells, once it has ended, that the other program had read all that its
+    machine acknowledged: a machine ends a connection in order only where nothing is left to be read, else it resets it.
     """
 
     def __init__(self, sock: socket.socket, timeout: float, clock: Clock, on_writable: Callable[[], None]) -> None:
@@ -72,6 +74,8 @@ class Connection:
         self._received_then = 0
         self.lost: asyncio.Future[str] = self._loop.create_future()
         self._is_closed = False
+        self._acknowledged = 0
+        self.was_read = False
         self.is_ready = True
         self.sent = 0
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -87,7 +91,7 @@ class Connection:
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self.end(error.strerror or str(error))
+            self._fail(error)
             return 0
         self.sent += sent
         if sent < sum(map(len, buffers)):
@@ -96,9 +100,14 @@ class Connection:
 
     @property
     def received(self) -> int:
-        """How much of what was sent the other machine has acknowledged, in bytes; all of it if that is not known."""
-        if sys.platform != "linux" or self._is_closed:
+        """How much of what was sent the other machine has acknowledged, in bytes; all of it if that is not known.
+
+        Once the connection has ended, what it was then.
+        """
+        if sys.platform != "linux":
             return self.sent
+        if self._is_closed:
+            return self._acknowledged
         unacknowledged: int = struct.unpack("i", fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)))[0]
         return self.sent - unacknowledged
 
@@ -117,6 +126,7 @@ class Connection:
         """Close the socket; the kernel goes on delivering what it has taken, if it can."""
         if self._is_closed:
             return
+        self._acknowledged = self.received
         self._is_closed, self.is_ready = True, False
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
@@ -139,8 +149,14 @@ class Connection:
         """A carbon says nothing; what is said is not ours to understand. The end of it is what we wait for."""
         try:
             if not self._sock.recv(_READ_SIZE):
+                self.was_read = sys.platform == "linux"
                 self.end("it closed the connection")
         except BlockingIOError:
             pass
         except OSError as error:
-            self.end(error.strerror or str(error))
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        """End it for an error. A reset that came after an end in order is a broken pipe, as Linux tells it."""
+        self.was_read = sys.platform == "linux" and error.errno == errno.EPIPE
+        self.end(error.strerror or str(error))

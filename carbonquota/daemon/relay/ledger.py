@@ -30,6 +30,12 @@ class Ledger:
         """Points in the queue and the spool."""
         return self._queue_points + self._spool_points
 
+    @property
+    def lost(self) -> int:
+        """Points that were given up, for whatever reason."""
+        with self._lock:
+            return self._lost.total()
+
     def accept(self, points: int, size: int) -> None:
         """Points came in; they wait in memory."""
         with self._lock:

@@ -27,6 +27,16 @@ class Batch(NamedTuple):
     again: bool = False
 
 
+def cut(batch: Batch, received: int) -> tuple[Batch | None, Batch]:
+    """The lines of which the first `received` bytes are all, if there are any, and the others, as two batches."""
+    place = batch.lines.rfind(b"\n", 0, received) + 1
+    if not place:
+        return None, batch
+    head, rest = batch.lines[:place], batch.lines[place:]
+    points = sum(1 for line in head.split(b"\n") if line.strip())
+    return batch._replace(lines=head, points=points), batch._replace(lines=rest, points=batch.points - points)
+
+
 class BatchQueue:
     """Batches in order, with the memory they take."""
 
@@ -108,6 +118,18 @@ class Outbox(BatchQueue):
         self._gone = sent
         return finished
 
+    def cut(self, received: int) -> Batch | None:
+        """Take out the lines of the first batch of which the first `received` bytes are all, if there are any."""
+        if not self._batches or not 0 < received <= self._gone:
+            return None
+        head, rest = cut(self._batches[0], received)
+        if head is not None:
+            self.popleft()
+            self._batches.appendleft(rest)
+            self.size += len(rest.lines) + _OVERHEAD
+            self._gone -= len(head.lines)
+        return head
+
     def restart(self, sent_before: Iterable[Batch]) -> None:
         """Begin a new connection: with `sent_before`, and the first batch from its first line."""
         rest = self.clear()
@@ -119,14 +141,14 @@ class Outbox(BatchQueue):
 class ResendWindow:
     """What was sent on one connection and is not yet taken to be safe.
 
-    TCP tells what the other machine received, never what its program read. So a batch stays until it was received
-    at least `seconds` ago; past `max_size` bytes the oldest go before that.
+    TCP tells what the other machine received, and what its program read only at an end in order. So a batch stays until
+    it was received at least `seconds` ago; past `max_size` bytes the oldest go before that.
     """
 
-    __slots__ = ("_batches", "_end", "_marks", "_max_size", "_seconds", "_start")
+    __slots__ = ("_batches", "_end", "_marks", "_max_size", "_start", "seconds")
 
     def __init__(self, seconds: float, max_size: int) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._max_size = max_size
         self._batches: deque[Batch] = deque()
         # Where in the connection's stream the first batch starts and the last one ends.
@@ -145,10 +167,25 @@ class ResendWindow:
         """Note that the other side has received this much of the stream, and forget what is safe since long."""
         self._marks.append((now, received))
         safe = 0
-        while self._marks and self._marks[0][0] <= now - self._seconds:
+        while self._marks and self._marks[0][0] <= now - self.seconds:
             safe = self._marks.popleft()[1]
         while self._batches and self._start + len(self._batches[0].lines) <= safe:
             self._forget()
+
+    @property
+    def end(self) -> int:
+        """How much of the connection's stream it has seen, in bytes."""
+        return self._end
+
+    def settle(self, received: int) -> None:
+        """Forget all lines within the first `received` bytes of the connection's stream: they need not go again."""
+        while self._batches and self._start + len(self._batches[0].lines) <= received:
+            self._forget()
+        if self._batches and received > self._start:
+            head, rest = cut(self._batches[0], received - self._start)
+            if head is not None:
+                self._batches[0] = rest
+                self._start += len(head.lines)
 
     def clear(self) -> list[Batch]:
         """Take out all, as the connection is gone."""

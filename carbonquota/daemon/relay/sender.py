@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
+from math import inf
 from typing import Final
 
 from carbonquota.daemon.relay.connection import Connection
@@ -14,6 +15,10 @@ _ROUNDS: Final = 16
 """System calls in a row before the event loop's other work gets its turn."""
 
 
+_SELDOM: Final = 10
+"""What a program has read is repeated once in so many windows, so that it adds a tenth to the traffic at the most."""
+
+
 class Sender:
     """Sends the outbox over whatever connection there is; `refill` puts more into it, in order."""
 
@@ -21,6 +26,7 @@ class Sender:
         self._ledger = ledger
         self._window = window
         self._refill = refill
+        self._repeats_from = -inf
         self.outbox = Outbox()
         self.connection: Connection | None = None
 
@@ -43,10 +49,33 @@ class Sender:
         """Send over this connection from now on."""
         self.connection = connection
 
-    def end(self) -> None:
-        """The connection is lost: what it may not have delivered goes first on the next one."""
-        self.connection = None
+    def end(self, now: float) -> None:
+        """The connection is lost: what it may not have delivered goes first on the next one.
+
+        That is what the other machine did not acknowledge, and, unless its program had read all else, what it
+        acknowledged lately. A program that is being ended reads what it does not store any more, so what it has read
+        lately goes again, too, but so seldom that a destination that comes and goes gets hardly more than one copy.
+        """
+        connection, self.connection = self.connection, None
+        if connection is not None and connection.was_read and now < self._repeats_from:
+            self._settle(connection.received)
+        else:
+            self._repeats_from = now + _SELDOM * self._window.seconds
         self.outbox.restart(self._window.clear())
+
+    def stop(self) -> None:
+        """No connection comes any more: what was sent and not acknowledged goes back into the outbox."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            self._settle(connection.received)
+            self.outbox.restart(self._window.clear())
+
+    def _settle(self, received: int) -> None:
+        """The first `received` bytes of the stream have arrived for good."""
+        begun = self.outbox.cut(received - self._window.end)
+        if begun is not None:
+            self._ledger.send([begun])
+        self._window.settle(received)
 
     def send(self) -> bool:
         """Send as much as is taken. Whether there is more to be sent at once."""

@@ -110,18 +110,39 @@ class RelaySink:
         while self._clock() < deadline and self._is_worth_waiting():  # noqa: ASYNC110
             await asyncio.sleep(_POLL)
         self._is_stopped = True
+        lost = self._ledger.lost
         await self._end()
+        unsure = 0
         if self._spooler is not None and self._tasks:
             await self._spooler.keep()
         else:
-            waiting = [batch for batch in self._sender.outbox.clear() if not batch.again]
+            outbox = self._sender.outbox.clear()
+            unsure = sum(batch.points for batch in outbox if batch.again)
+            waiting = [batch for batch in outbox if not batch.again]
             self._ledger.lose_queued("shutdown", waiting + self._memory.clear())
+        self._tell_of_rest(self._ledger.lost - lost, unsure)
+
+    def _tell_of_rest(self, lost: int, unsure: int) -> None:
+        """Tell what of the accepted points did not get out: `unsure` ones were sent and not acknowledged."""
+        if self._spooler is None:
+            why = "the destination did not take them in time, and there is no spool (spool-dir) to keep them"
+        else:
+            why = self._spooler.trouble or "the spool (spool-max-size) is too small for them"
+        if lost:
+            log.error("relay: %d accepted points are lost with this end: %s", lost, why)
+        if unsure:
+            log.error("relay: %d points may be lost with this end: they were sent, but not acknowledged", unsure)
+        if self._ledger.waiting:
+            log.info("relay: %d points are kept in the spool for the next start", self._ledger.waiting)
 
     @property
     def troubles(self) -> tuple[str, ...]:
-        """Whether the destination is away. From any thread."""
-        away = self._sender.connection is None
-        return (f"the destination {self._settings.destination} is away",) if away else ()
+        """Whether the destination is away, and what the spool cannot do. From any thread."""
+        away, trouble = self._sender.connection is None, self._spooler.trouble if self._spooler is not None else ""
+        return (
+            *((f"the destination {self._settings.destination} is away",) if away else ()),
+            *((f"the spool of the relay: {trouble}",) if trouble else ()),
+        )
 
     def health(self) -> Iterable[Sample]:
         """The relay's counts, and whether the destination is connected."""
@@ -197,7 +218,7 @@ class RelaySink:
             cause = await connection.lost
         finally:
             connection.end("the relay stops")
-        self._sender.end()
+        self._sender.end(self._clock())
         self._tell(logging.WARNING, f"lost {destination}: {cause}")
         if self._clock() - begin < self._tuning.steady:
             raise ConnectionError(cause)
@@ -228,7 +249,7 @@ class RelaySink:
         if self._tasks:
             self._tasks[-1].cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._sender.connection = None
+        self._sender.stop()
 
 
 def _report_crash(task: asyncio.Task[None]) -> None:

@@ -14,6 +14,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from carbonquota.daemon.relay import segment as segments
 from carbonquota.daemon.relay.queue import Batch
 from carbonquota.daemon.relay.segment import Block, Segment
 from carbonquota.errors import QuotaError
+from carbonquota.service.disk import cause_of, may_pass
 
 _SUFFIX: Final = ".segment"
 _GONE: Final = (errno.ENOENT, errno.EIO)
@@ -60,6 +62,13 @@ class Spool:
         # Files open for writing, by segment number; the last one is being written to, the others wait for fsync.
         self._files: dict[int, int] = {}
         self._is_synced = True
+        # Which directory it was when it was opened: another may come to its place, as disks are mounted and removed.
+        self._identity: tuple[int, int] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the directory is ours, and what is in it known."""
+        return self._identity is not None
 
     @property
     def has_unread(self) -> bool:
@@ -73,24 +82,46 @@ class Spool:
     def open(self) -> tuple[int, int]:
         """Take the directory, and find what is there: how many points and bytes.
 
-        QuotaError where the directory cannot be used, or where another process uses it.
+        QuotaError where the directory can never be used, or where another process uses it; OSError where it may pass.
         """
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._take_lock()
             self._find()
+            self._identity = self._find_identity()
         except OSError as error:
             self._unlock()
+            if may_pass(error) and (error.errno != errno.EROFS or self._directory.is_dir()):
+                raise
             raise QuotaError(
                 f"{self._directory}: cannot be used as spool-dir ({error.strerror}); "
                 "give the daemon a directory that it may write to, or leave spool-dir empty"
             ) from error
         return sum(segment.points for segment in self._segments), sum(segment.waiting for segment in self._segments)
 
+    def take_losses(self) -> tuple[int, int]:
+        """Give up what is gone from the directory, or went with it: how many points and bytes were still to be read.
+
+        Whoever removes a file, or mounts another disk in the directory's place, leaves us with files that nobody will
+        ever find. Where the whole directory went, the spool is not open any more. OSError.
+        """
+        points = size = 0
+        went = self._find_identity() != self._identity
+        for segment in list(self._segments):
+            if went or (segment.number in self._files and not os.fstat(self._files[segment.number]).st_nlink):
+                lost = segment.skip()
+                points, size = points + lost[0], size + lost[1]
+                self._drop(segment)
+        if went:
+            self._identity = None
+            self._unlock()
+        return points, size
+
     def append(self, batches: Iterable[Batch]) -> Appended:
         """Write the batches behind all others. The oldest on disk go where the bound would be passed."""
         done = Appended()
         try:
+            self._check_open()
             for batch in batches:
                 record = segments.encode(batch)
                 self._make_room(len(record), done)
@@ -138,6 +169,7 @@ class Spool:
 
     def put_back(self, unsent: Iterable[Batch]) -> None:
         """Make the spool hold these and then what was not read, and nothing that was read. OSError."""
+        self._check_open()
         head = b"".join(segments.encode(batch) for batch in unsent)
         segment = self._first_unread()
         if segment is not None and (head or segment.read):
@@ -149,10 +181,16 @@ class Spool:
 
     def close(self) -> None:
         """Let go of files and directory."""
+        self._identity = None
         for file in self._files.values():
             os.close(file)
         self._files.clear()
         self._unlock()
+
+    def _check_open(self) -> None:
+        """OSError where there is no directory to write to."""
+        if not self.is_open:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._directory))
 
     def _take_lock(self) -> None:
         """QuotaError where another process has the directory."""
@@ -171,15 +209,28 @@ class Spool:
             self._lock = -1
 
     def _find(self) -> None:
-        """The segments of earlier processes, oldest first."""
+        """The segments of earlier processes, oldest first; one that cannot be read stays where it is."""
         for path in sorted(self._directory.glob(f"{'[0-9]' * 16}{_SUFFIX}")):
-            segment, damage = segments.scan(int(path.stem), path)
+            self._next_number = max(self._next_number, int(path.stem) + 1)
+            try:
+                segment, damage = segments.scan(int(path.stem), path)
+            except OSError as error:
+                log.warning("relay spool: %s: cannot be read, and is left as it is: %s", path, cause_of(error))
+                continue
             if damage:
                 log.warning("relay spool: %s: %s", path, damage)
             self._segments.append(segment)
             self._size += segment.size
-            self._next_number = segment.number + 1
-        self._directory.joinpath("replacement").unlink(missing_ok=True)
+        with suppress(OSError):
+            self._directory.joinpath("replacement").unlink(missing_ok=True)
+
+    def _find_identity(self) -> tuple[int, int] | None:
+        """Which directory it is, by device and inode; None where there is none. OSError."""
+        try:
+            found = self._directory.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _first_unread(self) -> Segment | None:
         return next((segment for segment in self._segments if not segment.is_read), None)
@@ -193,7 +244,11 @@ class Spool:
         """Delete the oldest segment."""
         segment = self._segments[0]
         segment.path.unlink(missing_ok=True)
-        self._segments.popleft()
+        self._drop(segment)
+
+    def _drop(self, segment: Segment) -> None:
+        """Know of it no more."""
+        self._segments.remove(segment)
         self._size -= segment.size
         file = self._files.pop(segment.number, None)
         if file is not None:
@@ -221,8 +276,9 @@ class Spool:
                 return last
         segment = Segment(self._next_number, self._path(self._next_number))
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        self._files[segment.number] = os.open(segment.path, flags, 0o644)
+        # Before it is opened: a file that is left over from a failure must not be in the way for ever.
         self._next_number += 1
+        self._files[segment.number] = os.open(segment.path, flags, 0o644)
         self._segments.append(segment)
         return segment
 

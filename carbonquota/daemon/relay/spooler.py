@@ -17,11 +17,12 @@ from carbonquota.daemon.relay.ledger import Ledger
 from carbonquota.daemon.relay.queue import BatchQueue
 from carbonquota.daemon.relay.sender import Sender
 from carbonquota.daemon.relay.spool import Spool
+from carbonquota.errors import QuotaError
 
 _BLOCK: Final = 1_048_576
 """Bytes that go to disk or come back in one go."""
 
-_LONG_AWAY: Final = 5
+_LONG_AWAY: Final = 2
 """Ticks without a connection after which memory goes to disk however little it is, as a process may be killed."""
 
 _Arguments = ParamSpec("_Arguments")
@@ -44,8 +45,14 @@ class Spooler:
         self._spill_size = spill_size
         self._work = asyncio.Event()
         self._is_busy = self._is_due = self._is_failing = self._is_stopping = False
+        self._is_in_use = self._is_troubled = False
         self._ticks_away = 0
-        self._told = ""
+        self._trouble = self._told = ""
+
+    @property
+    def trouble(self) -> str:
+        """What the spool cannot do now, and why; empty where all is well."""
+        return self._trouble
 
     @property
     def holds_back(self) -> bool:
@@ -53,8 +60,15 @@ class Spooler:
         return self._is_busy or self._spool.has_unread
 
     async def open(self) -> None:
-        """Open the spool, and count what is in it. QuotaError."""
-        points, size = await asyncio.to_thread(self._spool.open)
+        """Open the spool, and count what is in it. QuotaError; a disk that is full or fails is tried again."""
+        try:
+            await self._open()
+        except OSError as error:
+            self._fail(error)
+
+    async def _open(self) -> None:
+        """The same; OSError where the disk does not allow it now."""
+        points, size = await self._call(self._spool.open)
         self._ledger.find(points, size)
         if size:
             log.info("relay: %d points of an earlier run are in the spool", points)
@@ -75,7 +89,9 @@ class Spooler:
             await self._work.wait()
             self._work.clear()
             try:
-                if self._is_due:
+                was_due = self._is_due
+                if was_due:
+                    self._is_troubled = False
                     await self._tidy()
                     on_change()
                 while await self._move():
@@ -83,6 +99,12 @@ class Spooler:
             except OSError as error:
                 self._fail(error)
                 on_change()
+            except QuotaError as error:
+                self._is_failing = True
+                self._tell(str(error))
+            else:
+                if was_due and not self._is_troubled:
+                    self._trouble = ""
 
     def stop(self) -> None:
         """Let `run` end after the move that goes on now, if one does."""
@@ -91,6 +113,8 @@ class Spooler:
 
     async def keep(self) -> None:
         """At the end: put all that was not sent on disk. What cannot be put there is lost."""
+        if not self._spool.is_open:
+            await self._try_to_open()
         outbox, memory = self._sender.outbox.clear(), self._memory.clear()
         size = sum(len(batch.lines) for batch in (*outbox, *memory))
         if not self._spool.has_room(size):
@@ -109,6 +133,13 @@ class Spooler:
         if done.error is not None:
             self._fail(done.error)
         await self._close()
+
+    async def _try_to_open(self) -> None:
+        """A last time."""
+        try:
+            await self._open()
+        except (OSError, QuotaError) as error:
+            self._fail(error) if isinstance(error, OSError) else self._tell(str(error))
 
     async def _close(self) -> None:
         try:
@@ -142,17 +173,18 @@ class Spooler:
 
     async def _spill(self) -> None:
         """Write the oldest block of memory to disk. OSError."""
-        if not self._spool.has_unread:
-            log.info("relay: points go to the spool now, as the destination is away")
         batches = self._memory.peek(_BLOCK)
         done = await self._call(self._spool.append, batches)
         self._ledger.spool(batches[: done.count])
         self._ledger.lose_spooled("spool_full", done.dropped_points, done.dropped_bytes)
         self._memory.drop(done.count)
-        if done.dropped_points:
-            self._tell("the spool is full, its oldest points are dropped")
+        if done.count and not self._is_in_use:
+            self._is_in_use = True
+            log.info("relay: points go to the spool now, as the destination is away")
         if done.error is not None:
             raise done.error
+        if done.dropped_points:
+            self._tell("the spool is full, its oldest points are dropped")
 
     async def _replay(self) -> None:
         """Read the next block from disk. OSError."""
@@ -160,17 +192,29 @@ class Spooler:
         self._sender.outbox.extend(block.batches)
         self._ledger.lose_spooled("spool_damaged", block.lost_points, block.lost_bytes)
         if not self._spool.has_unread:
-            self._told = ""
+            self._is_in_use = False
+            self._trouble = self._told = ""
             log.info("relay: the spool is empty again")
 
     async def _tidy(self) -> None:
         """What is due at each tick. OSError."""
         self._is_due = False
         self._ticks_away = self._ticks_away + 1 if self._sender.connection is None else 0
+        if self._spool.is_open:
+            await self._take_losses()
+        if not self._spool.is_open:
+            await self._open()
         while self._is_long_away() and len(self._memory):
             await self._spill()
         await self._call(self._spool.sync)
         await self._call(self._spool.release, self._sender.oldest_segment)
+
+    async def _take_losses(self) -> None:
+        """Count what is gone from the directory, or with it. OSError."""
+        points, size = await self._call(self._spool.take_losses)
+        if points or not self._spool.is_open:
+            self._ledger.lose_spooled("spool_removed", points, size)
+            log.error("relay spool: files or all of it were removed, with %d points that were not sent yet", points)
 
     def _is_long_away(self) -> bool:
         """Whether the destination is away for so long that what waits in memory is better kept on disk."""
@@ -196,6 +240,7 @@ class Spooler:
 
     def _tell(self, problem: str) -> None:
         """Say this, unless it was said last."""
+        self._is_troubled, self._trouble = True, problem
         if problem != self._told:
             log.error("relay spool: %s", problem)
             self._told = problem

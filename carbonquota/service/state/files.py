@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from carbonquota.errors import QuotaError
+from carbonquota.service.disk import cause_of, may_pass
 
 _MODE: Final = 0o640
 _PARTIAL: Final = ".partial"
@@ -20,19 +21,6 @@ _NAME: Final = re.compile(r"(snapshot|journal)-(\d{12})")
 
 _KEPT_DAMAGED: Final = 4
 """So many damaged files stay, for somebody to look at."""
-
-_PASSING: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.ESTALE, errno.ETIMEDOUT}
-"""Errors of a disk that is full or fails: they may pass, and are no mistake of whoever set the program up."""
-
-
-def may_pass(error: OSError) -> bool:
-    """Whether a later attempt may succeed without that anybody changes a setting."""
-    return error.errno in _PASSING
-
-
-def cause_of(error: OSError) -> str:
-    """Why it failed, in the system's words."""
-    return (error.strerror or str(error)).lower()
 
 
 def path_of(directory: Path, kind: str, generation: int) -> Path:

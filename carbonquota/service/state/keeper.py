@@ -29,13 +29,12 @@ from typing import Final, Protocol
 from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.service.bounded_log import BoundedLog
+from carbonquota.service.disk import cause_of, may_pass
 from carbonquota.service.health import Sample
 from carbonquota.service.state.ahead import PATIENCE, PatientWrite
 from carbonquota.service.state.files import (
     DirectoryLock,
-    cause_of,
     generations,
-    may_pass,
     path_of,
     remove_before,
 )

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from carbonquota.service.disk import cause_of
 from carbonquota.service.state.files import (
-    cause_of,
     generations,
     keep_aside,
     path_of,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import resource
 import socket
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pytest
 import uvloop
 
 from carbonquota import QuotaError
+from carbonquota.daemon.relay.spool import Spool
 from carbonquota.daemon.settings import Address, Relay
 from tests.support.destination import Destination, destination, until
 from tests.support.relays import QUICK, Traffic, accounted, count, lost, relay_to, started
@@ -93,7 +97,10 @@ def test_what_a_lost_connection_may_not_have_delivered_goes_again_in_order(tmp_p
         async with destination() as there, started(relay_to(there.address, tmp_path)) as sink:
             await until(lambda: count(sink, "sink_up") == 1, "connected")
             there.pause()
-            traffic.write(sink, 50)
+            # What it is reading already is still read.
+            traffic.write(sink, 1)
+            await until(lambda: len(there.lines()) == 1, "read")
+            traffic.write(sink, 49)
             await until(lambda: count(sink, "forwarded") == 50, "forwarded")
             await there.stop()
             await until(lambda: count(sink, "sink_up") == 0, "noticed")
@@ -105,6 +112,59 @@ def test_what_a_lost_connection_may_not_have_delivered_goes_again_in_order(tmp_p
             assert (count(sink, "forwarded"), count(sink, "resent"), lost(sink)) == (60, 50, {})
 
     asyncio.run(scene())
+
+
+def test_a_destination_that_comes_and_goes_gets_what_it_has_read_again_but_once(tmp_path: Path) -> None:
+    async def scene() -> None:
+        traffic, there = Traffic(), Destination()
+        async with started(relay_to(there.address, tmp_path)) as sink:
+            for _ in range(20):
+                await there.start()
+                traffic.write(sink, 50, batch=7)
+                await until(lambda: len(there.first_lines()) == traffic.written, "read")
+                await there.stop()
+                await until(lambda: count(sink, "sink_up") == 0, "noticed")
+            assert there.lines() == traffic.all()[:50] + traffic.all()
+            assert (count(sink, "resent"), count(sink, "forwarded"), lost(sink)) == (50, 1000, {})
+
+    asyncio.run(scene())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody tells what was acknowledged")
+@pytest.mark.parametrize("with_spool", [False, True])
+def test_only_what_was_not_acknowledged_goes_again_after_an_end_in_order(tmp_path: Path, with_spool: bool) -> None:
+    async def scene() -> None:
+        traffic, spool = Traffic(width=100), tmp_path if with_spool else None
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            server.settimeout(0)
+            loop = asyncio.get_running_loop()
+            async with started(relay_to(Address(*server.getsockname()), spool), patience=5.0) as sink:
+                first, _ = await loop.sock_accept(server)
+                traffic.write(sink, 50_000, batch=1000)
+                await until(lambda: count(sink, "forwarded") > 0 and sink._sender.unacknowledged > 0, "stuck")  # noqa: SLF001
+                # A program that says that it will send nothing, as some do before they read the rest.
+                first.shutdown(socket.SHUT_WR)
+                await until(lambda: count(sink, "sink_up") == 0, "noticed")
+                read = await read_all(first)
+                second, _ = await loop.sock_accept(server)
+                rest = asyncio.create_task(read_all(second))
+                await until(lambda: count(sink, "queue_points") == 0, "sent")
+            lines = [*read.split(b"\n")[:-1], *(await rest).split(b"\n")[:-1]]
+            assert list(dict.fromkeys(lines)) == traffic.all()
+            assert accounted(sink) == count(sink, "forwarded") == 50_000
+
+    asyncio.run(scene())
+
+
+async def read_all(sock: socket.socket) -> bytes:
+    """All that comes, up to its end."""
+    content = bytearray()
+    with sock:
+        sock.settimeout(0)
+        while data := await asyncio.get_running_loop().sock_recv(sock, 65_536):
+            content += data
+    return bytes(content)
 
 
 def test_what_arrived_long_ago_does_not_go_again() -> None:
@@ -375,7 +435,7 @@ def test_what_was_to_go_again_goes_again_in_the_next_process(tmp_path: Path) -> 
     asyncio.run(scene())
 
 
-def test_without_a_spool_what_waits_at_the_stop_is_counted_as_lost() -> None:
+def test_without_a_spool_what_waits_at_the_stop_is_counted_as_lost_and_told(caplog: pytest.LogCaptureFixture) -> None:
     async def scene() -> None:
         there, traffic = Destination(), Traffic()
         async with started(relay_to(there.address), patience=0.05) as sink:
@@ -384,6 +444,123 @@ def test_without_a_spool_what_waits_at_the_stop_is_counted_as_lost() -> None:
         assert (lost(sink), accounted(sink), count(sink, "sink_up")) == ({"shutdown": 32}, 32, 0)
 
     asyncio.run(scene())
+    assert (
+        "relay: 30 accepted points are lost with this end: the destination did not take them in time, "
+        "and there is no spool (spool-dir) to keep them"
+    ) in caplog.messages
+
+
+def test_what_a_full_spool_cannot_keep_at_the_stop_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        there, traffic = Destination(), Traffic(width=1000)
+        async with started(relay_to(there.address, tmp_path, Relay(spool_max_size=20_000))) as sink:
+            traffic.write(sink, 100)
+        gone = int(lost(sink)["spool_full"])
+        assert (gone + count(sink, "spool_points"), accounted(sink)) == (100, 100)
+        assert (
+            f"relay: {gone} accepted points are lost with this end: the spool (spool-max-size) is too small"
+            in caplog.text
+        )
+
+    asyncio.run(scene())
+
+
+def test_what_a_failing_disk_cannot_keep_at_the_stop_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        there, traffic = Destination(), Traffic()
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        try:
+            async with started(relay_to(there.address, tmp_path)) as sink:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+                traffic.write(sink, 100)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert (lost(sink), accounted(sink)) == ({"shutdown": 100}, 100)
+
+    asyncio.run(scene())
+    assert "relay: 100 accepted points are lost with this end: the disk fails: File too large" in caplog.messages
+    assert "points go to the spool now" not in caplog.text
+
+
+def test_a_full_disk_is_named_and_no_point_is_said_to_be_spooled(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene() -> None:
+        there, traffic = Destination(), Traffic()
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        async with started(relay_to(there.address, tmp_path)) as sink:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+            try:
+                traffic.write(sink, 100)
+                await until(lambda: count(sink, "sink_errors", "spool") > 5, "tried again and again")
+                assert sink.troubles[-1] == "the spool of the relay: the disk fails: File too large"
+                assert "points go to the spool now" not in caplog.text
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            await until(lambda: count(sink, "spool_points") == 100, "spooled")
+            await until(lambda: len(sink.troubles) == 1, "well again, but for the destination")
+            assert caplog.text.count("points go to the spool now") == 1
+            await there.start()
+            await until(lambda: there.lines() == traffic.all(), "arrived")
+            await there.stop()
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(scene())
+    assert caplog.text.count("the disk fails") == 1
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "a file removed"])
+def test_a_spool_directory_that_goes_away_is_made_again_and_its_points_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    async def scene() -> None:
+        there, traffic, spool = Destination(), Traffic(), tmp_path / "spool"
+        async with started(relay_to(there.address, spool)) as sink:
+            traffic.write(sink, 100)
+            await until(lambda: count(sink, "spool_points") == 100, "spooled")
+            if how == "a file removed":
+                for path in spool.glob("*.segment"):
+                    path.unlink()
+            else:
+                spool.rename(tmp_path / "elsewhere")
+            if how == "replaced":
+                spool.mkdir()
+            await until(lambda: lost(sink) == {"spool_removed": 100}, "noticed")
+            traffic.write(sink, 50)
+            await until(lambda: count(sink, "spool_points") == 50, "spooled")
+            assert (accounted(sink), segments(spool)) == (150, 1)
+            await there.start()
+            await until(lambda: there.lines() == traffic.all()[100:], "arrived")
+            await there.stop()
+
+    asyncio.run(scene())
+    assert "removed, with 100 points that were not sent yet" in caplog.text
+
+
+def test_a_spool_that_the_disk_does_not_open_is_opened_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        there, traffic, spool = Destination(), Traffic(), tmp_path / "spool"
+        async with started(relay_to(there.address, spool)) as sink:
+            traffic.write(sink, 10)
+        opens = Spool.open
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Spool, "open", refuse)
+            sink = relay_to(there.address, spool)
+            await sink.start()
+            traffic.write(sink, 10)
+            await until(lambda: count(sink, "sink_errors", "spool") > 3, "tried again")
+            assert sink.troubles[-1] == "the spool of the relay: the disk fails: No space left on device"
+        assert Spool.open is opens
+        await until(lambda: count(sink, "spool_points") == 20, "spooled")
+        await sink.stop(0.0)
+        assert lost(sink) == {}
+
+    asyncio.run(scene())
+
+
+def refuse(spool: Spool) -> tuple[int, int]:
+    """A disk that has no room for even a lock."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_stop_is_patient_with_a_destination_that_takes_its_time() -> None:
