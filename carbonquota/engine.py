@@ -69,6 +69,7 @@ class QuotaEngine:
         keep_seen: bool = False,
         max_creates_per_second: int | None = None,
         storable: Storable | None = None,
+        prepaid: bool = False,
     ) -> None:
         """Start without metrics.
 
@@ -78,7 +79,8 @@ class QuotaEngine:
         throughput limits are per interval or per minute. `record_changes` is for `take_changes` and `dump`, and
         `keep_seen` for `expire`. `max_creates_per_second`, at least 1, bounds the metrics that offers may create in a
         second of the clock. What is not `storable` is malformed, as nobody is to be charged for what is lost;
-        without it the engine knows no store. ValueError says what is out of range.
+        without it the engine knows no store. `prepaid` has throughput limits that reject begin with nothing, until
+        `grant` is called. ValueError says what is out of range.
         """
         if not (interval >= 1 and isfinite(interval)):
             raise ValueError(f"the interval must be at least 1 second, not {interval}")
@@ -98,6 +100,10 @@ class QuotaEngine:
         size_of = size_of or (lambda _: default_size)
         self._decider = Decider(self._index, made_ready, size_of, max_creates_per_second, storable)
         self._timed = keep_seen or max_creates_per_second is not None
+        if prepaid:
+            self._index.quotas.parts = self._index.quotas.next_parts = 0
+            self._decider.divide(0)
+        self._parts = self._index.quotas.parts
         self._ledger = self._decider.ledger
         if self._ledger is not None:
             self._ledger.attend(self._lock, clock, is_system=clock is time)
@@ -345,6 +351,40 @@ class QuotaEngine:
             sharing.leave_to_others(self._index, namespaces, points)
             return True
 
+    def prepay(self, parts: int) -> None:
+        """Have throughput limits that reject begin each interval, from the next on, with one of so many `parts`.
+
+        With 0 parts they begin with nothing, and with 1, as without this call, with the whole limit. Namespaces that
+        come under a limit from now on begin so at once. More is accepted as it is granted.
+        """
+        with self._lock:
+            self._keep_time()
+            self._index.quotas.prepay(parts)
+
+    def grant(self, start: float, namespaces: Namespaces, points: Column) -> bool:
+        """Let so many more points be accepted in the interval that began at `start`, or that begins next then.
+
+        It is done only while that interval runs or comes next; whether it was.
+        """
+        with self._lock:
+            self._keep_time()
+            running = self._interval
+            if start not in {running.start, running.end}:
+                return False
+            sharing.grant(self._index, namespaces, points, ahead=start == running.end)
+            return True
+
+    def take_back(self, start: float, namespaces: Namespaces, points: Column) -> Column:
+        """Let so many points fewer be accepted in the interval that began at `start`, as far as they are left.
+
+        How many of each, so that they can be granted elsewhere: none if that interval does not run.
+        """
+        with self._lock:
+            self._keep_time()
+            if self._interval.start != start:
+                return points * 0
+            return sharing.take_back(self._index, namespaces, points)
+
     def usage(self, namespace: str = ROOT) -> Usage:
         """What a namespace holds now, all zeros where it does not exist, and its points of this interval."""
         with self._lock:
@@ -404,6 +444,9 @@ class QuotaEngine:
             quotas = self._index.quotas
             interval.advance(now, counted=quotas.have_counts())
             quotas.close()
+            if quotas.parts != self._parts:
+                self._parts = quotas.parts
+                self._decider.divide(self._parts)
         self._quiet_from, self._quiet_until = interval.floor, interval.end
         if self._timed:
             self._decider.keep_time(now)

@@ -4,7 +4,7 @@
 --
 -- All keys of a cluster have one hash tag, for a step is atomic within one slot only:
 --   {cq:<cluster>}:server     hash: `run` (the server's run id), `since` (when it began to keep this cluster, ms)
---   {cq:<cluster>}:members    hash: node -> "<last heard, ms> <nodes it divides by when it is alone>"
+--   {cq:<cluster>}:members    hash: node -> "<last heard, ms> <nodes it divides by when it is alone, 0: it accepts nothing>"
 --   {cq:<cluster>}:flow:<n>   hash of interval n: digest of a namespace -> points given out; `_lapsed` as below
 --   {cq:<cluster>}:names      set: digests of all metrics, 16 bytes each
 --   {cq:<cluster>}:usage      hash: digest of a namespace (8 bytes) .. control -> what it holds
@@ -50,7 +50,7 @@ local function note_member(key, node, held, now, forget)
   local nodes = server.call('HLEN', key)
   -- The answer may never arrive: then the node goes on dividing by what it had.
   local least = nodes
-  if held > 0 and held < nodes then least = held end
+  if held < 0 then least = 0 elseif held > 0 and held < nodes then least = held end
   server.call('HSET', key, node, string.format('%.0f %d', now, least))
   return nodes
 end
@@ -63,7 +63,7 @@ local function lapsed_of(members, flow, start, lapse)
     local all = server.call('HGETALL', members)
     for at = 1, #all, 2 do
       local last, divisor = string.match(all[at + 1], '^(%d+) (%d+)$')
-      if tonumber(last) < start - lapse then parts[#parts + 1] = divisor end
+      if divisor ~= '0' and tonumber(last) < start - lapse then parts[#parts + 1] = divisor end
     end
     text = table.concat(parts, ' ')
     server.call('HSET', flow, '_lapsed', text)
@@ -73,7 +73,7 @@ local function lapsed_of(members, flow, start, lapse)
   return divisors
 end
 
--- keys: server members flow; args: node, nodes it divides by, interval start, length, lapse, forget (all ms),
+-- keys: server members flow; args: node, nodes it divides by (0: not known yet, -1: it accepts nothing alone), interval start, length, lapse, forget (all ms),
 -- then digest, limit, wanted for each limit. Gives: now (ms), nodes, status, then what is given of each limit.
 local function take(keys, args)
   local node, held = args[1], tonumber(args[2])
@@ -237,5 +237,11 @@ end
 server.register_function('cq1_claim', claim)
 server.register_function('cq1_release', release)
 server.register_function('cq1_take', take)
+-- keys: any of the cluster's. Gives the server's clock (ms), and notes nothing.
+local function ping(keys, args)
+  return now_ms()
+end
+
+server.register_function('cq1_ping', ping)
 server.register_function('cq1_hand_back', hand_back)
 server.register_function('cq1_leave', leave)

@@ -29,6 +29,12 @@ from carbonquota.service.health import Sample
 
 _log = logging.getLogger(__name__)
 
+_MOST_SKEW: Final = 1.0
+"""Seconds that a node's clock may be off before that is told."""
+
+_MOST_AGE: Final = 5.0
+"""Seconds since a node's last message from which on its clock is not spoken of."""
+
 _LONGEST_WAIT: Final = 1.0
 """Seconds after which a stop is noticed at the latest."""
 
@@ -36,7 +42,14 @@ _LONGEST_WAIT: Final = 1.0
 class SyncService:
     """One node of sync mode. `start` and `stop` are for one thread, `health` is for any."""
 
-    def __init__(self, settings: ClusterSettings, engine: Engine, length: float, clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        settings: ClusterSettings,
+        engine: Engine,
+        length: float,
+        clock: Clock = time.time,
+        node: str = "",  # noqa: ARG002 - every run is another here
+    ) -> None:
         """`length` is that of an interval, and `clock` the engine's. QuotaError where the key cannot be read."""
         self._settings = settings
         self._key = read_key(settings.key_file) if settings.key_file else None
@@ -50,6 +63,14 @@ class SyncService:
         self._endpoints: frozenset[str] = frozenset()
         self._next_tick = self._next_look_up = 0.0
         self._sent = self._heard = self._failures = 0
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Why the cluster does not do as it should; empty if it does."""
+        far = [peer for peer in self._node.peers() if abs(peer.skew) > _MOST_SKEW and peer.age < _MOST_AGE]
+        return tuple(
+            f"cluster: the clock of node {short(peer.run)} is {peer.skew:+.1f} s off: mend NTP" for peer in far
+        )
 
     @property
     def endpoint(self) -> str:
@@ -131,11 +152,16 @@ class SyncService:
         yield Sample("cluster_heard", self._heard)
         yield Sample("cluster_missed", self._node.missed)
         for peer in peers:
-            yield Sample("cluster_peer_age", peer.age, peer.run.node.hex()[:8])
-            yield Sample("cluster_peer_skew", peer.skew, peer.run.node.hex()[:8])
+            yield Sample("cluster_peer_age", peer.age, short(peer.run))
+            yield Sample("cluster_peer_skew", peer.skew, short(peer.run))
         for fault, count in Counter(self._node.faults).items():
             yield Sample("cluster_refused", count, fault)
         yield Sample("internal_errors", self._failures, "cluster")
+
+
+def short(run: Run) -> str:
+    """What a node is called in stats and messages: the beginning of its random name."""
+    return run.node.hex()[:8]
 
 
 def read_key(path: str) -> Key:

@@ -7,7 +7,9 @@ from typing import Final, Literal
 
 from carbonquota.cluster.peers import Peer
 
-Mode = Literal["off", "sync"]
+Mode = Literal["off", "sync", "slices"]
+OnOutage = Literal["share", "accept", "reject"]
+"""What a node may accept while the store is away: its part of each limit, all of it, or nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,8 @@ class ClusterSettings:
     """How a node counts together with others; times are in seconds.
 
     `name` tells clusters apart. In mode "sync" it listens at `listen`, `host:port`, and connects to `peers`, encrypted
-    where `key_file` holds the cluster's key; `sync_interval` passes between two messages.
+    where `key_file` holds the cluster's key. In mode "slices" limits are kept in `store`, a URL, which may take
+    `store_timeout` to answer. `sync_interval` passes between two messages, or two round trips to the store.
     """
 
     mode: Mode = "off"
@@ -24,6 +27,9 @@ class ClusterSettings:
     peers: tuple[Peer, ...] = ()
     sync_interval: float = 0.1
     key_file: str = ""
+    store: str = "valkey://127.0.0.1:6379"
+    store_timeout: float = 1.0
+    on_outage: OnOutage = "share"
 
 
 LOOK_UP_INTERVAL: Final = 5.0

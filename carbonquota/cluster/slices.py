@@ -1,13 +1,13 @@
 """Slices mode, the node's side: how much of each limit to take ahead of need, and what to hand back.
 
 Theory of operation. The store holds what is left of each limit in each interval. A node may accept no more than it
-took, its *allowance*. So that no point waits for the store, a node takes what it expects to need within a *horizon*, a
-few round trips. The store gives less as the limit comes near (its share of what is left, at least one point), so the
-last points still go to whoever asks. Shortly before the interval ends a node hands back what it will not need any more,
-for nodes that go on asking. What a node took and cannot hand back is lost, never given twice.
+took, its *allowance*. It takes what it expects to need in the rest of the interval, early enough that no point waits
+for the store. The store gives less as the limit comes near (a part of what is left, at least one point), so the last
+points still go to whoever asks. What a node will hardly need any more it hands back, for nodes that go on asking. What
+a node took and cannot hand back is lost, never given twice.
 
-All columns go by limit: float64 rates in points a second, int64 amounts. This file must not know the store, threads or
-the engine.
+Columns go by limit: float64 rates in points a second, int64 amounts. This file must not know the store, threads or the
+engine.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Rates = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Times in seconds: `horizon` is taken ahead of need, `memory` is how long a rate is remembered.
+    """Times in seconds: an allowance that lasts less than `horizon` is added to; a rate is remembered for `memory`.
 
-    `hand_back` before the end of an interval a node begins to hand back.
+    `margin` is how many times the need is taken, and twice that is kept before any is handed back.
     """
 
-    horizon: float = 0.2
-    memory: float = 0.5
-    hand_back: float = 0.5
+    horizon: float = 0.25
+    memory: float = 1.0
+    margin: float = 1.2
 
 
 def smoothed(rates: Rates, demanded: Amounts, seconds: float, pace: Pace) -> Rates:
-    """Rates brought up to date with what was demanded, accepted or not, in the last `seconds`."""
+    """Rates brought up to date with what was offered, accepted or not, in the last `seconds`."""
     if seconds <= 0:
         return rates
     weight = 1.0 - np.exp(-seconds / pace.memory)
@@ -43,28 +43,27 @@ def smoothed(rates: Rates, demanded: Amounts, seconds: float, pace: Pace) -> Rat
     return np.where(latest > rates, latest, rates + weight * (latest - rates))
 
 
-def wanted(limits: Amounts, allowances: Amounts, used: Amounts, rates: Rates, pace: Pace) -> Amounts:
-    """What to ask the store for: enough for the horizon, once less than half of that is left; else 0.
+def needed(rates: Rates, seconds: float, pace: Pace) -> Amounts:
+    """What these rates come to in so many seconds, with a margin; at most 2^53."""
+    amounts: Amounts = np.minimum(np.ceil(rates * max(seconds, 0.0) * pace.margin), 2.0**53).astype(np.int64)
+    return amounts
 
-    Never more than the limit leaves beyond the allowance.
+
+def wanted(limits: Amounts, allowed: Amounts, accepted: Amounts, rates: Rates, left: float, pace: Pace) -> Amounts:
+    """What to ask the store for, with `left` seconds of the interval to come: 0 where the allowance lasts.
+
+    Enough for the rest of the interval, never more than the limit leaves beyond the allowance.
     """
-    needed = np.ceil(rates * pace.horizon).astype(np.int64)
-    remaining = allowances - used
-    short = remaining * 2 < needed
-    asked: Amounts = np.where(short, np.clip(needed - remaining, 0, np.maximum(limits - allowances, 0)), 0)
+    remaining = allowed - accepted
+    is_short = remaining < needed(rates, min(pace.horizon, left), pace)
+    most = np.maximum(limits - allowed, 0)
+    asked: Amounts = np.where(is_short, np.clip(needed(rates, left, pace) - remaining, 0, most), 0)
     return asked
 
 
-def surplus(allowances: Amounts, used: Amounts, rates: Rates, seconds_left: float, pace: Pace) -> Amounts:
-    """What to hand back: what will hardly be needed in the rest of the interval, once that is short; else 0."""
-    remaining = allowances - used
-    if seconds_left > pace.hand_back:
-        return np.zeros_like(remaining)
-    kept = np.ceil(rates * max(seconds_left, 0.0) * 1.5).astype(np.int64)
-    spare: Amounts = np.maximum(remaining - kept, 0)
-    return spare
-
-
-def share(limits: Amounts, nodes: int) -> Amounts:
-    """What a node may accept on its own while the store is away: an equal part, rounded down."""
-    return limits // max(nodes, 1)
+def spare(allowed: Amounts, accepted: Amounts, rates: Rates, left: float, pace: Pace) -> Amounts:
+    """What to hand back: what is left beyond twice the need of the rest of the interval."""
+    # Rounded, so that a rate that has all but faded keeps nothing back.
+    kept = np.minimum(np.rint(2 * pace.margin * max(left, 0.0) * rates), 2.0**53).astype(np.int64)
+    back: Amounts = np.maximum(allowed - accepted - kept, 0)
+    return back

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from importlib import resources
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
 
 import valkey
 from valkey.backoff import NoBackoff
@@ -31,6 +30,7 @@ from valkey.exceptions import TimeoutError as SlowError
 from valkey.retry import Retry
 from valkey.sentinel import MasterNotFoundError, Sentinel
 
+from carbonquota.cluster.store_url import read_store_url
 from carbonquota.errors import QuotaError
 
 FUNCTIONS: Final = resources.files("carbonquota.cluster").joinpath("functions.lua")
@@ -127,7 +127,10 @@ class Store:
         self._tag = "{cq:" + cluster + "}"
 
     def take(self, span: Span, divisor: int, requests: Sequence[Request]) -> Taken:
-        """Take slices, and be heard of; `divisor` is by how many this node divides limits while it is alone."""
+        """Take slices, and be heard of; `divisor` is by how many this node divides limits while it is alone.
+
+        0 is not known yet, and negative: it accepts nothing, or all, so nothing is to be kept back for it.
+        """
         member = self._member
         args: list[Any] = [member.node, divisor, span.start, span.length, member.lapse, member.forget]
         for request in requests:
@@ -139,6 +142,10 @@ class Store:
     def hand_back(self, span: Span, slices: Sequence[tuple[bytes, int]]) -> None:
         """Hand back points that were taken, by digest."""
         self._call("cq1_hand_back", (self._flow(span),), [part for one in slices for part in one])
+
+    def ping(self) -> None:
+        """Fail with StoreError where the store cannot be asked; it is told nothing."""
+        self._call("cq1_ping", (self._key("members"),), [])
 
     def leave(self) -> None:
         """Be no member any more: nothing will be accepted here from now on."""
@@ -202,50 +209,16 @@ def kind_of(error: Exception) -> str:
 
 
 def connector(url: str, timeout: float) -> Callable[[], Client]:
-    """Makes clients for a URL; `timeout` in seconds bounds each round trip.
-
-    `valkey://[user:password@]host:port[/database]` is one server (`valkeys://` with TLS, `redis://` is the same),
-    `sentinel://host:port,host:port/service` asks sentinels for the master, and `cluster://host:port,host:port` is a
-    cluster. ValueError where it is none of these.
-    """
-    scheme, _, rest = url.partition("://")
-    options: dict[str, Any] = {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        "retry": Retry(NoBackoff(), 0),
-    }
-    if scheme in {"valkey", "valkeys", "redis", "rediss", "unix"}:
-        plain = scheme.replace("redis", "valkey")
-        return lambda: valkey.Valkey.from_url(f"{plain}://{rest}", **options)
-    if scheme == "sentinel":
-        parts = urlsplit(f"//{rest}")
-        service = parts.path.strip("/")
-        if not service:
-            raise ValueError(f"{url}: name the service behind the last slash, as in sentinel://host:26379/mymaster")
-        login = _login(parts.netloc)
-        hosts = _hosts(parts.netloc, 26379)
-        return lambda: Sentinel(hosts, sentinel_kwargs=options).master_for(service, **options, **login)
-    if scheme == "cluster":
-        netloc = urlsplit(f"//{rest}").netloc
-        login = _login(netloc)
-        nodes = [ClusterNode(host, port) for host, port in _hosts(netloc, 6379)]
-        return lambda: ValkeyCluster(startup_nodes=nodes, **options, **login)
-    raise ValueError(f"{url}: must begin with valkey://, valkeys://, redis://, rediss://, sentinel:// or cluster://")
-
-
-def _login(netloc: str) -> dict[str, Any]:
-    """User and password before the @, if there are."""
-    login, at, _ = netloc.rpartition("@")
-    user, _, password = login.partition(":")
-    return {"username": user or "default", "password": password} if at else {}
-
-
-def _hosts(netloc: str, port: int) -> list[tuple[str, int]]:
-    """The addresses of a list with commas."""
-    hosts = []
-    for part in netloc.rpartition("@")[2].split(","):
-        host, _, number = part.rpartition(":") if ":" in part else (part, "", str(port))
-        if not host or not number.isdigit():
-            raise ValueError(f"{part!r} is no host:port")
-        hosts.append((host.strip("[]"), int(number)))
-    return hosts
+    """Makes clients for a URL, as `store_url` reads it; `timeout` in seconds bounds each round trip."""
+    target = read_store_url(url)
+    options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    options["retry"] = Retry(NoBackoff(), 0)
+    login: dict[str, Any] = (
+        {"username": target.user or "default", "password": target.password} if target.password else {}
+    )
+    if target.kind == "single":
+        return lambda: valkey.Valkey.from_url(target.url, **options)
+    if target.kind == "sentinel":
+        return lambda: Sentinel(target.hosts, sentinel_kwargs=options).master_for(target.service, **options, **login)
+    nodes = [ClusterNode(host, port) for host, port in target.hosts]
+    return lambda: ValkeyCluster(startup_nodes=nodes, **options, **login)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from carbonquota.controls.stocks import STOCK_CONTROLS
-from carbonquota.controls.table import CREATES, STOCKS, Grant
+from carbonquota.controls.table import CREATES, STOCKS, THROUGHPUT, Grant
 from carbonquota.kernel import COMPILED, Ledger
 from carbonquota.model import CONTROL_FIELDS, MAXIMUM
 from carbonquota.trie import Index
@@ -45,6 +45,8 @@ def bind(ledger: Ledger, index: Index, grants: Sequence[Grant]) -> None:
 
 
 def _limit(grant: Grant, control: str) -> int:
-    """A rule's limit of one control; 2^63 - 1 where there is none."""
+    """A rule's limit of one control, as it is for a namespace that is new; 2^63 - 1 where there is none."""
+    if control == CONTROL_FIELDS[THROUGHPUT]:
+        return grant.throughput
     limit: int | None = getattr(grant.limits, control)
     return MAXIMUM if limit is None else limit

@@ -65,7 +65,7 @@ class Place:
 class Decider:
     """Decides offers against an index, and charges them there. Not safe to use from two threads at once."""
 
-    __slots__ = ("_second", "creates", "grants", "index", "ledger", "size_of", "storable", "times")
+    __slots__ = ("_second", "_undivided", "creates", "grants", "index", "ledger", "size_of", "storable", "times")
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Decider:
         self.creates = Creates(creates_per_second)
         self._second = -1
         self.index = index
-        self.grants = grants
+        self.grants = self._undivided = grants
         self.size_of = size_of
         self.ledger = ledger_of(index)
         if self.ledger is not None:
@@ -97,8 +97,13 @@ class Decider:
 
     def put_in_force(self, grants: tuple[Grant, ...], size_of: SizeOf | None) -> None:
         """Decide by these from now on; the index must be under their rules. Without a `size_of` the old one stays."""
-        self.grants = grants
+        self._undivided = grants
         self.size_of = size_of or self.size_of
+        self.divide(self.index.quotas.parts)
+
+    def divide(self, parts: int) -> None:
+        """Have throughput limits of new namespaces begin with one of so many parts."""
+        self.grants = tuple(grant.divided(parts) for grant in self._undivided)
         self._bind()
 
     def _bind(self) -> None:

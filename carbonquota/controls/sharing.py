@@ -2,7 +2,12 @@
 
 A namespace is named by its row and its number of birth, which no other namespace of this index ever has. So what comes
 back from others later can do no harm where the row was given to another namespace meanwhile, and new rules need no new
-names. Columns are int64 and go together, an entry a namespace.
+names. Namespaces that are gone, or have no throughput limit any more, are passed over. Columns are int64 and go
+together, an entry a namespace.
+
+Two ways. Either each node begins an interval with the whole limit, and leaves to others what they accepted
+(`leave_to_others`). Or limits are prepaid: a node begins with nothing, and accepts what it was granted (`grant`), of
+which it may give back what is left (`take_back`).
 """
 
 from __future__ import annotations
@@ -26,24 +31,36 @@ class Namespaces:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counted:
-    """The namespaces of which points were accepted under a throughput limit in the interval that began at `start`.
+    """The namespaces of which points were offered under a throughput limit in the interval that began at `start`.
 
-    `accepted` is how many, `limits` what the rules allow.
+    `accepted` is how many were accepted and `over` how many were over a limit; `allowed` is what may be accepted by
+    now, and `limits` what the rules allow.
     """
 
     start: float
     namespaces: Namespaces
     accepted: Column
+    over: Column
+    allowed: Column
     limits: Column
 
 
 def counted(index: Index, start: float) -> Counted:
     """What was accepted so far in the running interval, which began at `start`, in seconds since the epoch."""
     quotas, born = index.quotas, index.namespaces.born
-    rows = np.flatnonzero(quotas.limit[: quotas.size] != quotas.left[: quotas.size])
-    accepted = quotas.limit[rows] - quotas.left[rows]
+    used = quotas.limit[: quotas.size] != quotas.left[: quotas.size]
+    rows = np.flatnonzero(used | (quotas.throttle[: quotas.size] != 0))
+    limits = quotas.throughputs(rows)
+    rows, limits = rows[limits < MAXIMUM], limits[limits < MAXIMUM]
     held = quotas.namespace[rows]
-    return Counted(start, Namespaces(held, born[held]), accepted, quotas.throughputs(rows))
+    return Counted(
+        start=start,
+        namespaces=Namespaces(held, born[held]),
+        accepted=quotas.limit[rows] - quotas.left[rows],
+        over=quotas.throttle[rows],
+        allowed=quotas.limit[rows],
+        limits=limits,
+    )
 
 
 def names(index: Index, namespaces: Namespaces) -> list[str]:
@@ -54,16 +71,31 @@ def names(index: Index, namespaces: Namespaces) -> list[str]:
 
 
 def leave_to_others(index: Index, namespaces: Namespaces, points: Column) -> None:
-    """Let no more be accepted in this interval than the limits less these `points`, which others accepted.
+    """Let no more be accepted in this interval than the limits less these `points`, which others accepted."""
+    places, rows = _quotas_of(index, namespaces)
+    limits = index.quotas.throughputs(rows)
+    index.quotas.allow(rows, limits - np.minimum(points[places], limits))
 
-    Namespaces that are gone, or have no throughput limit any more, are passed over.
-    """
-    there = namespaces.rows < index.namespaces.size
-    rows, points = namespaces.rows[there], points[there]
-    there = index.namespaces.born[rows] == namespaces.born[there]
-    rows, points = rows[there], points[there]
+
+def grant(index: Index, namespaces: Namespaces, points: Column, *, ahead: bool) -> None:
+    """Let so many more points be accepted in this interval or, `ahead`, in the next."""
+    places, rows = _quotas_of(index, namespaces)
+    (index.quotas.grant_ahead if ahead else index.quotas.grant)(rows, points[places])
+
+
+def take_back(index: Index, namespaces: Namespaces, points: Column) -> Column:
+    """Let so many points fewer be accepted in this interval, as far as they are left; how many of each."""
+    places, rows = _quotas_of(index, namespaces)
+    taken = np.zeros(len(points), np.int64)
+    taken[places] = index.quotas.take_back(rows, points[places])
+    return taken
+
+
+def _quotas_of(index: Index, namespaces: Namespaces) -> tuple[Column, Column]:
+    """The quotas of those namespaces that are there and have a throughput limit: which of them, and their rows."""
+    places = np.flatnonzero(namespaces.rows < index.namespaces.size)
+    places = places[index.namespaces.born[namespaces.rows[places]] == namespaces.born[places]]
     quotas = index.quotas
-    held = index.namespaces.quota[rows]
-    limits = quotas.throughputs(held)
-    own = (quotas.namespace[held] == rows) & (limits < MAXIMUM)
-    quotas.allow(held[own], limits[own] - np.minimum(points[own], limits[own]))
+    rows = index.namespaces.quota[namespaces.rows[places]]
+    own = (quotas.namespace[rows] == namespaces.rows[places]) & (quotas.throughputs(rows) < MAXIMUM)
+    return places[own], rows[own]

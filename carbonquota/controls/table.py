@@ -61,6 +61,12 @@ class Grant:
     metered: bool
     enforcing: bool
 
+    def divided(self, parts: int) -> Grant:
+        """The same where the throughput limit begins with one of so many parts, if it rejects; 0: with nothing."""
+        if parts == 1 or not (self.metered and self.enforcing) or self.throughput == MAXIMUM:
+            return self
+        return replace(self, throughput=self.throughput // parts if parts else 0)
+
     @property
     def stat_prefix(self) -> str:
         """Goes before the namespace in stat names."""

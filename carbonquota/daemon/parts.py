@@ -6,7 +6,9 @@ from its end to its beginning: sink, intake, receivers; then what looks on: stat
 
 from __future__ import annotations
 
+import importlib
 import os
+import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +41,7 @@ from carbonquota.stats.statsd import StatsDEmitter
 from carbonquota.storage.paths import storable_below
 
 if TYPE_CHECKING:
+    from carbonquota.cluster.prepaid_service import PrepaidService
     from carbonquota.cluster.service import SyncService
 
 
@@ -97,18 +100,28 @@ class Parts:
         )
         return Scanner(tree, self.engine, settle=settle, clock=self.clock)
 
-    def _make_cluster(self) -> SyncService | None:
+    def _make_cluster(self) -> SyncService | PrepaidService | None:
         """What counts throughput together with other nodes; InputError where its package is not installed."""
         settings = self.settings.cluster
         if settings.mode == "off":
             return None
         try:
-            from carbonquota.cluster.service import SyncService  # noqa: PLC0415 - not imported where it is off
+            # Not imported where it is off, as its packages may not be there.
+            name = "prepaid_service.PrepaidService" if settings.mode == "slices" else "service.SyncService"
+            module, _, service = name.partition(".")
+            make = getattr(importlib.import_module(f"carbonquota.cluster.{module}"), service)
         except ModuleNotFoundError as error:
             raise InputError(
                 f"[cluster] needs the package {error.name}: install carbonquota with its extra cluster"
             ) from None
-        return SyncService(settings, self.engine, _interval(self.settings), self.clock)
+        cluster: SyncService | PrepaidService = make(
+            settings,
+            self.engine,
+            _interval(self.settings),
+            self.clock,
+            node=f"{socket.gethostname()}:{self.settings.source}",
+        )
+        return cluster
 
     def _make_health(self) -> Health:
         """What all parts say of themselves; the reporter adds its own."""
@@ -130,7 +143,7 @@ class Parts:
 
     def _troubles(self) -> tuple[str, ...]:
         """Why the daemon works less well."""
-        parts = (self.state, self.patterns, self.sink, self.scanner)
+        parts = (self.state, self.patterns, self.sink, self.scanner, self.cluster)
         # One cause may be a trouble of several parts.
         return tuple(dict.fromkeys(text for part in parts if part is not None for text in part.troubles))
 
@@ -208,6 +221,7 @@ def make_engine(settings: Settings, loaded: LoadedRules, clock: Clock) -> QuotaE
         max_creates_per_second=server.max_creates_per_second or None,
         # Only the store decides what can be stored: what another will make of it is not known here.
         storable=storable_below(settings.whisper.data_dir) if settings.whisper.enabled else None,
+        prepaid=settings.cluster.mode == "slices",
     )
 
 

@@ -91,6 +91,13 @@ HEALTH: Final[dict[str, HealthStat]] = {
     "cluster_refused": HealthStat(Kind.COUNTER, "Messages that were not taken, by reason", "reason"),
     "cluster_peer_age": HealthStat(Kind.GAUGE, "Seconds since the last message of each other node", "node"),
     "cluster_peer_skew": HealthStat(Kind.GAUGE, "Seconds that the clock of each other node is ahead of ours", "node"),
+    "cluster_store_up": HealthStat(Kind.GAUGE, "1 while the store of the cluster can be used"),
+    "cluster_store_seconds": HealthStat(Kind.GAUGE, "How long the last exchange with the store took, in seconds"),
+    "cluster_store_skew": HealthStat(Kind.GAUGE, "Seconds that the clock of the store is ahead of ours"),
+    "cluster_slices": HealthStat(
+        Kind.COUNTER, "Points of limits taken from the store, returned to it, or lost by coming too late", "outcome"
+    ),
+    "cluster_outages": HealthStat(Kind.COUNTER, "How often the store could not be used, by reason", "reason"),
     "start_time": HealthStat(Kind.GAUGE, "When the program started, in seconds since the epoch"),
     "kernel": HealthStat(Kind.GAUGE, "1, labelled by the kernel that runs", "kernel"),
 }

@@ -69,11 +69,12 @@ class Quotas(Columns):
     """All quotas. `namespace` is the row held, `rule` the index in `terms`.
 
     `limit` is what may be accepted in the running interval: the throughput limit, or less where other nodes share it.
+    Where it is prepaid (`parts` is not 1), it is what was granted, and `ahead` was granted for the next interval.
     """
 
     COLUMNS = " ".join(
         (
-            "namespace rule limit left enforcing closed_throughput",
+            "namespace rule limit left enforcing ahead closed_throughput",
             *_COUNTS,
             *(f"closed_{count}" for count in _COUNTS),
         )
@@ -84,6 +85,7 @@ class Quotas(Columns):
     limit: Column
     left: Column
     enforcing: Column
+    ahead: Column
     throttle: Column
     closed_throughput: Column
     closed_throttle: Column
@@ -113,6 +115,11 @@ class Quotas(Columns):
         """Those of them with a throughput limit."""
         self._stat_names = StatNames()
         self._is_lowered = False
+        self.parts = self.next_parts = 1
+        """By what throughput limits that reject are divided where they begin: in this interval, and from the next on.
+
+        0: nothing is left of them.
+        """
         super().__init__()
         self._grow(self.capacity)
         self._renew()
@@ -142,13 +149,35 @@ class Quotas(Columns):
         """A quota on the namespace at row `namespace`, by rule number `rule`, below the quota `above`."""
         terms = self.terms[rule]
         row = self._begin(namespace, name, rule)
-        self.limit_at[row] = self.left_at[row] = terms.throughput
         self.enforcing_at[row] = terms.enforcing
+        self.limit_at[row] = self.left_at[row] = self._first_part(terms)
         self._stock_chains.put(row, above, own=True)
         self._flow_chains.put(row, above, own=terms.metered)
         self._bind_moved()
         self._stat_names.give(row, stat_name(name, terms.stat_prefix), name, self._plain_name)
         return row
+
+    def prepay(self, parts: int) -> None:
+        """Divide throughput limits by this from the next interval on."""
+        self.next_parts = parts
+        self._is_lowered = True
+
+    def _first_part(self, terms: Terms) -> int:
+        """What may be accepted before anything was granted."""
+        if self.parts == 1 or not (terms.metered and terms.enforcing) or terms.throughput == MAXIMUM:
+            return terms.throughput
+        self._is_lowered = True
+        return terms.throughput // self.parts if self.parts else 0
+
+    def _first_parts(self, rows: Column) -> Column:
+        """The same for many."""
+        limits = self.throughputs(rows)
+        if self.parts == 1:
+            return limits
+        self._is_lowered = True
+        shared = (self.enforcing[rows] != 0) & (limits != MAXIMUM)
+        first = limits // self.parts if self.parts else np.zeros_like(limits)
+        return np.where(shared, first, limits)
 
     def _begin(self, namespace: int, name: str, rule: int) -> int:
         """A row for a namespace's quota by this rule."""
@@ -169,8 +198,8 @@ class Quotas(Columns):
         self.namespace[rows] = namespaces
         self.rule[rows] = rules
         self.namespace_names[rows] = names
-        self.limit[rows] = self.left[rows] = self._throughputs[rules]
         self.enforcing[rows] = self._enforcing[rules]
+        self.limit[rows] = self.left[rows] = self._first_parts(rows)
         self._stock_chains.put_many(rows, above, np.ones(len(rows), np.bool_))
         self._flow_chains.put_many(rows, above, self._metered[rules])
         self._bind_moved()
@@ -252,6 +281,24 @@ class Quotas(Columns):
         self.left[rows] = points - used
         self._is_lowered = True
 
+    def grant(self, rows: Column, points: Column) -> None:
+        """Let so many more points be accepted in the running interval."""
+        self.limit[rows] += points
+        self.left[rows] += points
+        self._is_lowered = True
+
+    def grant_ahead(self, rows: Column, points: Column) -> None:
+        """Let so many more points be accepted in the next interval than it would begin with."""
+        self.ahead[rows] += points
+        self._is_lowered = True
+
+    def take_back(self, rows: Column, points: Column) -> Column:
+        """Let so many points fewer be accepted in the running interval, as far as they are left; how many."""
+        taken = np.clip(np.minimum(points, self.left[rows]), 0, None)
+        self.limit[rows] -= taken
+        self.left[rows] -= taken
+        return taken
+
     def flows_now(self) -> tuple[NDArray[np.object_], Column]:
         """The namespaces with accepted points in this interval under a throughput limit, by name, and how many."""
         rows = np.flatnonzero((self.left != self.limit) & (self.rule != NO_RULE))
@@ -274,8 +321,10 @@ class Quotas(Columns):
             self._close_some(slice(start, start + _STRETCH))
         if self._is_lowered:
             rows = self.in_use()
-            self.limit[rows] = self.left[rows] = self.throughputs(rows)
             self._is_lowered = False
+            self.parts = self.next_parts
+            self.limit[rows] = self.left[rows] = self._first_parts(rows) + self.ahead[rows]
+            self.ahead[rows] = 0
 
     def _close_some(self, stretch: slice) -> None:
         """`close` for a stretch of rows."""
@@ -304,6 +353,9 @@ class Quotas(Columns):
         used = other.limit[sources] - other.left[sources]
         # Without a throughput limit nothing is counted, and `left` says so by staying at the maximum.
         used[~self._metered[self.rule[rows]]] = 0
+        if self.parts != 1:
+            self.limit[rows] = np.minimum(other.limit[sources], self.throughputs(rows))
+            self.ahead[rows] = other.ahead[sources]
         self.left[rows] = self.limit[rows] - used
 
 

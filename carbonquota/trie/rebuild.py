@@ -44,6 +44,7 @@ class Rebuild:
         self._states = np.zeros(namespaces.size, np.int32)
         self._holders = np.full(namespaces.size, NO_QUOTA, np.int64)
         self._quotas = Quotas(terms)
+        self._quotas.parts, self._quotas.next_parts = index.quotas.parts, index.quotas.next_parts
 
     def run(self, give_way: Callable[[], object] = lambda: None) -> None:
         """Find each namespace's rule; the long part, which needs no lock.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import subprocess
 import sys
@@ -17,12 +18,15 @@ import zmq
 from loopback_ports import free_ports
 
 from tests.support.daemon import Daemon, wait_until
+from tests.support.valkey import ValkeyServer, valkey_server
 
 LIMIT = 3_000
 RULES = f"[team.*]\nthroughput = {LIMIT}\n"
 INTERVAL = 3_600
 """Seconds: no interval ends while a test runs, but for one at a full hour."""
 SYNC = 0.05
+SLICES_INTERVAL = 4
+"""Seconds: some intervals pass in a test."""
 
 
 class Collector:
@@ -71,6 +75,30 @@ sync-interval = "{round(SYNC * 1000)}ms"
             daemon = Daemon(
                 folder / f"node{number}", rules=RULES, destination=collector.port, interval=INTERVAL, more=settings
             )
+            stack.callback(daemon.kill)
+            daemons.append(daemon.start())
+        for daemon in daemons:
+            wait_until(partial(sees, daemon, size), daemon.log)
+        yield daemons
+
+
+@contextmanager
+def sharing_a_store(
+    folder: Path, size: int, collector: Collector, server: ValkeyServer, on_outage: str = "share"
+) -> Iterator[list[Daemon]]:
+    settings = f"""[cluster]
+mode = "slices"
+name = "test"
+store = "{server.url}"
+store-timeout = "1s"
+sync-interval = "50ms"
+on-outage = "{on_outage}"
+"""
+    with ExitStack() as stack:
+        daemons = []
+        for number in range(size):
+            node = folder / f"node{number}"
+            daemon = Daemon(node, rules=RULES, destination=collector.port, interval=SLICES_INTERVAL, more=settings)
             stack.callback(daemon.kill)
             daemons.append(daemon.start())
         for daemon in daemons:
@@ -182,3 +210,55 @@ def test_a_bad_setting_is_one_clear_error(tmp_path: Path, keys: str, message: st
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_limit_in_a_store_is_not_passed_by_one_while_nodes_and_the_store_are_killed(
+    tmp_path: Path, collector: Collector
+) -> None:
+    size, rate, dice = 3, 2_000, random.Random(5)
+    with (
+        valkey_server(tmp_path / "valkey") as server,
+        sharing_a_store(tmp_path, size, collector, server, "reject") as daemons,
+    ):
+        first = time.time() // SLICES_INTERVAL
+        senders = [Sender(daemon, f"n{number}", "a", rate) for number, daemon in enumerate(daemons)]
+        for turn in range(4):
+            time.sleep(SLICES_INTERVAL / 2 + dice.random())
+            if turn == 1:
+                server.kill()
+                server.start()
+            else:
+                number = dice.randrange(size)
+                senders[number].stop()
+                daemons[number].kill()
+                daemons[number].start()
+                senders[number] = Sender(daemons[number], f"again{turn}", "a", rate)
+        time.sleep(2 * SLICES_INTERVAL)
+        for sender in senders:
+            sender.stop()
+        intervals = round(time.time() // SLICES_INTERVAL - first) + 1
+        wait_until(lambda: collector.count(b"a") > LIMIT, "hardly anything was let in")
+        assert collector.count(b"a") <= intervals * LIMIT
+        # All nodes together ask for several times the limit; but for the store's restart, it goes to the last point.
+        assert collector.count(b"a") >= (intervals - 4) * LIMIT
+
+
+def test_without_a_store_a_daemon_starts_and_says_so(tmp_path: Path, collector: Collector) -> None:
+    server = ValkeyServer(tmp_path / "valkey")
+    settings = f'[cluster]\nmode = "slices"\nstore = "{server.url}"\nsync-interval = "50ms"\n'
+    daemon = Daemon(tmp_path / "node", rules=RULES, destination=collector.port, interval=SLICES_INTERVAL, more=settings)
+    try:
+        daemon.start()
+        assert daemon.count("cluster_store_up") == 0
+        status, body = daemon.get("/health")
+        assert status == 200
+        assert "cluster: the store cannot be reached" in body
+        server.start()
+        wait_until(lambda: daemon.count("cluster_store_up") == 1, daemon.log)
+        assert "cluster: the store is back" in daemon.log
+        sender = Sender(daemon, "n", "a", 500)
+        wait_until(lambda: collector.count(b"a") > 500, daemon.log, patience=40)
+        sender.stop()
+    finally:
+        daemon.kill()
+        server.kill()

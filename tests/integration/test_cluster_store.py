@@ -127,6 +127,8 @@ def test_the_share_of_a_node_that_may_be_cut_off_is_kept_back(server: ValkeyServ
     while points := other.take(second, 2, [Request(A, 100, 100)]).points[0]:
         given += points
     assert given == 50
+    # A node that accepts nothing without the store has no share to keep back.
+    store(server, "n3", lapse=100).take(second, -1, [])
     # It left in order before the next interval, so nothing is kept back then.
     one.leave()
     third = next_span(server)
@@ -210,9 +212,10 @@ def test_who_is_no_store_is_away_or_failed() -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("http://x", "must begin with valkey://"),
-        ("sentinel://h:1", "name the service behind the last slash"),
-        ("cluster://h:x", "'h:x' is no host:port"),
+        ("http://x", "it must begin with valkey://"),
+        ("sentinel://h:1", "it names no service behind the last slash"),
+        ("valkey://:secret@host:x", '"host:x" is no host:port'),
+        ("cluster://h:x", '"h:x" is no host:port'),
     ],
 )
 def test_what_is_no_url_of_a_store_is_refused(url: str, message: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, get_args
 
-from carbonquota.cluster.settings import Mode
+from carbonquota.cluster.settings import Mode, OnOutage
 from carbonquota.controls import ThroughputUnit
 from carbonquota.daemon.configuration.values import (
     DESTINATION,
@@ -19,6 +19,7 @@ from carbonquota.daemon.configuration.values import (
     PEERS,
     PREFIX,
     STATSD_PREFIX,
+    STORE,
     SWITCH,
     Kind,
     choice,
@@ -98,6 +99,9 @@ KEYS: Final[Mapping[str, Mapping[str, Kind]]] = {
         "peers": PEERS,
         "sync-interval": duration(least=0.01),
         "key-file": FILE,
+        "store": STORE,
+        "store-timeout": duration(least=0.01),
+        "on-outage": choice(*get_args(OnOutage)),
     },
 }
 """By section and key, in the order in which they are written."""

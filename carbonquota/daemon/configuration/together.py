@@ -41,7 +41,7 @@ def remarks_on(settings: Settings) -> Iterator[str]:
         yield f"{settings.source}: whisper.schemas-file is not set: every metric keeps 172,800 points, one a second"
     if not (settings.tcp.enabled or settings.udp.enabled or settings.pickle.enabled):
         yield f"{settings.source}: [tcp], [udp] and [pickle] are all off: nothing will be received"
-    if settings.cluster.mode != "off" and not settings.cluster.peers:
+    if settings.cluster.mode == "sync" and not settings.cluster.peers:
         yield f"{settings.source}: cluster.peers is empty: this node hears nobody, so limits are its own alone"
     if settings.relay.enabled and not settings.relay.spool_dir:
         yield f"{settings.source}: relay.spool-dir is not set: what waits for the destination waits in memory alone"
@@ -64,7 +64,7 @@ def _cluster_problems(settings: Settings, document: Document) -> Iterator[Proble
     """Whoever reaches the port could take limits away from this node, so it is a private one, or there is a key."""
     cluster = settings.cluster
     host = cluster.listen.rpartition(":")[0].removeprefix("[").removesuffix("]")
-    if cluster.mode != "off" and not cluster.key_file and not _is_private(host):
+    if cluster.mode == "sync" and not cluster.key_file and not _is_private(host):
         path = ("cluster", "listen")
         message = f"the cluster would listen at {cluster.listen} for everybody who can reach it"
         hint = "set key-file (`carbonquota cluster-key` makes one), or listen at a private address"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from carbonquota.cluster.peers import Peer, peer_of
+from carbonquota.cluster.store_url import check_store_url
 from carbonquota.daemon.configuration.addresses import read_destination, read_listen
 from carbonquota.daemon.configuration.amounts import read_duration, read_size, write_duration
 from carbonquota.daemon.configuration.unfit import UnfitError, described
@@ -90,6 +91,15 @@ def _read_name(value: object) -> str:
     if not name or not name.isprintable():
         raise UnfitError("this cannot be empty, nor hold a control character", 'for example "graphite-eu"')
     return name
+
+
+def _read_store(value: object) -> str:
+    url = _text(value)
+    try:
+        check_store_url(url)
+    except ValueError as error:
+        raise UnfitError(str(error), 'for example "valkey://127.0.0.1:6379"') from None
+    return url
 
 
 def _read_peers(value: object) -> tuple[Peer, ...]:
@@ -185,5 +195,6 @@ STATSD_PREFIX: Final = Kind(_read_statsd_prefix, _quoted)
 LISTEN: Final = Kind(lambda value: read_listen(_text(value)), _quoted)
 LISTEN_TEXT: Final = Kind(lambda value: str(read_listen(_text(value))), _quoted)
 NAME: Final = Kind(_read_name, _quoted)
+STORE: Final = Kind(_read_store, _quoted)
 PEERS: Final = Kind(_read_peers, _write_peers)
 DESTINATION: Final = Kind(lambda value: read_destination(_text(value)), _quoted)

@@ -1,0 +1,237 @@
+"""Nodes in slices mode against a model of the store: no limit is passed by even one, whatever fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from carbonquota import QuotaEngine, RuleSet
+from carbonquota.cluster.prepaid import PrepaidNode
+from carbonquota.cluster.settings import OnOutage
+from carbonquota.cluster.store import Membership
+from carbonquota.testing import ManualClock
+from tests.support.slice_store import ModelStore, Shelf
+
+LENGTH = 10.0
+LIMIT = 60
+RULES = f"[*]\nthroughput = {LIMIT}\n"
+
+
+@dataclass
+class Fleet:
+    """Some nodes and a store, on one manual clock."""
+
+    size: int
+    on_outage: OnOutage = "share"
+    clock: ManualClock = field(default_factory=lambda: ManualClock(1_000_000.0))
+
+    def __post_init__(self) -> None:
+        self.shelf = Shelf(lambda: round(self.clock() * 1000))
+        self.engines: list[QuotaEngine] = []
+        self.stores: list[ModelStore] = []
+        self.nodes: list[PrepaidNode] = []
+        self.runs = 0
+        self.accepted = Counter[float]()
+        """Points by the interval in which they were accepted."""
+        for number in range(self.size):
+            for parts in (self.engines, self.stores, self.nodes):
+                parts.append(None)  # type: ignore[arg-type]
+            self.restart(number)
+
+    def restart(self, number: int) -> None:
+        """Begin this node anew, as another member: what it had taken is lost."""
+        self.runs += 1
+        engine = QuotaEngine(RuleSet.from_text(RULES), clock=self.clock, interval=LENGTH, prepaid=True)
+        store = ModelStore(self.shelf, Membership(f"run{self.runs}", lapse=2_000))
+        self.engines[number], self.stores[number] = engine, store
+        self.nodes[number] = PrepaidNode(
+            engine,
+            store,
+            cluster="c",
+            length=LENGTH,
+            clock=self.clock,
+            on_outage=self.on_outage,
+            jitter=lambda: 0.5,
+        )
+
+    def offer(self, number: int, points: int) -> int:
+        """Offer single points to a node; how many it accepted."""
+        engine = self.engines[number]
+        accepted = sum(engine.offer("a.x").accepted for _ in range(points))
+        self.accepted[engine.counted().start] += accepted
+        return accepted
+
+    def tick(self, seconds: float = 0.1) -> None:
+        """Let time pass, and all nodes do what is due."""
+        self.clock.advance(seconds)
+        for node in self.nodes:
+            node.tick()
+
+    def run(self, seconds: float, rates: tuple[int, ...], step: float = 0.1) -> list[int]:
+        """Offer so many points a tick to each node; how many each accepted in all."""
+        total = [0] * self.size
+        for _ in range(round(seconds / step)):
+            for number, rate in enumerate(rates):
+                total[number] += self.offer(number, rate)
+            self.tick(step)
+        return total
+
+
+def warmed_up(size: int = 3, on_outage: OnOutage = "share") -> Fleet:
+    """A fleet whose nodes know each other, at the beginning of an interval; nothing was offered yet."""
+    fleet = Fleet(size, on_outage)
+    for _ in range(105):
+        fleet.tick()
+    assert [node.nodes for node in fleet.nodes] == [size] * size
+    return fleet
+
+
+def test_a_limit_goes_to_its_last_point_to_whoever_asks() -> None:
+    fleet = warmed_up()
+    start = fleet.engines[0].counted().start
+    fleet.run(9.0, (3, 3, 3))
+    assert fleet.accepted[start] == LIMIT
+
+
+def test_one_node_alone_in_demand_gets_nearly_all_of_it() -> None:
+    fleet = warmed_up()
+    start = fleet.engines[0].counted().start
+    fleet.run(9.0, (0, 2, 0))
+    assert fleet.accepted[start] == LIMIT
+
+
+def test_below_the_limit_nothing_is_refused_once_the_rate_is_known() -> None:
+    fleet = warmed_up()
+    fleet.run(9.9, (1, 0, 0), step=0.33)
+    for _ in range(5):
+        assert fleet.run(9.9, (1, 0, 0), step=0.33) == [30, 0, 0]
+
+
+def test_what_a_node_does_not_need_any_more_goes_to_others() -> None:
+    fleet = warmed_up()
+    start = fleet.engines[0].counted().start
+    fleet.run(2.0, (1, 0, 0))
+    fleet.run(7.0, (0, 4, 4))
+    assert fleet.accepted[start] == LIMIT
+
+
+def test_a_node_that_is_killed_loses_its_slice_and_adds_none() -> None:
+    fleet = warmed_up()
+    start = fleet.engines[0].counted().start
+    for number in range(3):
+        fleet.run(1.0, (2, 2, 2))
+        fleet.restart(number)
+    fleet.run(5.0, (2, 2, 2))
+    assert LIMIT * 0.3 <= fleet.accepted[start] <= LIMIT
+
+
+@pytest.mark.parametrize(
+    ("on_outage", "least", "most"), [("share", LIMIT, LIMIT), ("reject", 0, 3), ("accept", 3 * LIMIT, 3 * LIMIT)]
+)
+def test_without_the_store_nodes_live_on_their_shares_or_all_or_nothing(
+    on_outage: OnOutage, least: int, most: int
+) -> None:
+    fleet = warmed_up(on_outage=on_outage)
+    fleet.run(3.0, (1, 1, 1))
+    fleet.shelf.is_up = False
+    first = fleet.engines[0].counted().start
+    fleet.run(6.4, (1, 1, 1))
+    assert fleet.accepted[first] <= LIMIT
+    fleet.run(10.0, (3, 3, 3))
+    second = fleet.engines[0].counted().start
+    fleet.run(10.0, (3, 3, 3))
+    third = fleet.engines[0].counted().start
+    assert third > second > first
+    assert least <= fleet.accepted[second] <= most
+    assert all("cannot be reached" in node.trouble for node in fleet.nodes)
+    fleet.shelf.is_up = True
+    fleet.run(30.0, (3, 3, 3))
+    assert all(not node.trouble for node in fleet.nodes)
+    assert fleet.accepted[fleet.engines[0].counted().start - LENGTH] == LIMIT
+
+
+def test_a_node_that_is_cut_off_lives_on_a_share_that_the_others_leave_to_it() -> None:
+    fleet = warmed_up()
+    fleet.run(2.0, (1, 1, 1))
+    fleet.stores[0].is_cut = True
+    fleet.run(7.5, (1, 1, 1))
+    start = fleet.engines[0].counted().start
+    alone, *others = fleet.run(9.0, (3, 3, 3))
+    assert fleet.engines[0].counted().start == start + LENGTH
+    assert (alone, fleet.accepted[start + LENGTH]) == (LIMIT // 3, LIMIT)
+    assert min(others) > 0
+
+
+def test_a_store_that_lost_its_memory_gives_nothing_of_the_running_interval() -> None:
+    fleet = warmed_up()
+    start = fleet.engines[0].counted().start
+    fleet.run(4.0, (4, 4, 4))
+    fleet.shelf.restart()
+    fleet.run(5.4, (4, 4, 4))
+    assert fleet.accepted[start] <= LIMIT
+    fleet.run(10.5, (4, 4, 4))
+    assert fleet.accepted[start + LENGTH] == LIMIT
+
+
+def test_a_node_that_ends_in_order_gives_back_all_that_is_left() -> None:
+    fleet = warmed_up()
+    start = fleet.engines[0].counted().start
+    fleet.run(1.0, (2, 0, 0))
+    before = fleet.accepted[start]
+    fleet.nodes[0].close()
+    assert fleet.offer(0, 1) == 0
+    fleet.stores[0].is_cut = True
+    fleet.nodes.pop(0)
+    fleet.run(8.0, (0, 4, 4))
+    assert fleet.accepted[start] == LIMIT
+    assert before < LIMIT
+
+
+def wait(fleet: Fleet, seconds: float, step: float) -> None:
+    while seconds > 0:
+        fleet.tick(min(seconds, step))
+        seconds -= step
+
+
+def flip(store: ModelStore, what: str) -> None:
+    setattr(store, what, not getattr(store, what))
+
+
+def wipe(fleet: Fleet) -> None:
+    # A store that forgets who was cut off cannot keep shares back: only where none may live on one.
+    if fleet.on_outage == "reject":
+        fleet.shelf.restart()
+
+
+STEPS: dict[str, Callable[[Fleet, int, int], object]] = {
+    "offer": lambda fleet, number, amount: fleet.offer(number, amount),
+    "offer more": lambda fleet, number, amount: fleet.offer(number, 2 * amount),
+    "tick": lambda fleet, _, __: fleet.tick(),
+    "wait": lambda fleet, _, amount: wait(fleet, amount / 4, 0.3),
+    "jump": lambda fleet, _, amount: wait(fleet, amount * 3.0, 1e9),
+    "cut or mend": lambda fleet, number, _: flip(fleet.stores[number], "is_cut"),
+    "lose answers or not": lambda fleet, number, _: flip(fleet.stores[number], "loses"),
+    "down": lambda fleet, _, __: setattr(fleet.shelf, "is_up", False),
+    "up": lambda fleet, _, __: setattr(fleet.shelf, "is_up", True),
+    "wipe": lambda fleet, _, __: wipe(fleet),
+    "kill": lambda fleet, number, _: fleet.restart(number),
+}
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.sampled_from(list(STEPS)), st.integers(0, 2), st.integers(1, 40)), min_size=10, max_size=60),
+    st.sampled_from(["share", "reject"]),
+)
+def test_whatever_fails_no_interval_has_more_than_the_limit(
+    steps: list[tuple[str, int, int]], on_outage: OnOutage
+) -> None:
+    fleet = Fleet(3, on_outage)
+    for step, number, amount in steps:
+        STEPS[step](fleet, number, amount)
+    assert all(points <= LIMIT for points in fleet.accepted.values()), fleet.accepted
