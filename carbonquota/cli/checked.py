@@ -15,6 +15,7 @@ from carbonquota.rules import Finding, RuleSet, Schemas, Severity, lint
 from carbonquota.rules.aggregation import Aggregations
 from carbonquota.rules.expressions import HAS_RE2, WITHOUT_RE2
 from carbonquota.rules.files import read_text
+from carbonquota.storage.tree import compressed_file
 
 UNKNOWN: Final = "C001"
 """The code of a finding about a key or section that neither we nor go-carbon know."""
@@ -76,10 +77,20 @@ def _check_configuration(text: str, path: str, linting: Linting | None) -> Itera
     """The report on a daemon's configuration, and those on its files, as far as it tells them."""
     read = read_configuration(text, path)
     sections = None if read.problems else 0
-    notes = tuple(read.notes.lines()) if linting and not read.problems else ()
+    notes = (*read.notes.lines(), *_notes_on_tree(read.settings)) if linting and not read.problems else ()
     findings = tuple(Finding(UNKNOWN, Severity.WARNING, warning) for warning in read.notes.warnings) if linting else ()
     yield Report(path, FileKind.CONFIGURATION, sections, read.problems, findings, notes)
     yield from _check_named_files(read.settings, linting)
+
+
+def _notes_on_tree(settings: Settings) -> Iterator[str]:
+    """What is to be said about the Whisper files that are there; some of them are looked at."""
+    store = settings.whisper
+    if store.enabled and (path := compressed_file(store.data_dir)):
+        yield (
+            f"{_shown(path)}: a compressed Whisper file, as go-carbon makes them: such files count with the room they "
+            "take, but points for them cannot be written here; have go-carbon write this tree, behind a relay"
+        )
 
 
 def _check_named_files(settings: Settings, linting: Linting | None) -> Iterator[Report]:

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import click
@@ -81,6 +82,16 @@ def whisper_files(root: str, on_mount: Callable[[str], object] = lambda _: None)
             on_mount(path)
         waiting += [(entry.path, identity[0]) for entry in reversed(entries) if _is_directory(entry)]
         yield from (entry.path for entry in entries if entry.name.endswith(EXTENSION) and not _is_directory(entry))
+
+
+def compressed_file(root: str, most: int = 1000) -> str | None:
+    """One of the first `most` Whisper files below `root` that go-carbon compressed, if there is any."""
+    for item in islice(whisper_files(root), most):
+        if not isinstance(item, Unreadable):
+            stored = read_whisper_file(item, "")
+            if isinstance(stored, StoredMetric) and stored.compressed:
+                return item
+    return None
 
 
 def _identity(path: str) -> tuple[int, int]:

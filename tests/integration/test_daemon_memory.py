@@ -16,6 +16,6 @@ WARM_UP = 3000
 @pytest.mark.parametrize("mode", MODES)
 def test_no_flood_takes_memory(tmp_path: Path, mode: str) -> None:
     with daemon_that(mode, tmp_path / "daemon") as daemon:
-        taken = growths(daemon, POINTS, WARM_UP)
+        taken = dict(growths(daemon, POINTS, WARM_UP))
         assert {flood: mebibytes for flood, mebibytes in taken.items() if mebibytes >= MOST_GROWTH} == {}
         assert daemon.count("series") == 3

@@ -138,17 +138,15 @@ def resident(process: int) -> int:
     return int(line.split()[1]) * 1024
 
 
-def growths(daemon: Daemon, points: int, warm_up: int) -> dict[str, int]:
+def growths(daemon: Daemon, points: int, warm_up: int) -> Iterator[tuple[str, int]]:
     """The mebibytes of memory that `points` of each flood take, one after the other, after `warm_up` of all of them."""
     assert daemon.process is not None
     for flood in FLOODS.values():
         _send(daemon, flood, 0, warm_up)
-    grown = {}
     for name, flood in FLOODS.items():
         before = resident(daemon.process.pid)
         _send(daemon, flood, warm_up, warm_up + points)
-        grown[name] = (resident(daemon.process.pid) - before) // MEBIBYTE
-    return grown
+        yield name, (resident(daemon.process.pid) - before) // MEBIBYTE
 
 
 def _send(daemon: Daemon, flood: Flood, start: int, end: int) -> None:

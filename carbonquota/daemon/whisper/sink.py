@@ -23,6 +23,7 @@ from carbonquota.rules import Aggregations, Schemas
 from carbonquota.service.health import Sample
 from carbonquota.storage.data_directory import DataDirectory
 from carbonquota.storage.paths import path_of
+from carbonquota.storage.tree import compressed_file
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +77,10 @@ class WhisperSink:
         """Begin to write; QuotaError where the data directory, or what was kept, can never be used."""
         self._loop = asyncio.get_running_loop()
         self.directory.open()
+        if path := await asyncio.to_thread(compressed_file, self.directory.path):
+            _log.warning(
+                "%s is a compressed Whisper file: such files count, but points for them cannot be written", path
+            )
         if self._leftovers is not None:
             self._take_back(self._leftovers)
         self._thread.start()

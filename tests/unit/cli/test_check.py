@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from tests.support.disks import compressed_file
+
 Run = Callable[..., Result]
 
 BAD = "[a\nmetricz=1\n"
@@ -187,3 +189,16 @@ def test_what_go_carbon_passes_over_is_a_warning(run: Run, configuration: Path) 
     )
     assert "carbonquota.conf: no errors, 1 warning" in result.stdout
     assert run("check", "--syntax-only", "carbonquota.conf").stdout == ""
+
+
+def test_compressed_files_in_the_data_directory_are_told(run: Run, files: Path) -> None:
+    (files / "whisper").mkdir()
+    (files / "daemon.conf").write_text('[whisper]\ndata-dir = "whisper"\nschemas-file = ""\n')
+    before = run("check", "daemon.conf").output
+    assert "compressed" not in before
+    (files / "whisper/a.wsp").write_bytes(compressed_file())
+    told = (
+        "whisper/a.wsp: a compressed Whisper file, as go-carbon makes them: such files count with the room they take, "
+        "but points for them cannot be written here; have go-carbon write this tree, behind a relay\n"
+    )
+    assert told in run("check", "daemon.conf").output
