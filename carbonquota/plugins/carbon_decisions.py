@@ -3,7 +3,7 @@
 Theory of operation. A batch is plaintext lines with all but the names made up. What an admission gives back are the
 accepted lines, in their order; as limits only fill up while a batch is decided, the accepted points of a metric are
 always its first ones, and so it is known which they are. Names that cannot stand in lines are decided one by one.
-A name that carbon would store in another file than its normal form goes on in that, so that a metric has one file.
+A name goes on in its normal form, so that a metric has one file, and one place in whatever comes behind.
 
 Invariants: decided = accepted + dropped + malformed. Whatever breaks in here, the points in question pass.
 """
@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final, Protocol
 
+import numpy as np
+
 from carbonquota.controls import WHY_MALFORMED, Admission
 from carbonquota.errors import MetricNameError, NoFileError
 from carbonquota.kernel import KERNEL, Times, wrong_time
-from carbonquota.metric_name import must_be_respelled, normalize
+from carbonquota.metric_name import dotted_part, must_be_respelled, normalize
 from carbonquota.model import Rule, Verdict
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.health import Sample
@@ -43,14 +45,16 @@ _PLAIN: Final = bytes(range(0x21, 0x7F))
 _BARE: Final = b"  \n"
 """What is left of a line without the characters of names, values and times."""
 
+_DOT, _BLANK, _SEMICOLON, _LINE_END = b". ;\n"
+
 _TAG: Final = b";"
 """What stands before each tag in a name."""
 
-_ODD: Final = (b"}", b"~", b". ", b"/ ")
-"""What is somewhere in every name without tags that carbon stores otherwise than in its normal form."""
+_ODD: Final = (b"}", b"~", b"/")
+"""What is somewhere in every name whose part before the tags is not in its normal form, unless its dots are odd."""
 
-_ODD_WITH_TAGS: Final = (b"/", b"..", b"\n.", b".;", b";name=")
-"""What is, beside that, in every such name with tags, if lines before it."""
+_NAME_TAG: Final = b";name="
+"""What is in names that carbon stores otherwise for their tags."""
 
 
 class Engine(Protocol):
@@ -220,20 +224,37 @@ class Decisions:
 
 
 def _may_be_respelled(buffer: bytes) -> bool:
-    """Whether carbon may store one of the metrics of these lines otherwise than in its normal form."""
-    if any(odd in buffer for odd in _ODD):
+    """Whether carbon may keep one of the metrics of these lines under more than one name."""
+    if any(odd in buffer for odd in _ODD) or _has_odd_dots(buffer):
         return True
-    return _TAG in buffer and (buffer.startswith(b".") or any(odd in buffer for odd in _ODD_WITH_TAGS))
+    return _TAG in buffer and _NAME_TAG in buffer
+
+
+def _has_odd_dots(buffer: bytes) -> bool:
+    """Whether a dot begins a line, or is before another dot, a tag or a blank.
+
+    By numpy, which takes a tenth of the time that `in` takes for each two bytes.
+    """
+    codes = np.frombuffer(buffer, np.uint8)
+    is_dot = codes == _DOT
+    before, after = codes[:-1], codes[1:]
+    is_odd = is_dot[:-1] & (is_dot[1:] | (after == _BLANK) | (after == _SEMICOLON))
+    return bool(is_dot[:1].any() or is_odd.any() or (is_dot[1:] & (before == _LINE_END)).any())
 
 
 def _respelled(metric: str) -> str:
-    """The name under which a point goes on: one of which carbon makes the file of the normal form."""
+    """The name under which a point goes on.
+
+    Carbon's cache has an entry for each spelling, a relay may send each to another place, and of spellings there is no
+    end. So it is the normal form, but for the order of tags, into which carbon brings them itself.
+    """
     try:
         normal = normalize(metric)
-        return normal if must_be_respelled(metric, normal) else metric
     except (MetricNameError, TypeError):
         # Receivers of others may give what is no text for a name.
         return metric
+    is_kept = dotted_part(normal) == dotted_part(metric) and not must_be_respelled(metric, normal)
+    return metric if is_kept else normal
 
 
 def _lines(metrics: Sequence[str]) -> bytes | None:

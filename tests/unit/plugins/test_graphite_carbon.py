@@ -247,7 +247,20 @@ def test_a_batch_is_decided_as_its_points_one_by_one(metrics: list[str], limit: 
 
 
 def stored_under(metric: str) -> str:
-    return stored_by_carbon(metric) if "{" in metric or "~" in metric else metric
+    if "{" in metric or "~" in metric:
+        return stored_by_carbon(metric)
+    # Carbon's cache has an entry for each spelling, so there must be one only.
+    path, semicolon, tags = metric.partition(";")
+    return ".".join(part for part in path.split(".") if part) + semicolon + tags
+
+
+def test_ever_new_spellings_of_a_metric_go_on_as_one_name() -> None:
+    setup = Setup(engine("[/]\nmetrics = 1\n"))
+    dots = [f"{'.' * before}a{'.' * between}b" for before in range(20) for between in range(1, 20)]
+    setup.send([*dots, "a/b", "/a//b", "./a.b"])
+    setup.turn()
+    assert {metric for metric, _ in setup.sink.points} == {"a.b"}
+    assert len(setup.sink.points) == len(dots) + 3
 
 
 def passes(single: QuotaEngine, metric: str) -> bool:
