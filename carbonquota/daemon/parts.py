@@ -161,7 +161,8 @@ class Parts:
             return CONTENT_TYPE, exposition.text()
 
         source = Source(self.engine, self.health, metrics, self.vitals.standing, self._reload)
-        return HttpServer(make_app(source), self.settings.carbonserver.listen)
+        server = self.settings.carbonserver
+        return HttpServer(make_app(source, (server.listen.host, *server.allowed_hosts)), server.listen)
 
     def _reload(self) -> ReloadOutcome:
         """Reload for somebody who asked over HTTP."""

@@ -81,7 +81,8 @@ class Pickle:
 class CarbonServer:
     """`[carbonserver]`: the HTTP side, reports and scans.
 
-    `scan_frequency` 0 is never; `max_creates_per_second` bounds new metrics, 0 is no limit.
+    `scan_frequency` 0 is never; `max_creates_per_second` bounds new metrics, 0 is no limit. `allowed_hosts` are names
+    that the HTTP side answers to beside its own, and `prometheus_max_namespaces` bounds `/metrics`, 0 is no limit.
     """
 
     listen: Address = Address("127.0.0.1", 8080)
@@ -90,6 +91,8 @@ class CarbonServer:
     quota_usage_report_frequency: float = 60.0
     max_creates_per_second: int = 0
     throughput_unit: ThroughputUnit = "interval"
+    allowed_hosts: tuple[str, ...] = ()
+    prometheus_max_namespaces: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)

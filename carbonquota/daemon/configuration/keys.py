@@ -13,6 +13,7 @@ from carbonquota.daemon.configuration.values import (
     DIRECTORY,
     FACTOR,
     FILE,
+    HOSTS,
     LISTEN,
     LISTEN_TEXT,
     NAME,
@@ -71,6 +72,8 @@ KEYS: Final[Mapping[str, Mapping[str, Kind]]] = {
         "quota-usage-report-frequency": duration(least=1),
         "max-creates-per-second": count(),
         "throughput-unit": choice(*get_args(ThroughputUnit)),
+        "allowed-hosts": HOSTS,
+        "prometheus-max-namespaces": count(),
     },
     "relay": {
         "enabled": SWITCH,

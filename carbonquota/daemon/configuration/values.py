@@ -7,6 +7,7 @@ A reader takes a TOML value (text, int, float, bool, list, ...) and raises `Unfi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -23,6 +24,8 @@ from carbonquota.rules.suggest import did_you_mean
 
 _LARGEST_FACTOR: Final = 1000
 """Times that a file may be as large on disk as its points are: far past any that is."""
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+_HOST_IN_URL: Final = re.compile(r"(?:[a-z]+://)?([A-Za-z0-9_.-]+?)\.?(?::[0-9]*)?(?:/.*)?", re.IGNORECASE)
 HOST: Final = "{host}"
 """What the host's name is put in place of, in graph-prefix."""
 
@@ -146,6 +149,22 @@ def _read_factor(value: object) -> float:
     return float(value)
 
 
+def _read_hosts(value: object) -> tuple[str, ...]:
+    """Names of hosts, without ports."""
+    if not isinstance(value, list):
+        hint = f"write [{_quoted(value)}]" if isinstance(value, str) else 'for example ["graphite.example.com"]'
+        raise UnfitError(f"this is a list of names, not {described(value)}", hint)
+    return tuple(_host(_text(name)) for name in value)
+
+
+def _host(name: str) -> str:
+    if name == "*" or _HOST_NAME.fullmatch(name):
+        return name
+    found = _HOST_IN_URL.fullmatch(name)
+    hint = f'did you mean "{found[1]}"?' if found and found[1] != name else 'for example "graphite.example.com"'
+    raise UnfitError(f'"{name}" is not the name of a host', hint)
+
+
 def _refuse(message: str, suggestion: str = "") -> NoReturn:
     raise UnfitError(message, suggestion)
 
@@ -186,12 +205,17 @@ def choice(*words: str) -> Kind:
     return Kind(read, _quoted)
 
 
+def _quoted_list(value: object) -> str:
+    return f"[{', '.join(map(_quoted, value))}]" if isinstance(value, tuple) else "[]"
+
+
 SWITCH: Final = Kind(_read_switch, _switch)
 FACTOR: Final = Kind(_read_factor, repr)
 FILE: Final = Kind(_read_path, _quoted, is_path=True)
 DIRECTORY: Final = Kind(_read_required_path, _quoted, is_path=True)
 PREFIX: Final = Kind(_read_prefix, _quoted)
 STATSD_PREFIX: Final = Kind(_read_statsd_prefix, _quoted)
+HOSTS: Final = Kind(_read_hosts, _quoted_list)
 LISTEN: Final = Kind(lambda value: read_listen(_text(value)), _quoted)
 LISTEN_TEXT: Final = Kind(lambda value: str(read_listen(_text(value))), _quoted)
 NAME: Final = Kind(_read_name, _quoted)

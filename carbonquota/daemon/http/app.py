@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, cast
 
 from fastapi import FastAPI, Request
@@ -11,6 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from carbonquota.daemon.http.api import Api
 from carbonquota.daemon.http.bugs import BugCount, Edge
 from carbonquota.daemon.http.description import describe
+from carbonquota.daemon.http.guard import Guard
 from carbonquota.daemon.http.operations import Operations
 from carbonquota.daemon.http.source import Source
 from carbonquota.errors import MetricNameError, QuotaError
@@ -23,8 +25,11 @@ _CLOSED: Final = {"Content-Security-Policy": "default-src 'none'; style-src 'uns
 """The description needs nothing but itself."""
 
 
-def make_app(source: Source) -> FastAPI:
-    """The application that answers from `source`; bugs that it survives are counted in the source's health."""
+def make_app(source: Source, allowed_hosts: Iterable[str] = ()) -> FastAPI:
+    """The application that answers from `source`; bugs that it survives are counted in the source's health.
+
+    It answers to the names of this machine and of loopback, and to `allowed_hosts`.
+    """
     app = FastAPI(title="carbonquota", description=_ABOUT, version="1", docs_url=None, redoc_url=None)
     app.include_router(Operations(source).router())
     app.include_router(Api(source.engine).router())
@@ -34,6 +39,7 @@ def make_app(source: Source) -> FastAPI:
     app.add_exception_handler(QuotaError, _answer_refused)
     bugs = BugCount()
     source.health.add(bugs.health)
+    app.add_middleware(Guard, allowed=tuple(allowed_hosts))
     app.add_middleware(Edge, bugs=bugs)
     return app
 

@@ -44,12 +44,16 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        begun = False
+        begun = gone = False
 
         async def send_on(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, gone
             begun = True
-            await send(message)
+            try:
+                await send(message)
+            except OSError:
+                gone = True
+                raise
 
         try:
             await self._app(scope, receive, send_on)
@@ -57,6 +61,9 @@ class Edge:
             # The server ends, and has waited for this one as long as it could.
             status, detail = 503, "the daemon is ending"
         except Exception:  # noqa: BLE001 - the edge
+            if gone:
+                # The client went, or was too slow: there is nobody to tell, and no bug.
+                return
             self._bugs.add()
             self._log.exception("bug", "HTTP: a bug kept %s from being answered", scope.get("path", ""))
             status, detail = 500, "a bug kept this from being answered: see the daemon's log"

@@ -79,6 +79,24 @@ ERRORS = [
     ("[statsd]\nzzz = 8", '2:1: unknown key "zzz" in [statsd]', "zzz", "keys are: enabled, address, prefix"),
     ("[cache]\nmax-size = -1", "2:12: max-size: this is 0 or more, not -1", "-1", ""),
     (
+        '[carbonserver]\nallowed-hosts = "a.example.com"',
+        '2:17: allowed-hosts: this is a list of names, not the text "a.example.com"',
+        '"a.example.com"',
+        'write ["a.example.com"]',
+    ),
+    (
+        '[carbonserver]\nallowed-hosts = ["http://a.example.com:8080/"]',
+        '2:17: allowed-hosts: "http://a.example.com:8080/" is not the name of a host',
+        '["http://a.example.com:8080/"]',
+        'did you mean "a.example.com"?',
+    ),
+    (
+        "[carbonserver]\nallowed-hosts = [1]",
+        "2:17: allowed-hosts: this is text, not the number 1",
+        "[1]",
+        'write it in quotes: "1"',
+    ),
+    (
         '[cache]\nmax-size = "1,000"',
         '2:12: max-size: this is a whole number, not the text "1,000"',
         '"1,000"',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import select
 import signal
 import socket
 import threading
@@ -11,12 +12,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from starlette.types import ASGIApp
 
-from carbonquota.daemon.http import HttpServer, make_app
+from carbonquota.daemon.http import HttpServer, Patience, make_app
 from carbonquota.daemon.settings import Address
 from carbonquota.errors import QuotaError
 from tests.support.http import engine_with_names, serving, source_of
@@ -32,8 +33,8 @@ def get(url: str) -> tuple[int, str]:
         return answer.status, answer.read().decode()
 
 
-def start(address: Address, application: ASGIApp | None = None) -> HttpServer:
-    server = HttpServer(application or app(), address)
+def start(address: Address, application: ASGIApp | None = None, patience: Patience | None = None) -> HttpServer:
+    server = HttpServer(application or app(), address, patience=patience)
     asyncio.run(server.start())
     return server
 
@@ -94,19 +95,116 @@ def test_open_connections_do_not_hold_it_up() -> None:
     kept.request("GET", "/ready")
     assert kept.getresponse().read() == b'{"ready":true}'
     with connected(server) as silent, connected(server) as half:
-        half.sendall(b"GET /ready HTTP/1.1\r\nHost: x\r\n")
+        half.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n")
         assert stop(server, 5.0) < 3
-        assert silent.recv(1) == b""
-        assert half.recv(1) == b""
+        assert read_all(silent) == b""
+        assert read_all(half) == b""
     kept.close()
 
 
-def test_a_connection_that_asks_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carbonquota.daemon.http.server._IDLE", 0.1)
-    with serving(app()) as url:
-        host, port = url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=10) as silent, suppress(ConnectionError):
-            assert silent.recv(1) == b""
+QUICK = Patience(idle=0.2, head=0.3, body=0.3, stall=0.5, answer=2.0, farewell=0.2)
+HEAD = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@contextmanager
+def quick_server(application: ASGIApp | None = None) -> Iterator[HttpServer]:
+    """A server that waits for nobody."""
+    server = start(Address("127.0.0.1", 0), application, patience=QUICK)
+    try:
+        yield server
+    finally:
+        stop(server)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """All that comes until the other side closes."""
+    got = b""
+    with suppress(ConnectionError):
+        while chunk := connection.recv(65_536):
+            got += chunk
+    return got
+
+
+def test_a_connection_that_asks_nothing_is_closed() -> None:
+    with quick_server() as server, connected(server) as silent:
+        assert read_all(silent) == b""
+
+
+@pytest.mark.parametrize("before", [0, 1, 3], ids=lambda count: f"after {count} whole requests")
+def test_every_head_has_a_time_limit_however_it_trickles(before: int) -> None:
+    with quick_server() as server, connected(server) as client:
+        for _ in range(before):
+            client.sendall(HEAD + b"\r\n")
+            while not client.recv(65_536).endswith(b'{"ready":true}'):
+                pass
+        begun = time.monotonic()
+        with suppress(ConnectionError):
+            for byte in HEAD * 10:
+                client.sendall(bytes([byte]))
+                time.sleep(0.02)
+        assert b"408" in read_all(client)
+        assert time.monotonic() - begun < 5
+
+
+def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    with quick_server() as server, connected(server) as client:
+        client.sendall(
+            b"POST /api/reload HTTP/1.1\r\nHost: localhost\r\nX-Requested-With: x\r\nContent-Length: 9\r\n\r\nabc"
+        )
+        answer = read_all(client)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b'{"ok":true,"text":"applied"}')
+
+
+def test_requests_sent_at_once_are_answered_in_turn() -> None:
+    with quick_server() as server, connected(server) as client:
+        client.sendall((HEAD + b"\r\n") * 20 + HEAD + b"Connection: close\r\n\r\n")
+        assert read_all(client).count(b'{"ready":true}') == 21
+
+
+def test_health_and_readiness_are_answered_when_all_else_is_taken() -> None:
+    go_on = threading.Event()
+
+    def slow() -> tuple[str, bytes]:
+        assert go_on.wait(20)
+        return "text/plain", b"done"
+
+    server = start(Address("127.0.0.1", 0), app(metrics=slow))
+    with ExitStack() as stack:
+        stack.callback(stop, server)
+        stack.callback(go_on.set)
+        clients = [stack.enter_context(connected(server)) for _ in range(150)]
+        for client in clients:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        refused = b""
+        while b"503" not in refused:
+            readable, _, _ = select.select(clients, [], [], 10)
+            assert readable, "a request past the bound is refused at once"
+            refused = readable[0].recv(65_536)
+        assert b"requests are being answered already: ask again in a moment" in refused
+        for path in ("/ready", "/health") * 3:
+            assert get(f"http://{server.address}{path}")[0] == 200
+
+
+def test_connections_that_stop_in_any_request_keep_nobody_out() -> None:
+    server = start(Address("127.0.0.1", 0))
+    with ExitStack() as stack:
+        stack.callback(stop, server)
+        for number in range(300):
+            client = stack.enter_context(connected(server))
+            client.sendall((HEAD + b"\r\n") * (number % 2) + HEAD)
+            if number % 20 == 0:
+                begun = time.monotonic()
+                assert get(f"http://{server.address}/health")[0] == 200
+                assert time.monotonic() - begun < 2
+
+
+def test_a_client_that_does_not_take_its_answer_is_given_up() -> None:
+    page = b"x" * 50_000_000
+    with quick_server(app(metrics=lambda: ("text/plain", page))) as server, connected(server) as client:
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(1.5)
+        assert len(read_all(client)) < len(page)
 
 
 def test_a_request_that_has_begun_is_finished() -> None:
@@ -138,7 +236,7 @@ def test_a_request_that_hangs_is_told_so_in_time(caplog: pytest.LogCaptureFixtur
 
     server = start(Address("127.0.0.1", 0), app(metrics=hangs))
     with connected(server) as connection:
-        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert begun.wait(10)
         assert stop(server, 1.0) < 2
         answer = connection.recv(65_536)
