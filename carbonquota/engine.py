@@ -28,16 +28,17 @@ from carbonquota.controls import (
     grants,
     sharing,
 )
+from carbonquota.controls.children import Children, names_at, take_children, usages_at
 from carbonquota.controls.decision import ACCEPTED, TOO_MANY
 from carbonquota.controls.explain import explain
 from carbonquota.controls.sharing import Counted, Namespaces
-from carbonquota.controls.standing import take_quotas, usage_of
+from carbonquota.controls.standing import Quotas, recount, take_quotas, usage_of
 from carbonquota.controls.table import CREATES, KEYS, THROUGHPUT
 from carbonquota.kernel import UNKNOWN, Ledger, Lock
 from carbonquota.metric_name import Name, dotted_part, normalize, normalize_namespace
 from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Storable, Usage, Verdict
 from carbonquota.rules import RuleSet, Schemas
-from carbonquota.stats import named_values, take_standings
+from carbonquota.stats import Standings, named_values, take_standings
 from carbonquota.trie import NO_QUOTA, Change, ChangeRun, Holdings, Index, Rebuild
 from carbonquota.trie.columns import Column
 from carbonquota.trie.transfer import copy_of, restore, restore_flows
@@ -302,13 +303,28 @@ class QuotaEngine:
         """
         with self._lock:
             self._keep_time()
-            quotas = self._index.quotas
-            if self._interval.report():
-                quotas.close()
-            standings = take_standings(self._index, [grant.limits for grant in self._decider.grants])
-            quotas.clear_closed()
+            standings = self._close_and_clear()
             self._index.sweep_idle()
         return named_values(standings)
+
+    def report_with_counts(self) -> tuple[dict[str, int], Quotas, Quotas]:
+        """`report`, with how all quotas stood right before and after it; a position is the same quota's in both."""
+        with self._lock:
+            self._keep_time()
+            before = take_quotas(self._index, self._decider.grants)
+            standings = self._close_and_clear()
+            after = recount(self._index, before)
+            self._index.sweep_idle()
+        return named_values(standings), before, after
+
+    def _close_and_clear(self) -> Standings:
+        """End the interval if none ended since the last report, and take the counts of those that ended."""
+        quotas = self._index.quotas
+        if self._interval.report():
+            quotas.close()
+        standings = take_standings(self._index, [grant.limits for grant in self._decider.grants])
+        quotas.clear_closed()
+        return standings
 
     def apply(self, rules: RuleSet, size_of: SizeOf | None = None) -> None:
         """Put other rules in force, atomically; other threads go on offering meanwhile.
@@ -401,6 +417,23 @@ class QuotaEngine:
             names = [namespaces.name(child) for child in namespaces.children(row) if not namespaces.is_empty(child)]
         return sorted(names)
 
+    def children_by(self, namespace: str = ROOT, amount: str = "") -> Children:
+        """The direct sub-namespaces as rows, with the `amount` that each holds (a field of `Usage`; empty: none)."""
+        name = normalize_namespace(namespace)
+        with self._lock:
+            self._keep_time()
+            return take_children(self._index, self._index.namespaces.find(name), amount)
+
+    def usages_at(self, children: Children) -> list[tuple[str, Usage]]:
+        """The names and usage of sub-namespaces, as they are now; those that are gone are left out."""
+        with self._lock:
+            self._keep_time()
+            return usages_at(self._index, children)
+
+    def names_at(self, children: Children) -> list[str]:
+        """The full names of sub-namespaces, empty for those that are gone; it waits for nobody."""
+        return names_at(self._index, children)
+
     def namespaces(self) -> list[str]:
         """The names of all namespaces that hold a metric, sorted, the root left out."""
         with self._lock:
@@ -415,11 +448,14 @@ class QuotaEngine:
 
     def quotas(self) -> list[NamespaceQuota]:
         """How every namespace under a rule stands now, the root first, then by name."""
+        return self.quota_columns().values()
+
+    def quota_columns(self) -> Quotas:
+        """The same as columns, where there are many of them."""
         with self._lock:
             self._keep_time()
             self._index.trim()
-            quotas = take_quotas(self._index, self._decider.grants)
-        return quotas.values()
+            return take_quotas(self._index, self._decider.grants)
 
     def explain(self, metric: Name, points: int = 1) -> Explanation:
         """Everything that decides about an offer of this metric now; nothing is charged. Raises what `offer` does.

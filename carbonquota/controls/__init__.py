@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from carbonquota.controls.admission import WHY_MALFORMED, Admission, Drop
+from carbonquota.controls.children import Children
 from carbonquota.controls.decision import Decider
 from carbonquota.controls.explanation import ControlState, Explanation, NamespaceExplanation, NamespaceQuota
 from carbonquota.controls.interval import Interval
+from carbonquota.controls.standing import Quotas
 from carbonquota.controls.table import CONTROLS, THROUGHPUT, Control, Grant, ThroughputUnit, grants
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "THROUGHPUT",
     "WHY_MALFORMED",
     "Admission",
+    "Children",
     "Control",
     "ControlState",
     "Decider",
@@ -22,6 +25,7 @@ __all__ = [
     "Interval",
     "NamespaceExplanation",
     "NamespaceQuota",
+    "Quotas",
     "ThroughputUnit",
     "grants",
 ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from carbonquota.controls.explanation import NamespaceQuota
 from carbonquota.controls.table import CONTROLS, Grant
@@ -13,6 +15,9 @@ from carbonquota.kernel import UNKNOWN
 from carbonquota.model import CONTROL_FIELDS, ROOT, Usage
 from carbonquota.trie import NO_QUOTA, Index
 from carbonquota.trie.columns import Column
+from carbonquota.trie.quotas import Names
+
+Counts = NDArray[np.uint64]
 
 
 def usage_of(index: Index, row: int) -> Usage:
@@ -30,52 +35,112 @@ def usage_of(index: Index, row: int) -> Usage:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Quotas:
-    """How every quota stood at one moment, as parallel sequences in the order of their rows.
+    """How every quota stood at one moment, as columns; a quota is known by its position in them.
 
-    `usages` has a column for each control, `counts` one for throttle and then one for what each control dropped: the
-    counts of ended intervals that no report gave yet are in.
+    `usages` has a column for each control. `throttle` are the points over quota, and `dropped` what each control
+    dropped at the positions `counted` alone, which are those with points over quota, in ascending order: the counts of
+    ended intervals that no report gave yet are in. Counts are uint64, all else is int64.
     """
 
-    namespaces: Sequence[str]
-    rules: Sequence[int]
-    usages: Sequence[Sequence[int]]
-    counts: Sequence[Sequence[int]]
+    names: Names
+    rules: Column
+    usages: Sequence[Column]
+    throttle: Counts
+    counted: Column
+    dropped: Sequence[Counts]
     grants: Sequence[Grant]
 
+    def __len__(self) -> int:
+        """How many quotas there are."""
+        return len(self.names)
+
     def values(self) -> list[NamespaceQuota]:
-        """The same as values, the root first, then by name."""
-        usages, counts = zip(*self.usages, strict=True), zip(*self.counts, strict=True)
-        quotas = map(self._value, self.namespaces, self.rules, usages, counts)
+        """All of them as values, the root first, then by name."""
+        quotas = map(self.value, range(len(self)))
         return sorted(quotas, key=lambda quota: "" if quota.namespace == ROOT else quota.namespace)
 
-    def _value(self, namespace: str, rule: int, usage: Sequence[int], counts: Sequence[int]) -> NamespaceQuota:
-        """One quota."""
-        grant, (throttle, *dropped) = self.grants[rule], counts
-        by_control = {control.key: points for control, points in zip(CONTROLS, dropped, strict=True) if points}
-        return NamespaceQuota(namespace, grant.rule, grant.limits, Usage(*usage), throttle, by_control)
+    def value(self, position: int) -> NamespaceQuota:
+        """One quota as a value."""
+        grant = self.grants[self.rules[position]]
+        throttle = int(self.throttle[position])
+        return NamespaceQuota(
+            namespace=self.names[position],
+            rule=grant.rule,
+            limits=grant.limits,
+            usage=Usage(*(int(usage[position]) for usage in self.usages)),
+            throttle=throttle,
+            dropped=self._dropped(position) if throttle else {},
+        )
+
+    def _dropped(self, position: int) -> dict[str, int]:
+        """What each control dropped, where any did."""
+        place = int(np.searchsorted(self.counted, position))
+        points = ((control.key, int(column[place])) for control, column in zip(CONTROLS, self.dropped, strict=True))
+        return {key: count for key, count in points if count}
+
+    def positions(self, namespaces: AbstractSet[str]) -> list[int]:
+        """Where quotas have points over quota, or are those of these namespaces."""
+        counted: list[int] = self.counted.tolist()
+        rest = namespaces - {self.names[position] for position in counted}
+        if not rest:
+            return counted
+        return counted + [position for position, name in enumerate(self.names) if name in rest]
+
+    def limits(self, control: str) -> NDArray[np.float64]:
+        """The limits on one control, spelled as in stats; NaN where there is none."""
+        by_rule = [getattr(grant.limits, control) for grant in self.grants]
+        return np.array([np.nan if limit is None else limit for limit in by_rule], np.float64)[self.rules]
+
+    def pressures(self) -> NDArray[np.float64]:
+        """The usage of the most pressing limit as a part of it: infinite for a limit of 0, -1 where there is none."""
+        most = np.full(len(self), -1.0)
+        for control, usage in zip(CONTROLS, self.usages, strict=True):
+            limits = self.limits(control.stat)
+            parts = np.divide(usage, limits, out=np.full(len(self), np.inf), where=limits != 0)
+            np.fmax(most, parts, out=most)
+        return most
+
+    def are_over(self) -> NDArray[np.bool_]:
+        """Whether each had points over quota, or uses more than a limit allows."""
+        over = self.throttle > 0
+        for control, usage in zip(CONTROLS, self.usages, strict=True):
+            over |= usage > self.limits(control.stat)
+        return over
 
 
 def take_quotas(index: Index, grants: Sequence[Grant]) -> Quotas:
     """A copy of how every quota stands, quick to make, as it is under the index's lock; `grants` are those in force."""
     quotas, namespaces = index.quotas, index.namespaces
-    rows = np.array(quotas.rows(), np.int64)
+    rows = quotas.in_use()
     held = quotas.namespace[rows]
-    stocks = [getattr(namespaces, control)[held].tolist() for control in CONTROL_FIELDS[:-1]]
-    counts = zip(quotas.counts, quotas.closed_counts, strict=True)
-    return Quotas(
-        namespaces=quotas.namespace_names[rows].tolist(),
-        rules=quotas.rule[rows].tolist(),
-        usages=[*stocks, (quotas.limit[rows] - quotas.left[rows]).tolist()],
-        counts=[_sums(running[rows], ended[rows]) for running, ended in counts],
+    stocks = [getattr(namespaces, control)[held] for control in CONTROL_FIELDS[:-1]]
+    none = np.empty(0, np.uint64)
+    standing = Quotas(
+        names=quotas.namespace_names[rows],
+        rules=quotas.rule[rows],
+        usages=[*stocks, quotas.limit[rows] - quotas.left[rows]],
+        throttle=none,
+        counted=np.empty(0, np.int64),
+        dropped=(none,) * len(CONTROLS),
         grants=grants,
     )
+    return recount(index, standing)
 
 
-def _sums(running: Column, ended: Column) -> list[int]:
+def recount(index: Index, before: Quotas) -> Quotas:
+    """What `take_quotas` gave, with the counts that there are now; no quota may have come or gone."""
+    # What was dropped was over quota, too: where nothing is, no other count is looked at.
+    quotas = index.quotas
+    rows = quotas.in_use()
+    over = _sums(quotas.throttle, quotas.closed_throttle, rows)
+    counted = np.flatnonzero(over)
+    dropped = zip(quotas.counts[1:], quotas.closed_counts[1:], strict=True)
+    counts = [_sums(running, ended, rows[counted]) for running, ended in dropped]
+    return replace(before, throttle=over, counted=counted, dropped=counts)
+
+
+def _sums(running: Column, ended: Column, rows: Column) -> Counts:
     """The sums, which may pass 2^63 - 1."""
-    counts: list[int] = running.tolist()
-    if not ended.any():
-        return counts
-    return [now + before for now, before in zip(counts, ended.tolist(), strict=True)]
+    return running[rows].astype(np.uint64) + ended[rows].astype(np.uint64)

@@ -28,7 +28,7 @@ from carbonquota.errors import InputError
 from carbonquota.model import Clock
 from carbonquota.rules.expressions import Search, search_here
 from carbonquota.service.expiry import Expiry
-from carbonquota.service.exposition import CONTENT_TYPE, Exposition
+from carbonquota.service.exposition import Exposition
 from carbonquota.service.health import Health
 from carbonquota.service.patterns import PatternGuard
 from carbonquota.service.reporter import OWN_STATS, Emitter, Reporter, Timetable
@@ -155,12 +155,9 @@ class Parts:
 
     def _make_http(self) -> HttpServer:
         """The HTTP side."""
-        exposition = Exposition(self.reporter, self.health, self.vitals.version)
-
-        def metrics() -> tuple[str, bytes]:
-            return CONTENT_TYPE, exposition.text()
-
-        source = Source(self.engine, self.health, metrics, self.vitals.standing, self._reload)
+        most = self.settings.carbonserver.prometheus_max_namespaces
+        exposition = Exposition(self.reporter, self.health, self.vitals.version, most=most)
+        source = Source(self.engine, self.health, exposition.pieces, self.vitals.standing, self._reload)
         server = self.settings.carbonserver
         return HttpServer(make_app(source, (server.listen.host, *server.allowed_hosts)), server.listen)
 

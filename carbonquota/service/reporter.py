@@ -17,7 +17,7 @@ from threading import Lock
 from time import perf_counter, time
 from typing import Final, Protocol
 
-from carbonquota.controls import NamespaceQuota
+from carbonquota.controls import Quotas
 from carbonquota.engine import QuotaEngine
 from carbonquota.model import Clock
 from carbonquota.service.health import Health, Sample, summed
@@ -115,18 +115,20 @@ class Reporter:
     def _take(self) -> tuple[dict[str, int], list[Tally]]:
         """The engine's report, and what was counted since the last one."""
         with self._lock:
-            before = self._engine.quotas()
-            values = self._engine.report()
-            return values, self._totals.report(before, values, self._engine.quotas())
+            values, before, after = self._engine.report_with_counts()
+            # All others were over no quota, neither now nor before.
+            positions = before.positions(self._totals.namespaces)
+            over = self._totals.report(map(before.value, positions), values, map(after.value, positions))
+            return values, over
 
-    def standings(self) -> tuple[list[NamespaceQuota], dict[str, Tally]]:
+    def standings(self) -> tuple[Quotas, dict[str, Tally]]:
         """How every namespace under a rule stands now, and what was over quota since the start, by namespace.
 
         The second knows only namespaces that were over their quota, some of which may be gone by now.
         """
         with self._lock:
-            quotas = self._engine.quotas()
-            self._totals.look(quotas)
+            quotas = self._engine.quota_columns()
+            self._totals.look(map(quotas.value, quotas.positions(self._totals.namespaces)))
             return quotas, self._totals.tallies()
 
     def next_report(self, now: float) -> float:

@@ -89,6 +89,11 @@ class Totals:
         """How many namespaces are kept."""
         return len(self._accounts)
 
+    @property
+    def namespaces(self) -> AbstractSet[str]:
+        """Those that are kept. A look or report may leave out all others that were over no quota."""
+        return self._accounts.keys()
+
     def look(self, quotas: Iterable[NamespaceQuota]) -> None:
         """Take in how all namespaces stand, no report having been made since the last look."""
         seen = {quota.namespace for quota in quotas if self._take(quota)}

@@ -172,9 +172,11 @@ class Daemon:
         assert match
         return "127.0.0.1", int(match[1])
 
-    def connect(self, what: str = "plaintext over TCP") -> socket.socket:
+    def connect(self, what: str = "plaintext over TCP", kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
         """A connection to it."""
-        connection = socket.create_connection(self.address(what), timeout=PATIENCE)
+        connection = socket.socket(type=kind)
+        connection.settimeout(PATIENCE)
+        connection.connect(self.address(what))
         connection.settimeout(PATIENCE)
         return connection
 

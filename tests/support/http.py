@@ -47,7 +47,7 @@ def source_of(engine: QuotaEngine, **changes: object) -> Source:
     parts: dict[str, Any] = {
         "engine": engine,
         "health": Health(),
-        "metrics": lambda: ("text/plain; version=0.0.4; charset=utf-8", b"up 1\n"),
+        "metrics": lambda: [b"up 1\n"],
         "standing": lambda: STANDING,
         "reload": lambda: ReloadOutcome(ok=True, text="applied"),
     }
@@ -64,6 +64,15 @@ class Client:
         async def ask() -> httpx.Response:
             async with httpx.AsyncClient(transport=self._transport, base_url="http://localhost") as client:
                 return await client.request(method, path, **request)
+
+        return asyncio.run(ask())
+
+    def get_together(self, path: str, count: int) -> list[httpx.Response]:
+        """So many requests at once."""
+
+        async def ask() -> list[httpx.Response]:
+            async with httpx.AsyncClient(transport=self._transport, base_url="http://localhost") as client:
+                return await asyncio.gather(*(client.get(path) for _ in range(count)))
 
         return asyncio.run(ask())
 

@@ -6,13 +6,14 @@ for its lock, and sorting a hundred thousand children takes a while. The docstri
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import islice
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 
+import numpy as np
 from fastapi import APIRouter, HTTPException, Path, Query
+from numpy.typing import NDArray
 
-from carbonquota.controls import NamespaceQuota
+from carbonquota.controls import Children, Quotas
 from carbonquota.daemon.http.documents import (
     Answers,
     Child,
@@ -21,13 +22,12 @@ from carbonquota.daemon.http.documents import (
     QuotaRow,
     Refusal,
     RulesDocument,
-    is_over,
     limit_state,
-    pressure,
     quota_row,
     rule_row,
 )
-from carbonquota.daemon.http.standings import Standings
+from carbonquota.daemon.http.kept import Recent
+from carbonquota.daemon.http.orders import STRETCH, Positions, by_amount, by_name
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import MetricNameError
 from carbonquota.metric_name import DEEPEST, LONGEST, normalize_namespace
@@ -49,7 +49,6 @@ _MOST_METRICS: Final = 100
 ChildSort = Literal["name", "namespaces", "metrics", "logical_size", "physical_size", "data_points", "throughput"]
 QuotaSort = Literal["percent", "namespace", "throttle", "dropped"]
 Order = Literal["asc", "desc"]
-Row = TypeVar("Row")
 
 NamespaceName = Annotated[str, Path(max_length=LONGEST, description="Its dotted name; empty is the root")]
 Limit = Annotated[int, Query(ge=1, le=_MOST_ROWS, description="The most rows of the answer")]
@@ -67,7 +66,9 @@ class Api:
     def __init__(self, engine: QuotaEngine) -> None:
         """Read `engine`, which may go on meanwhile."""
         self._engine = engine
-        self._standings = Standings(engine.quotas)
+        self._quotas: Recent[Quotas] = Recent()
+        self._quota_order: Recent[Positions] = Recent()
+        self._children: Recent[Children] = Recent()
 
     def router(self) -> APIRouter:
         """The paths, for an application to include."""
@@ -96,11 +97,11 @@ class Api:
     ) -> NamespacePage:
         """What a namespace holds, the rule that holds it with its limits, and its direct sub-namespaces, page by page.
 
-        Tags are no part of a namespace: `cpu.idle;host=a` lies in `cpu`. Sorting by anything but `name` looks at all
-        children, which takes half a second where there are 100,000.
+        Tags are no part of a namespace: `cpu.idle;host=a` lies in `cpu`. Where there are very many children, their
+        order may be seconds old; what they hold is of now. Names are sorted by their first 64 bytes.
         """
         name = self._existing(namespace)
-        names = self._engine.children(name)
+        children = self._children.get((name, sort, order), lambda: self._sorted_children(name, sort, order))
         # Of any metric right in the namespace, the last explained is the namespace itself.
         itself = self._engine.explain("x" if name == ROOT else f"{name}.x").namespaces[-1]
         return NamespacePage(
@@ -109,10 +110,12 @@ class Api:
             rule=None if itself.rule is None else rule_document(itself.rule),
             lost=tuple(map(rule_document, itself.lost)),
             controls=tuple(limit_state(state.control, state.limit, state.usage) for state in itself.controls),
-            total=len(names),
+            total=len(children),
             offset=offset,
             limit=limit,
-            children=self._children(names, sort, order, slice(offset, offset + limit)),
+            children=tuple(
+                Child(name, usage) for name, usage in self._engine.usages_at(children.at(slice(offset, offset + limit)))
+            ),
         )
 
     def _existing(self, namespace: str) -> str:
@@ -122,13 +125,15 @@ class Api:
             raise HTTPException(404, f"no metric lies in a namespace called {name!r}")
         return name
 
-    def _children(self, names: list[str], sort: ChildSort, order: Order | None, page: slice) -> tuple[Child, ...]:
-        """One page of these namespaces; they come by name, and those with the same amount stay so."""
-        if sort == "name":
-            return tuple(Child(name, self._engine.usage(name)) for name in _directed(names, order)[page])
-        sign = 1 if order == "asc" else -1
-        children = [Child(name, self._engine.usage(name)) for name in names]
-        return tuple(sorted(children, key=lambda child: sign * getattr(child.usage, sort))[page])
+    def _sorted_children(self, namespace: str, sort: ChildSort, order: Order | None) -> Children:
+        """All of them in an order; of up to `STRETCH`, those with the same amount come by name."""
+        by_amounts = sort != "name"
+        children = self._engine.children_by(namespace, sort if by_amounts else "")
+        if not by_amounts or len(children) <= STRETCH:
+            stretches = (children.at(slice(start, start + STRETCH)) for start in range(0, len(children), STRETCH))
+            names = map(self._engine.names_at, stretches)
+            children = children.at(by_name(names, descending=not by_amounts and order == "desc"))
+        return children.at(by_amount(children.amounts, descending=order != "asc")) if by_amounts else children
 
     def usage(
         self,
@@ -161,9 +166,13 @@ class Api:
 
     def rules(self) -> RulesDocument:
         """The rules in force with their places, their limits as their file has them, and how much each holds."""
-        held = Counter((quota.rule.pattern, quota.rule.line) for quota in self._standings.quotas())
+        quotas = self._all_quotas()
+        numbers = np.bincount(quotas.rules, minlength=len(quotas.grants)).tolist()
+        held = {
+            (grant.rule.pattern, grant.rule.line): number for grant, number in zip(quotas.grants, numbers, strict=True)
+        }
         rules = self._engine.rules.rules
-        return RulesDocument(tuple(rule_row(rule, held[rule.pattern, rule.line]) for rule in rules))
+        return RulesDocument(tuple(rule_row(rule, held.get((rule.pattern, rule.line), 0)) for rule in rules))
 
     def quotas(
         self,
@@ -176,28 +185,38 @@ class Api:
     ) -> QuotaPage:
         """Every namespace under a rule, usage against limits, the most pressing first: what a live table shows.
 
-        Listing them stops all deciding for a moment, so where there are very many, the answer may be seconds old.
+        Where there are very many, the answer may be seconds old. Names are sorted by their first 64 bytes.
         """
-        quotas = [quota for quota in self._standings.quotas() if not over or is_over(quota)]
-        ordered = _ordered(quotas, sort, order)
-        rows: tuple[QuotaRow, ...] = tuple(map(quota_row, ordered[offset : offset + limit]))
-        return QuotaPage(len(quotas), offset, limit, rows)
+        quotas = self._all_quotas()
+        positions = self._quota_order.get(
+            (quotas, sort, order, over), lambda: _ordered(quotas, sort, order, only_over=over)
+        )
+        page = positions[offset : offset + limit].tolist()
+        rows: tuple[QuotaRow, ...] = tuple(quota_row(quotas.value(position)) for position in page)
+        return QuotaPage(len(positions), offset, limit, rows)
+
+    def _all_quotas(self) -> Quotas:
+        """How all quotas stand, or stood a moment ago."""
+        return self._quotas.get((), self._engine.quota_columns)
 
 
-def _ordered(quotas: list[NamespaceQuota], sort: QuotaSort, order: Order | None) -> list[NamespaceQuota]:
-    """Quotas in the order asked for; they come by name, and those with the same amount stay so."""
-    if sort == "namespace":
-        return _directed(quotas, order)
-    sign = 1 if order == "asc" else -1
-    return sorted(quotas, key=lambda quota: sign * _amount(quota, sort))
+def _ordered(quotas: Quotas, sort: QuotaSort, order: Order | None, *, only_over: bool) -> Positions:
+    """Positions in the order asked for; of up to `STRETCH`, those with the same amount come by name."""
+    by_amounts = sort != "namespace"
+    ordered = np.arange(len(quotas))
+    if not by_amounts or len(quotas) <= STRETCH:
+        names = (quotas.names[start : start + STRETCH].tolist() for start in range(0, len(quotas), STRETCH))
+        ordered = by_name(names, descending=not by_amounts and order == "desc")
+    if by_amounts:
+        ordered = ordered[by_amount(_amounts(quotas, sort)[ordered], descending=order != "asc")]
+    return ordered[quotas.are_over()[ordered]] if only_over else ordered
 
 
-def _amount(quota: NamespaceQuota, sort: QuotaSort) -> float:
+def _amounts(quotas: Quotas, sort: QuotaSort) -> NDArray[np.float64] | NDArray[np.uint64]:
     if sort == "percent":
-        return pressure(quota)
-    return quota.throttle if sort == "throttle" else sum(quota.dropped.values())
-
-
-def _directed(by_name: list[Row], order: Order | None) -> list[Row]:
-    """What comes by name, from the end where the order is descending."""
-    return by_name[:: -1 if order == "desc" else 1]
+        return quotas.pressures()
+    if sort == "throttle":
+        return quotas.throttle
+    dropped = np.zeros(len(quotas))
+    dropped[quotas.counted] = np.sum(quotas.dropped, axis=0, dtype=np.float64)
+    return dropped

@@ -169,21 +169,16 @@ def quota_row(quota: NamespaceQuota) -> QuotaRow:
     return QuotaRow(
         namespace=quota.namespace,
         rule=rule_document(quota.rule),
-        percent=_percent(pressure(quota)),
+        percent=_percent(_pressure(quota)),
         throttle=quota.throttle,
         dropped=dict(quota.dropped),
         controls=tuple(limit_state(*amounts) for amounts in _amounts(quota)),
     )
 
 
-def pressure(quota: NamespaceQuota) -> float:
+def _pressure(quota: NamespaceQuota) -> float:
     """The usage of the most pressing limit as a part of it: infinite for a limit of 0, -1 where nothing is limited."""
     return max((_part(limit, usage) for _, limit, usage in _amounts(quota)), default=-1.0)
-
-
-def is_over(quota: NamespaceQuota) -> bool:
-    """Whether points were over a limit since the last report, or more is used than a limit allows."""
-    return quota.throttle > 0 or any(usage > limit for _, limit, usage in _amounts(quota))
 
 
 def _amounts(quota: NamespaceQuota) -> Iterable[tuple[str, int, int]]:

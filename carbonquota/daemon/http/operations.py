@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, HTTPException
+from fastapi import APIRouter, Header, HTTPException, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse, Response
 
@@ -17,8 +17,10 @@ from carbonquota.daemon.http.documents import (
     ReloadState,
     Stats,
 )
+from carbonquota.daemon.http.pages import SharedPage
 from carbonquota.daemon.http.recent import TOO_OLD, RecentStats
 from carbonquota.daemon.http.source import Source, Standing
+from carbonquota.service.exposition import CONTENT_TYPE
 
 _TEXT: Final[Answers] = {200: {"content": {"text/plain": {}}, "description": "The page"}}
 _FAILING: Final[Answers] = {503: {"model": HealthDocument, "description": "It is failing"}}
@@ -36,6 +38,7 @@ class Operations:
         """Read `source`, and reload by it."""
         self._source = source
         self._recent = RecentStats(source.health.samples)
+        self._metrics = SharedPage(CONTENT_TYPE, source.metrics)
 
     def router(self) -> APIRouter:
         """The paths, for an application to include."""
@@ -74,10 +77,9 @@ class Operations:
             raise HTTPException(503, "; ".join(standing.not_ready) or "starting")
         return ReadyDocument(ready=True)
 
-    def metrics(self) -> Response:
-        """Quotas and the daemon's own values, in the text format of Prometheus."""
-        content_type, page = self._source.metrics()
-        return Response(page, headers={"Content-Type": content_type})
+    async def metrics(self, request: Request) -> Response:
+        """Quotas and the daemon's own values, in the text format of Prometheus, gzipped where that is asked for."""
+        return await self._metrics.answer(request)
 
     def reload(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from carbonquota.engine import QuotaEngine
@@ -50,11 +50,11 @@ class ReloadOutcome:
 class Source:
     """All that is read of the daemon; every call may come from any thread, and some wait for the engine's lock.
 
-    `metrics` gives the page for Prometheus as content type and body. `reload` puts in force what the files say.
+    `metrics` gives the page for Prometheus, piece by piece. `reload` puts in force what the files say.
     """
 
     engine: QuotaEngine
     health: Health
-    metrics: Callable[[], tuple[str, bytes]]
+    metrics: Callable[[], Iterable[bytes]]
     standing: Callable[[], Standing]
     reload: Callable[[], ReloadOutcome]

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from time import process_time
 
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from prometheus_client import Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
 from carbonquota import QuotaEngine, RuleSet, Size
+from carbonquota.controls import CONTROLS
+from carbonquota.errors import MetricNameError
 from carbonquota.kernel import KERNEL
 from carbonquota.model import MAXIMUM
 from carbonquota.service.exposition import CONTENT_TYPE, Exposition
@@ -30,14 +38,14 @@ TEAM, ROOT = "[team]", "[/]"
 class Host:
     """An engine, its reports and its page."""
 
-    def __init__(self, rules: str = RULES, health: Health | None = None) -> None:
+    def __init__(self, rules: str = RULES, health: Health | None = None, most: int = 0) -> None:
         self.clock = ManualClock(0.0)
         self.engine = QuotaEngine(
             RuleSet.from_text(rules, source="quotas.conf"), size_of=lambda _: Size(10, 4096, 3), clock=self.clock
         )
         self.health = health or Health()
         self.reporter = Reporter(self.engine, self.health, "p", timetable=Timetable(60.0, self.clock))
-        self.exposition = Exposition(self.reporter, self.health, "1.2.3")
+        self.exposition = Exposition(self.reporter, self.health, "1.2.3", most=most)
 
     def samples(self, name: str) -> dict[tuple[str, ...], float]:
         """The samples of one metric by the values of their labels, in the labels' alphabetical order."""
@@ -149,6 +157,103 @@ def test_it_is_the_classic_text_format() -> None:
 
 def test_two_pages_in_one_process_do_not_meet() -> None:
     assert Host().exposition.text() == Host().exposition.text()
+
+
+def teams(host: Host, *metrics: int) -> None:
+    """Namespaces `t.n0`, `t.n1`, ... with so many metrics each."""
+    for number, count in enumerate(metrics):
+        for metric in range(count):
+            host.engine.load(f"t.n{number}.m{metric}")
+
+
+def test_of_more_namespaces_than_the_bound_the_most_pressing_are_shown_and_the_rest_as_totals(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    host = Host("[t.*]\nmetrics = 4\nlogical-size = 1000\n[t.n1]\nmetrics = 1\ndropping-policy = none\n", most=2)
+    teams(host, 1, 3, 4, 2, 1)
+    host.engine.admit(b"t.n2.x 1 1\n" * 3 + b"t.n4.big 1 1\n")
+    usage = host.samples("carbonquota_quota_usage")
+    assert {key[:2]: value for key, value in usage.items()} == {
+        ("metrics", "t.n1"): 3,
+        ("metrics", "t.n2"): 4,
+        ("logical_size", "t.n2"): 40,
+    }
+    assert host.samples("carbonquota_quota_over_total") == {("t.n1", "[t.n1]"): 0, ("t.n2", "[t.*]"): 3}
+    assert host.samples("carbonquota_quota_namespaces") == {(): 5}
+    assert host.samples("carbonquota_quota_namespaces_left_out") == {(): 3}
+    assert host.samples("carbonquota_quota_rest_usage") == {("metrics",): 5, ("logical_size",): 50}
+    assert host.samples("carbonquota_quota_rest_limit") == {("metrics",): 12, ("logical_size",): 3000}
+    assert set(caplog.messages) == {
+        "/metrics has the 2 most pressing of 5 namespaces, and totals of the rest: raise "  # noqa: ISC004 - one text
+        "[carbonserver] prometheus-max-namespaces to have more"
+    }
+
+
+def test_what_was_dropped_of_the_rest_is_in_its_totals() -> None:
+    host = Host("[t.*]\nmetrics = 4\n", most=1)
+    teams(host, 4, 4)
+    host.engine.admit(b"t.n0.x 1 1\n" * 3 + b"t.n1.x 1 1\n" * 5)
+    host.engine.forget("t.n1.m0")
+    assert host.samples("carbonquota_quota_over_total") == {("t.n0", "[t.*]"): 3}
+    assert host.samples("carbonquota_quota_rest_over") == {(): 5}
+    assert host.samples("carbonquota_quota_rest_dropped")["metrics",] == 5
+
+
+def test_within_the_bound_nothing_is_left_out() -> None:
+    host = Host("[t.*]\nmetrics = 4\n", most=2)
+    teams(host, 1, 1)
+    assert host.samples("carbonquota_quota_namespaces_left_out") == {(): 0}
+    assert host.samples("carbonquota_quota_rest_usage") == {("metrics",): 0}
+    assert len(host.samples("carbonquota_quota_usage")) == 2
+
+
+def families_of_ours(host: Host) -> list[Metric]:
+    """The families of namespaces as prometheus-client would have made them of what the engine says."""
+    quotas = host.engine.quotas()
+    tallies = host.reporter.standings()[1]
+    limit = GaugeMetricFamily("carbonquota_quota_limit", "", labels=("namespace", "control", "rule"))
+    usage = GaugeMetricFamily("carbonquota_quota_usage", "", labels=("namespace", "control", "rule"))
+    over = CounterMetricFamily("carbonquota_quota_over", "", labels=("namespace", "rule"))
+    dropped = CounterMetricFamily("carbonquota_quota_dropped", "", labels=("namespace", "control", "rule"))
+    for quota in quotas:
+        rule, tally = f"[{quota.rule.pattern}]", tallies.get(quota.namespace)
+        over.add_metric((quota.namespace, rule), tally.over if tally else 0)
+        for control in CONTROLS:
+            amount = getattr(quota.limits, control.stat)
+            if amount is not None:
+                labels = quota.namespace, control.stat, rule
+                limit.add_metric(labels, amount)
+                usage.add_metric(labels, getattr(quota.usage, control.stat))
+                dropped.add_metric(labels, tally.dropped.get(control.key, 0) if tally else 0)
+    return [limit, usage, over, dropped]
+
+
+labels = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zs", "Zl", "Zp")), min_size=1, max_size=8)
+
+
+@given(st.lists(labels, min_size=1, max_size=8), st.integers(1, 2**63 - 1))
+@example(['a"b', "a\\", "\\n", "{x}", "ä€😀"], 2**53 + 1)
+def test_prometheus_reads_the_same_as_of_a_page_made_by_its_own_library(leaves: list[str], limit: int) -> None:
+    host = Host(f"[*]\nmetrics = {limit}\nlogical-size = 30\nthroughput = 2\n")
+    for leaf in leaves:
+        with suppress(MetricNameError):
+            host.engine.offer(f"{leaf}.x", 2)
+            host.engine.offer(f"{leaf}.y", 1)
+    mine = {family.name: family for family in text_string_to_metric_families(host.exposition.text().decode())}
+    for family in families_of_ours(host):
+        assert mine[family.name].type == family.type
+        expected = {(sample.name, frozenset(sample.labels.items())): float(sample.value) for sample in family.samples}
+        found = {(one.name, frozenset(one.labels.items())): float(one.value) for one in mine[family.name].samples}
+        assert found == expected
+
+
+def test_a_page_comes_in_pieces() -> None:
+    host = Host("[t.*]\nmetrics = 4\nthroughput = 3\n")
+    host.engine.admit(b"".join(b"t.n%d.x 1 1\n" % number for number in range(5000)))
+    pieces = list(host.exposition.pieces())
+    assert len(pieces) > 10
+    assert max(map(len, pieces)) < 500_000
+    assert b"".join(pieces).count(b'carbonquota_quota_usage{control="metrics"') == 5000
 
 
 def test_ten_thousand_namespaces_under_two_limits_take_less_than_a_second() -> None:

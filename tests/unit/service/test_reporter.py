@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from carbonquota import QuotaEngine, RuleSet
+from carbonquota.controls import Quotas
 from carbonquota.model import MAXIMUM
 from carbonquota.service.health import HEALTH, Health, Sample, summed
 from carbonquota.service.reporter import MARGIN, Report, Reporter, Timetable
@@ -185,8 +186,8 @@ class Interrupted(QuotaEngine):
     thread: threading.Thread
     finished_meanwhile: bool
 
-    def report(self) -> dict[str, int]:
-        values = super().report()
+    def report_with_counts(self) -> tuple[dict[str, int], Quotas, Quotas]:
+        values = super().report_with_counts()
         self.thread = threading.Thread(target=self.meanwhile)
         self.thread.start()
         self.thread.join(0.1)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from carbonquota import QuotaEngine, RuleSet, Size
-from carbonquota.daemon.http.standings import Standings
+from carbonquota.daemon.http.kept import Recent
 from carbonquota.testing import ManualClock
 from tests.support.http import Client, client_of, engine_with_names, source_of
 from tests.support.small import engine_under
@@ -277,17 +277,17 @@ def test_a_limit_of_nothing_has_no_percentage_and_presses_most() -> None:
     assert (second["namespace"], second["percent"]) == ("a", 100.0)
 
 
-def test_quotas_are_asked_for_at_most_a_tenth_of_the_time() -> None:
-    clock, asked = ManualClock(100.0), 0
+def test_what_is_costly_is_made_at_most_a_tenth_of_the_time() -> None:
+    clock, made = ManualClock(100.0), 0
 
-    def quotas() -> list[Any]:
-        nonlocal asked
-        asked += 1
+    def make() -> int:
+        nonlocal made
+        made += 1
         clock.advance(2.0)
-        return []
+        return made
 
-    standings = Standings(quotas, clock)
+    recent: Recent[int] = Recent(clock)
     for seconds, expected in ((0, 1), (19.0, 1), (1.0, 2), (0, 2)):
         clock.advance(seconds)
-        standings.quotas()
-        assert asked == expected
+        assert recent.get("a", make) == expected
+    assert recent.get("b", make) == 3, "another question has another answer"

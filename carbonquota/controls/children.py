@@ -1,0 +1,68 @@
+"""The direct sub-namespaces of one namespace, however many: all as rows, and names only of those that are shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from carbonquota.controls.standing import usage_of
+from carbonquota.kernel import UNKNOWN
+from carbonquota.model import Usage
+from carbonquota.trie import Index
+from carbonquota.trie.columns import Column
+
+THROUGHPUT = "throughput"
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """Sub-namespaces at one moment: their `rows`, which `born` tells from later ones there, and an amount of each."""
+
+    rows: Column
+    born: Column
+    amounts: Column
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.rows)
+
+    def at(self, positions: Column | slice) -> Children:
+        """Some of them, in this order."""
+        return Children(self.rows[positions], self.born[positions], self.amounts[positions])
+
+
+def take_children(index: Index, row: int, amount: str) -> Children:
+    """Those of the namespace at `row` that hold a metric, in the order of their rows, under the index's lock."""
+    namespaces = index.namespaces
+    if row == UNKNOWN:
+        rows = np.empty(0, np.int64)
+    else:
+        rows = np.flatnonzero(namespaces.parent[: namespaces.size] == row)
+        rows = rows[(namespaces.metrics[rows] > 0) & (namespaces.born[rows] > 0)]
+    return Children(rows, namespaces.born[rows], _amounts(index, rows, amount))
+
+
+def _amounts(index: Index, rows: Column, amount: str) -> Column:
+    if not amount:
+        return rows
+    namespaces, quotas = index.namespaces, index.quotas
+    if amount != THROUGHPUT:
+        amounts: Column = getattr(namespaces, amount)[rows]
+        return amounts
+    nearest = namespaces.quota[rows]
+    return np.where(quotas.namespace[nearest] == rows, quotas.limit[nearest] - quotas.left[nearest], 0)
+
+
+def usages_at(index: Index, children: Children) -> list[tuple[str, Usage]]:
+    """What they hold now by name, those that are gone left out; under the index's lock, so for a few."""
+    names = names_at(index, children)
+    return [(name, usage_of(index, row)) for name, row in zip(names, children.rows.tolist(), strict=True) if name]
+
+
+def names_at(index: Index, children: Children) -> list[str]:
+    """Their names, empty for those that are gone; may be called at any time."""
+    namespaces = index.namespaces
+    names = namespaces.names_at(children.rows)
+    still = (namespaces.born[children.rows] == children.born).tolist()
+    return [name if there else "" for name, there in zip(names, still, strict=True)]
