@@ -39,8 +39,8 @@ def _tags(number: int) -> bytes:
 
 
 def _new_names(number: int) -> bytes:
-    """Another metric for each number, in the same few namespaces, some 1,000 bytes long."""
-    return b"x.y.%0990d" % number
+    """Another metric for each number, in the same few namespaces, some 250 bytes long."""
+    return b"x.y.%0240d" % number
 
 
 def _new_namespaces(number: int) -> bytes:
@@ -50,7 +50,7 @@ def _new_namespaces(number: int) -> bytes:
 
 def _own_namespaces(number: int) -> bytes:
     """Another metric in another namespace, which has a rule that lets nothing in."""
-    return b"tight.t%0300d.m" % number
+    return b"tight.t%0240d.m" % number
 
 
 def _lines(names: Callable[[int], bytes]) -> Callable[[int, int], bytes]:
