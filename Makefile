@@ -4,6 +4,7 @@
 #   VENV    where the virtualenv stands
 #   CC      the C compiler for the compiled kernel; without one, the plain kernel does all
 #   GO_CARBON, CARBON_C_RELAY    binaries of these, for `make bench` to measure beside ours
+#   SOAK_SHARE  how much of `make soak` is done, 1 for all; tests/soak/lengths.py has the lengths of single tests
 #   CONFIG  the configuration that make run starts the daemon with
 #   FUZZ_SECONDS, FUZZ_SEED      how long `make fuzz` tries, and from which seed, where it shall be a certain one
 
