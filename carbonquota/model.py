@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Final
+from fractions import Fraction
+from typing import Final, Literal
 
 MAXIMUM: Final = 2**63 - 1
 """The largest amount and the meaning of `max`: practically no limit, yet reported."""
 
 ROOT: Final = "/"
 """How the root namespace is written."""
+
+ThroughputUnit = Literal["interval", "minute"]
+"""What a throughput limit is per: a report interval (go-carbon before 0.18) or a minute (since)."""
 
 Clock = Callable[[], float]
 """Gives the seconds since the epoch. `time.time` is one; tests take `carbonquota.testing.ManualClock`."""
@@ -146,3 +150,10 @@ class Verdict:
     def __bool__(self) -> bool:
         """Whether the offer was accepted."""
         return self.accepted
+
+
+def throughput_per_interval(limit: int, interval: float, unit: ThroughputUnit) -> int:
+    """What a throughput limit comes to in an interval of so many seconds; points are whole, so a fraction is none."""
+    if unit == "interval" or limit == MAXIMUM:
+        return limit
+    return min(int(limit * Fraction(interval) / 60), MAXIMUM)

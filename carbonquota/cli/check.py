@@ -9,10 +9,11 @@ import click
 
 from carbonquota.cli.checked import FileKind, Linting, Report, check_file
 from carbonquota.cli.index import NO_RULES, fill
-from carbonquota.cli.options import SOURCE_HELP, index_option, interval_option, output_options
+from carbonquota.cli.options import SOURCE_HELP, index_option, interval_option, output_options, throughput_option
 from carbonquota.cli.output import Json, Output, Tone, plural
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import Problem
+from carbonquota.model import ThroughputUnit
 from carbonquota.rules import Severity
 
 EXIT_FINDINGS: Final = 3
@@ -26,6 +27,7 @@ _NOUNS: Final = {FileKind.QUOTAS: "rule", FileKind.SCHEMAS: "schema", FileKind.A
 @click.option("--syntax-only", is_flag=True, help="Look for errors only, and print nothing when there are none.")
 @click.option("--lint-fatal", is_flag=True, help="Exit with 3 on warnings; notes never count.")
 @interval_option
+@throughput_option
 @index_option
 @output_options
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=str, readable=False))
@@ -37,18 +39,20 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
     syntax_only: bool,
     lint_fatal: bool,
     interval: float,
+    throughput_unit: ThroughputUnit,
     index: tuple[str, ...],
     as_json: bool,
     no_color: bool,
 ) -> None:
     """Check storage-quotas.conf files: all errors with their places, then what is allowed but looks wrong.
 
-    A carbonquota.conf or go-carbon.conf is checked together with the quotas, schemas and aggregation files that it
+    A storage-schemas.conf or storage-aggregation.conf is known by its keys, and checked as what it is. A
+    carbonquota.conf or go-carbon.conf is checked together with the quotas, schemas and aggregation files that it
     names, by its own interval. With --index, rules that match nothing in it are found as well. Exit 0; 1 if there
     are errors; 3 with --lint-fatal if there are no errors, but warnings.
     """
     output = Output(as_json=as_json, no_color=no_color)
-    linting = None if syntax_only else Linting(interval, _existing(index, output))
+    linting = None if syntax_only else Linting(interval, throughput_unit, _existing(index, output))
     reports = [report for path in files for report in check_file(path, linting)]
     output.document({"files": [_document(report) for report in reports]})
     for report in reports:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -11,10 +12,13 @@ from typing import Final
 from carbonquota.daemon.configuration import is_configuration, read_configuration
 from carbonquota.daemon.settings import Settings
 from carbonquota.errors import ConfigError, Problem
+from carbonquota.model import ThroughputUnit
 from carbonquota.rules import Finding, RuleSet, Schemas, Severity, lint
 from carbonquota.rules.aggregation import Aggregations
 from carbonquota.rules.expressions import HAS_RE2, WITHOUT_RE2
+from carbonquota.rules.fields import CONTROL_KEYS, POLICY_KEY, PREFIX_KEY
 from carbonquota.rules.files import read_text
+from carbonquota.rules.ini import read_document
 from carbonquota.storage.tree import compressed_file
 
 UNKNOWN: Final = "C001"
@@ -57,6 +61,7 @@ class Linting:
     """What quotas are asked besides errors: with the `interval` in seconds, and the namespaces if they are known."""
 
     interval: float
+    throughput_unit: ThroughputUnit = "interval"
     namespaces: Sequence[str] | None = None
 
 
@@ -69,8 +74,16 @@ def check_file(path: str, linting: Linting | None) -> Iterator[Report]:
         return
     if is_configuration(text):
         yield from _check_configuration(text, path, linting)
-    else:
-        yield _check_quotas(path, linting)
+        return
+    kind = kind_of_rules(text)
+    yield _check_quotas(path, linting) if kind is FileKind.QUOTAS else _check_sections(path, kind, linting)
+
+
+def kind_of_rules(text: str) -> FileKind:
+    """Which of carbon's files of rules a text is, by its keys: those that it has most of, and else quotas."""
+    keys = Counter(key for section in read_document(text, "").sections for key in {e.key for e in section.entries})
+    counts = {kind: sum(keys[key] for key in known) for kind, known in _KEYS_OF.items()}
+    return max(counts, key=lambda kind: counts[kind])
 
 
 def _check_configuration(text: str, path: str, linting: Linting | None) -> Iterator[Report]:
@@ -96,8 +109,10 @@ def _notes_on_tree(settings: Settings) -> Iterator[str]:
 def _check_named_files(settings: Settings, linting: Linting | None) -> Iterator[Report]:
     whisper = settings.whisper
     if whisper.quotas_file:
-        interval = settings.carbonserver.quota_usage_report_frequency
-        yield _check_quotas(_shown(whisper.quotas_file), linting and Linting(interval, linting.namespaces))
+        server = settings.carbonserver
+        frequency, unit = server.quota_usage_report_frequency, server.throughput_unit
+        own = Linting(frequency, unit, linting.namespaces) if linting else None
+        yield _check_quotas(_shown(whisper.quotas_file), own)
     for kind, path in ((FileKind.SCHEMAS, whisper.schemas_file), (FileKind.AGGREGATION, whisper.aggregation_file)):
         if path:
             yield _check_sections(_shown(path), kind, linting)
@@ -108,7 +123,7 @@ def _check_quotas(path: str, linting: Linting | None) -> Report:
         rules = RuleSet.from_file(path)
     except ConfigError as error:
         return Report(path, FileKind.QUOTAS, None, error.problems)
-    findings = lint(rules, linting.namespaces, linting.interval) if linting else ()
+    findings = lint(rules, linting.namespaces, linting.interval, linting.throughput_unit) if linting else ()
     return Report(path, FileKind.QUOTAS, len(rules.rules), (), findings)
 
 
@@ -130,6 +145,13 @@ def _read_aggregations(path: str) -> tuple[int, tuple[Finding, ...]]:
     found = Aggregations.from_file(path)
     return len(found.rules), found.findings
 
+
+_KEYS_OF: Final = {
+    FileKind.QUOTAS: (*CONTROL_KEYS, POLICY_KEY, PREFIX_KEY),
+    FileKind.SCHEMAS: ("retentions", "pattern"),
+    FileKind.AGGREGATION: ("aggregationmethod", "xfilesfactor", "pattern"),
+}
+"""The keys by which each kind is known; where several have as many, the first."""
 
 _READ: Final[dict[FileKind, Callable[[str], tuple[int, tuple[Finding, ...]]]]] = {
     FileKind.SCHEMAS: _read_schemas,

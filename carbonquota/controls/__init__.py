@@ -8,7 +8,8 @@ from carbonquota.controls.decision import Decider
 from carbonquota.controls.explanation import ControlState, Explanation, NamespaceExplanation, NamespaceQuota
 from carbonquota.controls.interval import Interval
 from carbonquota.controls.standing import Quotas
-from carbonquota.controls.table import CONTROLS, THROUGHPUT, Control, Grant, ThroughputUnit, grants
+from carbonquota.controls.table import CONTROLS, THROUGHPUT, Control, Grant, grants
+from carbonquota.model import ThroughputUnit
 
 __all__ = [
     "CONTROLS",

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from typing import Final, Literal
+from typing import Final
 
-from carbonquota.model import CONTROL_FIELDS, MAXIMUM, Limits, Rule
-
-ThroughputUnit = Literal["interval", "minute"]
-"""What a throughput limit is per: a report interval (go-carbon before 0.18) or a minute (since)."""
+from carbonquota.model import CONTROL_FIELDS, MAXIMUM, Limits, Rule, ThroughputUnit, throughput_per_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +78,8 @@ def _grant(rule: Rule, interval: float, unit: ThroughputUnit) -> Grant:
     """One rule made ready."""
     limits = rule.limits
     throughput = limits.throughput
-    if throughput is not None and unit == "minute" and throughput != MAXIMUM:
-        # Points are whole, so the fraction of a point that the limit may leave cannot be used.
-        throughput = min(int(throughput * Fraction(interval) / 60), MAXIMUM)
+    if throughput is not None:
+        throughput = throughput_per_interval(throughput, interval, unit)
         limits = replace(limits, throughput=throughput)
     amounts = tuple(getattr(limits, name) for name in CONTROL_FIELDS)
     return Grant(

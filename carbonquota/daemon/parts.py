@@ -25,7 +25,7 @@ from carbonquota.daemon.vitals import Vitals
 from carbonquota.daemon.whisper import WhisperSink
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import InputError
-from carbonquota.model import Clock
+from carbonquota.model import Clock, throughput_per_interval
 from carbonquota.rules.expressions import Search, search_here
 from carbonquota.service.expiry import Expiry
 from carbonquota.service.exposition import Exposition
@@ -61,8 +61,13 @@ class Parts:
         self.watch = FileWatch(files.paths, lambda settled: self.rulebook.reload("a file changed", settled))
         loaded = load_rules(files)
         self.engine = make_engine(settings, loaded, clock)
-        self.rulebook = Rulebook(self.engine, loaded, clock=clock, interval=_interval(settings))
-        self.throttling = ThrottleLog(clock, creates_limit=settings.carbonserver.max_creates_per_second)
+        interval, unit = _interval(settings), settings.carbonserver.throughput_unit
+        self.rulebook = Rulebook(self.engine, loaded, clock=clock, interval=interval, throughput_unit=unit)
+        self.throttling = ThrottleLog(
+            clock,
+            creates_limit=settings.carbonserver.max_creates_per_second,
+            in_force=lambda limit: throughput_per_interval(limit, interval, unit),
+        )
         self.whisper = self._make_whisper(loaded) if settings.whisper.enabled else None
         self.sink: Sink = self.whisper or RelaySink(settings.relay, time.monotonic, self._on_room)
         state = settings.state

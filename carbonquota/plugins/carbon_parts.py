@@ -15,7 +15,7 @@ from carbon.pipeline import Processor
 
 from carbonquota.engine import QuotaEngine
 from carbonquota.kernel import KERNEL
-from carbonquota.model import Clock, Storable
+from carbonquota.model import Clock, Storable, throughput_per_interval
 from carbonquota.plugins.carbon_decisions import Decisions
 from carbonquota.plugins.carbon_host import CarbonHost
 from carbonquota.plugins.carbon_schemas import read_schemas
@@ -71,8 +71,14 @@ class Parts:
         path_of = hashed_path_of if host.hashes_tags else readable_path_of
         storable = storable_below(host.data_dir, path_of) if host.data_dir else None
         self.engine = make_engine(settings, loaded, clock, storable)
-        self.rulebook = Rulebook(self.engine, loaded, clock=clock, interval=interval)
-        self.throttling = ThrottleLog(clock, creates_limit=creates, creates_key=_CREATES)
+        unit = settings.throughput_unit
+        self.rulebook = Rulebook(self.engine, loaded, clock=clock, interval=interval, throughput_unit=unit)
+        self.throttling = ThrottleLog(
+            clock,
+            creates_limit=creates,
+            creates_key=_CREATES,
+            in_force=lambda limit: throughput_per_interval(limit, interval, unit),
+        )
         self.state = StateKeeper(settings.state_dir, self.engine, clock) if settings.state_enabled else None
         write_ahead = self.state.write_ahead if self.state is not None else bool
         times = (storable.earliest, storable.latest) if storable is not None else None

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, product
+from math import ceil
 from typing import Final
 
 from carbonquota.errors import Problem
-from carbonquota.model import MAXIMUM
+from carbonquota.model import MAXIMUM, ThroughputUnit, throughput_per_interval
 from carbonquota.naming import stat_name
 from carbonquota.rules.comparison import Comparison
 from carbonquota.rules.component import Component, Pattern
 from carbonquota.rules.fields import CONTROL_KEYS, PREFIX_KEY
+from carbonquota.rules.foreign_syntax import foreign_in
+from carbonquota.rules.ini import Entry
 from carbonquota.rules.matcher import NO_RULE
+from carbonquota.rules.pattern_index import NONE, PatternIndex
 from carbonquota.rules.ruleset import RuleSet
 from carbonquota.rules.suggest import nearest
 from carbonquota.rules.tree import Tree, descend, tree_of
@@ -25,32 +29,37 @@ _MOST_LITERALS: Final = 64
 
 
 class Subject:
-    """What the checks look at: the rules, the namespaces if given, and the interval in seconds."""
+    """What the checks look at: the rules, the namespaces if given, and what throughput is counted by."""
 
-    def __init__(self, ruleset: RuleSet, namespaces: Iterable[str] | None, interval: float) -> None:
-        """Take the rule set, and arrange it for the checks."""
+    def __init__(
+        self, ruleset: RuleSet, namespaces: Iterable[str] | None, interval: float, unit: ThroughputUnit
+    ) -> None:
+        """Take the rule set, and arrange it for the checks; `interval` is in seconds."""
         self.ruleset = ruleset
         self.namespaces = None if namespaces is None else tuple(namespaces)
+        self.tree = None if self.namespaces is None else tree_of(self.namespaces)
         self.interval = interval
+        self.unit = unit
         self.comparison = Comparison()
         self.last_of_pattern = {rule.pattern: index for index, rule in enumerate(ruleset.rules)}
-        self.by_depth: dict[int, list[int]] = defaultdict(list)
-        for index, pattern in enumerate(ruleset.patterns):
-            self.by_depth[pattern.depth].append(index)
+        self.index = PatternIndex(self.comparison)
+        self.replaced = [self._add(index) for index in range(len(ruleset.rules))]
         self.covering = {index: self._later_covering(index) for index in self.last_of_pattern.values()}
 
     def can_win(self, index: int) -> bool:
         """Whether no single later section takes all namespaces of the rule."""
         return index in self.covering and self.covering[index] is None
 
-    def _later_covering(self, index: int) -> int | None:
+    def _add(self, index: int) -> int | None:
+        """Add a rule's pattern to the index; the last rule before it that would win all of its namespaces, if any."""
         pattern = self.ruleset.patterns[index]
-        for later in reversed(self.by_depth[pattern.depth]):
-            if later <= index:
-                return None
-            if self.comparison.covers(self.ruleset.patterns[later], pattern):
-                return later
-        return None
+        earlier = self.index.latest_covering(pattern)
+        self.index.add(pattern, index)
+        return None if earlier == NONE else earlier
+
+    def _later_covering(self, index: int) -> int | None:
+        later = self.index.latest_covering(self.ruleset.patterns[index], after=index)
+        return None if later == index else later
 
 
 def rules_that_never_win(subject: Subject) -> Iterator[Problem]:
@@ -94,11 +103,9 @@ def _rules_above(subject: Subject, index: int) -> Iterator[int]:
     patterns = subject.ruleset.patterns
     lower = patterns[index]
     for depth in range(lower.depth - 1, -1, -1):
-        for upper in reversed(subject.by_depth.get(depth, [])):
-            if subject.comparison.may_overlap_above(patterns[upper], lower):
-                if subject.comparison.covers_above(patterns[upper], lower):
-                    yield upper
-                break
+        upper = subject.index.latest_overlapping(lower, depth)
+        if upper != NONE and subject.comparison.covers_above(patterns[upper], lower):
+            yield upper
 
 
 def _out_of_reach(subject: Subject, index: int, key: str, above: str, granted: int) -> Problem:
@@ -151,11 +158,10 @@ def prefixes_without_dot(subject: Subject) -> Iterator[Problem]:
 
 def rules_without_namespace(subject: Subject) -> Iterator[Problem]:
     """Q006: rules that match none of the given namespaces."""
-    if subject.namespaces is None:
+    if subject.tree is None:
         return
-    tree = tree_of(subject.namespaces)
     for pattern, section in zip(subject.ruleset.patterns, subject.ruleset.sections, strict=True):
-        missing = _first_missing(tree, pattern)
+        missing = _first_missing(subject.tree, pattern)
         if missing is not None:
             yield section.name_problem("this rule matches none of the namespaces", missing)
 
@@ -186,18 +192,63 @@ def _misspelt(level: list[Tree], component: Component) -> str:
     return "check its spelling, or take it out"
 
 
-def throughput_per_second(subject: Subject) -> Iterator[Problem]:
-    """Q007: what the throughput limits come to in a second."""
+def _throughputs(subject: Subject) -> Iterator[tuple[Entry, int, int]]:
+    """The throughput limits that are numbers: as written, and what they come to in an interval."""
     for rule, section in zip(subject.ruleset.rules, subject.ruleset.sections, strict=True):
         entry = section.get("throughput")
         limit = rule.limits.throughput
         if entry is not None and limit is not None and limit != MAXIMUM:
+            yield entry, limit, throughput_per_interval(limit, subject.interval, subject.unit)
+
+
+def throughput_per_second(subject: Subject) -> Iterator[Problem]:
+    """Q007: what the throughput limits come to in a second."""
+    for entry, _, limit in _throughputs(subject):
+        if limit:
             rate = _three_digits(limit / subject.interval)
             yield entry.value_problem(f"throughput is {rate} points per second, in intervals of {subject.interval:g} s")
 
 
 def _three_digits(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
+def throughput_of_nothing(subject: Subject) -> Iterator[Problem]:
+    """Q009: throughput limits per minute that leave no whole point to a shorter interval."""
+    least = ceil(60 / subject.interval)
+    for entry, written, limit in _throughputs(subject):
+        if not limit:
+            message = f"{written:,} points a minute are 0 in each interval of {subject.interval:g} s: "
+            yield entry.value_problem(message + "every point is rejected", f"write {least:,} or more")
+
+
+def patterns_in_another_language(subject: Subject) -> Iterator[Problem]:
+    """Q010: section names with what patterns do not have, unless they match a namespace that there is."""
+    for pattern, section in zip(subject.ruleset.patterns, subject.ruleset.sections, strict=True):
+        if subject.tree is not None and _first_missing(subject.tree, pattern) is None:
+            continue
+        for found in foreign_in(pattern.text):
+            yield section.line.problem(section.column + found.offset, found.width, found.message, found.suggestion)
+
+
+def limits_that_are_dropped(subject: Subject) -> Iterator[Problem]:
+    """Q011: rules that say nothing of a control which the rule that they take the place of limits.
+
+    A key that is written and left empty is taken to be meant.
+    """
+    for index, earlier in enumerate(subject.replaced):
+        if earlier is None or not subject.can_win(index):
+            continue
+        rule, section = subject.ruleset.rules[earlier], subject.ruleset.sections[index]
+        dropped = [
+            key
+            for key, control in CONTROL_KEYS.items()
+            if getattr(rule.limits, control) not in {None, MAXIMUM} and section.get(key) is None
+        ]
+        if dropped and rule.pattern != subject.ruleset.rules[index].pattern:
+            message = f"[{rule.pattern}] at line {rule.line} limits {' and '.join(dropped)}, and this rule does not: "
+            hint = f'nothing is inherited; write them here, or "{dropped[0]} =" if no limit is meant'
+            yield section.name_problem(message + "here there is none", hint)
 
 
 def repeated_keys(subject: Subject) -> Iterator[Problem]:

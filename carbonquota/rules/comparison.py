@@ -27,7 +27,7 @@ class Comparison:
     def covers_above(self, outer: Pattern, inner: Pattern) -> bool:
         """Whether each namespace of `inner` surely is, or has above it, one of `outer`."""
         pairs = zip(outer.components, inner.components, strict=False)
-        return outer.depth <= inner.depth and all(self._includes(*pair) for pair in pairs)
+        return outer.depth <= inner.depth and all(self.includes(*pair) for pair in pairs)
 
     def may_overlap(self, one: Pattern, other: Pattern) -> bool:
         """Whether some namespace may be one of both patterns'."""
@@ -36,9 +36,10 @@ class Comparison:
     def may_overlap_above(self, upper: Pattern, lower: Pattern) -> bool:
         """Whether some namespace of `lower` may be, or have above it, one of `upper`."""
         pairs = zip(upper.components, lower.components, strict=False)
-        return upper.depth <= lower.depth and all(self._overlap(*pair) for pair in pairs)
+        return upper.depth <= lower.depth and all(self.overlap(*pair) for pair in pairs)
 
-    def _includes(self, outer: Component, inner: Component) -> bool:
+    def includes(self, outer: Component, inner: Component) -> bool:
+        """Whether each name of `inner` surely is one of `outer`."""
         if outer is inner or outer.any_name:
             return True
         if inner.literals is not None:
@@ -50,7 +51,8 @@ class Comparison:
             self._included[key] = includes(outer.automaton, inner.automaton)
         return self._included[key]
 
-    def _overlap(self, one: Component, other: Component) -> bool:
+    def overlap(self, one: Component, other: Component) -> bool:
+        """Whether some name may be one of both."""
         if one is other or one.any_name or other.any_name:
             return True
         if one.literals is not None:

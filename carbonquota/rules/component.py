@@ -49,6 +49,14 @@ class Component:
         return "".join(_example_of(token) for token in self.tokens)
 
     @cached_property
+    def piece(self) -> str:
+        """A piece, as long as can be, that stands in every name it matches; empty where none surely does."""
+        if self.spellings is None or len(self.spellings) != 1:
+            return max(self.prefix, self.suffix, key=len)
+        runs = "".join(token if isinstance(token, str) else "\0" for token in self.spellings[0])
+        return max(runs.split("\0"), key=len)
+
+    @cached_property
     def automaton(self) -> Automaton:
         """The component as an automaton, to compare it with another."""
         return Automaton(self.tokens)

@@ -10,6 +10,9 @@
 | Q006 | warning | a rule matches none of the given namespaces |
 | Q007 | info | a `throughput` limit in points per second |
 | Q008 | warning | a key stands twice in a section: the later one counts |
+| Q009 | warning | a `throughput` limit per minute that is 0 in a shorter interval |
+| Q010 | warning | a pattern with what patterns do not have (a regular expression, tags, quotes) |
+| Q011 | warning | a rule without a limit that the rule has whose place it takes |
 
 A finding is made only where it is certain; a question too large to decide makes none.
 """
@@ -22,6 +25,7 @@ from enum import Enum
 from typing import Final
 
 from carbonquota.errors import Problem
+from carbonquota.model import ThroughputUnit
 from carbonquota.rules import checks
 from carbonquota.rules.ruleset import RuleSet
 
@@ -47,14 +51,19 @@ class Finding:
         return f"{place}{self.code} {str(self.problem).removeprefix(place)}"
 
 
-def lint(ruleset: RuleSet, namespaces: Iterable[str] | None = None, interval: float = 60.0) -> tuple[Finding, ...]:
+def lint(
+    ruleset: RuleSet,
+    namespaces: Iterable[str] | None = None,
+    interval: float = 60.0,
+    throughput_unit: ThroughputUnit = "interval",
+) -> tuple[Finding, ...]:
     """All findings in file order, with those about the existing `namespaces` where they are given.
 
     `interval` is the length of a throughput interval in seconds; ValueError unless it is above 0.
     """
     if not interval > 0:
         raise ValueError(f"an interval is longer than 0 s, not {interval} s")
-    subject = checks.Subject(ruleset, namespaces, interval)
+    subject = checks.Subject(ruleset, namespaces, interval, throughput_unit)
     found = [Finding(code, severity, problem) for code, severity, check in _CHECKS for problem in check(subject)]
     return tuple(sorted(found, key=lambda finding: (finding.problem.line, finding.problem.column, finding.code)))
 
@@ -68,4 +77,7 @@ _CHECKS: Final[tuple[tuple[str, Severity, Callable[[checks.Subject], Iterator[Pr
     ("Q006", Severity.WARNING, checks.rules_without_namespace),
     ("Q007", Severity.INFO, checks.throughput_per_second),
     ("Q008", Severity.WARNING, checks.repeated_keys),
+    ("Q009", Severity.WARNING, checks.throughput_of_nothing),
+    ("Q010", Severity.WARNING, checks.patterns_in_another_language),
+    ("Q011", Severity.WARNING, checks.limits_that_are_dropped),
 )

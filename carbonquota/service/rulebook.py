@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import ConfigError, Problem
-from carbonquota.model import Clock
+from carbonquota.model import Clock, ThroughputUnit
 from carbonquota.rules import RuleSet, Schemas, Severity, diff, lint
 from carbonquota.rules.aggregation import Aggregations
 from carbonquota.rules.emptied import emptied
@@ -34,8 +34,6 @@ from carbonquota.service.settling import Signature, signatures, wait_until_settl
 Read = TypeVar("Read")
 
 _LOGGER: Final = logging.getLogger(__name__)
-_MOST_LINTED: Final = 1000
-"""Rules that are linted at a reload: it takes time by their square, while traffic waits for its turn."""
 _MOST_READINGS: Final = 5
 """How often files are read again because they changed meanwhile."""
 _MOST_LINES: Final = 50
@@ -187,16 +185,19 @@ class Rulebook:
         *,
         clock: Clock,
         interval: float = 60.0,
+        throughput_unit: ThroughputUnit = "interval",
         settle: Settle = wait_until_settled,
     ) -> None:
         """Take over an engine in which `loaded` is in force; `interval` is that of its reports, in seconds.
 
-        `settle` waits until files have settled, for whoever asks for a reload at a time of his own.
+        `throughput_unit` is what its throughput limits are per. `settle` waits until files have settled, for
+        whoever asks for a reload at a time of his own.
         """
         self._engine = engine
         self._loaded = loaded
         self._clock = clock
         self._interval = interval
+        self._unit = throughput_unit
         self._settle = settle
         self._lock = Lock()
         self._counts: Counter[Outcome] = Counter()
@@ -315,10 +316,7 @@ class Rulebook:
             return
         difference = str(diff(before.rules, loaded.rules)).splitlines()
         _log_lines(logging.INFO, difference)
-        if len(loaded.rules.rules) > _MOST_LINTED:
-            _LOGGER.info("so many rules take long to look through: `carbonquota check` tells what looks wrong in them")
-            return
-        findings = lint(loaded.rules, interval=self._interval)
+        findings = lint(loaded.rules, interval=self._interval, throughput_unit=self._unit)
         _log_lines(logging.WARNING, [str(found) for found in findings if found.severity is Severity.WARNING])
 
 

@@ -12,11 +12,11 @@ Namespaces that are rejected before they exist may be ever-new, so looks begin n
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from carbonquota.controls import CONTROLS
+from carbonquota.controls import CONTROLS, THROUGHPUT
 from carbonquota.model import ROOT, Clock, Rule
 from carbonquota.service.totals import Tally
 
@@ -32,6 +32,10 @@ MOST_SEEN: Final = 1000
 _NOT_ENFORCED: Final = ""
 
 _log = logging.getLogger(__name__)
+
+
+LimitInForce = Callable[[int], int]
+"""Gives what a throughput limit, as the file has it, comes to in an interval."""
 
 
 class Dropped(Protocol):
@@ -76,13 +80,18 @@ class ThrottleLog:
         *,
         creates_limit: int = 0,
         creates_key: str = "max-creates-per-second",
+        in_force: LimitInForce | None = None,
         logger: logging.Logger = _log,
         most: int = 100,
     ) -> None:
-        """Start with nobody throttled; `creates_limit` and its key in the configuration are for lines on `CREATES`."""
+        """Start with nobody throttled; `creates_limit` and its key in the configuration are for lines on `CREATES`.
+
+        `in_force` gives what a throughput limit comes to in an interval.
+        """
         self._clock = clock
         self._creates_limit = creates_limit
         self._creates_key = creates_key
+        self._in_force = in_force or (lambda limit: limit)
         self._logger = logger
         self._most = most
         self._spells: dict[tuple[str, str], _Spell] = {}
@@ -172,7 +181,10 @@ class ThrottleLog:
         """A limit as the file has it, and where it stands."""
         if rule is None:
             return f"{self._key(control)} = {self._creates_limit:,}"
-        return f"{control} = {_amount(rule, control):,} of {rule}"
+        written = _amount(rule, control)
+        in_force = self._in_force(written) if control == CONTROLS[THROUGHPUT].key else written
+        per_interval = "" if in_force == written else f" ({in_force:,} in each interval)"
+        return f"{control} = {written:,}{per_interval} of {rule}"
 
 
 def _counts(tallies: Iterable[Tally], creates: int) -> Iterator[tuple[tuple[str, str], Rule | None, int]]:

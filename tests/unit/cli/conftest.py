@@ -32,6 +32,7 @@ throughput = 3
 [team.b]
 metrics = 1
 dropping-policy = none
+throughput =
 """
 NAMES = "team.a.x\nteam.a.y\nteam.a.z\nteam.b.p\nteam.b.q\nother.m\n"
 

@@ -202,3 +202,37 @@ def test_compressed_files_in_the_data_directory_are_told(run: Run, files: Path) 
         "but points for them cannot be written here; have go-carbon write this tree, behind a relay\n"
     )
     assert told in run("check", "daemon.conf").output
+
+
+@pytest.mark.parametrize(
+    ("text", "summary"),
+    [
+        ("[a]\npattern = .*\nretentions = 60s:1d\n", "1 schema, no errors, no warnings"),
+        ("[a]\npattern = .*\nxFilesFactor = 0.5\n", "1 aggregation, no errors, no warnings"),
+        ("[a]\npattern = .*\naggregationMethod = sum\n", "1 aggregation, no errors, no warnings"),
+        ("[pattern]\nmetrics = 5\n", "1 rule, no errors, no warnings"),
+        ("# nothing\n", "0 rules, no errors, no warnings"),
+    ],
+)
+def test_a_file_is_checked_as_what_its_keys_say(run: Run, tmp_path: Path, text: str, summary: str) -> None:
+    (tmp_path / "some.conf").write_text(text)
+    assert run("check", "some.conf").stdout == f"some.conf: {summary}\n"
+
+
+def test_an_error_of_a_schemas_file_is_told_as_one(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "some.conf").write_text("[a]\npattern = .*\nretentions = 60s\n")
+    result = run("check", "some.conf")
+    assert result.exit_code == 1
+    assert "retention" in result.stdout
+    assert "metrics" not in result.stdout
+
+
+def test_throughput_is_checked_by_the_unit_that_is_in_force(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "q.conf").write_text("[a]\nthroughput = 60\n")
+    (tmp_path / "c.conf").write_text(
+        '[whisper]\nquotas-file = "q.conf"\n[carbonserver]\nthroughput-unit = "minute"\n'
+        'quota-usage-report-frequency = "10s"\n'
+    )
+    assert "Q007 throughput is 1 points per second, in intervals of 10 s" in run("check", "c.conf").stdout
+    alone = run("check", "--interval", "10", "--throughput-unit", "minute", "q.conf")
+    assert "Q007 throughput is 1 points per second, in intervals of 10 s" in alone.stdout

@@ -246,3 +246,74 @@ def test_a_key_that_stands_twice() -> None:
 def test_an_interval_is_longer_than_nothing(interval: float) -> None:
     with pytest.raises(ValueError, match="an interval is longer than 0 s"):
         findings("[a]\n", interval=interval)
+
+
+@pytest.mark.parametrize(
+    ("limit", "interval", "code", "message"),
+    [
+        (60, 10, "Q007", "throughput is 1 points per second, in intervals of 10 s"),
+        (60, 60, "Q007", "throughput is 1 points per second, in intervals of 60 s"),
+        (60, 120, "Q007", "throughput is 1 points per second, in intervals of 120 s"),
+        (5, 10, "Q009", "5 points a minute are 0 in each interval of 10 s: every point is rejected"),
+        (1, 1, "Q009", "1 points a minute are 0 in each interval of 1 s: every point is rejected"),
+    ],
+)
+def test_a_throughput_per_minute_is_what_an_interval_gets(limit: int, interval: float, code: str, message: str) -> None:
+    rules = RuleSet.from_text(f"[a]\nthroughput = {limit}\n", "q.conf")
+    (found,) = lint(rules, interval=interval, throughput_unit="minute")
+    assert (found.code, found.problem.message) == (code, message)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "suggestion"),
+    [
+        ("team.(a|b)", 7, "did you mean [team.{a,b}]?"),
+        ("team.*$", 8, "did you mean [team.*]?"),
+        ("^team", 2, "did you mean [team]?"),
+        (r"team\.a", 6, "did you mean [team.a]?"),
+        ("cpu;host=a", 5, "did you mean [cpu]?"),
+        ('"team.*"', 2, "did you mean [team.*]?"),
+        ("'team'", 2, "did you mean [team]?"),
+        ("^team$", 2, "did you mean [team]?"),
+        ("(?:a)", 2, "did you mean [{?:a}]?"),
+    ],
+)
+def test_a_pattern_in_another_language_is_found(name: str, column: int, suggestion: str) -> None:
+    rules = RuleSet.from_text(f"[{name}]\nmetrics = 1\n", "q.conf")
+    (found,) = lint(rules)
+    assert (found.code, found.problem.column, found.problem.suggestion) == ("Q010", column, suggestion)
+    assert found.problem.message.startswith("this can match nothing: ")
+
+
+@pytest.mark.parametrize("name", ["/", "team.[^a]*", "team.{a,b}", "a$b.c^d", "[(|)$]", "team.a-b_c:d"])
+def test_what_patterns_have_is_not_found(name: str) -> None:
+    assert lint(RuleSet.from_text(f"[{name}]\nmetrics = 1\n", "q.conf")) == ()
+
+
+def test_a_pattern_that_matches_what_there_is_is_not_found() -> None:
+    rules = RuleSet.from_text("[cost$]\nmetrics = 1\n", "q.conf")
+    assert [found.code for found in lint(rules, ["cost"])] == ["Q006", "Q010"]
+    assert lint(rules, ["cost$"]) == ()
+
+
+DROPPED = """\
+q.conf:4:2: Q011 [team.*] at line 1 limits metrics and throughput, and this rule does not: here there is none
+    [team.a]
+     ^^^^^^
+  nothing is inherited; write them here, or "metrics =" if no limit is meant"""
+
+
+def test_a_narrower_rule_that_drops_a_limit_is_found() -> None:
+    wide = "[team.*]\nmetrics = 5\nthroughput = max\n"
+    assert shown("[team.*]\nmetrics = 5\nthroughput = 60\n[team.a]\nnamespaces = 3\n").splitlines()[3:] == (
+        DROPPED.splitlines()
+    )
+    assert lint(RuleSet.from_text(f"{wide}[team.a]\nmetrics =\n", "q.conf")) == ()
+    assert lint(RuleSet.from_text(f"{wide}[other.a]\nnamespaces = 1\n", "q.conf")) == ()
+    assert lint(RuleSet.from_text("[team.a]\nmetrics = 1\n[team.?]\nmetrics = 2\n", "q.conf"))[0].code == "Q001"
+
+
+def test_many_rules_are_linted_one_by_one() -> None:
+    """Rules that nothing groups: a lint that compared each with each would compare 400,000,000 times."""
+    text = "".join(f"[n{number}.*]\nmetrics = 5\n" for number in range(20_000))
+    assert lint(RuleSet.from_text(text + "[n7.?]\nmetrics = 4\n[n8.*]\nmetrics = 3\n", "q.conf"))[0].code == "Q002"

@@ -8,7 +8,7 @@ import pytest
 
 from carbonquota import QuotaEngine, RuleSet, Size
 from carbonquota.controls import Admission
-from carbonquota.model import Rule
+from carbonquota.model import Rule, throughput_per_interval
 from carbonquota.service.health import Health, Sample
 from carbonquota.service.reporter import Reporter, Timetable
 from carbonquota.service.throttling import MOST_SEEN, PACE, Dropped, ThrottleLog
@@ -226,3 +226,18 @@ def test_ever_new_namespaces_begin_so_many_spells_and_no_more(caplog: pytest.Log
     host.admit("team.a", "team.b", noted=False)
     host.report()
     assert any("namespace team is throttled" in line for line in host.lines())
+
+
+def test_a_limit_per_minute_is_told_with_what_is_in_force(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = ManualClock(0.0)
+    rules = RuleSet.from_text("[team]\nthroughput = 60\n", source="quotas.conf")
+    engine = QuotaEngine(rules, clock=clock, interval=10.0, throughput_unit="minute")
+    log = ThrottleLog(clock, in_force=lambda limit: throughput_per_interval(limit, 10.0, "minute"))
+    log.note(engine.admit(b"team.a 1 1\n" * 11))
+    assert caplog.messages == [
+        (
+            "namespace team is throttled by throughput = 60 (10 in each interval) of [team] (quotas.conf:1); "
+            "dropped: team.a"
+        )
+    ]

@@ -1,0 +1,161 @@
+"""Patterns found by what they have to do with another one, without looking at all of them.
+
+Theory of operation. The patterns of one depth form a tree, a level for each component. A node knows the latest pattern
+(by its number, which grows) that leads through it, and finds its children in four ways: all of them in the order of the
+latest; by literal, and by how a name may start; and by a piece that is in all names of a glob. What covers a component
+matches its example, so it has the example among its literals, or its piece in the example. What overlaps with a glob
+starts as the glob does, as far as both say. So of ten thousand children few are ever compared. A search goes into the
+child with the latest pattern first, and into none whose latest is not later than what is found already. It gives up
+after some hundreds of comparisons, so that rules made to be hard cost their number and not its square.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from carbonquota.rules.comparison import Comparison
+from carbonquota.rules.component import Component, Pattern
+
+NONE: Final = -1
+"""The number of no pattern."""
+_LONGEST: Final = 8
+"""Characters of a piece by which components are found."""
+_MOST: Final = 300
+"""Comparisons of components in one search."""
+
+_Bucket = defaultdict[str, dict[Component, None]]
+
+
+class _Node:
+    """What the patterns through it have in common; `children` are in the order of their latest pattern."""
+
+    __slots__ = ("by_literal", "by_piece", "by_prefix", "by_start", "children", "latest")
+
+    def __init__(self) -> None:
+        self.latest = NONE
+        self.children: dict[Component, _Node] = {}
+        self.by_literal: _Bucket = defaultdict(dict)
+        self.by_start: _Bucket = defaultdict(dict)
+        self.by_prefix: _Bucket = defaultdict(dict)
+        self.by_piece: _Bucket = defaultdict(dict)
+
+    def child(self, component: Component) -> _Node:
+        """The child of a component, which becomes the last of all; made where there is none."""
+        node = self.children.pop(component, None)
+        if node is None:
+            node = _Node()
+            self._enter(component)
+        self.children[component] = node
+        return node
+
+    def _enter(self, component: Component) -> None:
+        """Let a new child be found."""
+        for name in component.literals or ():
+            self.by_literal[name][component] = None
+        if component.literals is None:
+            self.by_piece[component.piece[:_LONGEST]][component] = None
+            self.by_prefix[component.prefix[:_LONGEST]][component] = None
+        for start in component.literals or (component.prefix,):
+            for length in range(1, min(len(start), _LONGEST) + 1):
+                self.by_start[start[:length]][component] = None
+
+    def may_cover(self, inner: Component) -> Iterable[Component]:
+        """The children that may hold all names of a component, and more."""
+        example = inner.example if inner.literals is None else min(inner.literals, default="")
+        if not example:
+            return reversed(self.children)
+        found = {inner: None} if inner in self.children else {}
+        found |= self.by_literal.get(example, {})
+        for piece in _pieces(example):
+            found |= self.by_piece.get(piece, {})
+        return self._latest_first(found)
+
+    def may_overlap(self, other: Component) -> Iterable[Component]:
+        """The children that may have a name in common with a component."""
+        if other.literals is not None and len(other.literals) == 1:
+            return self.may_cover(other)
+        start = other.prefix[:_LONGEST]
+        if not start:
+            return reversed(self.children)
+        found = dict(self.by_start.get(start, {}))
+        for length in range(len(start)):
+            found |= self.by_prefix.get(start[:length], {})
+        return self._latest_first(found)
+
+    def _latest_first(self, components: Iterable[Component]) -> list[Component]:
+        return sorted(components, key=lambda component: -self.children[component].latest)
+
+
+def _pieces(name: str) -> Iterator[str]:
+    """What a name has in it, up to the longest piece that components are found by; nothing, to begin with."""
+    yield ""
+    for start in range(len(name)):
+        for end in range(start + 1, min(start + _LONGEST, len(name)) + 1):
+            yield name[start:end]
+
+
+class PatternIndex:
+    """Patterns of all depths, added in the order of their numbers."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        """Start with none."""
+        self._comparison = comparison
+        self._roots: defaultdict[int, _Node] = defaultdict(_Node)
+
+    def add(self, pattern: Pattern, number: int) -> None:
+        """Add a pattern under a number above all that were added."""
+        node = self._roots[pattern.depth]
+        node.latest = number
+        for component in pattern.components:
+            node = node.child(component)
+            node.latest = number
+
+    def latest_covering(self, inner: Pattern, after: int = NONE) -> int:
+        """The latest pattern after `after` that surely matches all that `inner` does; `after` if none is found."""
+        root = self._roots.get(inner.depth)
+        search = _Search(_Node.may_cover, self._comparison.includes, after)
+        return search.below(root, inner.components) if root else after
+
+    def latest_overlapping(self, lower: Pattern, depth: int) -> int:
+        """The latest pattern of a depth that may match a namespace above one of `lower`; NONE if that is not known."""
+        root = self._roots.get(depth)
+        search = _Search(_Node.may_overlap, self._comparison.overlap, NONE)
+        found = search.below(root, lower.components[:depth]) if root else NONE
+        return NONE if search.is_given_up else found
+
+
+class _Search:
+    """One search for the latest pattern whose components all fit, if it is later than `best`."""
+
+    __slots__ = ("_best", "_candidates", "_fits", "_left")
+
+    def __init__(
+        self,
+        candidates: Callable[[_Node, Component], Iterable[Component]],
+        fits: Callable[[Component, Component], bool],
+        best: int,
+    ) -> None:
+        self._candidates = candidates
+        self._fits = fits
+        self._best = best
+        self._left = _MOST
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether there were too many to compare, so that a later one may be there."""
+        return self._left <= 0
+
+    def below(self, node: _Node, components: tuple[Component, ...]) -> int:
+        """Search below a node, for the components from its level on."""
+        if not components:
+            self._best = max(self._best, node.latest)
+            return self._best
+        for child in self._candidates(node, components[0]):
+            if node.children[child].latest <= self._best or self.is_given_up:
+                break
+            self._left -= 1
+            if self._fits(child, components[0]):
+                self.below(node.children[child], components[1:])
+        return self._best

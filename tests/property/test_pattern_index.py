@@ -1,0 +1,32 @@
+"""The index of patterns gives what comparing each with each gives."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carbonquota.rules import RuleSet
+from carbonquota.rules.comparison import Comparison
+from carbonquota.rules.pattern_index import NONE, PatternIndex
+
+PARTS = ["a", "b", "ab", "*", "a*", "*b", "?", "[ab]", "{a,b}", "a?b", "*a*", "{a,b}*", "[^a]", "{ab,b*}", "abc"]
+PATTERNS = st.lists(st.lists(st.sampled_from(PARTS), min_size=1, max_size=3).map(".".join), min_size=1, max_size=12)
+
+
+@given(PATTERNS)
+def test_the_latest_covering_and_overlapping_patterns_are_found(names: list[str]) -> None:
+    patterns = RuleSet.from_text("".join(f"[{name}]\n" for name in names)).patterns
+    comparison = Comparison()
+    index = PatternIndex(comparison)
+    for number, pattern in enumerate(patterns):
+        index.add(pattern, number)
+    for number, inner in enumerate(patterns):
+        covering = [at for at, outer in enumerate(patterns) if at > number and comparison.covers(outer, inner)]
+        assert index.latest_covering(inner, after=number) == max(covering, default=number)
+        for depth in range(inner.depth):
+            overlapping = [
+                at
+                for at, upper in enumerate(patterns)
+                if upper.depth == depth and comparison.may_overlap_above(upper, inner)
+            ]
+            assert index.latest_overlapping(inner, depth) == max(overlapping, default=NONE)
