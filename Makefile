@@ -30,7 +30,7 @@ export GRAPHITE_NO_PREFIX := True
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv run dry-run test test-plain soak sanitize fuzz check format bench lock clean FORCE
+.PHONY: help venv run dry-run test test-plain soak sanitize fuzz check format bench lock dist clean FORCE
 
 # Says what is wrong with PYTHON and what to do, before anything else can fail less clearly.
 define check_python
@@ -86,6 +86,12 @@ bench: $(BUILT) ## Measure speed and memory: a table, and JSON
 	$(BIN)/python tools/bench_relay.py --json bench-relay.json \
 		$(if $(GO_CARBON),--go-carbon $(GO_CARBON)) $(if $(CARBON_C_RELAY),--carbon-c-relay $(CARBON_C_RELAY))
 	$(BIN)/python tools/bench_carbon.py --json bench-carbon.json
+
+dist: $(BUILT) ## Build a wheel for this machine and an sdist into dist/, with etc/ inside
+	@rm -rf build dist
+	@$(BIN)/python $(PIP) wheel --no-index --no-deps --no-build-isolation --wheel-dir dist .
+	@$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')" >/dev/null
+	@ls dist
 
 clean: ## Remove the virtualenv, caches and build results
 	rm -rf .venv build dist $(KERNEL)/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

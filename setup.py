@@ -16,9 +16,11 @@ from typing import ClassVar
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 from setuptools.errors import CompileError
 
 KERNEL = Path("carbonquota/kernel")
+EXAMPLES = Path("etc")
 STANDARD = ["-std=c11", "-fvisibility=hidden"]
 OPTIMISED = [*STANDARD, "-O3"]
 # Python's own flags have -fwrapv, which would hide what overflows, and -DNDEBUG, which would hide assertions.
@@ -80,6 +82,27 @@ class BuildKernel(build_ext):
         sys.stderr.write(f"carbonquota: no compiled kernel: {reason}. {REMEDY}\n")
 
 
+class BuildWithExamples(build_py):
+    """Puts the files of etc/ into the package, for `carbonquota init`; a checkout has them beside it."""
+
+    def run(self) -> None:
+        """Copy them behind all else."""
+        super().run()
+        if not self.editable_mode:
+            for source, target in self._examples().items():
+                self.mkpath(str(Path(target).parent))
+                self.copy_file(source, target)
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:  # noqa: FBT001, FBT002 - as setuptools has it
+        """Name them, too."""
+        return [*super().get_outputs(include_bytecode), *self._examples().values()]
+
+    def _examples(self) -> dict[str, str]:
+        """Where each comes from, and goes to."""
+        target = Path(self.build_lib, "carbonquota", "etc")
+        return {str(path): str(target / path.name) for path in sorted(EXAMPLES.iterdir()) if path.is_file()}
+
+
 def extensions() -> list[Extension]:
     """The kernel, unless whoever builds asks to go without: then the wheel is for every machine."""
     if os.environ.get("CARBONQUOTA_NO_EXTENSION", "0") not in {"", "0"}:
@@ -89,4 +112,4 @@ def extensions() -> list[Extension]:
     return [Extension("carbonquota.kernel._cy", [str(KERNEL / "_cy.pyx")], **options)]
 
 
-setup(ext_modules=extensions(), cmdclass={"build_ext": BuildKernel})
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildKernel, "build_py": BuildWithExamples})

@@ -18,6 +18,7 @@ from typing import Any, Final, cast
 import click
 
 from carbonquota.errors import QuotaError
+from carbonquota.rules.suggest import nearest
 
 EXIT_ERROR: Final = 1
 """Something expected went wrong: bad rules, unreadable input, an expectation not met."""
@@ -33,6 +34,7 @@ _COMMANDS: Final = {
     "explain": ("carbonquota.cli.explain", "Tell which rules hold a metric and whether it would be accepted."),
     "dry-run": ("carbonquota.cli.dry_run", "Tell what rules would do to metrics, without doing it."),
     "run": ("carbonquota.cli.run", "Run the daemon: quotas on live traffic, stored in Whisper files or relayed."),
+    "init": ("carbonquota.cli.init", "Write a configuration and a systemd unit to start from."),
     "cluster-key": (
         "carbonquota.cli.cluster_key",
         "Make the secret key of a cluster of nodes.",
@@ -49,9 +51,12 @@ class CommandLine(click.Group):
         """The names of the commands, in the order a newcomer needs them."""
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click passes it
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, imported now; None where there is none."""
         if cmd_name not in _COMMANDS:
+            near = nearest(cmd_name, _COMMANDS)
+            if near:
+                ctx.fail(f"no such command '{cmd_name}': did you mean '{near}'?")
             return None
         return cast("click.Command", importlib.import_module(_COMMANDS[cmd_name][0]).command)
 

@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from carbonquota.cli.missing import advice
 from carbonquota.daemon.configuration import Notes, format_settings, load_settings
 from carbonquota.errors import InputError
 from carbonquota.service.process_log import start_log
@@ -50,7 +51,7 @@ def _daemon() -> Any:  # noqa: ANN401 - a module
         if (error.name or "").startswith("carbonquota"):
             raise
         raise InputError(
-            f"the daemon needs the package {error.name}, which is not installed: pip install 'carbonquota[daemon]'"
+            f"the daemon needs the package {error.name}, which is not installed: {advice('daemon')}"
         ) from None
 
 

@@ -7,18 +7,34 @@ virtualenv that runs the tests.
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests.support.daemon import wait_until
+
 ROOT = Path(__file__).parents[2]
-SOURCE = ("carbonquota", "tests", "tools", "setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+SOURCE = (
+    "carbonquota",
+    "etc",
+    "tests",
+    "tools",
+    "setup.py",
+    "setup.cfg",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "MANIFEST.in",
+)
 NO_COMPILER = "/nonexistent/cc"
 LENT = next(path for path in sys.path if Path(path).name == "site-packages")
 OFFLINE = ("--disable-pip-version-check", "--no-index", "--no-deps", "--no-build-isolation")
@@ -95,7 +111,7 @@ def test_an_sdist_has_what_it_takes_to_build_the_kernel_and_its_wheel_has_the_ke
     with tarfile.open(sdist) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
     sources = [path for path in (checkout / "carbonquota").rglob("*") if path.suffix in {".py", ".pyx", ".pyi", ".h"}]
-    assert {str(path.relative_to(checkout)) for path in sources} <= inside
+    assert {str(path.relative_to(checkout)) for path in (*sources, *(checkout / "etc").iterdir())} <= inside
 
     wheel, said = wheel_of(checkout.parent, sdist, "--verbose")
     assert NO_KERNEL not in said
@@ -191,3 +207,65 @@ def test_make_builds_the_kernel_anew_when_its_source_changed_and_only_then(
     assert "pip" not in planned
     kernel.unlink()
     assert "build_ext" in run(checkout, "make", "--dry-run", "venv").stdout
+
+
+@pytest.fixture
+def installed(checkout: Path, tmp_path: Path) -> Path:
+    """The program in an empty environment that a wheel was installed into."""
+    wheel, _ = wheel_of(tmp_path, checkout, CARBONQUOTA_NO_EXTENSION="1")
+    version_installed(tmp_path, wheel)
+    return tmp_path / "fresh" / "bin" / "carbonquota"
+
+
+WHERE = ("--data-dir", "data", "--state-dir", "state", "--user", "graphite")
+
+
+def test_a_wheel_brings_a_configuration_with_the_paths_of_this_machine(installed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    written = run(tmp_path, installed, "init", *WHERE, "here")
+    assert written.returncode == 0, written.stderr
+    assert {path.name for path in folder.iterdir()} == {path.name for path in (ROOT / "etc").iterdir()}
+    unit = (folder / "carbonquota.service").read_text()
+    for line in (
+        f"ExecStart={installed} run --config {folder}/carbonquota.conf",
+        "User=graphite\nGroup=graphite",
+        f"ReadWritePaths=-{tmp_path / 'data'}",
+        f"ReadWritePaths={tmp_path / 'state'}",
+    ):
+        assert f"\n{line}\n" in unit
+    again = run(tmp_path, installed, "init", "here")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "is there already, and nothing is overwritten" in again.stderr
+    checked = run(tmp_path, installed, "check", "--lint-fatal", "here/carbonquota.conf")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_daemon_runs_from_an_empty_environment(installed: Path, tmp_path: Path) -> None:
+    assert run(tmp_path, installed, "init", *WHERE, "here").returncode == 0
+    configuration = tmp_path / "here" / "carbonquota.conf"
+    configuration.write_text(re.sub(r"127\.0\.0\.1:(2003|2004|8080)", "127.0.0.1:0", configuration.read_text()))
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        command = [str(installed), "run", "--config", str(configuration)]
+        daemon = subprocess.Popen(command, cwd=tmp_path, env=surroundings(), stderr=output)
+    try:
+        wait_until(lambda: "ready: 0 metrics" in log.read_text(), log.read_text, patience=60)
+        (port,) = re.findall(r"plaintext over TCP on 127.0.0.1:(\d+)", log.read_text())
+        with socket.create_connection(("127.0.0.1", int(port))) as connection:
+            connection.sendall(f"servers.one.load 1 {int(time.time())}\n".encode())
+        wait_until((tmp_path / "data" / "servers" / "one" / "load.wsp").exists, log.read_text, patience=60)
+    finally:
+        daemon.terminate()
+        assert daemon.wait(60) == 0, log.read_text()
+
+
+def test_without_the_extra_the_daemon_says_what_to_install(installed: Path, tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden" / "watchdog"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ModuleNotFoundError(name='watchdog')")
+    (tmp_path / "c.conf").write_text("")
+    done = run(tmp_path, installed, "run", "--config", "c.conf", PYTHONPATH=str(hidden.parent))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        "carbonquota: the daemon needs the package watchdog, which is not installed: "
+    )
