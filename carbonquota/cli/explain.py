@@ -55,7 +55,7 @@ _COLUMNS = (
 @url_option
 @click.option("--expect", type=click.Choice(["accepted", "rejected"]), help="Exit with 1 if any metric is not that.")
 @output_options
-@click.argument("metrics", metavar="METRIC...", nargs=-1, required=True)
+@click.argument("metrics", metavar="METRIC...", nargs=-1)
 @click.pass_context
 def command(  # noqa: PLR0913 - click hands every switch over by name
     ctx: click.Context,
@@ -77,6 +77,7 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
     each limit. Usage is what the --index holds; without one, everything is new. With --url, all of it is that of a
     live daemon. Exit 0; 1 if --expect is not met.
     """
+    require(ctx, "metrics")
     for metric in metrics:
         if len(metric.split()) != 1:
             raise InputError(f"{metric!r} is no metric name, as it has blanks in it: give the name alone")

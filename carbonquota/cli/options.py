@@ -72,7 +72,9 @@ def refuse_with_url(ctx: click.Context, *names: str) -> None:
 def require(ctx: click.Context, name: str) -> None:
     """Miss a parameter that is required in this case, as click misses one that always is."""
     if not ctx.params[name]:
-        raise click.MissingParameter(ctx=ctx, param=next(one for one in ctx.command.params if one.name == name))
+        hint = "Or ask a live daemon with --url."
+        param = next(one for one in ctx.command.params if one.name == name)
+        raise click.MissingParameter(hint, ctx=ctx, param=param)
 
 
 def sources_argument(command: Command) -> Command:

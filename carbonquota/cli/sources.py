@@ -11,6 +11,7 @@ from typing import BinaryIO, Final
 
 import click
 
+from carbonquota.cli.source_kinds import refuse_other_kinds
 from carbonquota.errors import InputError
 from carbonquota.ingest import GZIP_MAGIC, Batch, Gunzip, LineReader
 from carbonquota.storage.tree import StoredMetric, Unreadable, read_whisper_tree
@@ -62,7 +63,9 @@ class Source:
     def _read_text(self, advance: Advance) -> Iterator[Item]:
         """The batches of a file or of standard input, a gzip recognized by its magic."""
         reader = LineReader(self.name)
-        for piece in self._pieces(advance):
+        for number, piece in enumerate(self._pieces(advance)):
+            if number == 0:
+                refuse_other_kinds(self.name, piece)
             if batch := reader.feed(piece):
                 yield batch
         if batch := reader.close():

@@ -162,7 +162,8 @@ class Daemon:
         self._begin_chores(scan_at_once=is_known)
         parts.vitals.waits_for = ()
         parts.systemd.ready()
-        _log.info("ready: %d metrics, %d rules", len(parts.engine), len(parts.engine.rules.rules))
+        rules = len(parts.engine.rules.rules)
+        _log.info("ready: %d metrics, %d %s", len(parts.engine), rules, "rule" if rules == 1 else "rules")
 
     async def _restore(self) -> bool:
         """Take back what was kept at the last run; whether there was anything."""

@@ -304,7 +304,8 @@ class Rulebook:
 
     def _tell(self, reason: str, before: LoadedRules, loaded: LoadedRules) -> None:
         """Log what changed, and what looks wrong in the new rules; by now they are in force."""
-        _LOGGER.info("reload (%s): %d rules in force", reason, len(loaded.rules.rules))
+        count = len(loaded.rules.rules)
+        _LOGGER.info("reload (%s): %d %s in force", reason, count, "rule" if count == 1 else "rules")
         for path, was, now in zip(
             (loaded.files.schemas, loaded.files.aggregation), before.texts[1:], loaded.texts[1:], strict=True
         ):

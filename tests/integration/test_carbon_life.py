@@ -70,7 +70,7 @@ def test_rules_are_reloaded_and_bad_ones_are_not(tmp_path: Path) -> None:
         cache.deliver(numbered(20))
         assert len(graphite.stored()) == 5
         graphite.write("storage-quotas.conf", "[team]\nmetrics = 7\n")
-        wait_until(lambda: "1 rules in force" in cache.log, lambda: cache.log)
+        wait_until(lambda: "1 rule in force" in cache.log, lambda: cache.log)
         cache.deliver(numbered(20))
         assert len(graphite.stored()) == 7
         graphite.write("storage-quotas.conf", "# empty\n")

@@ -83,7 +83,7 @@ def test_the_unit_starts_a_command_with_options_that_there_are(unit: ConfigParse
 def test_the_unit_reloads_by_hangup_and_restarts_after_failures(unit: ConfigParser) -> None:
     service = unit["Service"]
     assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
-    assert (service["Type"], service["Restart"], service["KillSignal"]) == ("exec", "on-failure", "SIGTERM")
+    assert (service["Type"], service["Restart"], service["KillSignal"]) == ("notify", "on-failure", "SIGTERM")
 
 
 def test_the_unit_may_write_where_the_defaults_do(unit: ConfigParser) -> None:

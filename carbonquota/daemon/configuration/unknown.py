@@ -16,7 +16,9 @@ from carbonquota.daemon.configuration.notes import FOREIGN_KEYS, FOREIGN_SECTION
 from carbonquota.errors import Problem
 from carbonquota.rules.suggest import did_you_mean, nearest
 
-OWN_SECTIONS: Final = frozenset(["relay", "state", "statsd"])
+_SHARED: Final = frozenset(["common", "whisper", "cache", "tcp", "udp", "pickle", "carbonserver"])
+"""Sections that go-carbon has, too."""
+OWN_SECTIONS: Final = frozenset(KEYS) - _SHARED
 _OWN_KEYS: Final = frozenset(["throughput-unit"])
 """Keys of our own in sections of go-carbon's."""
 

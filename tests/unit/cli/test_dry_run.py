@@ -230,7 +230,7 @@ def test_rules_that_come_to_the_same_change_nothing(run: Run, files: Path) -> No
     nothing = "Nothing changes for these metrics: each limit is the same, and so is what it rejects.\n"
     assert dry_run(run, "--rules rules.conf --against rules.conf names.txt").stdout == nothing
     assert dry_run(run, "--rules new.conf --against rules.conf names.txt").stdout == (
-        f"+ [nobody] (new.conf:13): metrics 1\n\n{nothing}"
+        f"+ [nobody] (new.conf:14): metrics 1\n\n{nothing}"
     )
 
 

@@ -148,7 +148,7 @@ def test_what_the_daemon_has_itself_is_not_taken(run: Run, url: str, arguments: 
 def test_without_a_url_the_files_are_asked_for(run: Run, arguments: str, complaint: str) -> None:
     result = run(*arguments.split())
     assert (result.stdout, result.exit_code) == ("", 2)
-    assert result.stderr.endswith(f"\nError: {complaint}\n")
+    assert result.stderr.endswith(f"\nError: {complaint} Or ask a live daemon with --url.\n")
 
 
 @pytest.mark.parametrize(
