@@ -19,6 +19,7 @@ STAMP := $(VENV)/.installed
 PIP   := -m pip --disable-pip-version-check --quiet
 
 KERNEL := carbonquota/kernel
+DECISION := carbonquota/controls/native
 BUILT  := $(VENV)/.built
 PARALLEL        := --numprocesses=auto --dist=worksteal
 PLAIN_TESTS     := tests/unit tests/property tests/conformance
@@ -94,7 +95,7 @@ dist: $(BUILT) ## Build a wheel for this machine and an sdist into dist/, with e
 	@ls dist
 
 clean: ## Remove the virtualenv, caches and build results
-	rm -rf .venv build dist $(KERNEL)/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist $(KERNEL)/*.so $(DECISION)/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find carbonquota tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The build backend comes first, for what has to be built here is built with the pinned one. The pins are complete, so
@@ -112,8 +113,8 @@ $(STAMP): pyproject.toml $(LOCK)
 
 # The installation above leaves the kernel to this rule, which needs no pip to build it anew after a change. Where there
 # is none yet, it tries each time, for a compiler may have come.
-$(BUILT): $(STAMP) setup.py $(wildcard $(KERNEL)/*.pyx $(KERNEL)/*.pxd $(KERNEL)/*.pxi $(KERNEL)/*.h)
-$(BUILT): $(if $(wildcard $(KERNEL)/_cy.*.so),,FORCE)
+$(BUILT): $(STAMP) setup.py $(foreach folder,$(KERNEL) $(DECISION),$(wildcard $(foreach kind,pyx pxd pxi h,$(folder)/*.$(kind))))
+$(BUILT): $(if $(and $(wildcard $(KERNEL)/_cy.*.so),$(wildcard $(DECISION)/_cy.*.so)),,FORCE)
 	@echo "Building the compiled kernel ..."
 	@$(BIN)/python setup.py --quiet build_ext --inplace --force \
 		--build-temp $(VENV)/build --build-lib $(VENV)/build/lib

@@ -1,4 +1,4 @@
-"""Builds the compiled kernel. All else about the package stands in pyproject.toml.
+"""Builds the compiled kernel: its tables, and the decision over them. All else stands in pyproject.toml.
 
 Nobody is kept from installing: where there is no C compiler, or it will not do, the package works on its plain kernel,
 and one line says so. Only `setup.py build_ext --inplace`, by which a checkout is built, takes a mistake in the kernel's
@@ -21,6 +21,7 @@ from setuptools.errors import CompileError
 
 KERNEL = Path("carbonquota/kernel")
 EXAMPLES = Path("etc")
+DECISION = Path("carbonquota/controls/native")
 STANDARD = ["-std=c11", "-fvisibility=hidden"]
 OPTIMISED = [*STANDARD, "-O3"]
 # Python's own flags have -fwrapv, which would hide what overflows, and -DNDEBUG, which would hide assertions.
@@ -39,6 +40,7 @@ class BuildKernel(build_ext):
         """Keep the C that Cython writes out of the source."""
         super().initialize_options()
         self.sanitize = False
+        self.is_left_out = False
         self.cython_c_in_temp = True
 
     def run(self) -> None:
@@ -47,7 +49,9 @@ class BuildKernel(build_ext):
         super().run()
 
     def build_extension(self, ext: Extension) -> None:
-        """Build the kernel, or leave it out."""
+        """Build one part of the kernel, or leave all of it out: a part is of no use without the others."""
+        if self.is_left_out:
+            return
         lacking = self._what_is_lacking()
         try:
             if not lacking:
@@ -59,7 +63,7 @@ class BuildKernel(build_ext):
                 raise
             lacking = f"it does not compile here: {error}"
         if lacking:
-            self._leave_out(ext, lacking)
+            self._leave_out(lacking)
 
     def _what_is_lacking(self) -> str:
         """What it takes to build, and is not to be had; empty if it is all there."""
@@ -74,11 +78,13 @@ class BuildKernel(build_ext):
                 return f"{self.compiler.compiler[0]!r} is no C compiler that finds Python.h"
         return ""
 
-    def _leave_out(self, ext: Extension, reason: str) -> None:
+    def _leave_out(self, reason: str) -> None:
         """Say that there will be no compiled kernel, and see to it that an earlier one does not stay instead."""
-        Path(self.get_ext_fullpath(ext.name)).unlink(missing_ok=True)
-        if self.is_checkout:
-            Path(self.get_ext_filename(ext.name)).unlink(missing_ok=True)
+        self.is_left_out = True
+        for ext in self.extensions:
+            Path(self.get_ext_fullpath(ext.name)).unlink(missing_ok=True)
+            if self.is_checkout:
+                Path(self.get_ext_filename(ext.name)).unlink(missing_ok=True)
         sys.stderr.write(f"carbonquota: no compiled kernel: {reason}. {REMEDY}\n")
 
 
@@ -104,12 +110,22 @@ class BuildWithExamples(build_py):
 
 
 def extensions() -> list[Extension]:
-    """The kernel, unless whoever builds asks to go without: then the wheel is for every machine."""
+    """The kernel and the decision, unless whoever builds asks to go without: then the wheel is for every machine."""
     if os.environ.get("CARBONQUOTA_NO_EXTENSION", "0") not in {"", "0"}:
         return []
-    depends = sorted(str(path) for suffix in ("pxd", "pxi", "h") for path in KERNEL.glob(f"*.{suffix}"))
-    options = {"depends": depends, "include_dirs": [str(KERNEL)], "optional": True}
-    return [Extension("carbonquota.kernel._cy", [str(KERNEL / "_cy.pyx")], **options)]
+    return [extension(KERNEL, []), extension(DECISION, [KERNEL])]
+
+
+def extension(folder: Path, below: list[Path]) -> Extension:
+    """The extension of a folder, which uses headers and classes of the folders below it, and nothing of any other."""
+    folders = [folder, *below]
+    depends = [
+        str(path) for suffix in ("pxd", "pxi", "h") for one in folders for path in sorted(one.glob(f"*.{suffix}"))
+    ]
+    name = ".".join((*folder.parts, "_cy"))
+    return Extension(
+        name, [str(folder / "_cy.pyx")], depends=depends, include_dirs=list(map(str, folders)), optional=True
+    )
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": BuildKernel, "build_py": BuildWithExamples})

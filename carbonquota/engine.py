@@ -10,45 +10,43 @@ series) lets go of the lock in between.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from math import floor, isfinite
 from operator import index
 from time import sleep, time
 from typing import get_args
 
+import numpy as np
+
 from carbonquota.controls import (
-    CONTROLS,
     Admission,
+    BatchDecision,
     Decider,
     Explanation,
     Interval,
     NamespaceQuota,
     ThroughputUnit,
-    batch_ledger,
-    batch_lines,
+    Turn,
+    backend_of,
     grants,
     sharing,
 )
 from carbonquota.controls.children import Children, names_at, take_children, usages_at
-from carbonquota.controls.decision import ACCEPTED, TOO_MANY
 from carbonquota.controls.explain import explain
 from carbonquota.controls.sharing import Counted, Namespaces
 from carbonquota.controls.standing import Quotas, recount, take_quotas, usage_of
-from carbonquota.controls.table import CREATES, KEYS, THROUGHPUT
-from carbonquota.kernel import UNKNOWN, Ledger, Lock
+from carbonquota.kernel import UNKNOWN, Lock
 from carbonquota.metric_name import Name, dotted_part, normalize, normalize_namespace
 from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Storable, Usage, Verdict
 from carbonquota.rules import RuleSet, Schemas
 from carbonquota.stats import Standings, named_values, take_standings
-from carbonquota.trie import NO_QUOTA, Change, ChangeRun, Holdings, Index, Rebuild
+from carbonquota.trie import Change, ChangeRun, Holdings, Index, Rebuild
 from carbonquota.trie.columns import Column
 from carbonquota.trie.transfer import copy_of, restore, restore_flows
 from carbonquota.trie.verification import check
 
 _AT_A_STRETCH = 500
 """How many series expire before another thread's call has its turn: some milliseconds of work."""
-
-_ACCEPTED = Verdict(accepted=True)
-_TOO_MANY = Verdict(accepted=False, namespace=ROOT, control=KEYS[CREATES])
 
 
 class QuotaEngine:
@@ -105,9 +103,8 @@ class QuotaEngine:
             self._index.quotas.parts = self._index.quotas.next_parts = 0
             self._decider.divide(0)
         self._parts = self._index.quotas.parts
-        self._ledger = self._decider.ledger
-        if self._ledger is not None:
-            self._ledger.attend(self._lock, clock, is_system=clock is time)
+        turn = Turn(self._lock, clock, clock_is_system=clock is time, begin=self._begin)
+        self._backend = backend_of(self._decider, turn)
         # Until the clock leaves this stretch, it is the same interval and, where these matter, the same second.
         self._quiet_from, self._quiet_until = 0.0, 0.0
 
@@ -156,46 +153,7 @@ class QuotaEngine:
         """
         if points.__class__ is not int or not 1 <= points <= MAXIMUM:
             points = _whole(points)
-        if (ledger := self._ledger) is None:
-            return self._offer_plainly(metric, points, size)
-        # A signal's handler may raise between any two of these calls, and the lock must not stay behind.
-        try:
-            quota = ledger.offer_now(metric, points)
-            if quota == NO_QUOTA:
-                return _ACCEPTED
-            verdict = self._go_on(quota, metric, points, size)
-        except BaseException:
-            ledger.leave()
-            raise
-        ledger.leave()
-        return verdict
-
-    def _offer_plainly(self, metric: Name, points: int, size: Size | None) -> Verdict:
-        """`offer` without a compiled kernel."""
-        with self._lock:
-            quota = UNKNOWN
-            if self._quiet_from <= self._clock() < self._quiet_until:
-                quota = self._decider.offer_found(metric, points)
-            return _ACCEPTED if quota == NO_QUOTA else self._go_on(quota, metric, points, size)
-
-    def _go_on(self, quota: int, metric: Name, points: int, size: Size | None) -> Verdict:
-        """The verdict where a known metric was rejected by a quota, or, UNKNOWN, all is still to be decided."""
-        if quota != UNKNOWN:
-            return self._verdict(quota, THROUGHPUT)
-        self._keep_time()
-        self._index.trim()
-        return self._verdict(*self._decider.offer_named(metric, points, size))
-
-    def _verdict(self, quota: int, control: int) -> Verdict:
-        """An outcome in words."""
-        if (quota, control) == ACCEPTED:
-            return _ACCEPTED
-        if (quota, control) == TOO_MANY:
-            return _TOO_MANY
-        namespace, rule = self._index.quotas.namespace_names[quota], self._index.quotas.rule_at[quota]
-        return Verdict(
-            accepted=False, namespace=namespace, control=CONTROLS[control].key, rule=self._decider.grants[rule].rule
-        )
+        return self._backend.offer(metric, points, size)
 
     def admit(self, buffer: bytes | bytearray | memoryview) -> Admission:
         """Offer a batch of plaintext lines, one point each, in their order; any number, also none.
@@ -204,24 +162,23 @@ class QuotaEngine:
         """
         if not isinstance(buffer, bytes):
             buffer = _bytes(buffer)
-        if (ledger := self._ledger) is not None:
-            return self._admit_compiled(ledger, buffer)
-        with self._lock:
-            self._keep_time()
-            self._index.trim()
-            return batch_lines.admit(self._decider, buffer)
+        return self._backend.admit(buffer)
 
-    def _admit_compiled(self, ledger: Ledger, buffer: bytes) -> Admission:
-        """`admit` with the compiled kernel, which leaves the lock to be released unless all is settled."""
-        try:
-            lines = ledger.admit_now(buffer)
-            if not lines.is_decided:
-                self._keep_time()
-                self._index.trim()
-                batch_ledger.decide(self._decider, ledger, lines)
-            return batch_ledger.answer(self._decider, lines)
-        finally:
-            ledger.leave()
+    def admit_names(self, names: Sequence[Name], points: Sequence[int] | None = None) -> BatchDecision:
+        """Offer points of metrics by their names, one of each or so many, in their order.
+
+        What is no metric's name counts as malformed. ValueError where names and points do not go pairwise, or points
+        are not from 1 to 2^63 - 1.
+        """
+        amounts = None if points is None else np.array([_whole(amount) for amount in points], np.int64)
+        if amounts is not None and len(amounts) != len(names):
+            raise ValueError(f"names and points must go pairwise, not {len(names):,} names and {len(amounts):,} points")
+        return self._backend.admit_names(list(names), amounts)
+
+    def _begin(self) -> None:
+        """What comes before a decision: time may have passed, and what a batch before it left over may go."""
+        self._keep_time()
+        self._index.trim()
 
     def forget(self, metric: Name) -> bool:
         """Take a deleted metric out of the index and give back what it held; whether it was there."""
@@ -341,6 +298,7 @@ class QuotaEngine:
                 self._keep_time()
                 rebuild.finish()
                 self._decider.put_in_force(made_ready, size_of)
+                self._backend.rebind()
                 self._rules = rules
 
     def counted(self) -> Counted:
@@ -483,13 +441,13 @@ class QuotaEngine:
             if quotas.parts != self._parts:
                 self._parts = quotas.parts
                 self._decider.divide(self._parts)
+                self._backend.rebind()
         self._quiet_from, self._quiet_until = interval.floor, interval.end
         if self._timed:
             self._decider.keep_time(now)
             self._quiet_from = max(self._quiet_from, floor(now))
             self._quiet_until = min(self._quiet_until, floor(now) + 1)
-        if self._ledger is not None:
-            self._ledger.keep_quiet(self._quiet_from, self._quiet_until)
+        self._backend.set_time(self._quiet_from, self._quiet_until)
 
 
 def _one_by_one(runs: list[ChangeRun]) -> list[Change]:

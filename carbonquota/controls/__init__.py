@@ -1,14 +1,19 @@
-"""The controls: the table of them, how each decides, and the answers they give."""
+"""The controls: the table of them, the decision, and the answers it gives.
+
+`backend_of` is the one place where the decision in C or the plain one is chosen.
+"""
 
 from __future__ import annotations
 
-from carbonquota.controls.admission import WHY_MALFORMED, Admission, Drop
+from carbonquota.controls.admission import WHY_MALFORMED, Admission, BatchDecision, Drop
+from carbonquota.controls.backend import Backend, Turn
 from carbonquota.controls.children import Children
-from carbonquota.controls.decision import Decider
 from carbonquota.controls.explanation import ControlState, Explanation, NamespaceExplanation, NamespaceQuota
 from carbonquota.controls.interval import Interval
+from carbonquota.controls.reference import Decider, ReferenceBackend
 from carbonquota.controls.standing import Quotas
 from carbonquota.controls.table import CONTROLS, THROUGHPUT, Control, Grant, grants
+from carbonquota.kernel import COMPILED
 from carbonquota.model import ThroughputUnit
 
 __all__ = [
@@ -16,6 +21,8 @@ __all__ = [
     "THROUGHPUT",
     "WHY_MALFORMED",
     "Admission",
+    "Backend",
+    "BatchDecision",
     "Children",
     "Control",
     "ControlState",
@@ -28,5 +35,16 @@ __all__ = [
     "NamespaceQuota",
     "Quotas",
     "ThroughputUnit",
+    "Turn",
+    "backend_of",
     "grants",
 ]
+
+
+def backend_of(decider: Decider, turn: Turn) -> Backend:
+    """What decides: in C, where the compiled kernel runs."""
+    if not COMPILED:
+        return ReferenceBackend(decider, turn)
+    from carbonquota.controls.native import NativeBackend  # noqa: PLC0415 - it is built with the kernel, or not at all
+
+    return NativeBackend(decider, turn)

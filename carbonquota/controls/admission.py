@@ -1,13 +1,17 @@
-"""What a batch of lines came to: what to pass on, how many points, and who was dropped by which rule."""
+"""What a batch came to: what passes, how many points, and who was dropped by which rule."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from carbonquota.controls.rejections import Rejections
+from carbonquota.controls.respelling import respelled
 from carbonquota.controls.table import KEYS, Grant
 from carbonquota.kernel import Malformed
 from carbonquota.metric_name import normalize
@@ -25,6 +29,10 @@ WHY_MALFORMED: Final = {
 }
 """What is wrong with a malformed line, by the reason that it is counted by."""
 
+Positions = NDArray[np.int64]
+
+_NOWHERE: Final[Positions] = np.zeros(0, np.int64)
+
 SAMPLES: Final = 3
 """How many metric names, or lines, are kept as samples of what was dropped."""
 
@@ -41,32 +49,88 @@ class Drop:
     samples: tuple[str, ...]
 
 
-class Admission:
-    """The answer to a batch.
+class Offered(Protocol):
+    """What a batch was made of: lines, or names. Positions count from 0."""
 
-    `accepted` are the bytes to pass on, the very object that came in where nothing was dropped; `points` and
-    `dropped` count the accepted and the rejected data points, `malformed` the lines that are none. Blank lines
-    are neither, and are passed on: lines = points + dropped + malformed + blank ones.
+    @property
+    def are_names(self) -> bool:
+        """Whether each is a name and nothing else."""
+
+    def __len__(self) -> int: ...
+
+    def line(self, position: int) -> bytes:
+        """One of them as it came."""
+
+
+class OfferedLines(Offered, Protocol):
+    """Lines of a buffer."""
+
+    def without(self, positions: Positions) -> bytes:
+        """All but those at these positions, in ascending order; the very bytes that came where there are none."""
+
+    def odd_places(self, positions: Positions) -> Iterable[tuple[int, int]]:
+        """Where in that the lines begin and end that may have to go on otherwise than they came."""
+
+
+class BatchDecision:
+    """What became of a batch of names or lines, by their positions.
+
+    `points` and `dropped` count the accepted and the rejected data points, `malformed` what is no metric's name, or no
+    data point's line. All that goes beyond counts is worked out when it is asked for.
     """
 
     def __init__(
         self,
-        accepted: bytes,
+        offered: Offered,
         points: int,
         rejections: Rejections | None,
         malformed: Mapping[Malformed, Sequence[int]],
-        line: Callable[[int], bytes],
         grants: Sequence[Grant],
     ) -> None:
-        """Keep what was found; `drops` and `malformed_lines` are worked out when asked for, through `line`."""
-        self.accepted = accepted
+        """Keep what was found."""
         self.points = points
-        self.dropped = 0 if rejections is None else len(rejections)
+        self.dropped = 0 if rejections is None else rejections.points
         self.malformed = sum(map(len, malformed.values()))
+        self._offered = offered
         self._rejections = rejections
         self._malformed = malformed
-        self._line = line
         self._grants = grants
+
+    def __len__(self) -> int:
+        """How many names or lines there were, blank ones included."""
+        return len(self._offered)
+
+    @property
+    def rejected_at(self) -> Positions:
+        """The positions of what a quota rejected, ascending, int64."""
+        return _NOWHERE if self._rejections is None else self._rejections.positions
+
+    @cached_property
+    def malformed_at(self) -> Positions:
+        """The positions of what is malformed, ascending, int64."""
+        if not self._malformed:
+            return _NOWHERE
+        return np.sort(np.concatenate([np.array(positions, np.int64) for positions in self._malformed.values()]))
+
+    @cached_property
+    def _gone_at(self) -> Positions:
+        """The positions of all that does not pass, ascending."""
+        rejected, malformed = self.rejected_at, self.malformed_at
+        if not len(malformed):
+            return rejected
+        return np.sort(np.concatenate((rejected, malformed))) if len(rejected) else malformed
+
+    @property
+    def all_pass(self) -> bool:
+        """Whether nothing was rejected or malformed."""
+        return self._rejections is None and not self._malformed
+
+    def passes(self) -> list[bool]:
+        """Which pass, in order."""
+        passing = np.ones(len(self), np.bool_)
+        passing[self._gone_at] = False
+        passes: list[bool] = passing.tolist()
+        return passes
 
     @cached_property
     def drops(self) -> dict[tuple[str, str], Drop]:
@@ -95,7 +159,8 @@ class Admission:
         seen: dict[str, None] = {}
         before = b""
         for position in positions:
-            name = self._line(position).split(maxsplit=1)[0]
+            line = self._offered.line(position)
+            name = line if self._offered.are_names else line.split(maxsplit=1)[0]
             if name != before:
                 seen[normalize(name)] = None
             if len(seen) == SAMPLES:
@@ -111,14 +176,47 @@ class Admission:
     @property
     def malformed_samples(self) -> dict[str, bytes]:
         """The first malformed line of each reason, as it came."""
-        return {reason.name.lower(): self._line(lines[0]) for reason, lines in self._malformed.items() if len(lines)}
+        return {
+            reason.name.lower(): self._offered.line(lines[0]) for reason, lines in self._malformed.items() if len(lines)
+        }
 
     @cached_property
     def malformed_lines(self) -> tuple[bytes, ...]:
         """The first few malformed lines, as they came."""
         lines = sorted(line for lines in self._malformed.values() for line in lines[:SAMPLES])
-        return tuple(self._line(line) for line in lines[:SAMPLES])
+        return tuple(self._offered.line(line) for line in lines[:SAMPLES])
 
     def __repr__(self) -> str:
         """The counts."""
-        return f"<Admission points={self.points} dropped={self.dropped} malformed={self.malformed}>"
+        counts = f"points={self.points} dropped={self.dropped} malformed={self.malformed}"
+        return f"<{type(self).__name__} {counts}>"
+
+
+class Admission(BatchDecision):
+    """What became of a batch of plaintext lines.
+
+    Blank lines are neither accepted nor rejected, and are passed on: lines = points + dropped + malformed + blank ones.
+    """
+
+    def __init__(
+        self,
+        offered: OfferedLines,
+        points: int,
+        rejections: Rejections | None,
+        malformed: Mapping[Malformed, Sequence[int]],
+        grants: Sequence[Grant],
+    ) -> None:
+        """Keep what was found."""
+        super().__init__(offered, points, rejections, malformed, grants)
+        self._lines = offered
+
+    @cached_property
+    def accepted(self) -> bytes:
+        """The bytes to pass on, the very object that came in where nothing was dropped or is to go on otherwise."""
+        gone = self._gone_at
+        return respelled(self._lines.without(gone), self._lines.odd_places(gone))
+
+    @property
+    def rejected(self) -> bytes:
+        """The lines that quotas rejected, as they came."""
+        return b"".join([self._offered.line(position) for position in self.rejected_at.tolist()])

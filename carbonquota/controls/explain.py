@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from carbonquota.controls.decision import Decider
 from carbonquota.controls.explanation import ControlState, Explanation, NamespaceExplanation
+from carbonquota.controls.reference.decision import Decider
 from carbonquota.controls.standing import usage_of
 from carbonquota.controls.table import CONTROLS, STOCKS, THROUGHPUT
 from carbonquota.kernel import UNKNOWN

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonquota.controls.table import KEYS
+from carbonquota.model import MAXIMUM
 from carbonquota.trie import Quotas
 
 _NO_KEY: Final = -2
@@ -40,17 +41,27 @@ class Rejections:
     be told of these is looked up when it is asked for, or just before one of them goes.
     """
 
-    __slots__ = ("__weakref__", "_facts", "_quotas", "by", "controls", "positions")
+    __slots__ = ("__weakref__", "_amounts", "_facts", "_quotas", "by", "controls", "points", "positions")
 
     def __init__(
-        self, quotas: Quotas, positions: NDArray[np.int64], by: NDArray[np.int32], controls: NDArray[np.int8]
+        self,
+        quotas: Quotas,
+        positions: NDArray[np.int64],
+        by: NDArray[np.int32],
+        controls: NDArray[np.int8],
+        amounts: NDArray[np.int64] | None = None,
     ) -> None:
-        """Those of a batch just decided. Below the first row stands what is no rule's: it is the root's."""
+        """Those of a batch just decided, with one point each or such amounts of them.
+
+        Below the first row of quotas stands what is no rule's: it is the root's.
+        """
         self._quotas = quotas
         self._facts: _Facts | None = None
         self.positions = positions
         self.by = by
         self.controls = controls
+        self._amounts = amounts
+        self.points = len(positions) if amounts is None else _sum(amounts)
         quotas.witnesses.add(self)
 
     def settle(self) -> None:
@@ -75,7 +86,10 @@ class Rejections:
         return len(self.positions)
 
     def by_control(self) -> dict[str, int]:
-        """How many lines each control dropped, by its name in answers."""
+        """How many points each control dropped, by its name in answers."""
+        if self._amounts is not None:
+            amounts, controls = self._amounts, self.controls
+            return {KEYS[control]: _sum(amounts[controls == control]) for control in np.unique(controls).tolist()}
         counts = np.bincount(self.controls, minlength=len(KEYS)).tolist()
         return {key: count for key, count in zip(KEYS, counts, strict=True) if count}
 
@@ -84,13 +98,25 @@ class Rejections:
         keys = self.by * np.int64(len(KEYS)) + self.controls
         order = np.argsort(keys, kind="stable")
         starts = np.flatnonzero(np.diff(keys[order], prepend=_NO_KEY))
-        points = np.diff(starts, append=len(keys))
+        counts = np.diff(starts, append=len(keys))
+        points = counts if self._amounts is None else _sums(self._amounts[order], starts)
         firsts = order[starts]
         # Sorting is stable, so a group's first line is the first in its stretch.
         turns = np.argsort(self.positions[firsts])
         namespaces, rules = self._settled()
-        columns = (namespaces[firsts], rules[firsts], self.controls[firsts], points, starts)
+        columns = (namespaces[firsts], rules[firsts], self.controls[firsts], points, starts, counts)
         positions = self.positions[order].tolist()
         by_group = (column[turns].tolist() for column in columns)
-        for namespace, rule, control, count, start in zip(*by_group, strict=True):
-            yield Group(namespace, rule, control, count, positions[start : start + min(count, LOOKED_AT)])
+        for namespace, rule, control, group_points, start, count in zip(*by_group, strict=True):
+            yield Group(namespace, rule, control, group_points, positions[start : start + min(count, LOOKED_AT)])
+
+
+def _sum(amounts: NDArray[np.int64]) -> int:
+    """A sum that stops at 2^63 - 1, as all counts do."""
+    listed: list[int] = amounts.tolist()
+    return min(sum(listed), MAXIMUM)
+
+
+def _sums(amounts: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The sums of stretches that begin there."""
+    return np.array([_sum(part) for part in np.split(amounts, starts[1:])], np.int64)

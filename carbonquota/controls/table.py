@@ -28,6 +28,9 @@ CONTROLS: Final = tuple(Control(index, name) for index, name in enumerate(CONTRO
 NAMESPACES, METRICS, LOGICAL_SIZE, PHYSICAL_SIZE, DATA_POINTS, THROUGHPUT = range(len(CONTROLS))
 """The controls' indices."""
 
+STOCK_CONTROLS: Final = CONTROL_FIELDS[:THROUGHPUT]
+"""The names of the controls of what is held, by index."""
+
 CREATES: Final = len(CONTROLS)
 """Stands where a control's index does, for the bound on new metrics a second, which no rule sets."""
 

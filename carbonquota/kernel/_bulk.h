@@ -5,7 +5,7 @@
 #ifndef CARBONQUOTA_BULK_H
 #define CARBONQUOTA_BULK_H
 
-#include "_ledger.h"
+#include "_lines.h"
 
 /* --- out of a table ---------------------------------------------------------------------------------------------- */
 
@@ -74,16 +74,6 @@ static inline void cq_join(const cq_copy *copied, unsigned char *text)
 }
 
 /* --- into a table ------------------------------------------------------------------------------------------------ */
-
-/* The place of the last dot before a name's tags, or -1. */
-static inline int64_t cq_last_dot(const unsigned char *name, int64_t length)
-{
-    int64_t dot = -1;
-    for (int64_t at = 0; at < length && name[at] != ';'; at++)
-        if (name[at] == '.')
-            dot = at;
-    return dot;
-}
 
 #define CQ_AHEAD 32 /* names whose memory is fetched together */
 

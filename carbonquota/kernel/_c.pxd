@@ -6,7 +6,7 @@ cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 cdef extern from "_bulk.h" nogil:
-    enum: CQ_UNKNOWN, CQ_BLANK, CQ_DOUBT, CQ_CREATED, CQ_LONGEST_PREFIX, CQ_LONGEST_NAME, CQ_CONTROLS, CQ_STOCKS, CQ_SIZE_WANTED
+    enum: CQ_UNKNOWN, CQ_BLANK, CQ_NAME, CQ_DOUBT, CQ_LONGEST_NAME, CQ_GROUP
     ctypedef struct cq_keys:
         pass
     ctypedef struct cq_epochs:
@@ -34,9 +34,6 @@ cdef extern from "_bulk.h" nogil:
         uint32_t name_length
         uint32_t namespace_row
         uint32_t odd
-        int32_t quota
-        int32_t size
-        int32_t control
     ctypedef struct cq_times:
         int64_t earliest
         int64_t latest
@@ -47,51 +44,12 @@ cdef extern from "_bulk.h" nogil:
         int64_t length
         cq_line* lines
         int64_t count
+        int64_t room
         int64_t doubts
         int64_t unknown
         int64_t odd
         cq_times times
         unsigned char* spellings
-    ctypedef struct cq_size:
-        int64_t logical
-        int64_t physical
-        int64_t data_points
-        int32_t number
-    ctypedef struct cq_outcome:
-        int64_t accepted
-        int64_t dropped
-        int64_t malformed
-        int64_t created
-        int64_t creates_left
-    ctypedef struct cq_ledger:
-        cq_series* series
-        int64_t sure_length
-        unsigned char* doubtful_prefix
-        int32_t prefix_length
-        int64_t* quota_of
-        int64_t* parent
-        int64_t** used
-        int64_t* held
-        int64_t* rule
-        int64_t* left
-        int64_t* limit
-        int64_t* enforcing
-        int64_t* throttle
-        int64_t** dropped
-        int32_t* flows
-        int32_t* stocks
-        int64_t flow_width
-        int64_t stock_width
-        int64_t* limits
-        int64_t rows
-        int32_t* size_number
-        uint32_t* seen
-        uint32_t now
-        uint32_t era
-        int32_t* order
-        int32_t namespaces, metrics, logical_size, physical_size, data_points, throughput, creates
-        int32_t some_forbid_all
-
     uint64_t cq_hash(const cq_keys* keys, const unsigned char* name, int64_t length, const unsigned char* end)
     uint64_t cq_enter(cq_epochs* epochs)
     void cq_leave(cq_epochs* epochs, uint64_t epoch)
@@ -141,11 +99,11 @@ cdef extern from "_bulk.h" nogil:
     int cq_is_plain_name(const unsigned char* name, int64_t length, int64_t* last_dot)
     int cq_read(const cq_series* series, cq_batch* batch)
     void cq_find_again(const cq_series* series, cq_batch* batch)
-    int64_t cq_decide(cq_ledger* ledger, cq_batch* batch, int64_t start, const cq_size* sizes, cq_outcome* outcome)
-    int64_t cq_missing(const cq_ledger* ledger, const unsigned char* text, const cq_line* line)
-    int32_t cq_take_known(cq_ledger* ledger, int64_t row, int64_t namespace_row, int64_t points)
-    int64_t cq_kept_size(const cq_batch* batch)
-    void cq_keep(const cq_batch* batch, unsigned char* kept)
+    int cq_read_names(const cq_series* series, cq_batch* batch)
+    int64_t cq_size_without(const cq_batch* batch, const int64_t* places, int64_t count)
+    void cq_write_without(const cq_batch* batch, const int64_t* places, int64_t count, unsigned char* to)
+    const unsigned char* cq_name_of(const cq_batch* batch, const cq_line* line, int64_t* length)
+    bint cq_is_normal(const cq_batch* batch, const cq_line* line)
 
 cdef extern from "_lock.h" nogil:
     ctypedef struct cq_lock:
@@ -156,7 +114,6 @@ cdef extern from "_lock.h" nogil:
     void cq_wait_for_lock(cq_lock* lock)
     double cq_system_time()
     void cq_unlock(cq_lock* lock)
-    void cq_leave_lock(cq_lock* lock)
 
 cdef extern from "_matcher.h" nogil:
     enum: CQ_NO_STEP, CQ_BEYOND, CQ_MOST_NODES

@@ -18,6 +18,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 
 from carbonquota.kernel._joined import JoinedNames, Survey
+from carbonquota.kernel._lines import encoded_name
 from carbonquota.kernel._c cimport *
 
 NAME = "compiled"
@@ -54,14 +55,8 @@ def is_plain(bytes name not None):
     return cq_is_plain_name(_characters(name), PyBytes_GET_SIZE(name), &dot) != 0
 
 
-cdef class Lines
-
-
 cdef class Lock:
     """A lock for what takes microseconds: who has to wait looks again and again for a while before it sleeps."""
-
-    cdef cq_lock lock
-    cdef bint made
 
     def __cinit__(self):
         if cq_make_lock(&self.lock):
@@ -94,6 +89,5 @@ cdef class Lock:
 
 
 include "_tables.pxi"
-include "_batch.pxi"
-include "_decide.pxi"
+include "_lines.pxi"
 include "_matching.pxi"

@@ -44,13 +44,7 @@ typedef struct {
     uint32_t spelled; /* where among the batch's spellings the normal form is, or 0: the name as it came, if normal */
     uint32_t namespace_row; /* of its series, where there is one */
     uint32_t odd; /* whether it may have to go on otherwise than it came: its blanks, or its name */
-    int32_t quota; /* that rejects it, or 0 */
-    int32_t size; /* the number of a new metric's size, or below 0 */
-    int32_t control; /* by which it is rejected */
 } cq_line;
-
-/* Stand for the number of a size. */
-enum { CQ_NO_SIZE = -1, CQ_SIZE_WANTED = -2 };
 
 typedef struct {
     const unsigned char *text;
@@ -220,10 +214,7 @@ static inline int64_t cq_read_line(cq_cursor *cursor, int64_t start, const cq_ti
     line->name_length = 0;
     line->spelled = 0;
     line->odd = 0;
-    line->quota = 0;
     line->hash = 0;
-    line->size = CQ_NO_SIZE;
-    line->control = -1;
     int64_t name_end = cq_next_separator(cursor);
     if (name_end < cursor->length && text[name_end] == ' ' && name_end > start) {
         int64_t value_end = cq_next_separator(cursor);
@@ -362,6 +353,17 @@ static inline void cq_find_respelled(
         cq_find_group(series, block, batch, lines, count, 1);
 }
 
+/* Count the lines that are not known yet, and the odd ones. */
+static inline void cq_count_open(cq_batch *batch)
+{
+    batch->doubts = batch->unknown = batch->odd = 0;
+    for (int64_t at = 0; at < batch->count; at++) {
+        batch->odd += batch->lines[at].odd;
+        batch->doubts += batch->lines[at].row == CQ_DOUBT;
+        batch->unknown += batch->lines[at].row == CQ_UNKNOWN;
+    }
+}
+
 /* Take a buffer apart and find its metrics; -1 where there is no memory. To be called between `cq_enter` and
  * `cq_leave`, or by the one that may write. */
 static inline int cq_read(const cq_series *series, cq_batch *batch)
@@ -395,12 +397,7 @@ static inline int cq_read(const cq_series *series, cq_batch *batch)
     if (cq_make_lines(batch, 0) != 0)
         return -1;
     batch->lines[batch->count].start = batch->length;
-    batch->doubts = batch->unknown = batch->odd = 0;
-    for (int64_t at = 0; at < batch->count; at++) {
-        batch->odd += batch->lines[at].odd;
-        batch->doubts += batch->lines[at].row == CQ_DOUBT;
-        batch->unknown += batch->lines[at].row == CQ_UNKNOWN;
-    }
+    cq_count_open(batch);
     return 0;
 }
 
@@ -418,9 +415,55 @@ static inline void cq_find_again(const cq_series *series, cq_batch *batch)
         }
         cq_find_group(series, block, batch, batch->lines + first, count, 0);
     }
-    batch->unknown = 0;
-    for (int64_t at = 0; at < batch->count; at++)
-        batch->unknown += batch->lines[at].row == CQ_UNKNOWN;
+    cq_count_open(batch);
+}
+
+/* Read names as the lines that they would be, one behind the other in the batch's text: where each starts is known. */
+static inline int cq_read_names(const cq_series *series, cq_batch *batch)
+{
+    cq_block *block = cq_current(&series->slots);
+    const unsigned char *end = batch->text + batch->length;
+    for (int64_t first = 0; first < batch->count; first += CQ_GROUP) {
+        int64_t count = batch->count - first < CQ_GROUP ? batch->count - first : CQ_GROUP;
+        for (cq_line *line = batch->lines + first; line < batch->lines + first + count; line++) {
+            line->spelled = 0;
+            line->name_length = cq_length_of_name(line[1].start - line->start);
+            if (line->row != CQ_UNKNOWN)
+                continue;
+            if (line->name_length > CQ_LONGEST_NAME) {
+                line->row = CQ_DOUBT;
+                continue;
+            }
+            line->hash = cq_hash(series->names->keys, batch->text + line->start, line->name_length, end);
+            cq_prefetch(cq_bucket(block, line->hash));
+        }
+        cq_find_group(series, block, batch, batch->lines + first, count, 0);
+        cq_find_respelled(series, block, batch, batch->lines + first, count);
+    }
+    cq_count_open(batch);
+    return 0;
+}
+
+/* How long the text is without the lines at these places, which are in ascending order. */
+static inline int64_t cq_size_without(const cq_batch *batch, const int64_t *places, int64_t count)
+{
+    int64_t size = batch->length;
+    for (int64_t at = 0; at < count; at++)
+        size -= batch->lines[places[at] + 1].start - batch->lines[places[at]].start;
+    return size;
+}
+
+/* Write it, stretch by stretch. */
+static inline void cq_write_without(const cq_batch *batch, const int64_t *places, int64_t count, unsigned char *to)
+{
+    int64_t start = 0;
+    for (int64_t at = 0; at <= count; at++) {
+        int64_t stop = at < count ? batch->lines[places[at]].start : batch->length;
+        memcpy(to, batch->text + start, (size_t)(stop - start));
+        to += stop - start;
+        if (at < count)
+            start = batch->lines[places[at] + 1].start;
+    }
 }
 
 #endif

@@ -5,10 +5,13 @@ This file knows bytes; it must not know series, namespaces or rules.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable
 from enum import IntEnum
 from math import isfinite, isnan
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class Malformed(IntEnum):
@@ -87,6 +90,7 @@ class Lines:
     """The lines of a buffer, each with its end; a last line without one counts as one. Positions count from 0."""
 
     __slots__ = ("_lines", "buffer")
+    are_names: Final = False
 
     def __init__(self, buffer: bytes) -> None:
         """Cut the buffer at its line feeds."""
@@ -102,10 +106,53 @@ class Lines:
         """One line as it came, with its line end."""
         return self._lines[position]
 
-    def without(self, positions: Collection[int], instead: Mapping[int, bytes] | None = None) -> bytes:
-        """The buffer without the lines at these positions, and with others for some; itself where there are none."""
-        if not positions and not instead:
+    def without(self, positions: NDArray[np.int64]) -> bytes:
+        """The buffer without the lines at these positions; the buffer itself where there are none."""
+        gone = set(positions.tolist())
+        if not gone:
             return self.buffer
-        instead = instead or {}
-        lines = enumerate(self._lines)
-        return b"".join([instead.get(position, line) for position, line in lines if position not in positions])
+        return b"".join([line for position, line in enumerate(self._lines) if position not in gone])
+
+    def odd_places(self, positions: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """Where in what `without` gives the lines begin and end that may have to go on otherwise than they came."""
+        gone, place, places = set(positions.tolist()), 0, []
+        for position, line in enumerate(self._lines):
+            if position not in gone:
+                if line.strip():
+                    places.append((place, place + len(line)))
+                place += len(line)
+        return places
+
+
+class Names:
+    """Names, text or bytes, as lines that have nothing else; `contents` has each as bytes, or that it is none."""
+
+    __slots__ = ("_lines", "contents")
+    are_names: Final = True
+
+    def __init__(self, names: Iterable[object]) -> None:
+        """Take these; what is neither, or no UTF-8, is malformed."""
+        self._lines: list[bytes] = []
+        self.contents: list[bytes | Malformed | None] = []
+        for name in names:
+            encoded = encoded_name(name)
+            self._lines.append(str(name).encode(errors="backslashreplace") if encoded is None else encoded)
+            self.contents.append(Malformed.NAME if encoded is None else encoded)
+
+    def __len__(self) -> int:
+        """The number of names."""
+        return len(self._lines)
+
+    def line(self, position: int) -> bytes:
+        """One name as it came."""
+        return self._lines[position]
+
+
+def encoded_name(name: object) -> bytes | None:
+    """A name as UTF-8; None where it is neither text nor bytes of any kind, or has no UTF-8."""
+    if isinstance(name, bytes | bytearray | memoryview):
+        return bytes(name)
+    try:
+        return name.encode() if isinstance(name, str) else None
+    except UnicodeError:
+        return None

@@ -10,41 +10,18 @@
 
 typedef struct {
     pthread_mutex_t mutex;
-    uintptr_t owner; /* the thread that has it, or 0 */
 } cq_lock;
-
-static inline uintptr_t cq_this_thread(void) { return (uintptr_t)pthread_self(); }
 
 static inline int cq_make_lock(cq_lock *lock)
 {
-    lock->owner = 0;
     return pthread_mutex_init(&lock->mutex, NULL);
 }
 
 static inline void cq_free_lock(cq_lock *lock) { pthread_mutex_destroy(&lock->mutex); }
 
-static inline void cq_have_lock(cq_lock *lock) { __atomic_store_n(&lock->owner, cq_this_thread(), __ATOMIC_RELAXED); }
+static inline int cq_try_lock(cq_lock *lock) { return pthread_mutex_trylock(&lock->mutex) == 0; }
 
-static inline int cq_try_lock(cq_lock *lock)
-{
-    int taken = pthread_mutex_trylock(&lock->mutex) == 0;
-    if (taken)
-        cq_have_lock(lock);
-    return taken;
-}
-
-static inline void cq_unlock(cq_lock *lock)
-{
-    __atomic_store_n(&lock->owner, 0, __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&lock->mutex);
-}
-
-/* Unlock it if this thread has it; no other can make that so, or change it. */
-static inline void cq_leave_lock(cq_lock *lock)
-{
-    if (__atomic_load_n(&lock->owner, __ATOMIC_RELAXED) == cq_this_thread())
-        cq_unlock(lock);
-}
+static inline void cq_unlock(cq_lock *lock) { pthread_mutex_unlock(&lock->mutex); }
 
 /* Tell the processor that this thread is only waiting. */
 static inline void cq_pause(void)
@@ -72,7 +49,6 @@ static inline void cq_wait_for_lock(cq_lock *lock)
             return;
     }
     pthread_mutex_lock(&lock->mutex);
-    cq_have_lock(lock);
 }
 
 #endif

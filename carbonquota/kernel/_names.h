@@ -55,7 +55,7 @@ typedef struct {
     uint8_t form; /* 0 where the row is not in use, one more than the length of `name`, or CQ_ELSEWHERE */
     uint8_t levels; /* of `chain`, or more where it does not fit */
     uint16_t unused;
-    uint32_t era; /* `chain` is of this one */
+    uint32_t generation; /* `chain` is of this one */
     int32_t chain[CQ_LEVELS];
     unsigned char name[CQ_SHORT];
 } cq_space;
@@ -108,7 +108,7 @@ static inline int cq_insert_name(cq_names *names, uint64_t hash, const unsigned 
     cq_space *space = cq_space_at(names, row);
     if (row >= names->size)
         names->size = row + 1;
-    space->era = 0;
+    space->generation = 0;
     if (text == NULL)
         memcpy(space->name, name, (size_t)length);
     __atomic_store_n(&space->text, text, __ATOMIC_RELEASE);

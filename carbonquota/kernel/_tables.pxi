@@ -4,10 +4,6 @@
 cdef class NameTable:
     """The names of namespaces, each with the row that the caller gives it. To be used under the caller's lock."""
 
-    cdef cq_names names
-    cdef cq_keys* keys
-    cdef bint taken
-
     def __cinit__(self):
         cdef bytes random = os.urandom(sizeof(cq_keys))
         self.keys = <cq_keys*>calloc(1, sizeof(cq_keys))
@@ -69,9 +65,6 @@ cdef class SeriesTable:
 
     All but `read` is to be called under the caller's lock.
     """
-
-    cdef cq_series series
-    cdef readonly NameTable namespaces
 
     def __cinit__(self, NameTable namespaces not None):
         if namespaces.taken:
@@ -200,11 +193,14 @@ cdef class SeriesTable:
 
     def read(self, bytes buffer not None):
         """The lines of a buffer, with the series of those that are known; needs no lock."""
-        cdef Lines lines = Lines.__new__(Lines)
+        return self.looked_up(Lines.of(buffer))
+
+    def read_names(self, list names not None):
+        """The same for names, text or bytes, one a line: `Lines.of_names`."""
+        return self.looked_up(Lines.of_names(names))
+
+    cdef Lines looked_up(self, Lines lines):
         cdef int failed
-        lines.buffer = buffer
-        lines.batch.text = _characters(buffer)
-        lines.batch.length = PyBytes_GET_SIZE(buffer)
         with nogil:
             failed = self.take_apart(lines)
         if failed:
@@ -213,8 +209,12 @@ cdef class SeriesTable:
 
     cdef int take_apart(self, Lines lines) noexcept nogil:
         cdef uint64_t epoch = cq_enter(&self.series.names.epochs)
+        cdef int failed
         lines.generation = cq_generation(&self.series)
-        cdef int failed = cq_read(&self.series, &lines.batch)
+        if lines.are_names:
+            failed = cq_read_names(&self.series, &lines.batch)
+        else:
+            failed = cq_read(&self.series, &lines.batch)
         cq_leave(&self.series.names.epochs, epoch)
         return failed
 

@@ -166,4 +166,14 @@ static inline uint64_t cq_hash(const cq_keys *keys, const unsigned char *name, i
     return hash ^ (hash >> 32);
 }
 
+/* The place of the last dot before a name's tags, or -1. */
+static inline int64_t cq_last_dot(const unsigned char *name, int64_t length)
+{
+    int64_t dot = -1;
+    for (int64_t at = 0; at < length && name[at] != ';'; at++)
+        if (name[at] == '.')
+            dot = at;
+    return dot;
+}
+
 #endif

@@ -1,8 +1,5 @@
-"""Which of the points that carbon hands over may pass: decided as a batch where that is quicker, else one by one.
+"""Which of the points that carbon hands over may pass: their names are decided as one batch.
 
-Theory of operation. A batch is plaintext lines with all but the names made up. What an admission gives back are the
-accepted lines, in their order; as limits only fill up while a batch is decided, the accepted points of a metric are
-always its first ones, and so it is known which they are. Names that cannot stand in lines are decided one by one.
 A name goes on in its normal form, so that a metric has one file, and one place in whatever comes behind.
 
 Invariants: decided = accepted + dropped + malformed. Whatever breaks in here, the points in question pass.
@@ -12,40 +9,30 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final, Protocol
 
 import numpy as np
 
-from carbonquota.controls import WHY_MALFORMED, Admission
-from carbonquota.errors import MetricNameError, NoFileError
-from carbonquota.kernel import KERNEL, Times, wrong_time
+from carbonquota.controls import WHY_MALFORMED, BatchDecision
+from carbonquota.errors import MetricNameError
+from carbonquota.kernel import Times, wrong_time
 from carbonquota.metric_name import dotted_part, must_be_respelled, normalize
-from carbonquota.model import Rule, Verdict
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.health import Sample
 from carbonquota.service.throttling import Dropping
 
 _log = logging.getLogger(__name__)
 
-FEW: Final = 5 if KERNEL == "compiled" else 32
-"""Up to so many points, deciding them one by one is quicker than as lines."""
-
 _EVERY: Final = 60.0
 """Seconds between two log lines on the same kind of trouble."""
 
-_REST: Final = " 1 1\n"
-"""What makes a line of a name: any value, any time."""
-
 _PLAIN: Final = bytes(range(0x21, 0x7F))
-"""What a name may hold to stand in a line; with others it is looked at by itself."""
+"""What a name may hold of which carbon makes its file as it is, tags left aside."""
 
-_BARE: Final = b"  \n"
-"""What is left of a line without the characters of names, values and times."""
-
-_DOT, _BLANK, _SEMICOLON, _LINE_END = b". ;\n"
+_DOT, _SEMICOLON, _LINE_END = b".;\n"
 
 _TAG: Final = b";"
 """What stands before each tag in a name."""
@@ -60,11 +47,8 @@ _NAME_TAG: Final = b";name="
 class Engine(Protocol):
     """As much of `QuotaEngine` as the data path needs."""
 
-    def offer(self, metric: str, points: int = 1) -> Verdict:
-        """Whether a point may pass; MetricNameError where no metric can be called so."""
-
-    def admit(self, buffer: bytes) -> Admission:
-        """Which points of a batch of lines may pass."""
+    def admit_names(self, names: Sequence[str]) -> BatchDecision:
+        """Which points of a batch may pass, one of each name."""
 
 
 Datapoint = tuple[float, float]
@@ -155,48 +139,41 @@ class Decisions:
         self._decided += len(metrics)
         decided = Decided(metrics, None, are_plain=False)
         try:
-            buffer = _lines(metrics)
-            if buffer is None or _may_be_respelled(buffer):
+            text = _text(metrics)
+            if text is None or _may_be_respelled(text):
                 metrics = [_respelled(metric) for metric in metrics]
-                buffer = _lines(metrics)
-            are_plain = buffer is not None and _TAG not in buffer
-            if buffer is None or len(metrics) <= FEW:
-                return Decided(metrics, [self._passes(metric) for metric in metrics], are_plain)
-            admission = self._engine.admit(buffer)
-            if admission.accepted is buffer:
-                return Decided(metrics, None, are_plain)
-            decided = Decided(metrics, _selected(metrics, admission), are_plain)
-            self._tell(admission)
+                text = _text(metrics)
+            are_plain = text is not None and _TAG not in text
+            names = metrics if text is not None else _texts(metrics)
+            answer = self._engine.admit_names(names)
+            passes = _passes(answer, len(names))
+            if len(names) != len(metrics):
+                passes = self._let_pass_what_is_no_text(metrics, passes or [True] * len(names))
+            decided = Decided(metrics, passes, are_plain)
+            self._tell(answer)
         except Exception:  # noqa: BLE001 - a bug of ours must cost nobody a point
             self._survive("data points could not be decided on, and go on", "a batch")
         return decided
 
-    def _passes(self, metric: str) -> bool:
-        """Whether one point may pass."""
-        try:
-            verdict = self._engine.offer(metric)
-        except MetricNameError as error:
-            self._refuse("no_file" if isinstance(error, NoFileError) else "name", error)
-            return False
-        except Exception:  # noqa: BLE001 - a bug of ours must cost nobody a point
-            self._survive("a data point could not be decided on, and goes on", metric)
-            return True
-        if not verdict.accepted:
-            self._dropped[verdict.control or ""] += 1
-            self._hand_to_log(_DroppedPoint(metric, verdict))
-        return verdict.accepted
+    def _let_pass_what_is_no_text(self, metrics: Sequence[object], passes: Sequence[bool]) -> list[bool]:
+        """`passes` with what a receiver takes for names in between: it is carbon's to say what becomes of it."""
+        rest = iter(passes)
+        all_passes = [next(rest) if isinstance(metric, str) else True for metric in metrics]
+        strays = [metric for metric in metrics if not isinstance(metric, str)]
+        self._failures += len(strays)
+        self._notices.warning("no text", "data points go on undecided, as their names are no text: %.200r", strays)
+        return all_passes
 
-    def _tell(self, admission: Admission) -> None:
+    def _tell(self, answer: BatchDecision) -> None:
         """Count and note what was dropped of a batch."""
-        self._dropped.update(admission.dropped_by_control)
-        if admission.malformed:
-            samples = admission.malformed_samples
-            for reason, count in admission.malformed_by_reason.items():
-                # A line of ours has all fields, unless there is no name.
-                self._refuse(
-                    "name" if reason == "fields" else reason, samples[reason].decode().removesuffix(_REST), count
-                )
-        self._hand_to_log(admission)
+        if answer.all_pass:
+            return
+        self._dropped.update(answer.dropped_by_control)
+        samples = answer.malformed_samples
+        for reason, count in answer.malformed_by_reason.items():
+            self._refuse(reason, samples[reason].decode(errors="backslashreplace"), count)
+        if answer.dropped:
+            self._hand_to_log(answer)
 
     def _hand_to_log(self, dropping: Dropping) -> None:
         """Have what was dropped noted, which changes nothing in the decision."""
@@ -223,22 +200,29 @@ class Decisions:
         yield Sample("internal_errors", self._failures, "decision")
 
 
-def _may_be_respelled(buffer: bytes) -> bool:
-    """Whether carbon may keep one of the metrics of these lines under more than one name."""
-    if any(odd in buffer for odd in _ODD) or _has_odd_dots(buffer):
+def _passes(answer: BatchDecision, points: int) -> list[bool] | None:
+    """Which of so many points pass, or None where all do; ValueError where the answer is to something else."""
+    if len(answer) != points:
+        raise ValueError(f"{len(answer)} points were decided on, of {points}")
+    return None if answer.all_pass else answer.passes()
+
+
+def _may_be_respelled(text: bytes) -> bool:
+    """Whether carbon may keep one of the metrics of these, a line each, under more than one name."""
+    if any(odd in text for odd in _ODD) or _has_odd_dots(text):
         return True
-    return _TAG in buffer and _NAME_TAG in buffer
+    return _TAG in text and _NAME_TAG in text
 
 
-def _has_odd_dots(buffer: bytes) -> bool:
-    """Whether a dot begins a line, or is before another dot, a tag or a blank.
+def _has_odd_dots(text: bytes) -> bool:
+    """Whether a dot begins a line, or is before another dot, a tag or an end of a line.
 
     By numpy, which takes a tenth of the time that `in` takes for each two bytes.
     """
-    codes = np.frombuffer(buffer, np.uint8)
+    codes = np.frombuffer(text, np.uint8)
     is_dot = codes == _DOT
     before, after = codes[:-1], codes[1:]
-    is_odd = is_dot[:-1] & (is_dot[1:] | (after == _BLANK) | (after == _SEMICOLON))
+    is_odd = is_dot[:-1] & (is_dot[1:] | (after == _LINE_END) | (after == _SEMICOLON))
     return bool(is_dot[:1].any() or is_odd.any() or (is_dot[1:] & (before == _LINE_END)).any())
 
 
@@ -257,52 +241,15 @@ def _respelled(metric: str) -> str:
     return metric if is_kept else normal
 
 
-def _lines(metrics: Sequence[str]) -> bytes | None:
-    """A line for each metric, or None where a name cannot stand in one."""
+def _texts(metrics: Sequence[object]) -> list[str]:
+    """The names that are text: receivers of others may give what is none."""
+    return [metric for metric in metrics if isinstance(metric, str)]
+
+
+def _text(metrics: Sequence[str]) -> bytes | None:
+    """The names, a line each, or None where carbon may make another file of one than it says."""
     try:
-        buffer = (_REST.join(metrics) + _REST).encode(errors="surrogatepass")
+        text = ("\n".join(metrics) + "\n").encode(errors="surrogatepass")
     except TypeError:  # a receiver that takes names for what they are not must not cost others their decision
         return None
-    return buffer if buffer.translate(None, _PLAIN) == _BARE * len(metrics) else None
-
-
-def _selected(metrics: Iterable[str], admission: Admission) -> list[bool]:
-    """Which of the metrics' points were accepted."""
-    *names, _ = admission.accepted.decode().split(_REST)
-    names.reverse()
-    passes = []
-    for metric in metrics:
-        accepted = bool(names) and metric == names[-1]
-        passes.append(accepted)
-        if accepted:
-            names.pop()
-    if names:
-        raise ValueError(f"{len(names)} points were accepted that nobody offered")
-    return passes
-
-
-@dataclass(frozen=True, slots=True)
-class _Drop:
-    """Why one point was dropped."""
-
-    rule: Rule | None
-    samples: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _DroppedPoint:
-    """One dropped point, as the log of throttling takes it."""
-
-    metric: str
-    verdict: Verdict
-
-    @property
-    def dropped(self) -> int:
-        """It is one."""
-        return 1
-
-    @property
-    def drops(self) -> Mapping[tuple[str, str], _Drop]:
-        """It, by namespace and control."""
-        verdict = self.verdict
-        return {(verdict.namespace or "", verdict.control or ""): _Drop(verdict.rule, (self.metric,))}
+    return text if text.translate(None, _PLAIN) == b"\n" * len(metrics) else None

@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import IO, TYPE_CHECKING, Any
@@ -21,7 +22,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carbonquota import QuotaEngine, QuotaError, RuleSet, Size
-from carbonquota.controls import batch_ledger
 from carbonquota.kernel import KERNEL
 from carbonquota.testing import ManualClock
 from tests.support.engines import line, size_of
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from carbonquota import Change, Verdict
-    from carbonquota.controls import Admission, Decider
-    from carbonquota.kernel import CompiledLines, Ledger
+    from carbonquota.controls import Admission, BatchDecision, Decider
+    from carbonquota.controls.native._cy import Batch, Ledger
     from carbonquota.trie import Holdings
 
 ROOT = Path(__file__).parents[2]
@@ -281,23 +281,29 @@ class Ways:
 
     def __init__(self) -> None:
         self.taken = Counter[str]()
-        self._helped: CompiledLines | None = None
-        self._decide, self._answer = batch_ledger.decide, batch_ledger.answer
+        self._helped: Batch | None = None
+        self._decide, self._answer = native_batch().decide, native_batch().answer
 
-    def decide(self, decider: Decider, ledger: Ledger, lines: CompiledLines) -> None:
-        self._helped = lines
-        self._decide(decider, ledger, lines)
+    def decide(self, decider: Decider, ledger: Ledger, batch: Batch) -> None:
+        self._helped = batch
+        self._decide(decider, ledger, batch)
 
-    def answer(self, decider: Decider, lines: CompiledLines) -> Admission:
-        by_itself = "settled" if lines.is_settled else "with drops"
-        self.taken["helped" if lines is self._helped else by_itself] += len(lines) > 0
-        return self._answer(decider, lines)
+    def answer(self, decider: Decider, batch: Batch) -> BatchDecision:
+        by_itself = "with drops" if batch.rejected else "settled"
+        self.taken["helped" if batch is self._helped else by_itself] += len(batch.lines) > 0
+        answer: BatchDecision = self._answer(decider, batch)
+        return answer
+
+
+def native_batch() -> Anything:
+    """The module that decides batches beside C; only where it is built."""
+    return import_module("carbonquota.controls.native.batch")
 
 
 def counting(play_all: Callable[[], None]) -> Counter[str]:
     """In what ways batches were decided meanwhile."""
     ways = Ways()
-    with patch.multiple(batch_ledger, decide=ways.decide, answer=ways.answer):
+    with patch.multiple(native_batch(), decide=ways.decide, answer=ways.answer):
         play_all()
     return ways.taken
 

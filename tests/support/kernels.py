@@ -112,8 +112,9 @@ class Kernel:
         raise NotImplementedError
 
     def cut(self, lines: Lines, kept: Sequence[bool]) -> bytes:
-        """The buffer down to these lines: all blank ones, no malformed one, and what data points one likes."""
-        raise NotImplementedError
+        """The buffer down to these lines."""
+        left: bytes = lines.without(np.array([at for at, keep in enumerate(kept) if not keep], np.int64))
+        return left
 
 
 class _Plain(Kernel):
@@ -128,10 +129,6 @@ class _Plain(Kernel):
 
     def look_up(self, table: OwnTable, buffer: bytes) -> list[int]:
         return self.rows_of(table, table.read(buffer))
-
-    def cut(self, lines: Lines, kept: Sequence[bool]) -> bytes:
-        left: bytes = lines.without({at for at, keep in enumerate(kept) if not keep})
-        return left
 
 
 class _Compiled(Kernel):
@@ -148,15 +145,6 @@ class _Compiled(Kernel):
 
     def look_up(self, table: Series, buffer: bytes) -> list[int]:
         return self.rows_of(table, table.read(buffer))
-
-    def cut(self, lines: Lines, kept: Sequence[bool]) -> bytes:
-        for at, (content, keep) in enumerate(zip(self.contents(lines), kept, strict=True)):
-            if isinstance(content, Malformed):
-                lines.put_row(at, content)
-            elif content is not None:
-                lines.put_decision(at, 0 if keep else 1, 0)
-        left: bytes = lines.cut()
-        return left
 
 
 def _content(lines: Lines, position: int, row: int | None) -> Content:

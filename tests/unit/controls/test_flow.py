@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from carbonquota.controls import flow
+from carbonquota.controls.reference import flow
 from carbonquota.controls.table import DATA_POINTS, METRICS, THROUGHPUT
 from carbonquota.model import MAXIMUM
 from carbonquota.trie import NO_QUOTA, Quotas

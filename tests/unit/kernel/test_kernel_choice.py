@@ -22,15 +22,17 @@ try:
 except QuotaError as error:
     print(f"QuotaError: {error}")
 else:
-    print(kernel.KERNEL, kernel.COMPILED, kernel.Ledger is not None, kernel.SeriesTable.__module__)
+    from carbonquota import QuotaEngine, RuleSet
+    backend = type(QuotaEngine(RuleSet.from_text(""))._backend).__name__
+    print(kernel.KERNEL, kernel.COMPILED, backend, kernel.SeriesTable.__module__)
 """
 NOT_BUILT = (
     "QuotaError: CARBONQUOTA_KERNEL=compiled, but this installation has no compiled kernel: install carbonquota anew"
     " where there is a C compiler, or unset the variable"
 )
 PACKAGE = Path(carbonquota.__file__).parent
-PLAIN = "python False False carbonquota.kernel._table"
-COMPILED = "compiled True True carbonquota.kernel._cy"
+PLAIN = "python False ReferenceBackend carbonquota.kernel._table"
+COMPILED = "compiled True NativeBackend carbonquota.kernel._cy"
 
 
 def answer_of(root: Path, variable: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from posixpath import normpath
@@ -16,10 +16,9 @@ from carbon.util import TaggedSeries
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonquota.controls import Admission
+from carbonquota.controls import BatchDecision
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import MetricNameError
-from carbonquota.model import Verdict
 from carbonquota.plugins.carbon_decisions import Datapoint, Decisions, Engine
 from carbonquota.plugins.graphite_carbon import MOST, GeneratedProcessor, Passed, QuotaProcessor, Store
 from carbonquota.rules import RuleSet
@@ -90,10 +89,7 @@ class Setup:
 class BrokenEngine:
     """An engine with a bug."""
 
-    def offer(self, metric: str, points: int = 1) -> Verdict:
-        raise RuntimeError("a bug")
-
-    def admit(self, buffer: bytes) -> Admission:
+    def admit_names(self, names: Sequence[str]) -> BatchDecision:
         raise RuntimeError("a bug")
 
 
@@ -214,11 +210,11 @@ METRICS = st.sampled_from(
 )
 
 
-class EngineOfOthers(BrokenEngine):
-    """An engine that accepts what nobody has offered."""
+class EngineOfOthers:
+    """An engine that answers to less than it was asked."""
 
-    def admit(self, buffer: bytes) -> Admission:
-        return Admission(b"other 1 1\n", 1, None, {}, lambda _: b"", ())
+    def admit_names(self, names: Sequence[str]) -> BatchDecision:
+        return engine().admit_names(names[1:])
 
 
 def test_an_answer_to_other_points_costs_none() -> None:

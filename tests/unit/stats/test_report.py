@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from carbonquota import Limits, RuleSet, Size
-from carbonquota.controls import flow, grants
+from carbonquota.controls import grants
+from carbonquota.controls.reference import flow
 from carbonquota.controls.table import METRICS, THROUGHPUT
 from carbonquota.model import MAXIMUM
 from carbonquota.stats import Standings, named_values, take_standings

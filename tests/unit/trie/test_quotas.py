@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from carbonquota.controls import flow
+from carbonquota.controls.reference import flow
 from carbonquota.controls.table import METRICS
 from carbonquota.model import MAXIMUM, Size
 from carbonquota.naming import collision_suffix

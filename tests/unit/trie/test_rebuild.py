@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from carbonquota import RuleSet, Size
-from carbonquota.controls import flow, grants
+from carbonquota.controls import grants
+from carbonquota.controls.reference import flow
 from carbonquota.controls.table import METRICS
 from carbonquota.trie import NO_QUOTA, Index, Rebuild
 

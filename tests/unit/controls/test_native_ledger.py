@@ -29,12 +29,13 @@ class Bound:
     """A ledger over columns of one quota at the root, which allows LIMIT points; they can be looked at and replaced."""
 
     def __init__(self) -> None:
-        from carbonquota.kernel._cy import Ledger  # noqa: PLC0415 - only where it is built
+        from carbonquota.controls.native._cy import Batch, Ledger  # noqa: PLC0415 - only where it is built
 
         assert COMPILED is not None
         table: Any = COMPILED.table_of(NAMES)
         self.table = table
-        self.ledger = Ledger(table, controls=CONTROLS, order=STOCKS)
+        self.ledger: Any = Ledger(table, controls=CONTROLS, order=STOCKS)
+        self.batch_of: Any = lambda buffer: Batch.of(table.read(buffer))
         names = ("held", "rule", "left", "limit", "enforcing", "throttle", "parent", "quota_of")
         columns = {name: np.zeros(2, np.int64) for name in names}
         columns["limit"][:] = columns["left"][:] = LIMIT
@@ -52,6 +53,12 @@ class Bound:
             "some_forbid_all": False,
         }
 
+    accepted = 0
+
+    def offer_locked(self, _metric: object, _points: int, _size: object, quota: int) -> int:
+        """As the ledger's owner: what it has found."""
+        return quota
+
     def bind(self, **others: object) -> None:
         """Have the ledger decide over the columns, or some others."""
         self.ledger.bind(**self.parts | others)
@@ -64,9 +71,12 @@ class Bound:
 
 @pytest.fixture
 def bound() -> Bound:
+    from carbonquota.kernel._cy import Lock  # noqa: PLC0415 - only where it is built
+
     bound = Bound()
     bound.bind()
-    bound.ledger.keep_time(17)
+    bound.ledger.bind_lock(Lock(), lambda: 0.0, False, bound)
+    bound.ledger.set_time(-1.0, 1.0, 17)
     return bound
 
 
@@ -103,7 +113,7 @@ def test_whatever_else_is_unknown_to_it(bound: Bound, metric: object) -> None:
 @pytest.mark.parametrize("points", [2**63, -(2**63) - 1, "1", None])
 def test_points_are_whole_numbers_of_64_bits(bound: Bound, points: object) -> None:
     with pytest.raises((TypeError, OverflowError)):
-        bound.ledger.offer("a.b", points)  # type: ignore[arg-type]
+        bound.ledger.offer("a.b", points)
     assert bound.left == LIMIT
 
 
@@ -165,64 +175,67 @@ def test_a_ledger_needs_a_number_for_every_control_and_an_order_of_all_stocks(bo
 
 
 def test_lines_say_what_was_decided_on_them(bound: Bound) -> None:
-    lines = bound.table.read(b"a.b 1 1\n\nx y\na.b 1 1\n a.b 1 1\na.b 1 nan\na.b x 1\n")
+    batch = bound.batch_of(b"a.b 1 1\n\nx y\na.b 1 1\n a.b 1 1\na.b 1 nan\na.b x 1\n")
     bound.parts["columns"]["left"][QUOTA] = 1
-    assert bound.ledger.decide(lines, 0, 5) == 4, "only `parse` understands the fifth line"
-    lines.put_decision(4, QUOTA, 2)
-    assert bound.ledger.decide(lines, 5, 5) == len(lines) == 7
-    assert (lines.accepted, lines.dropped, lines.malformed, lines.created, lines.creates_left) == (1, 2, 3, 0, 5)
-    assert [column.tolist() for column in lines.rejected()] == [[3, 4], [QUOTA, QUOTA], [CONTROLS["throughput"], 2]]
-    assert lines.malformed_at() == {Malformed.FIELDS: [2], Malformed.TIMESTAMP: [5], Malformed.VALUE: [6]}
-    assert lines.cut() == b"a.b 1 1\n\n"
-    assert lines.created_names(2, with_text=True) == [(0, b""), (0, b"")]
+    assert bound.ledger.decide(batch, 0, 5) == 4, "only `parse` understands the fifth line"
+    batch.put_decision(4, QUOTA, 2)
+    assert bound.ledger.decide(batch, 5, 5) == len(batch.lines) == 7
+    assert (batch.accepted, batch.dropped, batch.malformed, batch.created, batch.creates_left) == (1, 2, 3, 0, 5)
+    assert [column.tolist() for column in batch.rejected_at()] == [[3, 4], [QUOTA, QUOTA], [CONTROLS["throughput"], 2]]
+    assert batch.lines.malformed_at() == {Malformed.FIELDS: [2], Malformed.TIMESTAMP: [5], Malformed.VALUE: [6]}
+    gone = np.array([2, 3, 4, 5, 6], np.int64)
+    assert batch.lines.without(gone) == b"a.b 1 1\n\n"
+    assert batch.created_names(2, with_text=True) == [(0, b""), (0, b"")]
 
 
 @pytest.mark.parametrize("position", [-1, 2, 2**40])
 def test_there_are_no_lines_but_those_of_the_buffer(bound: Bound, position: int) -> None:
-    lines = bound.table.read(b"a.b 1 1\n 1 1\n")
+    batch = bound.batch_of(b"a.b 1 1\n 1 1\n")
     asks = (
-        lines.line,
-        lines.row,
-        lines.name,
-        lambda at: lines.put_row(at, BLANK),
-        lambda at: lines.put_decision(at, 0, 0),
+        batch.lines.line,
+        batch.lines.row,
+        batch.lines.name,
+        batch.points,
+        lambda at: batch.put_malformed(at, BLANK),
+        lambda at: batch.put_decision(at, 0, 0),
+        lambda at: batch.lines.without(np.array([at], np.int64)),
     )
     for ask in asks:
         with pytest.raises(IndexError, match=f"^there is no line {position}$"):
             ask(position)
 
 
-@pytest.mark.parametrize("row", [0, 1, UNKNOWN, -7, -100])
+@pytest.mark.parametrize("row", [0, 1, UNKNOWN, -100, -101])
 def test_only_a_reason_can_be_noted_on_a_line(bound: Bound, row: int) -> None:
     with pytest.raises(ValueError, match=f"^{row} does not say why a line is no data point$"):
-        bound.table.read(b"a.b 1 1\n").put_row(0, row)
+        bound.batch_of(b"a.b 1 1\n").put_malformed(0, row)
 
 
 def test_a_decision_stops_for_a_size_only_where_it_takes_one(bound: Bound) -> None:
-    lines = bound.table.read(b"new 1 1\nnew..b 1 1\na.b 1 1\nnewer 1 1\nnew 1 1")
-    bound.ledger.reserve(len(lines))
+    batch = bound.batch_of(b"new 1 1\nnew..b 1 1\na.b 1 1\nnewer 1 1\nnew 1 1")
+    bound.ledger.reserve(len(batch.lines))
     asked: list[int] = []
-    while (position := bound.ledger.decide(lines, 0 if not asked else asked[-1], 9)) < len(lines):
+    while (position := bound.ledger.decide(batch, 0 if not asked else asked[-1], 9)) < len(batch.lines):
         asked.append(position)
-        if not lines.wants_size(position):
-            lines.put_decision(position, QUOTA, 1)
+        if not batch.wants_size(position):
+            batch.put_decision(position, QUOTA, 1)
             asked[-1] += 1
         else:
-            lines.put_size(position, lines.add_size(1, 2, 3, 0))
+            batch.put_size(position, batch.add_size(1, 2, 3, 0))
     assert asked == [0, 2, 3], "the second line's name is not plain, the last one's metric is known by then"
-    assert lines.created_names(2, with_text=True) == [(1, b"new\n"), (1, b"newer\n")]
+    assert batch.created_names(2, with_text=True) == [(1, b"new\n"), (1, b"newer\n")]
 
 
 def test_a_line_has_no_size_but_those_that_were_added(bound: Bound) -> None:
-    lines = bound.table.read(b"new 1 1\n")
-    assert (lines.size(0), lines.wants_size(0)) == (-1, False)
+    batch = bound.batch_of(b"new 1 1\n")
+    assert (batch.size(0), batch.wants_size(0)) == (-1, False)
     with pytest.raises(ValueError, match=r"^there is no size 0$"):
-        lines.put_size(0, 0)
-    assert [lines.add_size(1, 2, 3, number) for number in range(40)] == list(range(40))
+        batch.put_size(0, 0)
+    assert [batch.add_size(1, 2, 3, number) for number in range(40)] == list(range(40))
     with pytest.raises(ValueError, match=r"^no amount of a size is below 0$"):
-        lines.add_size(1, -2, 3, 4)
-    lines.put_size(0, 39)
-    assert lines.size(0) == 39
+        batch.add_size(1, -2, 3, 4)
+    batch.put_size(0, 39)
+    assert batch.size(0) == 39
 
 
 @pytest.mark.parametrize("doubtful", [b" %b 1 1\n", b"%b 1 1e9\n", b"%b. 1 1\n"])

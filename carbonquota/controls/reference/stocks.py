@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from carbonquota.controls.table import METRICS, NAMESPACES, THROUGHPUT, Grant
-from carbonquota.model import CONTROL_FIELDS, Size
+from carbonquota.controls.table import METRICS, NAMESPACES, STOCK_CONTROLS, Grant
+from carbonquota.model import Size
 from carbonquota.trie import Namespaces
 from carbonquota.trie.columns import View
-
-STOCK_CONTROLS: Final = CONTROL_FIELDS[:THROUGHPUT]
-"""The stocks' names, by control index."""
 
 
 class Need:

@@ -2,7 +2,10 @@
 
 
 cdef class Ledger:
-    """Decides over columns that others own. To be used under the owner's lock."""
+    """Decides over columns that others own.
+
+    What is called with names or bytes takes the owner's lock and leaves it; all else is to be called under it.
+    """
 
     cdef cq_ledger ledger
     cdef SeriesTable table
@@ -10,6 +13,7 @@ cdef class Ledger:
     cdef cq_times times
     cdef Lock lock
     cdef object clock
+    cdef object owner
     cdef bint clock_is_system
     cdef double quiet_from
     cdef double quiet_until
@@ -76,19 +80,20 @@ cdef class Ledger:
         if seen is not None:
             bound.rows = min(bound.rows, times.shape[0])
         bound.some_forbid_all = some_forbid_all
-        bound.era += 1
+        bound.generation += 1
         self.ledger = bound
         self.kept = (columns, used, dropped, flows, stocks, limits, size_number, seen)
 
     cdef int check(self) except -1:
-        if self.ledger.era == 0:
+        if self.ledger.generation == 0:
             raise ValueError("a ledger decides over columns that it is bound to")
         return 0
 
     def hold_to(self, int64_t earliest, int64_t latest, int64_t sure_length, bytes doubtful_prefix not None):
         """Have lines with timestamps outside of these, in seconds, be malformed.
 
-        New metrics with longer names, in bytes, or with names that begin with the prefix, are left to the caller.
+        New metrics with longer names, in bytes, with names that are not plain or begin with the prefix, are left to
+        the caller.
         """
         cdef Py_ssize_t at, length = PyBytes_GET_SIZE(doubtful_prefix)
         if not 0 <= earliest <= latest < 2**53 // 1000:
@@ -104,15 +109,6 @@ cdef class Ledger:
         for at in range(length):
             self.ledger.doubtful_prefix[at] = doubtful_prefix[at]
 
-    def keep_time(self, uint32_t now):
-        """Have what is decided from here on be seen at `now`."""
-        self.ledger.now = now
-
-    def offer(self, metric, int64_t points):
-        """Decide on points of a metric: the quota that rejects them or 0; UNKNOWN where it is not found."""
-        self.check()
-        return self.take(metric, points)
-
     cdef int32_t take(self, metric, int64_t points) except? CQ_UNKNOWN:
         cdef const unsigned char* name
         cdef Py_ssize_t length
@@ -122,7 +118,7 @@ cdef class Ledger:
             except UnicodeError:
                 return CQ_UNKNOWN
         elif isinstance(metric, bytes):
-            name = _characters(metric)
+            name = <const unsigned char*>PyBytes_AS_STRING(metric)
             length = PyBytes_GET_SIZE(metric)
         else:
             return CQ_UNKNOWN
@@ -134,74 +130,90 @@ cdef class Ledger:
             return CQ_UNKNOWN
         return cq_take_known(&self.ledger, row, cq_record_at(self.ledger.series, row).namespace_row, points)
 
-    def attend(self, Lock lock not None, clock, bint is_system):
-        """Take this lock, and the time from this clock, in what ends in `_now`; `is_system` is it if `time.time` is."""
+    def bind_lock(self, Lock lock not None, clock, bint is_system, owner):
+        """Take this lock and the time from this clock; `is_system` tells whether it is `time.time`.
+
+        `owner` is asked where Python is needed, in the methods that end in `_locked` under the lock.
+        """
         self.lock = lock
         self.clock = clock
         self.clock_is_system = is_system
+        self.owner = owner
 
-    def leave(self):
-        """Release the lock if this thread has it: what is called whatever interrupted the thread, and where."""
-        self.check_attended()
-        cq_leave_lock(&self.lock.lock)
-
-    cdef int check_attended(self) except -1:
+    cdef int check_bound(self) except -1:
         if self.lock is None:
-            raise ValueError("a ledger decides by itself once it attends to a lock and a clock")
+            raise ValueError("a ledger decides once it is bound to a lock and a clock")
         return self.check()
 
-    def keep_quiet(self, double start, double end):
-        """Have what ends in `_now` decide by itself from `start` until just before `end`."""
+    def set_time(self, double start, double end, uint32_t now):
+        """Decide without the owner from `start` until just before `end`; series are seen at `now`."""
         self.quiet_from = start
         self.quiet_until = end
+        self.ledger.now = now
 
-    def offer_now(self, metric, int64_t points):
-        """`offer` under the lock; what is not 0 leaves the lock with the caller, who is to go on.
+    def offer(self, metric, int64_t points, size=None):
+        """The owner's answer to points of a metric: `accepted` where it is known and passes.
 
-        UNKNOWN where the metric is not found, or the time is out of the quiet stretch.
+        Else what `offer_locked(metric, points, size, quota)` says, the quota that rejects a known metric or UNKNOWN.
         """
         cdef int32_t quota = CQ_UNKNOWN
         cdef double now
-        self.check_attended()
+        self.check_bound()
         self.lock.acquire()
         try:
             now = self.clock()
             if self.quiet_from <= now < self.quiet_until:
                 quota = self.take(metric, points)
-        except:
-            self.lock.release()
-            raise
-        if quota == 0:
-            self.lock.release()
-        return quota
+                if quota == 0:
+                    return self.owner.accepted
+            return self.owner.offer_locked(metric, points, size, quota)
+        finally:
+            cq_unlock(&self.lock.lock)
 
-    def admit_now(self, bytes buffer not None):
-        """The lines of a buffer, decided if that takes no Python. If they are not settled, the caller has the lock.
+    def admit(self, bytes buffer not None):
+        """The owner's `answer` to a batch of lines."""
+        cdef Batch batch = Batch.__new__(Batch)
+        batch.set(Lines.of(buffer), None)
+        batch.lines.batch.times = self.times
+        return self.run(batch)
 
-        It takes some where a line's metric is not known or only `parse` can read it, where the clock is not the
-        system's, or the time is out of the quiet stretch; then no line is decided yet.
+    def admit_names(self, list names not None, points):
+        """The same to names, of one point each, or of so many."""
+        cdef Batch batch = Batch.__new__(Batch)
+        batch.set(Lines.of_names(names), points)
+        return self.run(batch)
+
+    cdef run(self, Batch batch):
+        """Decide on a batch, without Python where that goes; else `decide_locked(batch)` is called.
+
+        It takes Python where a metric is not known or only `parse` can read a line, where the clock is not the
+        system's, or the time is out of the quiet stretch. The answer is made under the lock where points are rejected.
         """
-        cdef Lines lines = Lines.__new__(Lines)
-        cdef int failed
-        self.check_attended()
-        lines.buffer = buffer
-        lines.batch.text = _characters(buffer)
-        lines.batch.length = PyBytes_GET_SIZE(buffer)
-        lines.batch.times = self.times
+        cdef bint settled = False, failed
+        cdef Lines lines = batch.lines
+        self.check_bound()
         with nogil:
-            failed = self.table.take_apart(lines)
+            failed = self.table.take_apart(lines) or batch.begin()
             if not failed:
                 cq_wait_for_lock(&self.lock.lock)
                 if self.table.series.generation != lines.generation:
                     lines.generation = self.table.series.generation
                     cq_find_again(&self.table.series, &lines.batch)
                 if lines.batch.unknown + lines.batch.doubts == 0 and self.is_quiet():
-                    lines.decided = cq_decide(&self.ledger, &lines.batch, 0, NULL, &lines.outcome) == lines.batch.count
-                    if lines.outcome.dropped == 0:
+                    batch.decided = cq_decide(&self.ledger, &batch.deciding, 0) == lines.batch.count
+                    settled = batch.deciding.rejected == 0
+                    if settled:
                         cq_unlock(&self.lock.lock)
         if failed:
             raise MemoryError
-        return lines
+        if settled:
+            return self.owner.answer(batch)
+        try:
+            if not batch.decided:
+                self.owner.decide_locked(batch)
+            return self.owner.answer(batch)
+        finally:
+            cq_unlock(&self.lock.lock)
 
     cdef bint is_quiet(self) noexcept nogil:
         cdef double now
@@ -210,36 +222,34 @@ cdef class Ledger:
         now = cq_system_time()
         return self.quiet_from <= now < self.quiet_until
 
-    def missing(self, Lines lines not None):
+    def missing(self, Batch batch not None):
         """The namespaces, as text, that are missing for new metrics which what is there would not reject as it stands.
 
         None at all where a line that is left to Python may bring one that is called in stats as another is.
         """
-        cdef int64_t at, length, dot
+        cdef int64_t at, length
         cdef cq_line* line
+        cdef cq_arrival arrival
         self.check()
         names = []
-        for at in range(lines.batch.count):
-            line = &lines.batch.lines[at]
-            if self.is_left(&lines.batch, line) and b"-" in lines.line(at):
+        for at in range(batch.lines.batch.count):
+            line = &batch.lines.batch.lines[at]
+            if self.is_left(&batch.lines.batch, line) and b"-" in batch.lines.line(at):
                 return []
-            length = cq_missing(&self.ledger, lines.batch.text, line)
+            length = cq_missing(&self.ledger, &batch.deciding, at, &arrival)
             if length > 0:
-                names.append(PyUnicode_DecodeASCII(<const char*>lines.batch.text + line.start, length, NULL))
+                names.append(PyUnicode_DecodeUTF8(<const char*>arrival.name, length, NULL))
         return names
 
-    cdef bint is_left(self, const cq_batch* batch, const cq_line* line) noexcept:
-        cdef int64_t dot
-        if line.row == CQ_UNKNOWN:
-            return not cq_is_plain_name(batch.text + line.start, line.name_length, &dot)
-        return line.row == CQ_DOUBT
+    cdef bint is_left(self, const cq_batch* lines, const cq_line* line) noexcept:
+        return line.row == CQ_DOUBT or (line.row == CQ_UNKNOWN and not cq_is_normal(lines, line))
 
     def reserve(self, int64_t more):
         """Make sure that `decide` can put so many series into the table."""
         if cq_reserve_series(self.ledger.series, more):
             raise MemoryError
 
-    def decide(self, Lines lines not None, int64_t start, int64_t creates_left):
+    def decide(self, Batch batch not None, int64_t start, int64_t creates_left):
         """Decide on the lines from `start` on; the position of the first that is left to the caller, or their number.
 
         `reserve` must have been called for as many series as lines are unknown. Columns by series must reach as far,
@@ -249,13 +259,13 @@ cdef class Ledger:
         self.check()
         if start < 0:
             raise ValueError("lines begin at 0")
-        lines.outcome.creates_left = creates_left
-        if lines.batch.unknown > 0:
-            start = cq_decide(&self.ledger, &lines.batch, start, lines.sizes, &lines.outcome)
+        batch.deciding.creates_left = creates_left
+        if batch.lines.batch.unknown > 0:
+            start = cq_decide(&self.ledger, &batch.deciding, start)
         else:
             with nogil:
-                start = cq_decide(&self.ledger, &lines.batch, start, lines.sizes, &lines.outcome)
-        lines.decided = start == lines.batch.count
+                start = cq_decide(&self.ledger, &batch.deciding, start)
+        batch.decided = start == batch.lines.batch.count
         return start
 
 

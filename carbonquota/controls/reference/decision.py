@@ -18,15 +18,14 @@ from dataclasses import dataclass
 from math import floor
 from typing import Final
 
-from carbonquota.controls import flow
-from carbonquota.controls.binding import bind, ledger_of
-from carbonquota.controls.creates import Creates
-from carbonquota.controls.stocks import Need, first_over, usage_views
-from carbonquota.controls.table import CREATES, THROUGHPUT, Grant
+from carbonquota.controls.reference import flow
+from carbonquota.controls.reference.creates import Creates
+from carbonquota.controls.reference.stocks import Need, first_over, usage_views
+from carbonquota.controls.table import CREATES, KEYS, THROUGHPUT, Grant
 from carbonquota.errors import MetricNameError, NoFileError, QuotaError
 from carbonquota.kernel import UNKNOWN, Malformed, Times
 from carbonquota.metric_name import Name, dotted_part, normalize
-from carbonquota.model import Size, SizeOf, Storable
+from carbonquota.model import ROOT, Size, SizeOf, Storable, Verdict
 from carbonquota.trie import NO_QUOTA, Index
 
 Outcome = tuple[int, int]
@@ -39,6 +38,9 @@ NO_RULES_QUOTA: Final = -1
 
 TOO_MANY: Outcome = (NO_RULES_QUOTA, CREATES)
 """As many metrics as are allowed were created in this second."""
+
+_ACCEPTED: Final = Verdict(accepted=True)
+_TOO_MANY: Final = Verdict(accepted=False, namespace=ROOT, control=KEYS[CREATES])
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Place:
 class Decider:
     """Decides offers against an index, and charges them there. Not safe to use from two threads at once."""
 
-    __slots__ = ("_second", "_undivided", "creates", "grants", "index", "ledger", "size_of", "storable", "times")
+    __slots__ = ("_second", "_undivided", "creates", "grants", "index", "size_of", "storable", "times")
 
     def __init__(
         self,
@@ -87,13 +89,6 @@ class Decider:
         self.index = index
         self.grants = self._undivided = grants
         self.size_of = size_of
-        self.ledger = ledger_of(index)
-        if self.ledger is not None:
-            if storable is not None:
-                prefix = storable.doubtful_prefix.encode()
-                self.ledger.hold_to(storable.earliest, storable.latest, storable.sure_length, prefix)
-            index.moved = self._bind
-            self._bind()
 
     def put_in_force(self, grants: tuple[Grant, ...], size_of: SizeOf | None) -> None:
         """Decide by these from now on; the index must be under their rules. Without a `size_of` the old one stays."""
@@ -104,34 +99,25 @@ class Decider:
     def divide(self, parts: int) -> None:
         """Have throughput limits of new namespaces begin with one of so many parts."""
         self.grants = tuple(grant.divided(parts) for grant in self._undivided)
-        self._bind()
-
-    def _bind(self) -> None:
-        """Let the ledger, where there is one, know where everything is."""
-        if self.ledger is not None:
-            bind(self.ledger, self.index, self.grants)
 
     def keep_time(self, now: float) -> None:
-        """Have what is decided from here on happen at `now`, in seconds since the epoch; only whole ones matter."""
+        """Set the decision clock to `now`, in seconds since the epoch; only whole ones matter."""
         if not self._second <= now < self._second + 1:
             self._second = floor(now)
             self.creates.keep_time(now)
             if self.index.seen is not None:
                 self.index.seen.keep_time(now)
-                if self.ledger is not None:
-                    self.ledger.keep_time(self.index.seen.now)
 
-    def offer_found(self, metric: Name, points: int) -> int:
-        """Decide on points of a metric that is in the index under this very name: the rejecting quota, or `NO_QUOTA`.
-
-        UNKNOWN where it is not. For where there is no ledger, whose `offer_now` does the same.
-        """
-        try:
-            key = metric.encode() if isinstance(metric, str) else bytes(metric)
-        except (UnicodeError, TypeError):
-            return UNKNOWN  # so that the name is looked at closely
-        row = self.index.find(key)
-        return UNKNOWN if row == UNKNOWN else self.offer_known(row, points)[0]
+    def verdict(self, outcome: Outcome) -> Verdict:
+        """An outcome as a value that lasts; to be asked for before anything else is decided."""
+        if outcome == ACCEPTED:
+            return _ACCEPTED
+        if outcome == TOO_MANY:
+            return _TOO_MANY
+        quota, control = outcome
+        quotas = self.index.quotas
+        rule = self.grants[quotas.rule_at[quota]].rule
+        return Verdict(accepted=False, namespace=quotas.namespace_names[quota], control=KEYS[control], rule=rule)
 
     def offer_named(self, metric: Name, points: int, size: Size | None = None) -> Outcome:
         """Decide on points of a metric, in whatever spelling; MetricNameError where it cannot be one."""
@@ -139,10 +125,10 @@ class Decider:
         row = self.index.find(name.encode())
         return self.offer_new(name, points, size) if row == UNKNOWN else self.offer_known(row, points)
 
-    def offer_line(self, name: bytes, size: Size | None = None) -> Outcome | Malformed:
-        """Decide on the point of a line with this name, or why the line is malformed."""
+    def offer_line(self, name: bytes, points: int, size: Size | None = None) -> Outcome | Malformed:
+        """Decide on the points of a line, or of one of many names; or why it is malformed."""
         try:
-            return self.offer_named(name, 1, size)
+            return self.offer_named(name, points, size)
         except NoFileError:
             return Malformed.NO_FILE
         except MetricNameError:

@@ -1,4 +1,4 @@
-"""The compiled kernel's ledger bound to the columns of an index and to the limits of the rules."""
+"""The ledger bound to the columns of an index and to the limits of the rules."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from carbonquota.controls.stocks import STOCK_CONTROLS
-from carbonquota.controls.table import CREATES, STOCKS, THROUGHPUT, Grant
-from carbonquota.kernel import COMPILED, Ledger
-from carbonquota.model import CONTROL_FIELDS, MAXIMUM
+from carbonquota.controls.native._cy import Ledger
+from carbonquota.controls.table import CREATES, STOCK_CONTROLS, STOCKS, THROUGHPUT, Grant
+from carbonquota.model import CONTROL_FIELDS, MAXIMUM, Storable
 from carbonquota.trie import Index
 
 
-def ledger_of(index: Index) -> Ledger | None:
-    """A ledger that decides on the series of an index, or None where there is no compiled kernel."""
-    if not COMPILED:
-        return None
+def ledger_of(index: Index, storable: Storable | None) -> Ledger:
+    """A ledger that decides on the series of an index, of which those that are not storable are none."""
     controls = {name: number for number, name in enumerate(CONTROL_FIELDS)}
-    return Ledger(index.table, controls=controls | {"creates": CREATES}, order=[CONTROL_FIELDS[at] for at in STOCKS])
+    order = [CONTROL_FIELDS[at] for at in STOCKS]
+    ledger = Ledger(index.table, controls=controls | {"creates": CREATES}, order=order)
+    if storable is not None:
+        prefix = storable.doubtful_prefix.encode()
+        ledger.hold_to(storable.earliest, storable.latest, storable.sure_length, prefix)
+    return ledger
 
 
 def bind(ledger: Ledger, index: Index, grants: Sequence[Grant]) -> None:

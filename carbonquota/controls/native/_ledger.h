@@ -34,7 +34,7 @@ typedef struct {
     uint32_t now;
     int32_t order[CQ_STOCKS]; /* in which the stocks are asked */
     int32_t namespaces, metrics, logical_size, physical_size, data_points, throughput, creates; /* numbers */
-    uint32_t era; /* of the columns: chains kept with namespaces are of one */
+    uint32_t generation; /* of the columns: chains kept with namespaces are of one */
     int64_t sure_length; /* bytes up to which a plain name can be stored, unless it begins with the prefix */
     unsigned char doubtful_prefix[CQ_LONGEST_PREFIX];
     int32_t prefix_length;
@@ -47,12 +47,30 @@ typedef struct {
     int32_t number;
 } cq_size;
 
-/* What a batch came to so far, in lines, and how many metrics may still be created. */
+/* What was decided on a line. */
 typedef struct {
-    int64_t accepted, dropped, malformed, created, creates_left;
-} cq_outcome;
+    int32_t quota; /* that rejects it, or 0 */
+    int32_t control; /* by which, or CQ_CREATED */
+    int32_t size; /* which one of the batch's sizes, from 1 on, a new metric has; 0 where it is not known */
+} cq_fate;
 
-#define CQ_CREATED -2 /* stands for the control of a line that brought its metric into the table */
+enum { CQ_CREATED = -2 };     /* stands for a control where the line brought its metric into the table */
+enum { CQ_SIZE_WANTED = -1 }; /* stands for a size where the decision has stopped for it */
+
+/* A batch and what it came to so far: counts of points, of malformed lines and of metrics. */
+typedef struct {
+    cq_batch *lines;
+    cq_fate *fates; /* a line each */
+    const int64_t *points; /* a line each, or NULL where each line is one */
+    cq_size *sizes;
+    int64_t rejected; /* lines */
+    int64_t accepted, dropped, malformed, created, creates_left;
+} cq_deciding;
+
+static inline int64_t cq_points_of(const cq_deciding *deciding, int64_t at)
+{
+    return deciding->points == NULL ? 1 : deciding->points[at];
+}
 
 /* What became of the walk over the quotas above a new metric. */
 enum { CQ_ROOM, CQ_REJECTED, CQ_WANTS_SIZE, CQ_TOO_DEEP };
@@ -110,14 +128,14 @@ static inline void cq_keep_chain(cq_ledger *ledger, cq_space *space, int64_t nam
         if (levels < CQ_LEVELS)
             space->chain[levels] = chain[levels];
     space->levels = (uint8_t)levels;
-    space->era = ledger->era;
+    space->generation = ledger->generation;
 }
 
 /* Ask the flows of a namespace, and charge them where none rejects. */
 static inline int32_t cq_take(cq_ledger *ledger, int64_t namespace_row, int64_t points)
 {
     cq_space *space = cq_space_at(ledger->series->names, namespace_row);
-    if (space->era != ledger->era)
+    if (space->generation != ledger->generation)
         cq_keep_chain(ledger, space, namespace_row);
     const int32_t *chain = space->chain;
     int64_t width = space->levels, level = 0;
@@ -173,23 +191,35 @@ static inline int cq_has_room(const cq_ledger *ledger, int32_t quota, int32_t co
     return ledger->used[control][ledger->held[quota]] <= limit - needed;
 }
 
+/* Points of a metric that is not in the table. */
+typedef struct {
+    const unsigned char *name; /* in normal form */
+    int64_t length;
+    int64_t dot; /* the last one before tags, or -1 */
+    int64_t nearest; /* the namespace above it that is there */
+    int own; /* whether that is the metric's own */
+    int64_t points;
+    int64_t needed[CQ_CONTROLS]; /* of what is held, but for namespaces */
+} cq_arrival;
+
 static inline int cq_is_size(const cq_ledger *ledger, int32_t control)
 {
     return control == ledger->logical_size || control == ledger->physical_size || control == ledger->data_points;
 }
 
-/* The first control over which what is needed would bring a quota's namespace, or -1. Without `needed` sizes
+/* The first control over which what is needed would bring a quota's namespace, or -1. Without sizes
  * (`sized` being 0) a limit of one, asked in its turn, gives CQ_UNSIZED. */
 #define CQ_UNSIZED -3
 
-static inline int32_t cq_first_over(const cq_ledger *ledger, int32_t quota, const int64_t *needed, int sized)
+static inline int32_t cq_first_over(
+    const cq_ledger *ledger, int32_t quota, const cq_arrival *arrival, int64_t gains, int sized)
 {
     for (int64_t turn = 0; turn < CQ_STOCKS; turn++) {
         int32_t control = ledger->order[turn];
         if (!sized && cq_is_size(ledger, control)) {
             if (ledger->limits[ledger->rule[quota] * CQ_CONTROLS + control] != INT64_MAX)
                 return CQ_UNSIZED;
-        } else if (!cq_has_room(ledger, quota, control, needed[control])) {
+        } else if (!cq_has_room(ledger, quota, control, control == ledger->namespaces ? gains : arrival->needed[control])) {
             return control;
         }
     }
@@ -221,18 +251,19 @@ static inline int cq_note_over(const cq_ledger *ledger, cq_overs *overs, int32_t
  * would gain a sub-namespace. Where the size is not known yet (`sized` being 0) and a limit of it is to be asked, it is
  * wanted. */
 static inline int cq_walk(
-    const cq_ledger *ledger, int64_t quota, int64_t gaining, int64_t *needed, int sized, cq_overs *overs)
+    const cq_ledger *ledger, const cq_arrival *arrival, int64_t gaining, int sized, cq_overs *overs)
 {
+    int64_t quota = ledger->quota_of[arrival->nearest];
     const int32_t *chain = ledger->flows + quota * ledger->flow_width;
     int found = CQ_ROOM;
     overs->count = 0;
     for (int64_t level = 0; level < ledger->flow_width && chain[level] != 0 && found == CQ_ROOM; level++)
-        if (ledger->left[chain[level]] < 1)
+        if (ledger->left[chain[level]] < arrival->points)
             found = cq_note_over(ledger, overs, chain[level], ledger->throughput);
     chain = ledger->stocks + quota * ledger->stock_width;
     for (int64_t level = 0; level < ledger->stock_width && chain[level] != 0 && found == CQ_ROOM; level++) {
-        needed[ledger->namespaces] = ledger->held[chain[level]] == gaining;
-        int32_t over = cq_first_over(ledger, chain[level], needed, sized);
+        int64_t gains = ledger->held[chain[level]] == gaining;
+        int32_t over = cq_first_over(ledger, chain[level], arrival, gains, sized);
         if (over == CQ_UNSIZED)
             return CQ_WANTS_SIZE;
         if (over >= 0)
@@ -241,11 +272,11 @@ static inline int cq_walk(
     return found;
 }
 
-/* Count one point at each quota that it is over. */
-static inline void cq_count_overs(cq_ledger *ledger, const cq_overs *overs)
+/* Count points at each quota that they are over. */
+static inline void cq_count_overs(cq_ledger *ledger, const cq_overs *overs, int64_t points)
 {
     for (int64_t at = 0; at < overs->count; at++)
-        cq_over(ledger, overs->found[at].quota, overs->found[at].control, 1);
+        cq_over(ledger, overs->found[at].quota, overs->found[at].control, points);
 }
 
 static inline int cq_can_hold(const cq_ledger *ledger, const int64_t *needed)
@@ -269,13 +300,6 @@ static inline void cq_hold(cq_ledger *ledger, int64_t namespace_row, const int64
     }
 }
 
-static inline void cq_reject(cq_line *line, int32_t quota, int32_t control, cq_outcome *outcome)
-{
-    line->quota = quota;
-    line->control = control;
-    outcome->dropped++;
-}
-
 /* What a new metric of this size would add to a namespace, by control, where that gains no sub-namespace by it. */
 static inline void cq_need(const cq_ledger *ledger, const cq_size *size, int64_t *needed)
 {
@@ -288,32 +312,29 @@ static inline void cq_need(const cq_ledger *ledger, const cq_size *size, int64_t
     needed[ledger->data_points] = size->data_points;
 }
 
-/* A metric that is not in the table. */
-typedef struct {
-    const unsigned char *name;
-    int64_t dot; /* its last one, or -1 */
-    int64_t nearest; /* the namespace above it that is there */
-    int own; /* whether that is the metric's own */
-    int64_t needed[CQ_CONTROLS];
-} cq_arrival;
-
-/* Whether a plain name may be one that the store has no file for. */
+/* Whether a name may be one that the store has no file for. */
 static inline int cq_may_have_no_file(const cq_ledger *ledger, const unsigned char *name, int64_t length)
 {
-    int64_t prefix = ledger->prefix_length;
-    return length > ledger->sure_length ||
+    int64_t prefix = ledger->prefix_length, dot;
+    if (ledger->sure_length >= CQ_LONGEST_NAME)
+        return 0;
+    return length > ledger->sure_length || !cq_is_plain_name(name, length, &dot) ||
            (prefix > 0 && length >= prefix && memcmp(name, ledger->doubtful_prefix, (size_t)prefix) == 0);
 }
 
-/* Find out where a line's new metric would lie; whether its name is plain, so that this can be told, and has a file. */
-static inline int cq_locate(
-    const cq_ledger *ledger, const unsigned char *text, const cq_line *line, cq_arrival *arrival)
+/* Find out where a line's new metric would lie; whether its name is in normal form and has a file, so that this can be
+ * told. */
+static inline int cq_locate(const cq_ledger *ledger, const cq_deciding *deciding, int64_t at, cq_arrival *arrival)
 {
-    arrival->name = text + line->start;
-    if (!cq_is_plain_name(arrival->name, line->name_length, &arrival->dot) ||
-        cq_may_have_no_file(ledger, arrival->name, line->name_length))
+    const cq_line *line = &deciding->lines->lines[at];
+    if (!cq_is_normal(deciding->lines, line))
         return 0;
+    arrival->name = cq_name_of(deciding->lines, line, &arrival->length);
+    if (cq_may_have_no_file(ledger, arrival->name, arrival->length))
+        return 0;
+    arrival->dot = cq_last_dot(arrival->name, arrival->length);
     arrival->nearest = cq_nearest(ledger, arrival->name, arrival->dot, &arrival->own);
+    arrival->points = cq_points_of(deciding, at);
     return 1;
 }
 
@@ -322,56 +343,58 @@ static inline int cq_ask(const cq_ledger *ledger, cq_arrival *arrival, const cq_
 {
     int64_t gaining = cq_gaining(ledger, arrival->nearest, !arrival->own);
     cq_need(ledger, size, arrival->needed);
-    return cq_walk(ledger, ledger->quota_of[arrival->nearest], gaining, arrival->needed, size != NULL, overs);
+    return cq_walk(ledger, arrival, gaining, size != NULL, overs);
 }
 
 /* How long the name of the namespace is that is missing for a line's new metric, or 0. It is none where what is there
  * rejects the metric whatever its size, or where the namespace's name is cut in stats. */
-static inline int64_t cq_missing(const cq_ledger *ledger, const unsigned char *text, const cq_line *line)
+static inline int64_t cq_missing(const cq_ledger *ledger, const cq_deciding *deciding, int64_t at, cq_arrival *arrival)
 {
-    cq_arrival arrival;
     cq_overs overs;
-    if (line->row != CQ_UNKNOWN || !cq_locate(ledger, text, line, &arrival))
+    if (deciding->lines->lines[at].row != CQ_UNKNOWN || !cq_locate(ledger, deciding, at, arrival))
         return 0;
-    if (arrival.own || arrival.dot > CQ_DISTINCT || cq_ask(ledger, &arrival, NULL, &overs) == CQ_REJECTED)
+    if (arrival->own || arrival->dot > CQ_DISTINCT || cq_ask(ledger, arrival, NULL, &overs) == CQ_REJECTED)
         return 0;
-    return arrival.dot;
+    return arrival->dot;
 }
 
-/* Put a new metric into the table and charge it everywhere; whether that was possible. */
-static inline int cq_accept_new(
-    cq_ledger *ledger, const cq_arrival *arrival, cq_line *line, const cq_size *size, cq_outcome *outcome)
+/* Put a new metric into the table and charge it everywhere; its row, or -1 where there is no memory. */
+static inline int64_t cq_take_in(cq_ledger *ledger, const cq_arrival *arrival, uint64_t hash, int32_t size_number)
 {
     int64_t leaf = arrival->dot + 1;
     int64_t row = cq_insert_series(
-        ledger->series, line->hash, arrival->nearest, arrival->name + leaf, line->name_length - leaf);
+        ledger->series, hash, arrival->nearest, arrival->name + leaf, arrival->length - leaf);
     if (row < 0)
-        return 0;
-    cq_charge(ledger, ledger->flows + ledger->quota_of[arrival->nearest] * ledger->flow_width, ledger->flow_width, 1);
+        return -1;
+    const int32_t *chain = ledger->flows + ledger->quota_of[arrival->nearest] * ledger->flow_width;
+    cq_charge(ledger, chain, ledger->flow_width, arrival->points);
     cq_hold(ledger, arrival->nearest, arrival->needed);
-    ledger->size_number[row] = size->number;
+    ledger->size_number[row] = size_number;
     if (ledger->seen != NULL)
         ledger->seen[row] = ledger->now;
-    line->row = row;
-    line->control = CQ_CREATED;
-    outcome->creates_left--;
-    outcome->created++;
-    outcome->accepted++;
-    return 1;
+    return row;
 }
 
-/* Decide on a point of a metric that is not in the table; whether that was possible. Where its size is wanted first,
- * the line says so. */
-static inline int cq_decide_new(
-    cq_ledger *ledger, const unsigned char *text, cq_line *line, const cq_size *sizes, cq_outcome *outcome)
+static inline void cq_reject(cq_deciding *deciding, int64_t at, int32_t quota, int32_t control)
 {
-    const cq_size *size = line->size < 0 ? NULL : &sizes[line->size];
+    deciding->fates[at].quota = quota;
+    deciding->fates[at].control = control;
+    deciding->rejected++;
+    cq_add(&deciding->dropped, cq_points_of(deciding, at));
+}
+
+/* Decide on points of a metric that is not in the table; whether that was possible. Where its size is wanted first,
+ * the line's fate says so. */
+static inline int cq_decide_new(cq_ledger *ledger, cq_deciding *deciding, int64_t at)
+{
+    cq_fate *fate = &deciding->fates[at];
+    const cq_size *size = fate->size <= 0 ? NULL : &deciding->sizes[fate->size - 1];
     cq_arrival arrival;
     cq_overs overs;
-    if (!cq_locate(ledger, text, line, &arrival))
+    if (!cq_locate(ledger, deciding, at, &arrival))
         return 0;
-    if (outcome->creates_left <= 0) {
-        cq_reject(line, -1, ledger->creates, outcome);
+    if (deciding->creates_left <= 0) {
+        cq_reject(deciding, at, -1, ledger->creates);
         return 1;
     }
     if (!arrival.own && ledger->some_forbid_all)
@@ -380,44 +403,52 @@ static inline int cq_decide_new(
     if (size != NULL && !cq_can_hold(ledger, arrival.needed))
         return 0;
     if (found == CQ_REJECTED) {
-        cq_count_overs(ledger, &overs);
-        cq_reject(line, overs.found[overs.count - 1].quota, overs.found[overs.count - 1].control, outcome);
+        cq_count_overs(ledger, &overs, arrival.points);
+        cq_reject(deciding, at, overs.found[overs.count - 1].quota, overs.found[overs.count - 1].control);
         return 1;
     }
     if (found == CQ_TOO_DEEP || (found == CQ_ROOM && !arrival.own) || ledger->series->size >= ledger->rows)
         return 0;
     if (size == NULL) {
-        line->size = CQ_SIZE_WANTED;
+        fate->size = CQ_SIZE_WANTED;
         return 0;
     }
-    if (!cq_accept_new(ledger, &arrival, line, size, outcome))
+    cq_line *line = &deciding->lines->lines[at];
+    int64_t row = cq_take_in(ledger, &arrival, line->hash, size->number);
+    if (row < 0)
         return 0;
-    cq_count_overs(ledger, &overs);
+    cq_count_overs(ledger, &overs, arrival.points);
+    line->row = row;
+    fate->control = CQ_CREATED;
+    deciding->creates_left--;
+    deciding->created++;
+    cq_add(&deciding->accepted, arrival.points);
     return 1;
 }
 
 /* Decide on a line; whether that was possible. */
-static inline int cq_decide_line(
-    cq_ledger *ledger, const cq_batch *batch, cq_line *line, const cq_size *sizes, cq_outcome *outcome)
+static inline int cq_decide_line(cq_ledger *ledger, cq_deciding *deciding, int64_t at)
 {
+    cq_line *line = &deciding->lines->lines[at];
     if (line->row == CQ_UNKNOWN) {
         int64_t length;
-        const unsigned char *name = cq_name_of(batch, line, &length);
+        const unsigned char *name = cq_name_of(deciding->lines, line, &length);
         int64_t row = cq_find_series(ledger->series, line->hash, name, length);
         if (row < 0)
-            return cq_decide_new(ledger, batch->text, line, sizes, outcome);
+            return cq_decide_new(ledger, deciding, at);
         line->row = row; /* an earlier line brought it */
         line->namespace_row = cq_record_at(ledger->series, row)->namespace_row;
     }
     if (line->row >= 0) {
-        int32_t rejecter = cq_take_known(ledger, line->row, line->namespace_row, 1);
+        int64_t points = cq_points_of(deciding, at);
+        int32_t rejecter = cq_take_known(ledger, line->row, line->namespace_row, points);
         if (rejecter == 0)
-            outcome->accepted++;
+            cq_add(&deciding->accepted, points);
         else
-            cq_reject(line, rejecter, ledger->throughput, outcome);
+            cq_reject(deciding, at, rejecter, ledger->throughput);
         return 1;
     }
-    outcome->malformed += line->row < CQ_BLANK && line->row > CQ_DOUBT;
+    deciding->malformed += line->row < CQ_BLANK && line->row > CQ_DOUBT;
     return line->row != CQ_DOUBT;
 }
 
@@ -425,7 +456,7 @@ static inline int cq_decide_line(
 static inline int32_t cq_lowest(const cq_ledger *ledger, uint32_t namespace_row)
 {
     const cq_space *space = cq_space_at(ledger->series->names, namespace_row);
-    int kept = space->era == ledger->era && space->levels > 0 && space->levels <= CQ_LEVELS;
+    int kept = space->generation == ledger->generation && space->levels > 0 && space->levels <= CQ_LEVELS;
     return kept ? space->chain[space->levels - 1] : 0;
 }
 
@@ -450,47 +481,17 @@ static inline void cq_fetch_group(const cq_ledger *ledger, const cq_line *lines,
 }
 
 /* Decide on the lines from this one on; the first that could not be, or the number of lines. */
-static inline int64_t cq_decide(
-    cq_ledger *ledger, cq_batch *batch, int64_t from, const cq_size *sizes, cq_outcome *outcome)
+static inline int64_t cq_decide(cq_ledger *ledger, cq_deciding *deciding, int64_t from)
 {
+    const cq_batch *batch = deciding->lines;
     for (int64_t first = from; first < batch->count; first += CQ_GROUP) {
         int64_t count = batch->count - first < CQ_GROUP ? batch->count - first : CQ_GROUP;
-        cq_fetch_group(ledger, batch->lines + first, count, outcome->dropped > 0);
+        cq_fetch_group(ledger, batch->lines + first, count, deciding->rejected > 0);
         for (int64_t at = first; at < first + count; at++)
-            if (!cq_decide_line(ledger, batch, &batch->lines[at], sizes, outcome))
+            if (!cq_decide_line(ledger, deciding, at))
                 return at;
     }
     return batch->count;
-}
-
-/* Whether a line is passed on. */
-static inline int cq_is_kept(const cq_line *line)
-{
-    return line->quota == 0 && (line->row >= CQ_BLANK || line->row == CQ_DOUBT);
-}
-
-static inline int64_t cq_kept_size(const cq_batch *batch)
-{
-    int64_t size = 0;
-    for (const cq_line *line = batch->lines; line < batch->lines + batch->count; line++)
-        if (cq_is_kept(line))
-            size += line[1].start - line->start;
-    return size;
-}
-
-/* Write the kept lines, stretch by stretch. */
-static inline void cq_keep(const cq_batch *batch, unsigned char *kept)
-{
-    const cq_line *line = batch->lines, *end = batch->lines + batch->count;
-    while (line < end) {
-        const cq_line *first = line;
-        while (line < end && cq_is_kept(line))
-            line++;
-        memcpy(kept, batch->text + first->start, (size_t)(line->start - first->start));
-        kept += line->start - first->start;
-        while (line < end && !cq_is_kept(line))
-            line++;
-    }
 }
 
 #endif

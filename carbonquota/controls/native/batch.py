@@ -1,4 +1,4 @@
-"""A batch decided by the compiled kernel's ledger, line after line, with Python's help where a line needs it.
+"""A batch decided by the ledger, line after line, with Python's help where a line needs it.
 
 Theory of operation. The ledger decides until it meets a line that needs more than columns: a metric whose namespace is
 to be created, a name that may not be in normal form, a line that only `parse` understands. That line has its turn
@@ -11,11 +11,13 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from carbonquota.controls.admission import Admission
-from carbonquota.controls.decision import Decider
+import numpy as np
+
+from carbonquota.controls.admission import Admission, BatchDecision
+from carbonquota.controls.native._cy import Batch, Ledger
+from carbonquota.controls.reference import Decider
 from carbonquota.controls.rejections import Rejections
-from carbonquota.controls.respelling import respelled
-from carbonquota.kernel import BLANK, UNKNOWN, CompiledLines, Ledger, Malformed, parse
+from carbonquota.kernel import BLANK, UNKNOWN, Malformed, parse
 from carbonquota.model import Size
 from carbonquota.trie import Index
 
@@ -26,12 +28,12 @@ _MANY_MISSING: Final = 8
 class Sizes:
     """The sizes of a batch's new metrics, each once, by the numbers that its lines know them by."""
 
-    __slots__ = ("_in_series", "_index", "_lines", "_numbers", "sizes")
+    __slots__ = ("_batch", "_in_series", "_index", "_numbers", "sizes")
 
-    def __init__(self, index: Index, lines: CompiledLines) -> None:
+    def __init__(self, index: Index, batch: Batch) -> None:
         """Start without sizes."""
         self._index = index
-        self._lines = lines
+        self._batch = batch
         self._numbers: dict[Size, int] = {}
         self._in_series: list[int] = []
         self.sizes: list[Size] = []
@@ -41,65 +43,78 @@ class Sizes:
         number = self._numbers.get(size)
         if number is None:
             in_series = self._index.series.number(size, 0)
-            number = self._lines.add_size(size.logical, size.physical, size.data_points, in_series)
+            number = self._batch.add_size(size.logical, size.physical, size.data_points, in_series)
             self._numbers[size] = number
             self._in_series.append(in_series)
             self.sizes.append(size)
-        self._lines.put_size(position, number)
+        self._batch.put_size(position, number)
 
     def note_created(self) -> None:
         """Note the new series that the ledger put into the index: who has which size, and that they came."""
         series, changes = self._index.series, self._index.changes
-        created = self._lines.created_names(len(self.sizes), with_text=changes is not None)
+        created = self._batch.created_names(len(self.sizes), with_text=changes is not None)
         for size, number, (count, names) in zip(self.sizes, self._in_series, created, strict=True):
             series.have_holders(number, count)
             if changes is not None:
                 changes.note_run(size, count, names)
 
 
-def decide(decider: Decider, ledger: Ledger, lines: CompiledLines) -> None:
-    """Decide and charge the data points on lines, in their order."""
-    decider.index.table.renew(lines)
-    if lines.unknown and decider.creates.left > 0:
-        _decide_with_new(decider, ledger, lines)
+def decide(decider: Decider, ledger: Ledger, batch: Batch) -> None:
+    """Decide and charge the points of a batch, in their order; to be called under the index's lock."""
+    if batch.lines.unknown and decider.creates.left > 0:
+        _decide_with_new(decider, ledger, batch)
     else:
-        _decide(decider, ledger, lines, Sizes(decider.index, lines))
+        _decide(decider, ledger, batch, Sizes(decider.index, batch))
 
 
-def answer(decider: Decider, lines: CompiledLines) -> Admission:
-    """What became of decided lines; to be asked for under the index's lock, unless they are settled."""
-    rejections = Rejections(decider.index.quotas, *lines.rejected()) if lines.dropped else None
-    malformed = {Malformed(why): at for why, at in lines.malformed_at().items()} if lines.malformed else {}
-    accepted = respelled(lines.cut(), lines.odd_places())
-    return Admission(accepted, lines.accepted, rejections, malformed, lines.line, decider.grants)
+def answer(decider: Decider, batch: Batch) -> BatchDecision:
+    """What became of a decided batch; to be asked for under the index's lock where something was rejected."""
+    rejections = None
+    if batch.rejected:
+        positions, quotas, controls = batch.rejected_at()
+        amounts = None
+        if batch.lines.are_names:
+            amounts = np.array([batch.points(position) for position in positions.tolist()], np.int64)
+        rejections = Rejections(decider.index.quotas, positions, quotas, controls, amounts)
+    malformed = {Malformed(why): at for why, at in batch.lines.malformed_at().items()} if batch.malformed else {}
+    kind = BatchDecision if batch.lines.are_names else Admission
+    return kind(batch.lines, batch.accepted, rejections, malformed, decider.grants)
 
 
-def _decide(decider: Decider, ledger: Ledger, lines: CompiledLines, sizes: Sizes) -> None:
+def _decide(decider: Decider, ledger: Ledger, batch: Batch, sizes: Sizes) -> None:
     """Decide on all lines."""
-    position, count = 0, len(lines)
-    while (position := ledger.decide(lines, position, decider.creates.left)) < count:
-        decider.creates.left = lines.creates_left
-        if lines.wants_size(position):
-            sizes.put(position, decider.size_of(lines.name(position).decode()))
+    position, count = 0, len(batch.lines)
+    while (position := ledger.decide(batch, position, decider.creates.left)) < count:
+        decider.creates.left = batch.creates_left
+        if batch.wants_size(position):
+            sizes.put(position, decider.size_of(_name(batch, position)))
         else:
-            _take_turn(decider, lines, position, sizes)
+            _take_turn(decider, batch, position, sizes)
             position += 1
-    decider.creates.left = lines.creates_left
+    decider.creates.left = batch.creates_left
 
 
-def _decide_with_new(decider: Decider, ledger: Ledger, lines: CompiledLines) -> None:
+def _name(batch: Batch, position: int) -> str:
+    """The name of a new metric, in normal form."""
+    name = batch.lines.normal_name(position)
+    if name is None:
+        raise ValueError(f"line {position} has no normal name")
+    return name
+
+
+def _decide_with_new(decider: Decider, ledger: Ledger, batch: Batch) -> None:
     """The same where some lines are of new metrics."""
     index = decider.index
-    sizes = Sizes(index, lines)
-    tentative = _create_missing(decider, ledger.missing(lines))
+    sizes = Sizes(index, batch)
+    tentative = _create_missing(decider, ledger.missing(batch))
     # A line that is left to its turn in Python may bring a metric, too.
-    more = lines.unknown + lines.doubts
+    more = batch.lines.unknown + batch.lines.doubts
     ledger.reserve(more)
     for columns in (index.series, index.seen):
         if columns is not None:
             columns.reserve(index.table.size + more)
     try:
-        _decide(decider, ledger, lines, sizes)
+        _decide(decider, ledger, batch, sizes)
     finally:
         # What a turn in Python raises must not leave half of what was decided before it.
         index.cover()
@@ -139,16 +154,19 @@ def _called(namespace: str) -> Iterator[str]:
         namespace = namespace.rpartition(".")[0]
 
 
-def _take_turn(decider: Decider, lines: CompiledLines, position: int, sizes: Sizes) -> None:
+def _take_turn(decider: Decider, batch: Batch, position: int, sizes: Sizes) -> None:
     """Decide on a line that the ledger left."""
-    row = lines.row(position)
-    size = sizes.sizes[lines.size(position)] if lines.size(position) >= 0 else None
-    name = lines.name(position) if row == UNKNOWN else parse(lines.line(position), decider.times)
-    if isinstance(name, bytes):
-        outcome = decider.offer_line(name, size)
-        if isinstance(outcome, Malformed):
-            lines.put_row(position, outcome)
-        else:
-            lines.put_decision(position, *outcome)
+    lines = batch.lines
+    size = sizes.sizes[batch.size(position)] if batch.size(position) >= 0 else None
+    if lines.are_names:
+        content: bytes | Malformed | None = lines.line(position)
     else:
-        lines.put_row(position, BLANK if name is None else name)
+        content = lines.name(position) if lines.row(position) == UNKNOWN else parse(lines.line(position), decider.times)
+    if not isinstance(content, bytes):
+        batch.put_malformed(position, BLANK if content is None else content)
+        return
+    outcome = decider.offer_line(content, batch.points(position), size)
+    if isinstance(outcome, Malformed):
+        batch.put_malformed(position, outcome)
+    else:
+        batch.put_decision(position, *outcome)

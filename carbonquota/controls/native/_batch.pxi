@@ -1,0 +1,194 @@
+# A batch of lines, and what is decided on each.
+
+
+cdef class Batch:
+    """Lines, and what was decided on each; positions count lines from 0. To be used under the owner's lock."""
+
+    cdef readonly Lines lines
+    cdef cq_deciding deciding
+    cdef object kept
+    cdef bint decided
+    cdef int32_t size_count
+    cdef int32_t size_room
+
+    def __dealloc__(self):
+        free(self.deciding.fates)
+        free(self.deciding.sizes)
+
+    @staticmethod
+    def of(Lines lines not None, points=None):
+        """The lines of a table's `read`, of one point each, or of so many: int64, a line each."""
+        cdef Batch batch = Batch.__new__(Batch)
+        batch.set(lines, points)
+        if batch.begin():
+            raise MemoryError
+        return batch
+
+    cdef int set(self, Lines lines, object points) except -1:
+        cdef int64_t[::1] amounts
+        self.lines = lines
+        if points is not None:
+            amounts = points
+            if amounts.shape[0] != lines.batch.count:
+                raise ValueError("names and points must go pairwise")
+            if amounts.shape[0] > 0:
+                self.deciding.points = &amounts[0]
+            self.kept = points
+        return 0
+
+    cdef int begin(self) noexcept nogil:
+        self.deciding.lines = &self.lines.batch
+        self.deciding.fates = <cq_fate*>calloc(self.lines.batch.count + 1, sizeof(cq_fate))
+        return self.deciding.fates == NULL
+
+    @property
+    def is_decided(self):
+        """Whether the decision on all lines is made."""
+        return self.decided
+
+    @property
+    def accepted(self):
+        """How many points were accepted so far."""
+        return self.deciding.accepted
+
+    @property
+    def dropped(self):
+        """How many points were rejected so far."""
+        return self.deciding.dropped
+
+    @property
+    def rejected(self):
+        """On how many lines they were."""
+        return self.deciding.rejected
+
+    @property
+    def malformed(self):
+        """How many lines were found malformed so far."""
+        return self.deciding.malformed
+
+    @property
+    def created(self):
+        """How many metrics were put into the table so far."""
+        return self.deciding.created
+
+    @property
+    def creates_left(self):
+        """How many more metrics might have been."""
+        return self.deciding.creates_left
+
+    cdef cq_fate* at(self, int64_t position) except NULL:
+        self.lines.at(position)
+        return &self.deciding.fates[position]
+
+    def points(self, int64_t position):
+        """How many points are on a line."""
+        self.at(position)
+        return cq_points_of(&self.deciding, position)
+
+    def wants_size(self, int64_t position):
+        """Whether the decision on a new metric has stopped as it takes the metric's size."""
+        return self.at(position).size == CQ_SIZE_WANTED
+
+    def size(self, int64_t position):
+        """Which of the sizes that were added a new metric has, or -1 where it is not known."""
+        return max(self.at(position).size, 0) - 1
+
+    def add_size(self, int64_t logical, int64_t physical, int64_t data_points, int32_t number):
+        """Have a size to give to lines, by the number that is returned; `number` is what its owner calls it."""
+        cdef cq_size* sizes
+        if min(logical, physical, data_points, number) < 0:
+            raise ValueError("no amount of a size is below 0")
+        if self.size_count == self.size_room:
+            sizes = <cq_size*>realloc(self.deciding.sizes, (2 * self.size_room + 16) * sizeof(cq_size))
+            if sizes == NULL:
+                raise MemoryError
+            self.deciding.sizes = sizes
+            self.size_room = 2 * self.size_room + 16
+        sizes = &self.deciding.sizes[self.size_count]
+        sizes.logical, sizes.physical, sizes.data_points, sizes.number = logical, physical, data_points, number
+        self.size_count += 1
+        return self.size_count - 1
+
+    def put_size(self, int64_t position, int32_t size):
+        """Note which size a new metric has, by what `add_size` gave."""
+        if not 0 <= size < self.size_count:
+            raise ValueError(f"there is no size {size}")
+        self.at(position).size = size + 1
+
+    def put_malformed(self, int64_t position, int64_t reason):
+        """Note why a line is no data point, or that it is BLANK."""
+        self.lines.put_row(position, reason)
+        self.deciding.malformed += reason != CQ_BLANK
+
+    def put_decision(self, int64_t position, int32_t quota, int32_t control):
+        """Note the decision on a line's points: the quota that rejects them and the control, or quota 0."""
+        cdef cq_fate* fate = self.at(position)
+        cdef cq_line* line = &self.lines.batch.lines[position]
+        if control < -1:
+            raise ValueError(f"{control} is no control")
+        line.row = max(line.row, CQ_UNKNOWN)
+        self.lines.batch.odd += not line.odd
+        line.odd = 1
+        if quota == 0:
+            cq_add(&self.deciding.accepted, cq_points_of(&self.deciding, position))
+        else:
+            fate.control = control
+            cq_reject(&self.deciding, position, quota, control)
+
+    def created_names(self, Py_ssize_t sizes, bint with_text):
+        """Of each number of a size: how many lines brought a metric of it into the table, and, if wanted, their names.
+
+        The names, in normal form, are one text, in the order of the lines, each ended by a line feed.
+        """
+        cdef Py_ssize_t size
+        cdef int64_t at, length
+        cdef const unsigned char* name
+        cdef int64_t* counts = <int64_t*>calloc(2 * sizes + 1, sizeof(int64_t))
+        cdef unsigned char** ends = <unsigned char**>calloc(sizes + 1, sizeof(unsigned char*))
+        cdef int64_t* lengths = counts + sizes
+        texts = []
+        try:
+            if counts == NULL or ends == NULL:
+                raise MemoryError
+            for at in range(self.lines.batch.count):
+                if self.deciding.fates[at].control == CQ_CREATED:
+                    size = self.deciding.fates[at].size - 1
+                    if not 0 <= size < sizes:
+                        raise ValueError(f"there is no size {size}")
+                    cq_name_of(&self.lines.batch, &self.lines.batch.lines[at], &length)
+                    counts[size] += 1
+                    lengths[size] += length + 1
+            for size in range(sizes):
+                text = PyBytes_FromStringAndSize(NULL, lengths[size]) if with_text else b""
+                ends[size] = <unsigned char*>PyBytes_AS_STRING(text)
+                texts.append(text)
+            for at in range(self.lines.batch.count if with_text else 0):
+                if self.deciding.fates[at].control == CQ_CREATED:
+                    size = self.deciding.fates[at].size - 1
+                    name = cq_name_of(&self.lines.batch, &self.lines.batch.lines[at], &length)
+                    memcpy(ends[size], name, length)
+                    ends[size][length] = b"\n"
+                    ends[size] += length + 1
+            return [(counts[size], texts[size]) for size in range(sizes)]
+        finally:
+            free(counts)
+            free(ends)
+
+    def rejected_at(self):
+        """The positions (int64) of rejected lines, the quotas (int32) and controls (int8) that reject them."""
+        cdef int64_t at, place = 0
+        cdef cq_fate* fate
+        positions = np.empty(self.deciding.rejected, np.int64)
+        quotas = np.empty(self.deciding.rejected, np.int32)
+        controls = np.empty(self.deciding.rejected, np.int8)
+        cdef int64_t[::1] to_positions = positions
+        cdef int32_t[::1] to_quotas = quotas
+        cdef signed char[::1] to_controls = controls
+        for at in range(self.lines.batch.count):
+            fate = &self.deciding.fates[at]
+            if fate.quota != 0:
+                to_positions[place] = at
+                to_quotas[place] = fate.quota
+                to_controls[place] = fate.control
+                place += 1
+        return positions, quotas, controls

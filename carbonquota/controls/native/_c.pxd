@@ -1,0 +1,65 @@
+"""What the compiled decision uses of its own C header; that of the kernel stands there."""
+
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+from carbonquota.kernel._c cimport cq_batch, cq_series
+
+cdef extern from "_ledger.h" nogil:
+    enum: CQ_CONTROLS, CQ_STOCKS, CQ_CREATED, CQ_SIZE_WANTED, CQ_LONGEST_PREFIX
+    ctypedef struct cq_size:
+        int64_t logical
+        int64_t physical
+        int64_t data_points
+        int32_t number
+    ctypedef struct cq_fate:
+        int32_t quota
+        int32_t control
+        int32_t size
+    ctypedef struct cq_deciding:
+        cq_batch* lines
+        cq_fate* fates
+        const int64_t* points
+        cq_size* sizes
+        int64_t rejected
+        int64_t accepted
+        int64_t dropped
+        int64_t malformed
+        int64_t created
+        int64_t creates_left
+    ctypedef struct cq_arrival:
+        const unsigned char* name
+    ctypedef struct cq_ledger:
+        cq_series* series
+        int64_t sure_length
+        unsigned char* doubtful_prefix
+        int32_t prefix_length
+        int64_t* quota_of
+        int64_t* parent
+        int64_t** used
+        int64_t* held
+        int64_t* rule
+        int64_t* left
+        int64_t* limit
+        int64_t* enforcing
+        int64_t* throttle
+        int64_t** dropped
+        int32_t* flows
+        int32_t* stocks
+        int64_t flow_width
+        int64_t stock_width
+        int64_t* limits
+        int64_t rows
+        int32_t* size_number
+        uint32_t* seen
+        uint32_t now
+        uint32_t generation
+        int32_t* order
+        int32_t namespaces, metrics, logical_size, physical_size, data_points, throughput, creates
+        int32_t some_forbid_all
+
+    int64_t cq_decide(cq_ledger* ledger, cq_deciding* deciding, int64_t start)
+    int64_t cq_missing(const cq_ledger* ledger, const cq_deciding* deciding, int64_t at, cq_arrival* arrival)
+    int32_t cq_take_known(cq_ledger* ledger, int64_t row, int64_t namespace_row, int64_t points)
+    int64_t cq_points_of(const cq_deciding* deciding, int64_t at)
+    void cq_add(int64_t* total, int64_t more)
+    void cq_reject(cq_deciding* deciding, int64_t at, int32_t quota, int32_t control)

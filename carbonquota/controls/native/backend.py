@@ -1,0 +1,62 @@
+"""The backend that decides in C, and asks Python where that needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, cast
+
+from carbonquota.controls.admission import Admission, BatchDecision
+from carbonquota.controls.backend import Points, Turn
+from carbonquota.controls.native import batch
+from carbonquota.controls.native._cy import Batch
+from carbonquota.controls.native.binding import bind, ledger_of
+from carbonquota.controls.reference import Decider
+from carbonquota.controls.table import THROUGHPUT
+from carbonquota.kernel import UNKNOWN
+from carbonquota.metric_name import Name
+from carbonquota.model import Size, Verdict
+
+_ACCEPTED: Final = Verdict(accepted=True)
+
+
+class NativeBackend:
+    """A `Backend` in C. Its ledger takes the lock and leaves it, and calls what ends in `_locked` under it."""
+
+    def __init__(self, decider: Decider, turn: Turn) -> None:
+        """Decide by the columns of this decider's index, and leave to the decider what takes more."""
+        self.accepted = _ACCEPTED
+        self._decider = decider
+        self._turn = turn
+        self._ledger = ledger_of(decider.index, decider.storable)
+        self._ledger.bind_lock(turn.lock, turn.clock, turn.clock_is_system, self)
+        decider.index.moved = self.rebind
+        self.rebind()
+        # The ledger's own methods, as each call in between costs as much as the decision on a known metric.
+        self.offer = cast("Callable[[Name, int, Size | None], Verdict]", self._ledger.offer)
+        self.admit = cast("Callable[[bytes], Admission]", self._ledger.admit)
+        self.admit_names = cast("Callable[[list[Name], Points | None], BatchDecision]", self._ledger.admit_names)
+
+    def offer_locked(self, metric: Name, points: int, size: Size | None, quota: int) -> Verdict:
+        """The verdict where a known metric is rejected by a quota, or, UNKNOWN, all is still to be decided."""
+        if quota != UNKNOWN:
+            return self._decider.verdict((quota, THROUGHPUT))
+        self._turn.begin()
+        return self._decider.verdict(self._decider.offer_named(metric, points, size))
+
+    def decide_locked(self, undecided: Batch) -> None:
+        """Decide on a batch."""
+        self._turn.begin()
+        batch.decide(self._decider, self._ledger, undecided)
+
+    def answer(self, decided: Batch) -> BatchDecision:
+        """What became of it."""
+        return batch.answer(self._decider, decided)
+
+    def rebind(self) -> None:
+        """Decide by the columns and the rules as they are now."""
+        bind(self._ledger, self._decider.index, self._decider.grants)
+
+    def set_time(self, start: float, end: float) -> None:
+        """Decide without Python from `start` until just before `end`."""
+        seen = self._decider.index.seen
+        self._ledger.set_time(start, end, 0 if seen is None else seen.now)
