@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from carbonquota.rules.component import Component, Pattern
-from carbonquota.rules.plan import Plan, plan_of
+
+if TYPE_CHECKING:
+    from carbonquota.rules.plan import Plan
 
 NO_RULE: Final = -1
 """The rule index of a namespace that no rule matches."""
@@ -64,6 +66,8 @@ class Matcher:
 
     def plan(self) -> Plan:
         """The plan as arrays, for a kernel that walks it."""
+        from carbonquota.rules.plan import plan_of  # noqa: PLC0415 - numpy starts threads, and carbon forks after this
+
         return plan_of(self._plan)
 
     def arrive(self, nodes: Iterable[int]) -> Step:

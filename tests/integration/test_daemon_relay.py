@@ -167,7 +167,7 @@ def drain(daemon: Daemon, sender: threading.Thread) -> None:
 def test_a_destination_that_reads_nothing_makes_senders_wait_and_loses_nothing(tmp_path: Path) -> None:
     destination = Destination(receive_buffer=65_536)
     port = destination.address.port
-    daemon = Daemon(tmp_path / "daemon", destination=port, relay="queue-max-size = 262144")
+    daemon = Daemon(tmp_path / "daemon", destination=port, relay='queue-max-size = 262144\ntimeout = "5m"')
     sender = threading.Thread(target=lambda: daemon.send(numbered(0, MANY), buffer=131_072))
 
     async def scene() -> None:

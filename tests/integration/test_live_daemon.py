@@ -23,7 +23,7 @@ import pytest
 from tests.support.daemon import Daemon, wait_until
 
 TOOL = Path(__file__).parents[2] / "tools" / "live_daemon.py"
-PATIENCE = 30
+PATIENCE = 60
 RULES = "[servers.*.process]\nmetrics = 5\n\n[servers.*.cpu]\nmetrics = 1\ndropping-policy = none\n"
 OVER = re.compile(
     r"^servers\.[\w-]+\.process +metrics +5 +5 +100\.0% +(?P<dropped>[\d,]+) +"

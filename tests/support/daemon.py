@@ -20,7 +20,7 @@ from typing import Any
 
 import whisper
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds that anything may take before a test gives up."""
 
 

@@ -13,7 +13,7 @@ from loopback_ports import free_port
 from carbonquota.daemon.settings import Address
 
 
-async def until(condition: Callable[[], bool], what: str = "", within: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], what: str = "", within: float = 60.0) -> None:
     """Wait for a condition; an AssertionError names it when it does not come about."""
     deadline = time.monotonic() + within
     while not condition():

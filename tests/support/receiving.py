@@ -16,7 +16,7 @@ from carbonquota.daemon.settings import Address, Listener, Pickle, Settings
 from carbonquota.service.health import Sample
 from tests.support.small import engine_under
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds that anything may take before a test gives up."""
 
 ANY_PORT = Address("127.0.0.1", 0)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from carbonquota.daemon.relay import RelaySink, Tuning
 from carbonquota.daemon.settings import Address, Relay
+from carbonquota.model import Clock
 
 QUICK = Tuning(tick=0.01, shortest_wait=0.005, longest_wait=0.02, steady=0.02, segment_size=4096)
 """Everything that takes seconds takes hundredths of one."""
@@ -22,10 +23,11 @@ def relay_to(
     *,
     on_room: Callable[[], None] = lambda: None,
     tuning: Tuning = QUICK,
+    clock: Clock = time.monotonic,
 ) -> RelaySink:
     """A relay that is not started yet, with no spool unless one is named."""
     settings = replace(settings or Relay(), destination=address, spool_dir=str(spool or ""))
-    return RelaySink(settings, time.monotonic, on_room, tuning)
+    return RelaySink(settings, clock, on_room, tuning)
 
 
 @asynccontextmanager

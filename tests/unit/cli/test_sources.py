@@ -38,14 +38,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("content", [NAMES, gzip.compress(NAMES), gzip.compress(NAMES[:7]) + gzip.compress(NAMES[7:])])
+@pytest.mark.parametrize(
+    "content",
+    [NAMES, gzip.compress(NAMES), gzip.compress(NAMES[:7]) + gzip.compress(NAMES[7:])],
+    ids=["text", "packed", "packed in two"],
+)
 def test_a_file_is_read_whole_whether_packed_or_not(folder: Path, content: bytes) -> None:
     Path("names").write_bytes(content)
     assert text_of("names") == (NAMES.replace(b"\n", b" 1 0\n"), len(content))
     assert Source("names").length == len(content)
 
 
-@pytest.mark.parametrize("content", [NAMES, gzip.compress(NAMES)])
+@pytest.mark.parametrize("content", [NAMES, gzip.compress(NAMES)], ids=["text", "packed"])
 def test_standard_input_is_read_like_a_file(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
     assert text_of("-") == (NAMES.replace(b"\n", b" 1 0\n"), len(content))

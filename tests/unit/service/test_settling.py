@@ -18,8 +18,8 @@ def age(path: Path, seconds: float) -> None:
 def test_a_file_that_was_written_long_ago_is_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "rules.conf"
     path.write_text("[a]\n")
-    age(path, 5)
-    rest = Rest(quiet=1, unfinished=1, most=1000)
+    age(path, 300)
+    rest = Rest(quiet=60, unfinished=60, most=1000)
     start = time.monotonic()
     assert wait_until_settled([str(path)], rest) == signatures([str(path)])
     assert time.monotonic() - start < rest.quiet

@@ -17,7 +17,7 @@ from carbonquota.service.settling import Rest, Signature, signatures
 from carbonquota.service.watch import FileWatch, Pace
 from carbonquota.service.waypoints import waypoints
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 EVENTS_ONLY = Pace(Rest(quiet=0.02, unfinished=0.02), patrol=1000)
 
 
@@ -231,7 +231,7 @@ def test_a_file_that_somebody_keeps_open_is_taken_in_the_end(folder: Path, chang
 
 
 def test_a_patrol_waits_for_a_file_to_settle_as_well(folder: Path, changes: Changes) -> None:
-    pace = Pace(Rest(quiet=0.3), patrol=0.02)
+    pace = Pace(Rest(quiet=1.0), patrol=0.02)
     watch = FileWatch([str(folder / "rules.conf")], changes, pace=pace, observer=Deaf)
     watch.start()
     try:

@@ -11,7 +11,7 @@ import pytest
 from carbonquota.model import MAXIMUM
 from carbonquota.stats.statsd import PACKET_SIZE, StatsDEmitter
 
-PATIENCE = 5.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

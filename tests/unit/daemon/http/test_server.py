@@ -22,6 +22,9 @@ from carbonquota.daemon.settings import Address
 from carbonquota.errors import QuotaError
 from tests.support.http import engine_with_names, serving, source_of
 
+LONG = 60.0
+"""Seconds of patience of which no more than a half is needed, however busy the machine is."""
+
 
 def app(**changes: object) -> ASGIApp:
     return make_app(source_of(engine_with_names(), **changes))
@@ -86,7 +89,7 @@ def test_an_address_that_is_taken_is_one_clear_error() -> None:
 
 
 def test_stop_without_start_is_nothing() -> None:
-    assert stop(HttpServer(app(), Address("127.0.0.1", 0))) < 1
+    assert stop(HttpServer(app(), Address("127.0.0.1", 0)), LONG) < LONG / 2
 
 
 def test_open_connections_do_not_hold_it_up() -> None:
@@ -96,7 +99,7 @@ def test_open_connections_do_not_hold_it_up() -> None:
     assert kept.getresponse().read() == b'{"ready":true}'
     with connected(server) as silent, connected(server) as half:
         half.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n")
-        assert stop(server, 5.0) < 3
+        assert stop(server, LONG) < LONG / 2
         assert read_all(silent) == b""
         assert read_all(half) == b""
     kept.close()
@@ -137,13 +140,14 @@ def test_every_head_has_a_time_limit_however_it_trickles(before: int) -> None:
             client.sendall(HEAD + b"\r\n")
             while not client.recv(65_536).endswith(b'{"ready":true}'):
                 pass
-        begun = time.monotonic()
+        head, sent = HEAD * 10, 0
         with suppress(ConnectionError):
-            for byte in HEAD * 10:
+            for byte in head:
                 client.sendall(bytes([byte]))
+                sent += 1
                 time.sleep(0.02)
+        assert sent < len(head)
         assert b"408" in read_all(client)
-        assert time.monotonic() - begun < 5
 
 
 def test_a_body_that_does_not_come_is_not_waited_for() -> None:
@@ -218,10 +222,10 @@ def test_a_request_that_has_begun_is_finished() -> None:
         answer = pool.submit(get, f"http://{server.address}/metrics")
         assert begun.wait(10)
         assert get(f"http://{server.address}/ready")[0] == 200, "a slow request holds up no other"
-        stopped = pool.submit(stop, server, 10.0)
+        stopped = pool.submit(stop, server, LONG)
         go_on.set()
-        assert answer.result(10) == (200, "done")
-        assert stopped.result(10) < 10
+        assert answer.result(LONG) == (200, "done")
+        assert stopped.result(LONG) < LONG / 2
 
 
 def test_a_request_that_hangs_is_told_so_in_time(caplog: pytest.LogCaptureFixture) -> None:
@@ -229,14 +233,14 @@ def test_a_request_that_hangs_is_told_so_in_time(caplog: pytest.LogCaptureFixtur
 
     def hangs() -> list[bytes]:
         begun.set()
-        go_on.wait(20)
+        go_on.wait(LONG)
         return [b"late"]
 
     server = start(Address("127.0.0.1", 0), app(metrics=hangs))
     with connected(server) as connection:
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert begun.wait(10)
-        assert stop(server, 1.0) < 2
+        assert stop(server, 1.0) < LONG / 2
         answer = connection.recv(65_536)
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert answer.endswith(b'{"detail":"the daemon is ending"}')

@@ -18,6 +18,7 @@ import uvloop
 from carbonquota import QuotaError
 from carbonquota.daemon.relay.spool import Spool
 from carbonquota.daemon.settings import Address, Relay
+from carbonquota.testing import ManualClock
 from tests.support.destination import Destination, destination, until
 from tests.support.relays import QUICK, Traffic, accounted, count, lost, relay_to, started
 
@@ -215,7 +216,7 @@ def test_a_slow_destination_makes_senders_wait_and_memory_stays_bounded(tmp_path
             assert count(sink, "queue_bytes") < 30_000
             assert (count(sink, "spool_points"), room.is_set()) == (0, False)
             there.resume()
-            await asyncio.wait_for(room.wait(), 5)
+            await asyncio.wait_for(room.wait(), 60)
             await until(lambda: not sink.is_full, "room")
             await until(lambda: there.lines() == traffic.all(), "arrived")
 
@@ -228,8 +229,8 @@ def test_a_destination_that_is_slow_but_steady_is_not_left() -> None:
         server = socket.create_server(("127.0.0.1", 0))
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         server.setblocking(False)
-        address = Address(*server.getsockname())
-        async with started(relay_to(address, settings=replace(SMALL, timeout=0.3))) as sink:
+        address, clock = Address(*server.getsockname()), ManualClock()
+        async with started(relay_to(address, settings=replace(SMALL, timeout=30.0), clock=clock)) as sink:
             reader, _ = await asyncio.get_running_loop().sock_accept(server)
             await until(lambda: count(sink, "sink_up") == 1, "connected")
             while not sink.is_full:
@@ -237,6 +238,7 @@ def test_a_destination_that_is_slow_but_steady_is_not_left() -> None:
                 await asyncio.sleep(0)
             for _ in range(100):
                 await asyncio.get_running_loop().sock_recv(reader, 1000)
+                clock.advance(1.0)
                 await asyncio.sleep(0.01)
             assert (count(sink, "sink_up"), count(sink, "resent")) == (1, 0)
         reader.close()
@@ -310,7 +312,7 @@ def test_without_a_spool_a_destination_that_is_away_makes_senders_wait() -> None
                 traffic.write(sink, 1)
             assert 0 < count(sink, "queue_bytes") < 20_000
             await there.start()
-            await asyncio.wait_for(room.wait(), 5)
+            await asyncio.wait_for(room.wait(), 60)
             await until(lambda: there.lines() == traffic.all(), "arrived")
             await there.stop()
 
@@ -385,7 +387,7 @@ def test_a_full_disk_makes_senders_wait_and_passes(tmp_path: Path) -> None:
                 assert accounted(sink) == traffic.written
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, before)
-            await asyncio.wait_for(room.wait(), 5)
+            await asyncio.wait_for(room.wait(), 60)
             await there.start()
             await until(lambda: there.lines() == traffic.all(), "arrived")
             await there.stop()

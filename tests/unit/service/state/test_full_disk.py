@@ -257,7 +257,7 @@ def test_a_disk_that_hangs_holds_up_the_data_path_once_and_no_longer_than_it_may
     for number in range(100):
         engine.offer(f"a.m{number}")
         kept.write_ahead()
-    assert 0.2 <= time.monotonic() - began < 5
+    assert 0.2 <= time.monotonic() - began < 10
     assert (calls, troubles(kept)) == (1, [f"the disk of {tmp_path} took no new metric within 0.2 s"])
     may_end.set()
     wait_until(lambda: calls_are_over(kept, engine), "the disk goes on")
