@@ -155,6 +155,14 @@ class QuotaEngine:
             points = _whole(points)
         return self._backend.offer(metric, points, size)
 
+    def offer_all(self, offers: Sequence[tuple[Name, int]]) -> Verdict:
+        """Offer points of several metrics as one: all are accepted and charged, or none is, in one step.
+
+        Each offer is decided on top of the ones before it. Where one is rejected the verdict says by what, its points
+        count as throttled and dropped, and the others leave no trace. Raises what `offer` does, with nothing charged.
+        """
+        return self._backend.offer_all([(metric, _whole(points)) for metric, points in offers])
+
     def admit(self, buffer: bytes | bytearray | memoryview) -> Admission:
         """Offer a batch of plaintext lines, one point each, in their order; any number, also none.
 

@@ -77,7 +77,7 @@ class Trial:
         self._accepted += result.points
         if result.dropped:
             self._rejected += result.dropped
-            self._rejected_lines.append(_missing(plaintext, result.accepted))
+            self._rejected_lines.append(result.rejected)
             for (namespace, control), drop in result.drops.items():
                 # No bound on new metrics is set here, so that there is a rule behind each.
                 if drop.rule is not None:
@@ -130,16 +130,3 @@ def _lifted(limits: Limits) -> Limits:
     """An ample limit for each that is set."""
     amounts = {name: getattr(limits, name) for name in CONTROL_FIELDS}
     return Limits(**{name: _AMPLE for name, amount in amounts.items() if amount is not None})
-
-
-def _missing(offered: bytes, accepted: bytes) -> bytes:
-    """The lines that were offered but not accepted; the accepted ones stand in the order they were offered in."""
-    passed = iter(accepted.split(b"\n"))
-    awaited: bytes | None = next(passed)
-    missing = []
-    for line in offered.split(b"\n"):
-        if line == awaited:
-            awaited = next(passed, None)
-        else:
-            missing.append(line)
-    return b"\n".join(missing)

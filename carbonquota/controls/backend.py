@@ -6,7 +6,7 @@ line, and what runs without a compiler; `native` decides whole batches in C and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -40,6 +40,9 @@ class Backend(Protocol):
 
     def offer(self, metric: Name, points: int, size: Size | None) -> Verdict:
         """Decide on points of a metric, from 1 to 2^63 - 1; MetricNameError where it cannot be one."""
+
+    def offer_all(self, offers: Sequence[tuple[Name, int]]) -> Verdict:
+        """Decide on several offers as one: all are accepted and charged, or none is; the first rejection."""
 
     def admit(self, buffer: bytes) -> Admission:
         """Decide on lines of one point each, in their order."""

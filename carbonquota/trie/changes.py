@@ -56,6 +56,16 @@ class ChangeLog:
             self._end_run()
             self._runs.append(ChangeRun(size, count, names))
 
+    def mark(self) -> int:
+        """Where the log stands, for `rewind`."""
+        self._end_run()
+        return len(self._runs)
+
+    def rewind(self, mark: int) -> None:
+        """Forget what came since `mark` was given; nothing may have been taken meanwhile."""
+        self._names.clear()
+        del self._runs[mark:]
+
     def take(self) -> list[ChangeRun]:
         """All of them, which are forgotten here."""
         self._end_run()

@@ -132,6 +132,7 @@ class Quotas(Columns):
         self.counts: list[Column] = [getattr(self, count) for count in _COUNTS]
         self.closed_counts: list[Column] = [getattr(self, f"closed_{count}") for count in _COUNTS]
         self._counts_at = [getattr(self, f"{prefix}{count}_at") for count in _COUNTS for prefix in ("", "closed_")]
+        self._running_at = [getattr(self, f"{count}_at") for count in _COUNTS]
         self.dropped: list[Column] = self.counts[1:]
         self.dropped_at: list[View] = [getattr(self, f"{count}_at") for count in _DROPPED]
         self.stocks: Matrix = self._stock_chains.matrix
@@ -260,6 +261,15 @@ class Quotas(Columns):
     def has_accepted(self, row: int) -> bool:
         """Whether points were accepted under the throughput limit here that no report has given yet."""
         return bool(self.left_at[row] != self.limit_at[row] or self.closed_throughput_at[row])
+
+    def counters(self, row: int) -> tuple[int, ...]:
+        """What is left of the throughput limit here in this interval, and what was counted in it."""
+        return (self.left_at[row], *(count[row] for count in self._running_at))
+
+    def put_counters(self, row: int, values: Sequence[int]) -> None:
+        """Have them be these again."""
+        for view, value in zip((self.left_at, *self._running_at), values, strict=True):
+            view[row] = value
 
     def forget_counts(self, row: int) -> None:
         """Let what was rejected here be in no report."""

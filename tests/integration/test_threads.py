@@ -9,6 +9,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from threading import Barrier, Thread
 from typing import TYPE_CHECKING
@@ -122,6 +123,28 @@ def _admitting(engine: QuotaEngine, seed: int, batches: int = 30) -> Tally:
         tally.dropped.update({who: drop.points for who, drop in result.drops.items()})
         assert result.points + result.dropped + result.malformed == len(lines)
     return tally
+
+
+def test_pairs_are_accepted_together_or_not_at_all_under_any_threads() -> None:
+    """Each pair takes one of a limit of its own and one of a limit of all; between them nobody gets in."""
+    engine = _engine("[pairs]\nthroughput = 700\n[own.*]\nthroughput = 90\n[own]\nmetrics = 13\n")
+
+    def pairing(seed: int) -> Tally:
+        random, tally = Random(seed), Tally()
+        for _ in range(300):
+            one, other = f"own.n{random.randrange(15)}.m", "pairs.all"
+            offers = [(one, 1), (other, 1)] if random.random() < 0.5 else [(other, 1), (one, 1)]
+            tally.offered += 1
+            if engine.offer_all(offers):
+                tally.accepted[one] += 1
+        return tally
+
+    tally = _together(*(partial(pairing, seed) for seed in range(4)))
+    accepted = tally.accepted.total()
+    assert engine.usage("pairs").throughput == accepted <= 700
+    assert engine.usage("own").metrics == len(tally.accepted) == 13
+    for name, points in tally.accepted.items():
+        assert engine.usage(name.removesuffix(".m")).throughput == points <= 90
 
 
 def _assert_all_accounted(engine: QuotaEngine, tally: Tally) -> None:

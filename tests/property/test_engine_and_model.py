@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SIZES = st.none() | st.tuples(
     st.integers(0, 500), st.integers(0, 9).map(lambda blocks: blocks * 4096), st.integers(0, 20)
 )
+POINTS = st.integers(1, 9) | st.integers(1, 300)
 MOVES = (0.0, 0.01, 0.49, 0.999, 1.0, 1.02, 3.3)
 """By how many intervals the clock moves."""
 INTERVALS: tuple[tuple[float, ThroughputUnit], ...] = (
@@ -47,6 +48,11 @@ def _step(twin: Twin, pool: list[str], data: st.DataObject, steps: tuple[str, ..
     match data.draw(st.sampled_from(steps), label="step"):
         case "offer":
             twin.offer(name, data.draw(st.integers(1, 9) | st.integers(1, 300), label="points"), data.draw(SIZES))
+        case "offer_all":
+            twin.offer_all(data.draw(st.lists(st.tuples(st.sampled_from(pool), POINTS), max_size=6), label="offers"))
+        case "admit_names":
+            offers = data.draw(st.lists(st.tuples(st.sampled_from(pool), POINTS), max_size=30), label="names")
+            twin.admit_names([name for name, _ in offers], [points for _, points in offers])
         case "explain":
             twin.explain(name)
         case "load":
@@ -78,7 +84,22 @@ def _steps(twin: Twin, pool: list[str], data: st.DataObject, number: int) -> Non
         _step(twin, pool, data, STEPS[:-1])
 
 
-STEPS = ("admit", "admit", "admit", "offer", "offer", "explain", "load", "forget", "clock", "clock", "report", "apply")
+STEPS = (
+    "admit",
+    "admit",
+    "admit",
+    "offer",
+    "offer",
+    "offer_all",
+    "admit_names",
+    "explain",
+    "load",
+    "forget",
+    "clock",
+    "clock",
+    "report",
+    "apply",
+)
 
 
 LEAVES = ("a.x", "a.y", "b.x", "c.x", "c")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from carbonquota import Verdict
-    from carbonquota.controls import Admission, ThroughputUnit
+    from carbonquota.controls import Admission, BatchDecision, ThroughputUnit
     from tests.support.model import Fate
 
 INTERVAL = 60.0
@@ -61,7 +61,7 @@ def all_namespaces(engine: QuotaEngine) -> set[str]:
     return set(engine.namespaces()) - {"/"}
 
 
-def dropped_by(result: Admission) -> Counter[tuple[str, str]]:
+def dropped_by(result: BatchDecision) -> Counter[tuple[str, str]]:
     """The points that a batch dropped, by namespace and control."""
     return Counter({who: drop.points for who, drop in result.drops.items()})
 
@@ -101,6 +101,25 @@ class Twin:
         verdict = self.engine.offer(name, points, size and Size(*size))
         fate = self.model.offer(name, points, size)
         self._assert_verdict(verdict, fate)
+        self._assert_asked_alike()
+
+    def offer_all(self, offers: Sequence[tuple[str, int]]) -> None:
+        """Both accept all of them or none, and name the same rejection."""
+        self._assert_verdict(self.engine.offer_all(offers), self.model.offer_all(offers))
+        self._assert_asked_alike()
+
+    def admit_names(self, names: Sequence[str], points: Sequence[int]) -> None:
+        """Each name has the fate of its offer."""
+        result = self.engine.admit_names(names, points)
+        fates = [self.model.offer(name, amount) for name, amount in zip(names, points, strict=True)]
+        assert result.passes() == [fate.kind == "accepted" for fate in fates]
+        dropped = Counter[tuple[str | None, str | None]]()
+        for fate, amount in zip(fates, points, strict=True):
+            if fate.kind == "dropped":
+                dropped[fate.namespace, fate.control] += amount
+        assert dropped_by(result) == dropped
+        assert result.points == sum(points) - dropped.total()
+        assert result.dropped == dropped.total() == sum(result.dropped_by_control.values())
         self._assert_asked_alike()
 
     def explain(self, name: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -183,6 +184,21 @@ class SlowQuotas:
         if fate is ACCEPTED:
             self._charge(metric, points, need)
         return fate
+
+    def offer_all(self, offers: Iterable[tuple[str, int]]) -> Fate:
+        """Offer one after another; where one is dropped, only what it counted itself is left of them all."""
+        self._roll()
+        metrics, running = self.metrics.copy(), deepcopy(self._running)
+        for name, points in offers:
+            before = deepcopy(self._running)
+            fate = self.offer(name, points)
+            if fate is not ACCEPTED:
+                for namespace, flow in self._running.items():
+                    running[namespace].throttle += flow.throttle - before[namespace].throttle
+                    running[namespace].dropped += flow.dropped - before[namespace].dropped
+                self.metrics, self._running, self._usage = metrics, running, None
+                return fate
+        return ACCEPTED
 
     def admit(self, buffer: bytes) -> list[tuple[bytes, Fate]]:
         """Decide the lines of a buffer one after another; each line comes back with its end."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from carbonquota.controls.admission import Admission, BatchDecision
@@ -10,7 +10,7 @@ from carbonquota.controls.backend import Points, Turn
 from carbonquota.controls.native import batch
 from carbonquota.controls.native._cy import Batch
 from carbonquota.controls.native.binding import bind, ledger_of
-from carbonquota.controls.reference import Decider
+from carbonquota.controls.reference import Decider, offer_all
 from carbonquota.controls.table import THROUGHPUT
 from carbonquota.kernel import UNKNOWN
 from carbonquota.metric_name import Name
@@ -51,6 +51,12 @@ class NativeBackend:
     def answer(self, decided: Batch) -> BatchDecision:
         """What became of it."""
         return batch.answer(self._decider, decided)
+
+    def offer_all(self, offers: Sequence[tuple[Name, int]]) -> Verdict:
+        """Decide on several offers as one."""
+        with self._turn.lock:
+            self._turn.begin()
+            return offer_all(self._decider, offers)
 
     def rebind(self) -> None:
         """Decide by the columns and the rules as they are now."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from carbonquota.controls.admission import Admission, BatchDecision
 from carbonquota.controls.backend import Points, Turn
 from carbonquota.controls.reference import batch
 from carbonquota.controls.reference.decision import Decider
+from carbonquota.controls.reference.together import offer_all
 from carbonquota.metric_name import Name
 from carbonquota.model import Size, Verdict
 
@@ -23,6 +26,12 @@ class ReferenceBackend:
         with self._turn.lock:
             self._turn.begin()
             return self._decider.verdict(self._decider.offer_named(metric, points, size))
+
+    def offer_all(self, offers: Sequence[tuple[Name, int]]) -> Verdict:
+        """Decide on several offers as one."""
+        with self._turn.lock:
+            self._turn.begin()
+            return offer_all(self._decider, offers)
 
     def admit(self, buffer: bytes) -> Admission:
         """Decide on lines."""
