@@ -39,7 +39,7 @@ from carbonquota.kernel import UNKNOWN, Lock
 from carbonquota.metric_name import Name, dotted_part, normalize, normalize_namespace
 from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Storable, Usage, Verdict
 from carbonquota.rules import RuleSet, Schemas
-from carbonquota.stats import Standings, named_values, take_standings
+from carbonquota.stats import StandingColumns, named_values, take_columns
 from carbonquota.trie import Change, ChangeRun, Holdings, Index, Rebuild
 from carbonquota.trie.columns import Column
 from carbonquota.trie.transfer import copy_of, restore, restore_flows
@@ -270,7 +270,7 @@ class QuotaEngine:
             self._keep_time()
             standings = self._close_and_clear()
             self._index.sweep_idle()
-        return named_values(standings)
+        return named_values(standings.standings())
 
     def report_with_counts(self) -> tuple[dict[str, int], Quotas, Quotas]:
         """`report`, with how all quotas stood right before and after it; a position is the same quota's in both."""
@@ -280,14 +280,14 @@ class QuotaEngine:
             standings = self._close_and_clear()
             after = recount(self._index, before)
             self._index.sweep_idle()
-        return named_values(standings), before, after
+        return named_values(standings.standings()), before, after
 
-    def _close_and_clear(self) -> Standings:
+    def _close_and_clear(self) -> StandingColumns:
         """End the interval if none ended since the last report, and take the counts of those that ended."""
         quotas = self._index.quotas
         if self._interval.report():
             quotas.close()
-        standings = take_standings(self._index, [grant.limits for grant in self._decider.grants])
+        standings = take_columns(self._index, [grant.limits for grant in self._decider.grants])
         quotas.clear_closed()
         return standings
 

@@ -11,7 +11,8 @@ report. Row 0 is `NO_QUOTA`: no limit, ever; it is called after the root and has
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 from weakref import WeakSet
 
@@ -63,6 +64,31 @@ class Witness(Protocol):
 
     def settle(self) -> None:
         """Look it up now; to be called under the index's lock."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TakenNames:
+    """The namespaces of quotas at one moment; what they are called in stats can be told without the lock."""
+
+    rows: Column
+    namespaces: Names
+    rules: Column
+    prefixes: Sequence[str]
+    suffixed: Mapping[int, str]
+
+    def plain_names(self) -> list[str]:
+        """What they would be called if each were the first to have its name."""
+        names = stat_names(self.namespaces.tolist())
+        if any(self.prefixes):
+            names = [self.prefixes[rule] + name for rule, name in zip(self.rules.tolist(), names, strict=True)]
+        return names
+
+    def stat_names(self) -> list[str]:
+        """What they are called."""
+        names, suffixed = self.plain_names(), self.suffixed
+        if not suffixed:
+            return names
+        return [suffixed.get(row, name) for row, name in zip(self.rows.tolist(), names, strict=True)]
 
 
 class Quotas(Columns):
@@ -211,16 +237,19 @@ class Quotas(Columns):
         names = self._plain_names(rows)
         self._stat_names.give_many(rows, names, self.namespace_names[rows].tolist(), self._plain_name)
 
+    def take_names(self, rows: Column) -> TakenNames:
+        """What it takes to tell what the namespaces of quotas are called in stats, copied under the lock."""
+        return TakenNames(
+            rows, self.namespace_names[rows], self.rule[rows], self._prefixes, self._stat_names.suffixed()
+        )
+
     def stat_names(self, rows: Column) -> Sequence[str]:
         """What the namespaces of quotas are called in stats."""
-        return self._stat_names.of(rows, self._plain_names(rows))
+        return self.take_names(rows).stat_names()
 
     def _plain_names(self, rows: Column) -> list[str]:
         """What they would be called if each were the first to have its name."""
-        names = stat_names(self.namespace_names[rows].tolist())
-        if any(self._prefixes):
-            names = [self._prefixes[rule] + name for rule, name in zip(self.rule[rows].tolist(), names, strict=True)]
-        return names
+        return self.take_names(rows).plain_names()
 
     def _plain_name(self, row: int) -> str:
         """The same for one."""

@@ -64,7 +64,6 @@ class StatNames:
         name = self._suffixed.pop(row, None)
         self._taken.remove(hash(plain(row) if name is None else name), row)
 
-    def of(self, rows: Column, names: Sequence[str]) -> Sequence[str]:
-        """The names of quotas, of which `names` are the plain ones."""
-        suffixed = self._suffixed
-        return [suffixed.get(row, name) for row, name in zip(rows.tolist(), names, strict=True)] if suffixed else names
+    def suffixed(self) -> dict[int, str]:
+        """A copy of the names that are not the plain ones, by row."""
+        return self._suffixed.copy()
