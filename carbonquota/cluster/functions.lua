@@ -31,7 +31,9 @@ local function complete_since(key, now)
   end
   local since = now
   if not known[1] then
-    since = now - tonumber(string.match(info, 'uptime_in_seconds:(%d+)')) * 1000
+    -- The uptime is the difference of two full seconds, so it may be told up to a second too long.
+    local uptime = tonumber(string.match(info, 'uptime_in_seconds:(%d+)'))
+    since = math.min(now, (math.floor(now / 1000) - uptime + 1) * 1000)
   end
   server.call('HSET', key, 'run', run, 'since', string.format('%.0f', since))
   return since

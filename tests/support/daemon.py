@@ -145,8 +145,11 @@ class Daemon:
                 stderr=log,
                 env=os.environ | {"PYTHONWARNINGS": "error"},
             )
-        if ready:
-            wait_until(self._is_ready, lambda: f"not ready: {self.log}")
+        return self.await_ready() if ready else self
+
+    def await_ready(self) -> Daemon:
+        """Wait until it is ready, where it was started without waiting."""
+        wait_until(self._is_ready, lambda: f"not ready: {self.log}")
         return self
 
     @property
