@@ -33,6 +33,7 @@ from carbonquota.controls import (
 )
 from carbonquota.controls.children import Children, names_at, take_children, usages_at
 from carbonquota.controls.explain import explain
+from carbonquota.controls.holding import HeldBack, hold_back, let_go
 from carbonquota.controls.sharing import Counted, Namespaces
 from carbonquota.controls.standing import Quotas, recount, take_quotas, usage_of
 from carbonquota.kernel import UNKNOWN, Lock
@@ -366,6 +367,21 @@ class QuotaEngine:
             if self._interval.start != start:
                 return points * 0
             return sharing.take_back(self._index, namespaces, points)
+
+    def hold_back(self, admission: Admission, spent: Column, most: int) -> tuple[Admission, HeldBack | None]:
+        """Take out of a batch just decided the rejected lines that more may be granted for, to be offered again later.
+
+        They are no longer counted as rejected, but as waiting, until `let_go` is called. Of the limits of namespaces
+        that were born as `spent` nothing is left to be granted. No more than `most` bytes are held back.
+        """
+        with self._lock:
+            self._keep_time()
+            return hold_back(self._index, admission, spent, most)
+
+    def let_go(self, held: HeldBack) -> None:
+        """Count lines as waiting no more, as they are about to be offered again."""
+        with self._lock:
+            let_go(self._index, held)
 
     def usage(self, namespace: str = ROOT) -> Usage:
         """What a namespace holds now, all zeros where it does not exist, and its points of this interval."""

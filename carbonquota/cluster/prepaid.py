@@ -109,13 +109,14 @@ class PrepaidNode:
         self._rates: Rates = np.empty(0, np.float64)
         self._seen: Amounts = np.empty(0, np.int64)
         self._ahead: NDArray[np.bool_] = np.empty(0, np.bool_)
-        self._start = -math.inf
+        self._is_spent: NDArray[np.bool_] = np.empty(0, np.bool_)
+        self._start = self._last_attempt = self._retry_at = -math.inf
         self._last_tick = clock()
-        self._last_attempt = -math.inf
-        self._retry_at = -math.inf
         self._pause = _FIRST_PAUSE
         self.nodes = 0
         """Members of the cluster, as the store last said; 0 before it said anything."""
+        self.spent: Column = np.empty(0, np.int64)
+        """The namespaces, by their births, of whose limits the store has nothing left; never changed in place."""
         self.trouble = ""
         """Why the store cannot be used now; empty if it can."""
         self.skew = 0.0
@@ -143,16 +144,20 @@ class PrepaidNode:
             self._start = found.start
             self._seen[:] = 0
             self._ahead[:] = False
+            self._is_spent[:] = False
+            self.spent = self.spent[:0]
         positions, added = self._directory.positions(found.namespaces)
         self._rates = np.concatenate((self._rates, np.zeros(added)))
         self._seen = np.concatenate((self._seen, np.zeros(added, np.int64)))
         self._ahead = np.concatenate((self._ahead, np.zeros(added, np.bool_)))
+        self._is_spent = np.concatenate((self._is_spent, np.zeros(added, np.bool_)))
         there = positions >= 0
         offered = np.zeros(len(self._rates), np.int64)
         total = found.accepted[there] + found.over[there]
         offered[positions[there]] = total - self._seen[positions[there]]
         self._seen[positions[there]] = total
-        self._rates = smoothed(self._rates, np.maximum(offered, 0), now - self._last_tick, self._pace)
+        seconds = now - self._last_tick
+        self._rates = smoothed(self._rates, np.maximum(offered, 0), seconds, self._pace)
         self._last_tick = now
         return positions
 
@@ -187,6 +192,15 @@ class PrepaidNode:
         self.points["taken"] += total
         if total and not self._engine.grant(start, self._directory.namespaces(positions[which]), given):
             self.points["lost"] += total
+        if start == self._start:
+            self._note_spent(positions[which], given)
+
+    def _note_spent(self, positions: Positions, given: Amounts) -> None:
+        """Note of which limits the store gave nothing, and of which it gave again."""
+        before = self._is_spent[positions]
+        self._is_spent[positions] = given == 0
+        if (before != (given == 0)).any():
+            self.spent = self._directory.born[np.flatnonzero(self._is_spent)]
 
     def _take_ahead(self, start: float, positions: Positions, limits: Amounts) -> None:
         """Take slices of the next interval, once, for the limits in demand: what they need at its very beginning."""

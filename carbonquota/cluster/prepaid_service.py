@@ -9,7 +9,7 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Event, Thread
 from typing import Final
 
@@ -20,8 +20,12 @@ from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.health import Sample
+from carbonquota.trie.columns import Column
 
 _log = logging.getLogger(__name__)
+
+_SHORTEST_WAIT: Final = 0.005
+"""Seconds between two ticks that are hurried."""
 
 _PATIENCE: Final = 10.0
 """Seconds that the thread has to end."""
@@ -57,6 +61,7 @@ class PrepaidService:
         self._stopping, self._due = Event(), Event()
         self._notices = BoundedLog(_log, time.monotonic)
         self._told = ""
+        self._on_answer: Callable[[], object] = bool
         self._failures = 0
         self._seconds = 0.0
 
@@ -79,6 +84,15 @@ class PrepaidService:
             self._thread.join(_PATIENCE)
             self._thread = None
 
+    @property
+    def spent(self) -> Column | None:
+        """The namespaces, by their births, of whose limits nothing is left in the store; None: it gives nothing now."""
+        return None if self._node.trouble else self._node.spent
+
+    def on_answer(self, call: Callable[[], object]) -> None:
+        """Have this called, on the cluster's thread, after each tick; to be set before `start`."""
+        self._on_answer = call
+
     def hurry(self) -> None:
         """Have the next tick come at once, as points wait for it."""
         self._due.set()
@@ -86,9 +100,11 @@ class PrepaidService:
     def _run(self) -> None:
         """Tick until it is stopped."""
         while not self._stopping.is_set():
-            self._due.wait(self._settings.sync_interval)
+            if self._due.wait(self._settings.sync_interval):
+                self._stopping.wait(_SHORTEST_WAIT)
             self._due.clear()
             self._attempt()
+            self._on_answer()
         try:
             self._node.close()
         except StoreError as error:

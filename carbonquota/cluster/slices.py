@@ -25,12 +25,14 @@ Rates = NDArray[np.float64]
 class Pace:
     """Times in seconds: an allowance that lasts less than `horizon` is added to; a rate is remembered for `memory`.
 
-    `margin` is how many times the need is taken, and twice that is kept before any is handed back.
+    `margin` is how many times the need is taken, and twice that is kept before any is handed back. Points that came
+    within `burst` are no rate, however short the time between two looks.
     """
 
     horizon: float = 0.25
     memory: float = 1.0
     margin: float = 1.2
+    burst: float = 0.05
 
 
 def smoothed(rates: Rates, demanded: Amounts, seconds: float, pace: Pace) -> Rates:
@@ -38,7 +40,7 @@ def smoothed(rates: Rates, demanded: Amounts, seconds: float, pace: Pace) -> Rat
     if seconds <= 0:
         return rates
     weight = 1.0 - np.exp(-seconds / pace.memory)
-    latest = demanded / seconds
+    latest = demanded / max(seconds, pace.burst)
     # A rise is followed at once, as points over the allowance are lost; a fall slowly, as slices can be handed back.
     return np.where(latest > rates, latest, rates + weight * (latest - rates))
 

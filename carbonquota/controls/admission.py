@@ -95,6 +95,12 @@ class BatchDecision:
         self._rejections = rejections
         self._malformed = malformed
         self._grants = grants
+        self._held_at = _NOWHERE
+
+    @property
+    def rejections(self) -> Rejections | None:
+        """What quotas rejected as columns, None where they rejected nothing."""
+        return self._rejections
 
     def __len__(self) -> int:
         """How many names or lines there were, blank ones included."""
@@ -115,15 +121,15 @@ class BatchDecision:
     @cached_property
     def _gone_at(self) -> Positions:
         """The positions of all that does not pass, ascending."""
-        rejected, malformed = self.rejected_at, self.malformed_at
-        if not len(malformed):
-            return rejected
-        return np.sort(np.concatenate((rejected, malformed))) if len(rejected) else malformed
+        groups = [group for group in (self.rejected_at, self.malformed_at, self._held_at) if len(group)]
+        if len(groups) <= 1:
+            return groups[0] if groups else _NOWHERE
+        return np.sort(np.concatenate(groups))
 
     @property
     def all_pass(self) -> bool:
         """Whether nothing was rejected or malformed."""
-        return self._rejections is None and not self._malformed
+        return self._rejections is None and not self._malformed and not len(self._held_at)
 
     def passes(self) -> list[bool]:
         """Which pass, in order."""
@@ -195,7 +201,8 @@ class BatchDecision:
 class Admission(BatchDecision):
     """What became of a batch of plaintext lines.
 
-    Blank lines are neither accepted nor rejected, and are passed on: lines = points + dropped + malformed + blank ones.
+    Blank lines are neither accepted nor rejected, and are passed on: lines = points + dropped + malformed + blank ones,
+    and those that were held back.
     """
 
     def __init__(
@@ -209,6 +216,20 @@ class Admission(BatchDecision):
         """Keep what was found."""
         super().__init__(offered, points, rejections, malformed, grants)
         self._lines = offered
+
+    def holding_back(self, which: NDArray[np.bool_]) -> Admission:
+        """The same where `which` of the rejected lines are neither rejected nor accepted, as they are held back."""
+        rejections = self._rejections
+        if rejections is None:
+            return self
+        rest = Admission(self._lines, self.points, rejections.without(which), self._malformed, self._grants)
+        rest._held_at = rejections.positions[which]
+        return rest
+
+    def lines_at(self, positions: Positions) -> list[bytes]:
+        """The lines at these positions, each with its end."""
+        lines = map(self._offered.line, positions.tolist())
+        return [line if line.endswith(b"\n") else line + b"\n" for line in lines]
 
     @cached_property
     def accepted(self) -> bytes:

@@ -64,6 +64,17 @@ class Rejections:
         self.points = len(positions) if amounts is None else _sum(amounts)
         quotas.witnesses.add(self)
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the rows of quotas are still those of the batch; to be asked under the index's lock."""
+        return self._facts is None
+
+    def without(self, which: NDArray[np.bool_]) -> Rejections | None:
+        """These but for `which`, None where no line is left; only while they are current."""
+        if which.all():
+            return None
+        return Rejections(self._quotas, self.positions[~which], self.by[~which], self.controls[~which])
+
     def settle(self) -> None:
         """Look up the namespaces and rules of the quotas as they are now."""
         if self._facts is None:

@@ -7,7 +7,7 @@ together, an entry a namespace.
 
 Two ways. Either each node begins an interval with the whole limit, and leaves to others what they accepted
 (`leave_to_others`). Or limits are prepaid: a node begins with nothing, and accepts what it was granted (`grant`), of
-which it may give back what is left (`take_back`).
+which it may give back what is left (`take_back`). What came before more was granted may be held back (holding.py).
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Namespaces:
 class Counted:
     """The namespaces of which points were offered under a throughput limit in the interval that began at `start`.
 
-    `accepted` is how many were accepted and `over` how many were over a limit; `allowed` is what may be accepted by
-    now, and `limits` what the rules allow.
+    `accepted` is how many were accepted and `over` how many were over a limit or are held back; `allowed` is what may
+    be accepted by now, and `limits` what the rules allow.
     """
 
     start: float
@@ -49,7 +49,8 @@ def counted(index: Index, start: float) -> Counted:
     """What was accepted so far in the running interval, which began at `start`, in seconds since the epoch."""
     quotas, born = index.quotas, index.namespaces.born
     used = quotas.limit[: quotas.size] != quotas.left[: quotas.size]
-    rows = np.flatnonzero(used | (quotas.throttle[: quotas.size] != 0))
+    over = quotas.throttle[: quotas.size] + quotas.waiting[: quotas.size]
+    rows = np.flatnonzero(used | (over != 0))
     limits = quotas.throughputs(rows)
     rows, limits = rows[limits < MAXIMUM], limits[limits < MAXIMUM]
     held = quotas.namespace[rows]
@@ -57,7 +58,7 @@ def counted(index: Index, start: float) -> Counted:
         start=start,
         namespaces=Namespaces(held, born[held]),
         accepted=quotas.limit[rows] - quotas.left[rows],
-        over=quotas.throttle[rows],
+        over=over[rows],
         allowed=quotas.limit[rows],
         limits=limits,
     )

@@ -213,7 +213,7 @@ class Daemon:
         attempt = self._chores.attempt
         await attempt("closing the watch", in_thread(parts.watch.stop))
         await attempt("closing the receivers", lambda: parts.receivers.close(_GRACE))
-        parts.intake.flush()
+        parts.intake.finish()
         if parts.cluster is not None:
             await attempt("closing the cluster", in_thread(parts.cluster.stop))
         await self._chores.stop()

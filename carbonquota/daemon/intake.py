@@ -21,6 +21,7 @@ from time import perf_counter
 from typing import Protocol
 
 from carbonquota.controls import WHY_MALFORMED, Admission
+from carbonquota.daemon.held_lines import HeldLines
 from carbonquota.daemon.sink import Sink
 from carbonquota.kernel import Malformed, parse
 from carbonquota.service.bounded_log import BoundedLog
@@ -70,26 +71,31 @@ class _Decision:
 class Intake:
     """Takes whole lines from all receivers, has them decided, and writes what is accepted to the sink."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing on the way of a data point
         self,
         admit: Admit,
         sink: Sink,
         *,
         write_ahead: Callable[[], object] = bool,
         observers: Iterable[Observer] = (),
+        held: HeldLines | None = None,
         batching: Batching | None = None,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         """`clock` gives seconds that never go back; the sink is to call `on_room`.
 
         `write_ahead` is called between the decision and the sink: it has the batch's new metrics written down, so that
-        no point goes on of which a process that is killed would not know.
+        no point goes on of which a process that is killed would not know. `held` takes rejected lines that may be
+        accepted in a moment.
         """
         self.paused = False
         self._admit = admit
         self._sink = sink
         self._write_ahead = write_ahead
         self._observers = tuple(observers)
+        self._held = held
+        if held is not None:
+            held.decide = self._decide_held
         self._batching = batching or Batching()
         self._clock = clock
         self._notices = BoundedLog(_log, clock)
@@ -131,12 +137,21 @@ class Intake:
 
     def flush(self) -> None:
         """Decide what is gathered, whether or not the sink is full."""
+        if self._held is not None:
+            self._held.settle_answered()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         gathered, self._gathered, self._size = self._gathered, [], 0
         if gathered:
             self._decide(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+
+    def finish(self) -> None:
+        """Decide all that came, as nothing will come any more; nothing waits after that."""
+        self.flush()
+        if self._held is not None:
+            self._held.settle(finally_=True)
+        self.flush()
 
     def register(self, pausable: Pausable) -> None:
         """Have this one wait when the sink is full, from now on if it is."""
@@ -158,6 +173,8 @@ class Intake:
         """The counts; received = accepted + dropped + malformed in every set of them. From any thread."""
         yield from self._counts.samples()
         yield Sample("paused", self.paused)
+        if self._held is not None:
+            yield Sample("held_back", self._held.points)
 
     def _decide_if_room(self) -> None:
         """Decide what is gathered, unless the sink is full: then all senders wait."""
@@ -180,12 +197,23 @@ class Intake:
         for pausable in list(self._pausables):
             pausable.resume()
 
-    def _decide(self, lines: bytes) -> None:
+    def _decide_held(self, lines: bytes, until: float) -> None:
+        """Decide lines that were held back, which may wait once more `until` then."""
+        if self._sink.is_full and until:
+            self._gathered.append(lines)
+            self._size += len(lines)
+            self._pause()
+        else:
+            self._decide(lines, until)
+
+    def _decide(self, lines: bytes, until: float | None = None) -> None:
         """Decide a batch, count it, and write what is accepted."""
         started = self._clock()
         admission: Admission | None = None
         try:
             admission = self._admit(lines)
+            if admission.dropped and self._held is not None:
+                admission = self._held.hold(admission, until)
             decision = _decision(admission)
         except Exception:  # noqa: BLE001 - a bug in deciding must not cost anybody's data points
             self.internal_error("decision")

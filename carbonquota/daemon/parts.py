@@ -11,8 +11,9 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
+from carbonquota.daemon.held_lines import Grantor, HeldLines
 from carbonquota.daemon.http import HttpServer, ReloadOutcome, Source, make_app
 from carbonquota.daemon.intake import Intake
 from carbonquota.daemon.loop_watch import LoopWatch
@@ -73,12 +74,14 @@ class Parts:
         state = settings.state
         self.state = StateKeeper(state.directory, self.engine, clock) if state.enabled else None
         write_ahead = self.state.write_ahead if self.state is not None else bool
+        self.cluster = self._make_cluster()
         observers = [self.throttling.note]
-        self.intake = Intake(self.engine.admit, self.sink, write_ahead=write_ahead, observers=observers)
+        # Where limits are prepaid, lines may wait for more.
+        held = HeldLines(self.engine, self.cluster) if is_grantor(self.cluster) else None
+        self.intake = Intake(self.engine.admit, self.sink, write_ahead=write_ahead, observers=observers, held=held)
         self.receivers = Receivers(settings, self.intake)
         self.expiry = Expiry(self.engine, state.series_ttl, clock)
         self.scanner = self._make_scanner(settle) if self.whisper is not None else None
-        self.cluster = self._make_cluster()
         self.systemd = Systemd(os.environ, time.monotonic)
         self.loop_watch = LoopWatch(time.monotonic, self.systemd.alive)
         self.vitals = Vitals(
@@ -190,6 +193,11 @@ class Parts:
     def _on_room(self) -> None:
         """The sink has room again."""
         self.intake.on_room()
+
+
+def is_grantor(cluster: object) -> TypeGuard[Grantor]:
+    """Whether the cluster takes slices; its class may not be imported here."""
+    return hasattr(cluster, "on_answer")
 
 
 def _interval(settings: Settings) -> float:

@@ -94,6 +94,9 @@ HEALTH: Final[dict[str, HealthStat]] = {
     "cluster_store_up": HealthStat(Kind.GAUGE, "1 while the store of the cluster can be used"),
     "cluster_store_seconds": HealthStat(Kind.GAUGE, "How long the last exchange with the store took, in seconds"),
     "cluster_store_skew": HealthStat(Kind.GAUGE, "Seconds that the clock of the store is ahead of ours"),
+    "held_back": HealthStat(
+        Kind.COUNTER, "Data points that waited a moment for more of a limit, then accepted or dropped"
+    ),
     "cluster_slices": HealthStat(
         Kind.COUNTER, "Points of limits taken from the store, returned to it, or lost by coming too late", "outcome"
     ),

@@ -96,11 +96,12 @@ class Quotas(Columns):
 
     `limit` is what may be accepted in the running interval: the throughput limit, or less where other nodes share it.
     Where it is prepaid (`parts` is not 1), it is what was granted, and `ahead` was granted for the next interval.
+    `waiting` are points that were rejected here, and are held back until more may be granted; no report has them.
     """
 
     COLUMNS = " ".join(
         (
-            "namespace rule limit left enforcing ahead closed_throughput",
+            "namespace rule limit left enforcing ahead waiting closed_throughput",
             *_COUNTS,
             *(f"closed_{count}" for count in _COUNTS),
         )
@@ -112,6 +113,7 @@ class Quotas(Columns):
     left: Column
     enforcing: Column
     ahead: Column
+    waiting: Column
     throttle: Column
     closed_throughput: Column
     closed_throttle: Column
@@ -157,7 +159,8 @@ class Quotas(Columns):
         super()._bind()
         self.counts: list[Column] = [getattr(self, count) for count in _COUNTS]
         self.closed_counts: list[Column] = [getattr(self, f"closed_{count}") for count in _COUNTS]
-        self._counts_at = [getattr(self, f"{prefix}{count}_at") for count in _COUNTS for prefix in ("", "closed_")]
+        counted = (f"{prefix}{count}" for count in _COUNTS for prefix in ("", "closed_"))
+        self._counts_at = [getattr(self, f"{count}_at") for count in (*counted, "waiting")]
         self._running_at = [getattr(self, f"{count}_at") for count in _COUNTS]
         self.dropped: list[Column] = self.counts[1:]
         self.dropped_at: list[View] = [getattr(self, f"{count}_at") for count in _DROPPED]

@@ -192,6 +192,17 @@ def test_a_node_that_ends_in_order_gives_back_all_that_is_left() -> None:
     assert before < LIMIT
 
 
+def test_a_node_knows_of_which_limits_the_store_has_nothing_left() -> None:
+    fleet = warmed_up()
+    fleet.run(1.0, (1, 0, 0))
+    assert not len(fleet.nodes[0].spent)
+    fleet.run(8.0, (5, 5, 0))
+    for number in (0, 1):
+        assert fleet.nodes[number].spent.tolist() == fleet.engines[number].counted().namespaces.born.tolist()
+    fleet.run(1.0, (0, 0, 0))
+    assert not len(fleet.nodes[0].spent)
+
+
 def wait(fleet: Fleet, seconds: float, step: float) -> None:
     while seconds > 0:
         fleet.tick(min(seconds, step))

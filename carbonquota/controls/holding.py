@@ -1,0 +1,85 @@
+"""Lines that a prepaid limit rejected of which more may be granted in a moment: held back instead of dropped.
+
+Where limits are prepaid (sharing.py), a namespace that was idle begins with nothing, and its first points are rejected
+though the limit is not reached. Such lines are taken out of the batch's answer, and counted as `waiting` instead of as
+rejected, so that who takes slices sees them. Soon after they are offered again, and then are accepted or rejected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from carbonquota.controls.admission import Admission
+from carbonquota.controls.rejections import Rejections
+from carbonquota.controls.sharing import Namespaces
+from carbonquota.controls.table import THROUGHPUT
+from carbonquota.model import MAXIMUM
+from carbonquota.trie import Index, Quotas
+from carbonquota.trie.columns import Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldBack:
+    """Some lines, and of which namespaces' limits they wait: `counts` (int64) lines go with each."""
+
+    lines: bytes
+    namespaces: Namespaces
+    counts: Column
+
+
+def hold_back(index: Index, admission: Admission, spent: Column, most: int) -> tuple[Admission, HeldBack | None]:
+    """Hold back what more may be granted for, up to `most` bytes; the answer without it.
+
+    Of the limits of the namespaces that were born as `spent`, nothing is left to be granted.
+    """
+    rejections = admission.rejections
+    if rejections is None or not rejections.is_current:
+        return admission, None
+    rows = _hopeful(index, rejections, spent)
+    which = np.isin(rejections.by, rows) & (rejections.controls == THROUGHPUT)
+    lines = admission.lines_at(rejections.positions[which])
+    fitting = int(np.searchsorted(np.cumsum([len(line) for line in lines]), most, side="right"))
+    which[np.flatnonzero(which)[fitting:]] = False
+    if not fitting:
+        return admission, None
+    counts = np.bincount(rejections.by[which], minlength=index.quotas.size)[rows]
+    _move(index.quotas, rows, counts)
+    held = index.quotas.namespace[rows]
+    namespaces = Namespaces(held, index.namespaces.born[held])
+    return admission.holding_back(which), HeldBack(b"".join(lines[:fitting]), namespaces, counts)
+
+
+def _hopeful(index: Index, rejections: Rejections, spent: Column) -> Column:
+    """The quotas that rejected something for their throughput, and of which more may be granted."""
+    quotas = index.quotas
+    rows = np.unique(rejections.by[rejections.controls == THROUGHPUT]).astype(np.int64)
+    counts = np.bincount(rejections.by[rejections.controls == THROUGHPUT], minlength=quotas.size)[rows]
+    limits = quotas.throughputs(rows)
+    # Where the interval ended meanwhile, what was rejected is counted in the one before.
+    may_be = (quotas.limit[rows] < limits) & (limits < MAXIMUM) & (quotas.throttle[rows] >= counts)
+    may_be &= ~np.isin(index.namespaces.born[quotas.namespace[rows]], spent)
+    return np.array([row for row in rows[may_be].tolist() if not _is_over_above(quotas, row)], np.int64)
+
+
+def _is_over_above(quotas: Quotas, row: int) -> bool:
+    """Whether a limit above that does not reject may have counted the lines: it would count them once more."""
+    return any(quotas.left_at[above] < 1 and not quotas.enforcing_at[above] for above in quotas.flow_chain(row))
+
+
+def _move(quotas: Quotas, rows: Column, counts: Column) -> None:
+    """Have so many points wait that were counted as rejected."""
+    quotas.throttle[rows] -= counts
+    quotas.dropped[THROUGHPUT][rows] -= counts
+    quotas.waiting[rows] += counts
+
+
+def let_go(index: Index, held: HeldBack) -> None:
+    """Have them wait no more, where their namespaces are still there."""
+    quotas, namespaces = index.quotas, held.namespaces
+    there = np.flatnonzero(namespaces.rows < index.namespaces.size)
+    there = there[index.namespaces.born[namespaces.rows[there]] == namespaces.born[there]]
+    rows = index.namespaces.quota[namespaces.rows[there]]
+    own = quotas.namespace[rows] == namespaces.rows[there]
+    quotas.waiting[rows[own]] = np.maximum(quotas.waiting[rows[own]] - held.counts[there[own]], 0)
