@@ -46,6 +46,9 @@ HEALTH: Final[dict[str, HealthStat]] = {
     "connections": HealthStat(Kind.GAUGE, "Open connections of senders, by receiver", "receiver"),
     "closed_connections": HealthStat(Kind.COUNTER, "Connections of senders closed by us, by reason", "reason"),
     "paused": HealthStat(Kind.GAUGE, "1 while senders wait because the sink is full"),
+    "held_back": HealthStat(
+        Kind.COUNTER, "Data points that waited a moment for more of a limit, then accepted or dropped"
+    ),
     "own_points": HealthStat(Kind.COUNTER, "Data points of the program's own stats, given to the sink"),
     "queue_points": HealthStat(Kind.GAUGE, "Data points that wait in memory for the sink"),
     "queue_bytes": HealthStat(Kind.GAUGE, "Bytes that wait in memory for the sink"),
@@ -94,9 +97,6 @@ HEALTH: Final[dict[str, HealthStat]] = {
     "cluster_store_up": HealthStat(Kind.GAUGE, "1 while the store of the cluster can be used"),
     "cluster_store_seconds": HealthStat(Kind.GAUGE, "How long the last exchange with the store took, in seconds"),
     "cluster_store_skew": HealthStat(Kind.GAUGE, "Seconds that the clock of the store is ahead of ours"),
-    "held_back": HealthStat(
-        Kind.COUNTER, "Data points that waited a moment for more of a limit, then accepted or dropped"
-    ),
     "cluster_slices": HealthStat(
         Kind.COUNTER, "Points of limits taken from the store, returned to it, or lost by coming too late", "outcome"
     ),
