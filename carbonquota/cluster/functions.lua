@@ -39,7 +39,9 @@ local function complete_since(key, now)
   return since
 end
 
--- Note that a node was heard; the number of nodes.
+-- Note that a node was heard; the number of nodes, and by how many it divides limits when it is alone, 0 for not at all.
+-- All nodes may become alone at once, so what is left to them must never come to more than the whole: a node that is new
+-- has no share until the others have told that they know of it, and divide by as many.
 local function note_member(key, node, held, now, forget)
   local all = server.call('HGETALL', key)
   for at = 1, #all, 2 do
@@ -49,12 +51,19 @@ local function note_member(key, node, held, now, forget)
     end
   end
   server.call('HSETNX', key, node, '0 0')
-  local nodes = server.call('HLEN', key)
+  all = server.call('HGETALL', key)
+  local nodes, others = #all / 2, 0
+  for at = 1, #all, 2 do
+    local divisor = tonumber(string.match(all[at + 1], '%d+$'))
+    if all[at] ~= node and divisor > 0 then others = others + 1 / divisor end
+  end
+  local share = nodes
+  if others + 1 / nodes > 1.000001 then share = math.max(held, 0) end
   -- The answer may never arrive: then the node goes on dividing by what it had.
-  local least = nodes
-  if held < 0 then least = 0 elseif held > 0 and held < nodes then least = held end
+  local least = share
+  if held < 0 then least = 0 elseif held > 0 and held < share then least = held end
   server.call('HSET', key, node, string.format('%.0f %d', now, least))
-  return nodes
+  return nodes, share
 end
 
 -- By what each node divides that may be cut off in this interval. Found once an interval, and kept.
@@ -76,7 +85,8 @@ local function lapsed_of(members, flow, start, lapse)
 end
 
 -- keys: server members flow; args: node, nodes it divides by (0: not known yet, -1: it accepts nothing alone), interval start, length, lapse, forget (all ms),
--- then digest, limit, wanted for each limit. Gives: now (ms), nodes, status, then what is given of each limit.
+-- then digest, limit, wanted for each limit. Gives: now (ms), nodes, by how many it divides when it is alone, status, then
+-- what is given of each limit.
 local function take(keys, args)
   local node, held = args[1], tonumber(args[2])
   local start, length, lapse, forget = tonumber(args[3]), tonumber(args[4]), tonumber(args[5]), tonumber(args[6])
@@ -92,8 +102,8 @@ local function take(keys, args)
     lapsed = lapsed_of(keys[2], keys[3], start, lapse)
     server.call('PEXPIREAT', keys[3], string.format('%.0f', start + 4 * length))
   end
-  local nodes = note_member(keys[2], node, held, now, forget)
-  local answer = {now, nodes, status}
+  local nodes, share = note_member(keys[2], node, held, now, forget)
+  local answer = {now, nodes, share, status}
   for at = 7, #args, 3 do
     local given = 0
     if status == OK then

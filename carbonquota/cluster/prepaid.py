@@ -6,9 +6,10 @@ before an interval ends it takes slices of the next one for the limits that were
 accepted, so whatever fails, the sum over the nodes stays within each limit.
 
 While the store is away, the running interval goes on with what was granted. From the next interval on the node lives on
-its share (limit / nodes, by `on_outage`), but only if the store cannot take it for well: the store keeps back the
-shares of nodes that it has not heard for `lapse` when an interval begins. So a node that tried to reach the store later
-than that waits one more interval. When the store is back, shares end with the running interval.
+its share (limit / nodes, by `on_outage`; it has none before all nodes know of it), but only if the store cannot take it
+for well: the store keeps back the shares of nodes that it has not heard for `lapse` when an interval begins. So a node
+that tried to reach the store later than that waits one more interval. When the store is back, shares end with the
+running interval.
 
 Everything here happens on one thread; the clock, the store and the engine come from outside.
 """
@@ -113,7 +114,7 @@ class PrepaidNode:
         self._start = self._last_attempt = self._retry_at = -math.inf
         self._last_tick = clock()
         self._pause = _FIRST_PAUSE
-        self.nodes = 0
+        self.nodes = self._share = 0
         """Members of the cluster, as the store last said; 0 before it said anything."""
         self.spent: Column = np.empty(0, np.int64)
         """The namespaces, by their births, of whose limits the store has nothing left; never changed in place."""
@@ -185,7 +186,7 @@ class PrepaidNode:
         ]
         self._last_attempt = self._clock()
         taken = self._store.take(self._span(start), self._divisor(), requests)
-        self.nodes = taken.nodes
+        self.nodes, self._share = taken.nodes, taken.share
         self.skew = taken.now / 1000 - self._clock()
         given = np.array(taken.points, np.int64)
         total = int(given.sum())
@@ -232,7 +233,7 @@ class PrepaidNode:
 
     def _divisor(self) -> int:
         """By what this node would divide limits if it were alone from now on."""
-        return self.nodes if self._on_outage == "share" else -1
+        return self._share if self._on_outage == "share" else -1
 
     def _fail(self, error: StoreError, now: float) -> None:
         """The store cannot be used: go on without it, and try again later."""
@@ -247,10 +248,10 @@ class PrepaidNode:
         """Have the next interval begin with what may be accepted without the store."""
         if self._on_outage == "accept":
             self._engine.prepay(1)
-        elif self._on_outage == "share" and self.nodes:
+        elif self._on_outage == "share":
             next_start = self._start + self._length
             is_known_to_be_away = self._last_attempt < next_start - self._lapse - _SKEW
-            self._engine.prepay(self.nodes if is_known_to_be_away else 0)
+            self._engine.prepay(self._share if is_known_to_be_away else 0)
 
     def _is_back(self, now: float) -> bool:
         """Whether a store that was away can be used again. Trying must not make the store take us for well."""

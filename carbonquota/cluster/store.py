@@ -89,10 +89,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What the store gave: `points` go with the requests; `now` is the store's clock in milliseconds."""
+    """What the store gave: `points` go with the requests; `now` is the store's clock in milliseconds.
+
+    `share` is by how many this node divides limits when it is alone, 0 where it has no share yet.
+    """
 
     now: int
     nodes: int
+    share: int
     status: Status
     points: tuple[int, ...]
 
@@ -136,8 +140,8 @@ class Store:
         for request in requests:
             args += (request.digest, request.limit, request.wanted)
         keys = (self._key("server"), self._key("members"), self._flow(span))
-        now, nodes, status, *points = self._call("cq1_take", keys, args)
-        return Taken(now, nodes, Status(status), tuple(points))
+        now, nodes, share, status, *points = self._call("cq1_take", keys, args)
+        return Taken(now, nodes, share, Status(status), tuple(points))
 
     def hand_back(self, span: Span, slices: Sequence[tuple[bytes, int]]) -> None:
         """Hand back points that were taken, by digest."""

@@ -58,16 +58,16 @@ class ModelStore:
         if status is Status.OK and key not in shelf.lapsed:
             before = span.start - self._member.lapse
             shelf.lapsed[key] = [n for last, n in shelf.members.values() if last < before and n]
-        nodes = self._note(now, divisor)
+        nodes, share = self._note(now, divisor)
         if status is not Status.OK:
-            return Taken(now, nodes, status, (0,) * len(requests))
+            return Taken(now, nodes, share, status, (0,) * len(requests))
         given, points = shelf.given.setdefault(key, {}), []
         for request in requests:
             kept_back = sum(request.limit // divides for divides in shelf.lapsed[key])
             left = request.limit - given.get(request.digest, 0) - kept_back
             points.append(max(0, min(request.wanted, left, max(1, left // (2 * nodes)))))
             given[request.digest] = given.get(request.digest, 0) + points[-1]
-        return Taken(now, nodes, status, tuple(points))
+        return Taken(now, nodes, share, status, tuple(points))
 
     def _status(self, span: Span, now: int) -> Status:
         if self._shelf.since > span.start:
@@ -76,15 +76,16 @@ class ModelStore:
             return Status.LATE
         return Status.EARLY if span.start > now + self._member.lapse / 2 else Status.OK
 
-    def _note(self, now: int, divisor: int) -> int:
+    def _note(self, now: int, divisor: int) -> tuple[int, int]:
         members = self._shelf.members
         for node, (last, _) in list(members.items()):
             if node != self._member.node and last < now - self._member.forget:
                 del members[node]
         members.setdefault(self._member.node, (0, 0))
-        divides = 0 if divisor < 0 else min(divisor or len(members), len(members))
-        members[self._member.node] = now, divides
-        return len(members)
+        others = sum(1 / divides for node, (_, divides) in members.items() if node != self._member.node and divides)
+        share = len(members) if others + 1 / len(members) <= 1.000001 else max(divisor, 0)
+        members[self._member.node] = now, 0 if divisor < 0 else min(divisor or share, share)
+        return len(members), share
 
     def hand_back(self, span: Span, slices: Sequence[tuple[bytes, int]]) -> None:
         self._reach()

@@ -36,6 +36,7 @@ class Fleet:
         self.stores: list[ModelStore] = []
         self.nodes: list[PrepaidNode] = []
         self.runs = 0
+        self.ahead = [0.0] * self.size
         self.accepted = Counter[float]()
         """Points by the interval in which they were accepted."""
         for number in range(self.size):
@@ -46,7 +47,8 @@ class Fleet:
     def restart(self, number: int) -> None:
         """Begin this node anew, as another member: what it had taken is lost."""
         self.runs += 1
-        engine = QuotaEngine(RuleSet.from_text(RULES), clock=self.clock, interval=LENGTH, prepaid=True)
+        clock = lambda: self.clock() + self.ahead[number]  # noqa: E731 - a clock
+        engine = QuotaEngine(RuleSet.from_text(RULES), clock=clock, interval=LENGTH, prepaid=True)
         store = ModelStore(self.shelf, Membership(f"run{self.runs}", lapse=2_000))
         self.engines[number], self.stores[number] = engine, store
         self.nodes[number] = PrepaidNode(
@@ -54,7 +56,7 @@ class Fleet:
             store,
             cluster="c",
             length=LENGTH,
-            clock=self.clock,
+            clock=clock,
             on_outage=self.on_outage,
             jitter=lambda: 0.5,
         )
@@ -219,6 +221,12 @@ def wipe(fleet: Fleet) -> None:
         fleet.shelf.restart()
 
 
+def step(fleet: Fleet, number: int, seconds: float) -> None:
+    """Set a node's clock; a share that it lives on is of the time that it takes it for: only where it takes none."""
+    if fleet.on_outage == "reject":
+        fleet.ahead[number] += seconds
+
+
 STEPS: dict[str, Callable[[Fleet, int, int], object]] = {
     "offer": lambda fleet, number, amount: fleet.offer(number, amount),
     "offer more": lambda fleet, number, amount: fleet.offer(number, 2 * amount),
@@ -230,6 +238,7 @@ STEPS: dict[str, Callable[[Fleet, int, int], object]] = {
     "down": lambda fleet, _, __: setattr(fleet.shelf, "is_up", False),
     "up": lambda fleet, _, __: setattr(fleet.shelf, "is_up", True),
     "wipe": lambda fleet, _, __: wipe(fleet),
+    "step a clock": lambda fleet, number, amount: step(fleet, number, (amount - 20) / 2),
     "kill": lambda fleet, number, _: fleet.restart(number),
 }
 
@@ -246,3 +255,15 @@ def test_whatever_fails_no_interval_has_more_than_the_limit(
     for step, number, amount in steps:
         STEPS[step](fleet, number, amount)
     assert all(points <= LIMIT for points in fleet.accepted.values()), fleet.accepted
+
+
+def test_nodes_that_are_cut_off_before_they_know_of_each_other_pass_no_limit() -> None:
+    fleet = Fleet(3)
+    fleet.tick()
+    for store in fleet.stores:
+        store.is_cut = True
+    wait(fleet, 12.0, 3.0)
+    start = fleet.engines[0].counted().start
+    for number in range(3):
+        fleet.offer(number, LIMIT)
+    assert fleet.accepted[start] == LIMIT
