@@ -172,7 +172,7 @@ class Parts:
     def _reload(self) -> ReloadOutcome:
         """Reload for somebody who asked over HTTP."""
         result = self.rulebook.reload("a request over HTTP")
-        return ReloadOutcome(result.ok, result.error or f"{result.outcome.value}: {result.rules:,} rules in force")
+        return ReloadOutcome(result.ok, result.error or f"{result.outcome.value}: {_rules(result.rules)} in force")
 
     def _make_whisper(self, loaded: LoadedRules) -> WhisperSink:
         """The embedded store."""
@@ -198,6 +198,10 @@ class Parts:
 def is_grantor(cluster: object) -> TypeGuard[Grantor]:
     """Whether the cluster takes slices; its class may not be imported here."""
     return hasattr(cluster, "on_answer")
+
+
+def _rules(number: int) -> str:
+    return f"{number:,} rule{'' if number == 1 else 's'}"
 
 
 def _interval(settings: Settings) -> float:

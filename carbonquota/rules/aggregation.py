@@ -19,7 +19,7 @@ from carbonquota.rules.files import read_text
 from carbonquota.rules.first_match import FirstMatch
 from carbonquota.rules.ini import Entry, Section, read_document
 from carbonquota.rules.lint import Finding
-from carbonquota.rules.schema_checks import pattern_findings
+from carbonquota.rules.schema_checks import pattern_findings, without_unknown_keys
 from carbonquota.rules.schema_fields import read_pattern
 from carbonquota.rules.suggest import nearest
 
@@ -80,10 +80,10 @@ class Aggregations:
         rules: list[AggregationRule] = []
         findings: list[Finding] = []
         for section in document.sections:
-            rule, found = _read_rule(section)
+            rule, found, noticed = _read_rule(section)
             problems += found
             rules += [rule] if rule else []
-            findings += pattern_findings(section.entry("pattern"), rule.pattern) if rule else ()
+            findings += noticed
         if problems:
             raise ConfigError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
         return cls(
@@ -96,17 +96,21 @@ class Aggregations:
         return self.rules[index].aggregation if index < len(self.rules) else self.default
 
 
-def _read_rule(section: Section) -> tuple[AggregationRule | None, tuple[Problem, ...]]:
-    """The rule that the section gives, None if there are problems."""
+def _read_rule(section: Section) -> tuple[AggregationRule | None, tuple[Problem, ...], tuple[Finding, ...]]:
+    """The rule that the section gives, with what is wrong and what is found; None if there are problems."""
+    has_pattern = section.get("pattern") is not None
+    section, unknown = without_unknown_keys(section, _READERS) if has_pattern else (section, ())
     values, problems = read_entries(section, _READERS)
-    if section.name is not None and section.get("pattern") is None:
+    if section.name is not None and not has_pattern:
         hint = '"pattern = .*" matches all metrics'
         problems += (section.name_problem("this section has no pattern", hint),)
     if problems or section.name is None:
-        return None, problems
+        return None, problems, ()
     aggregation = Aggregation(values.get("xfilesfactor", 0.5), values.get("aggregationmethod", "average"))
     line = section.line
-    return AggregationRule(section.name, values["pattern"], aggregation, line.source, line.number), problems
+    rule = AggregationRule(section.name, values["pattern"], aggregation, line.source, line.number)
+    findings = (*unknown, *pattern_findings(section.entry("pattern"), rule.pattern))
+    return rule, problems, tuple(sorted(findings, key=lambda found: (found.problem.line, found.problem.column)))
 
 
 def _read_factor(entry: Entry) -> float:

@@ -206,7 +206,10 @@ def throughput_per_second(subject: Subject) -> Iterator[Problem]:
     for entry, _, limit in _throughputs(subject):
         if limit:
             rate = _three_digits(limit / subject.interval)
-            yield entry.value_problem(f"throughput is {rate} points per second, in intervals of {subject.interval:g} s")
+            points = "point" if rate == "1" else "points"
+            yield entry.value_problem(
+                f"throughput is {rate} {points} per second, in intervals of {subject.interval:g} s"
+            )
 
 
 def _three_digits(rate: float) -> str:
@@ -218,7 +221,8 @@ def throughput_of_nothing(subject: Subject) -> Iterator[Problem]:
     least = ceil(60 / subject.interval)
     for entry, written, limit in _throughputs(subject):
         if not limit:
-            message = f"{written:,} points a minute are 0 in each interval of {subject.interval:g} s: "
+            points = "1 point a minute is" if written == 1 else f"{written:,} points a minute are"
+            message = f"{points} 0 in each interval of {subject.interval:g} s: "
             yield entry.value_problem(message + "every point is rejected", f"write {least:,} or more")
 
 

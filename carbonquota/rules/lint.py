@@ -11,7 +11,7 @@
 | Q007 | info | a `throughput` limit in points per second |
 | Q008 | warning | a key stands twice in a section: the later one counts |
 | Q009 | warning | a `throughput` limit per minute that is 0 in a shorter interval |
-| Q010 | warning | a pattern with what patterns do not have (a regular expression, tags, quotes) |
+| Q010 | warning | a pattern with what patterns do not have (a regular expression, tags, quotes, placeholders) |
 | Q011 | warning | a rule without a limit that the rule has whose place it takes |
 
 A finding is made only where it is certain; a question too large to decide makes none.

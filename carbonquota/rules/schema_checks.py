@@ -7,18 +7,21 @@
 | S003 | warning | a key that belongs into `storage-aggregation.conf` |
 | S004 | warning | a schema whose retentions do not go together: carbon passes over it |
 | S005 | warning | a pattern with a comment in it |
+| S006 | warning | a key that neither carbon nor go-carbon knows, and both pass over |
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Final
 
 from carbonquota.rules.expressions import HAS_RE2, Expression
 from carbonquota.rules.glob import Flaw
 from carbonquota.rules.ini import Entry, Section
 from carbonquota.rules.lint import Finding, Severity
+from carbonquota.rules.suggest import did_you_mean
 
 _COMMENT: Final = re.compile(r"\s([#;].*)")
 _OF_AGGREGATIONS: Final = {"xfilesfactor": "xFilesFactor", "aggregationmethod": "aggregationMethod"}
@@ -62,6 +65,17 @@ def misplaced_keys(section: Section) -> Iterator[Finding]:
             message = f"{name} has no effect in storage-schemas.conf"
             hint = "it belongs into a section of storage-aggregation.conf"
             yield Finding("S003", Severity.WARNING, entry.key_problem(message, hint))
+
+
+def without_unknown_keys(section: Section, known: Collection[str]) -> tuple[Section, tuple[Finding, ...]]:
+    """The section without the keys that nobody knows, and S006 for each."""
+    findings = []
+    for entry in section.entries:
+        if entry.key not in known:
+            message, hint = f'unknown key "{entry.key}", which has no effect', did_you_mean(entry.key, known, "keys")
+            findings.append(Finding("S006", Severity.WARNING, entry.key_problem(message, hint)))
+    kept = tuple(entry for entry in section.entries if entry.key in known)
+    return replace(section, entries=kept), tuple(findings)
 
 
 def unfit_retentions(entry: Entry, flaws: tuple[Flaw, ...]) -> Iterator[Finding]:

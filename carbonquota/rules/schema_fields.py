@@ -14,7 +14,7 @@ from carbonquota.rules.glob import Flaw
 from carbonquota.rules.ini import Entry, Section
 from carbonquota.rules.lint import Finding
 from carbonquota.rules.retentions import Retention, read_retentions
-from carbonquota.rules.schema_checks import misplaced_keys, pattern_findings, unfit_retentions
+from carbonquota.rules.schema_checks import misplaced_keys, pattern_findings, unfit_retentions, without_unknown_keys
 
 _SWITCH: Final = choice_of({"true": True, "false": False}, "values")
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
@@ -42,12 +42,16 @@ def read_schema(section: Section) -> tuple[Schema | None, tuple[Problem, ...], t
 
     None if there are problems, or where carbon passes over it.
     """
+    missing = tuple(_missing(section))
+    # Where something is missing, an unknown key is likely to be what was meant by it.
+    section, unknown = (section, ()) if missing else without_unknown_keys(section, _READERS)
     values, problems = read_entries(section, _READERS)
-    problems += tuple(_missing(section))
+    problems += missing
     if problems or section.name is None:
         return None, problems, ()
     retentions, unfit = values["retentions"]
     findings = (
+        *unknown,
         *misplaced_keys(section),
         *pattern_findings(section.entry("pattern"), values["pattern"]),
         *unfit_retentions(section.entry("retentions"), unfit),

@@ -29,6 +29,9 @@ _OTHERS: Final = 5
 """Lines of a place in a library, each perhaps with a traceback."""
 _MOST_PLACES: Final = 1000
 
+_SILENCED: Final = "watchdog.observers.inotify"
+"""A logger whose lines tell nobody anything: that a file watch which has just ended was told one event more."""
+
 _log = logging.getLogger("python")
 
 
@@ -99,6 +102,7 @@ def start_log(level: str, stream: TextIO, *, with_time: bool) -> None:
     own = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(handlers=[handler], level=max(own, logging.INFO), force=True)
     logging.getLogger(OWN).setLevel(own)
+    logging.getLogger(_SILENCED).setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
     threading.excepthook = _log_thread
     sys.unraisablehook = _log_unraisable

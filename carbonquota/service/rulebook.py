@@ -164,7 +164,7 @@ class _Reading:
 
     def text(self, path: str) -> str:
         """The text of a file; empty where there is none to read."""
-        return (self.parse(lambda: read_text(path)) or "") if path else ""
+        return (self.parse(lambda: read_text(path, again=True)) or "") if path else ""
 
     def parse(self, read: Callable[[], Read]) -> Read | None:
         """What `read` gives, or None after its problems were noted."""

@@ -11,8 +11,9 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
+
+from carbonquota.rules.files import open_at_once
 
 Signature = tuple[int, ...]
 """Device, inode, size and time of change of a file, by which a change shows; of one that is not there, the error."""
@@ -77,7 +78,7 @@ def _age(seen: tuple[Signature, ...]) -> float:
 def _ends_with_line_end(path: str) -> bool:
     """Whether the last line is finished; so it is where there is none, or nothing to read."""
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb", opener=open_at_once) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - 1, 0))
             return file.read(1) in {b"", b"\n"}

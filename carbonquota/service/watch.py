@@ -28,6 +28,7 @@ from typing import Final, Protocol
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
+from carbonquota.rules.files import read_bytes
 from carbonquota.service.health import Sample
 from carbonquota.service.settling import Rest, Signature, signatures
 from carbonquota.service.waypoints import waypoints
@@ -271,6 +272,6 @@ def _contents(paths: Iterable[str]) -> tuple[bytes, ...]:
 
 def _content(path: str) -> bytes:
     try:
-        return blake2b(Path(path).read_bytes()).digest()
+        return blake2b(read_bytes(path)).digest()
     except OSError as error:
         return f"error {error.errno}".encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -49,6 +50,19 @@ def test_a_bad_file_keeps_the_rules_and_says_so_until_it_is_mended(tmp_path: Pat
         replace(daemon.rules, rule(13))
         wait_until(lambda: limit_in_force(daemon) == 13, lambda: daemon.log)
         wait_until(lambda: daemon.json("/health")["status"] == "ok", lambda: daemon.log)
+
+
+def test_a_pipe_in_the_place_of_the_rules_holds_nothing_up(tmp_path: Path) -> None:
+    with running(tmp_path / "daemon", rules=rule(10)) as daemon:
+        daemon.rules.unlink()
+        os.mkfifo(daemon.rules)
+        wait_until(lambda: daemon.json("/health")["status"] == "degraded", lambda: daemon.log)
+        status, body = daemon.reload()
+        assert (status, "it is a pipe or a device, not a file" in body) == (422, True), body
+        assert limit_in_force(daemon) == 10
+        replace(daemon.rules, rule(11))
+        wait_until(lambda: limit_in_force(daemon) == 11, lambda: daemon.log)
+        assert daemon.json("/health")["status"] == "ok"
 
 
 def test_a_file_that_is_emptied_takes_no_limit_away(tmp_path: Path) -> None:

@@ -233,6 +233,6 @@ def test_throughput_is_checked_by_the_unit_that_is_in_force(run: Run, tmp_path: 
         '[whisper]\nquotas-file = "q.conf"\n[carbonserver]\nthroughput-unit = "minute"\n'
         'quota-usage-report-frequency = "10s"\n'
     )
-    assert "Q007 throughput is 1 points per second, in intervals of 10 s" in run("check", "c.conf").stdout
+    assert "Q007 throughput is 1 point per second, in intervals of 10 s" in run("check", "c.conf").stdout
     alone = run("check", "--interval", "10", "--throughput-unit", "minute", "q.conf")
-    assert "Q007 throughput is 1 points per second, in intervals of 10 s" in alone.stdout
+    assert "Q007 throughput is 1 point per second, in intervals of 10 s" in alone.stdout

@@ -108,7 +108,6 @@ SHARE = "it is the share of points that must be known, from 0 to 1; without it 0
         ("xFilesFactor = nan", 16, 'xFilesFactor: "nan" is not a number', "^^^", SHARE),
         ("xFilesFactor = 0_1", 16, 'xFilesFactor: "0_1" is not a number', "^^^", SHARE),
         ("xFilesFactor =", 15, "xFilesFactor is empty", "^", SHARE),
-        ("xFileFactor = 0", 1, 'unknown key "xfilefactor"', "^^^^^^^^^^^", 'did you mean "xfilesfactor"?'),
         ("xffMigration = no", 16, 'unknown xffmigration "no"', "^^", "values are: true, false"),
     ],
 )
@@ -150,3 +149,12 @@ def test_a_pattern_that_may_take_very_long_is_a_warning() -> None:
         "very long\n    pattern = (.)\\1\n                 ^^\n"
         "  RE2 takes patterns without look-around, back-references and possessive repetitions"
     )
+
+
+def test_a_key_that_carbon_passes_over_is_a_warning() -> None:
+    found = Aggregations.from_text("[a]\npattern = .\nxFileFactor = 0\n[b]\npattern = b\n", "aggregation.conf")
+    assert "\n".join(map(str, found.findings)) == (
+        'aggregation.conf:3:1: S006 unknown key "xfilefactor", which has no effect\n'
+        '    xFileFactor = 0\n    ^^^^^^^^^^^\n  did you mean "xfilesfactor"?'
+    )
+    assert found.match("a").x_files_factor == 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from carbonquota.errors import ConfigError
 from carbonquota.model import MAXIMUM, DroppingPolicy, Limits, Rule
 from carbonquota.rules import RuleSet
+from carbonquota.rules.files import read_text
 
 EXAMPLE = """
 # This control all the namespaces under root
@@ -285,6 +287,31 @@ def test_a_directory(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         RuleSet.from_file(str(tmp_path))
     assert str(caught.value) == f"{tmp_path}: this is a directory, not a file"
+
+
+def test_what_is_read_once_may_come_out_of_a_pipe(tmp_path: Path) -> None:
+    """As a shell hands over what a command writes: `carbonquota check <(...)`."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(pipe.write_text, "[a]\nmetrics = 5\n")
+        assert RuleSet.from_file(pipe).rules[0].limits.metrics == 5
+        written.result()
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/tty", None])
+def test_what_is_read_again_and_again_is_a_file_and_waits_for_nobody(tmp_path: Path, device: str | None) -> None:
+    path = tmp_path / "rules.conf"
+    if device:
+        path.symlink_to(device)
+    else:
+        os.mkfifo(path)
+    with pytest.raises(ConfigError, match="cannot be read: "):
+        read_text(path, again=True)
+
+
+def test_the_null_device_is_an_empty_file() -> None:
+    assert read_text(os.devnull, again=True) == ""
 
 
 @pytest.fixture

@@ -251,11 +251,11 @@ def test_an_interval_is_longer_than_nothing(interval: float) -> None:
 @pytest.mark.parametrize(
     ("limit", "interval", "code", "message"),
     [
-        (60, 10, "Q007", "throughput is 1 points per second, in intervals of 10 s"),
-        (60, 60, "Q007", "throughput is 1 points per second, in intervals of 60 s"),
-        (60, 120, "Q007", "throughput is 1 points per second, in intervals of 120 s"),
+        (60, 10, "Q007", "throughput is 1 point per second, in intervals of 10 s"),
+        (60, 60, "Q007", "throughput is 1 point per second, in intervals of 60 s"),
+        (60, 120, "Q007", "throughput is 1 point per second, in intervals of 120 s"),
         (5, 10, "Q009", "5 points a minute are 0 in each interval of 10 s: every point is rejected"),
-        (1, 1, "Q009", "1 points a minute are 0 in each interval of 1 s: every point is rejected"),
+        (1, 1, "Q009", "1 point a minute is 0 in each interval of 1 s: every point is rejected"),
     ],
 )
 def test_a_throughput_per_minute_is_what_an_interval_gets(limit: int, interval: float, code: str, message: str) -> None:
@@ -275,7 +275,18 @@ def test_a_throughput_per_minute_is_what_an_interval_gets(limit: int, interval: 
         ('"team.*"', 2, "did you mean [team.*]?"),
         ("'team'", 2, "did you mean [team]?"),
         ("^team$", 2, "did you mean [team]?"),
-        ("(?:a)", 2, "did you mean [{?:a}]?"),
+        ("(?:a)", 2, "did you mean [a]?"),
+        ("(?i)team", 2, "did you mean [team]?"),
+        (r"team.\d+", 7, "did you mean [team.*]?"),
+        ("team.$", 7, "take it out"),
+        ("team.+", 7, "did you mean [team.*]?"),
+        ("team.{a, b}", 10, "did you mean [team.{a,b}]?"),
+        ("team.a b", 8, "did you mean [team.ab]?"),
+        ("~team", 2, "did you mean [team]?"),
+        ('team.cpu{host="a"}', 10, "did you mean [team.cpu]?"),
+        ("team.{{ host }}", 7, "did you mean [team.*]?"),
+        ("team.${host}.a", 7, "did you mean [team.*.a]?"),
+        ("team.<host>", 7, "did you mean [team.*]?"),
     ],
 )
 def test_a_pattern_in_another_language_is_found(name: str, column: int, suggestion: str) -> None:
@@ -285,7 +296,22 @@ def test_a_pattern_in_another_language_is_found(name: str, column: int, suggesti
     assert found.problem.message.startswith("this can match nothing: ")
 
 
-@pytest.mark.parametrize("name", ["/", "team.[^a]*", "team.{a,b}", "a$b.c^d", "[(|)$]", "team.a-b_c:d"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/",
+        "team.[^a]*",
+        "team.{a,b}",
+        "a$b.c^d",
+        "[(|)$]",
+        "team.a-b_c:d",
+        "lang.c++",
+        "a+b",
+        "a~b",
+        "a.{{x,y},z}",
+        "a<b",
+    ],
+)
 def test_what_patterns_have_is_not_found(name: str) -> None:
     assert lint(RuleSet.from_text(f"[{name}]\nmetrics = 1\n", "q.conf")) == ()
 

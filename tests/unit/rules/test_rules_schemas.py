@@ -232,13 +232,6 @@ def test_what_is_no_retention(value: str, expected: str) -> None:
             ),
         ),
         (
-            "retention = 60:1",
-            (
-                'schemas.conf:3:1: unknown key "retention"\n    retention = 60:1\n    ^^^^^^^^^\n'
-                '  did you mean "retentions"?'
-            ),
-        ),
-        (
             "priority = high",
             (
                 "schemas.conf:3:12: priority: not a whole number\n    priority = high\n               ^^^^\n"
@@ -350,6 +343,7 @@ FAST = "RE2 takes patterns without look-around, back-references and possessive r
             "S003 xFilesFactor has no effect in storage-schemas.conf",
             "it belongs into a section of storage-aggregation.conf",
         ),
+        ("priorty = 5", "priorty", 'S006 unknown key "priorty", which has no effect', 'did you mean "priority"?'),
         ("pattern = ^a(?!b)", "(?!", f"S001 {SLOW}", FAST),
         ("pattern = (?=a)(a+)+$", "(a+)+", f"S001 {SLOW}", FAST),
         (
@@ -389,3 +383,12 @@ def test_an_expression_too_large_to_compile_is_an_error(pattern: str) -> None:
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no such file"):
         Schemas.from_file(tmp_path / "missing.conf")
+
+
+def test_an_unknown_key_is_an_error_where_what_it_means_is_missing() -> None:
+    assert errors_of("[a]\npattern = .\nretention = 60:1\n") == (
+        "schemas.conf:1:2: this schema has no retentions\n    [a]\n     ^\n"
+        '  for example "retentions = 60s:30d"\n'
+        'schemas.conf:3:1: unknown key "retention"\n    retention = 60:1\n    ^^^^^^^^^\n'
+        '  did you mean "retentions"?'
+    )
