@@ -85,10 +85,6 @@ cdef class Batch:
         self.at(position)
         return cq_points_of(&self.deciding, position)
 
-    def wants_size(self, int64_t position):
-        """Whether the decision on a new metric has stopped as it takes the metric's size."""
-        return self.at(position).size == CQ_SIZE_WANTED
-
     def size(self, int64_t position):
         """Which of the sizes that were added a new metric has, or -1 where it is not known."""
         return max(self.at(position).size, 0) - 1
@@ -109,7 +105,7 @@ cdef class Batch:
         self.size_count += 1
         return self.size_count - 1
 
-    def put_size(self, int64_t position, int32_t size):
+    cpdef put_size(self, int64_t position, int32_t size):
         """Note which size a new metric has, by what `add_size` gave."""
         if not 0 <= size < self.size_count:
             raise ValueError(f"there is no size {size}")

@@ -249,22 +249,26 @@ cdef class Ledger:
         if cq_reserve_series(self.ledger.series, more):
             raise MemoryError
 
-    def decide(self, Batch batch not None, int64_t start, int64_t creates_left):
+    def decide(self, Batch batch not None, int64_t start, int64_t creates_left, ask):
         """Decide on the lines from `start` on; the position of the first that is left to the caller, or their number.
 
-        `reserve` must have been called for as many series as lines are unknown. Columns by series must reach as far,
-        too. Where metrics are unknown, the interpreter is kept: a decision that stops for sizes would else wait for
-        it at each, with the owner's lock.
+        Where the size of a new metric matters, `ask` is called with the name, in normal form; it gives what `add_size`
+        gave. `reserve` must have been called for as many series as lines are unknown. Columns by series must reach as
+        far, too. Where metrics are unknown, the interpreter is kept: a decision that stops for sizes would else wait
+        for it at each, with the owner's lock.
         """
         self.check()
         if start < 0:
             raise ValueError("lines begin at 0")
         batch.deciding.creates_left = creates_left
-        if batch.lines.batch.unknown > 0:
-            start = cq_decide(&self.ledger, &batch.deciding, start)
-        else:
+        if batch.lines.batch.unknown == 0:
             with nogil:
                 start = cq_decide(&self.ledger, &batch.deciding, start)
+        else:
+            start = cq_decide(&self.ledger, &batch.deciding, start)
+        while start < batch.lines.batch.count and batch.deciding.fates[start].size == CQ_SIZE_WANTED:
+            batch.put_size(start, ask(batch.lines.normal_name(start)))
+            start = cq_decide(&self.ledger, &batch.deciding, start)
         batch.decided = start == batch.lines.batch.count
         return start
 

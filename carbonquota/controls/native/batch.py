@@ -28,18 +28,29 @@ _MANY_MISSING: Final = 8
 class Sizes:
     """The sizes of a batch's new metrics, each once, by the numbers that its lines know them by."""
 
-    __slots__ = ("_batch", "_in_series", "_index", "_numbers", "sizes")
+    __slots__ = ("_batch", "_in_series", "_index", "_last", "_last_number", "_numbers", "_size_of", "sizes")
 
-    def __init__(self, index: Index, batch: Batch) -> None:
+    def __init__(self, decider: Decider, batch: Batch) -> None:
         """Start without sizes."""
-        self._index = index
+        self._index = decider.index
+        self._size_of = decider.size_of
         self._batch = batch
         self._numbers: dict[Size, int] = {}
         self._in_series: list[int] = []
+        self._last: Size | None = None
+        self._last_number = 0
         self.sizes: list[Size] = []
 
-    def put(self, position: int, size: Size) -> None:
-        """Have the new metric on a line be of this size."""
+    def ask(self, metric: str) -> int:
+        """The number of the size that a new metric has."""
+        size = self._size_of(metric)
+        # Most have the size of the one before, often the very object.
+        if size is not self._last:
+            self._last, self._last_number = size, self._number(size)
+        return self._last_number
+
+    def _number(self, size: Size) -> int:
+        """The number of a size."""
         number = self._numbers.get(size)
         if number is None:
             in_series = self._index.series.number(size, 0)
@@ -47,7 +58,7 @@ class Sizes:
             self._numbers[size] = number
             self._in_series.append(in_series)
             self.sizes.append(size)
-        self._batch.put_size(position, number)
+        return number
 
     def note_created(self) -> None:
         """Note the new series that the ledger put into the index: who has which size, and that they came."""
@@ -64,7 +75,7 @@ def decide(decider: Decider, ledger: Ledger, batch: Batch) -> None:
     if batch.lines.unknown and decider.creates.left > 0:
         _decide_with_new(decider, ledger, batch)
     else:
-        _decide(decider, ledger, batch, Sizes(decider.index, batch))
+        _decide(decider, ledger, batch, Sizes(decider, batch))
 
 
 def answer(decider: Decider, batch: Batch) -> BatchDecision:
@@ -84,28 +95,21 @@ def answer(decider: Decider, batch: Batch) -> BatchDecision:
 def _decide(decider: Decider, ledger: Ledger, batch: Batch, sizes: Sizes) -> None:
     """Decide on all lines."""
     position, count = 0, len(batch.lines)
-    while (position := ledger.decide(batch, position, decider.creates.left)) < count:
-        decider.creates.left = batch.creates_left
-        if batch.wants_size(position):
-            sizes.put(position, decider.size_of(_name(batch, position)))
-        else:
+    while position < count:
+        try:
+            position = ledger.decide(batch, position, decider.creates.left, sizes.ask)
+        finally:
+            # Also where a size cannot be told.
+            decider.creates.left = batch.creates_left
+        if position < count:
             _take_turn(decider, batch, position, sizes)
             position += 1
-    decider.creates.left = batch.creates_left
-
-
-def _name(batch: Batch, position: int) -> str:
-    """The name of a new metric, in normal form."""
-    name = batch.lines.normal_name(position)
-    if name is None:
-        raise ValueError(f"line {position} has no normal name")
-    return name
 
 
 def _decide_with_new(decider: Decider, ledger: Ledger, batch: Batch) -> None:
     """The same where some lines are of new metrics."""
     index = decider.index
-    sizes = Sizes(index, batch)
+    sizes = Sizes(decider, batch)
     tentative = _create_missing(decider, ledger.missing(batch))
     # A line that is left to its turn in Python may bring a metric, too.
     more = batch.lines.unknown + batch.lines.doubts

@@ -177,9 +177,9 @@ def test_a_ledger_needs_a_number_for_every_control_and_an_order_of_all_stocks(bo
 def test_lines_say_what_was_decided_on_them(bound: Bound) -> None:
     batch = bound.batch_of(b"a.b 1 1\n\nx y\na.b 1 1\n a.b 1 1\na.b 1 nan\na.b x 1\n")
     bound.parts["columns"]["left"][QUOTA] = 1
-    assert bound.ledger.decide(batch, 0, 5) == 4, "only `parse` understands the fifth line"
+    assert bound.ledger.decide(batch, 0, 5, no_size) == 4, "only `parse` understands the fifth line"
     batch.put_decision(4, QUOTA, 2)
-    assert bound.ledger.decide(batch, 5, 5) == len(batch.lines) == 7
+    assert bound.ledger.decide(batch, 5, 5, no_size) == len(batch.lines) == 7
     assert (batch.accepted, batch.dropped, batch.malformed, batch.created, batch.creates_left) == (1, 2, 3, 0, 5)
     assert [column.tolist() for column in batch.rejected_at()] == [[3, 4], [QUOTA, QUOTA], [CONTROLS["throughput"], 2]]
     assert batch.lines.malformed_at() == {Malformed.FIELDS: [2], Malformed.TIMESTAMP: [5], Malformed.VALUE: [6]}
@@ -211,24 +211,30 @@ def test_only_a_reason_can_be_noted_on_a_line(bound: Bound, row: int) -> None:
         bound.batch_of(b"a.b 1 1\n").put_malformed(0, row)
 
 
-def test_a_decision_stops_for_a_size_only_where_it_takes_one(bound: Bound) -> None:
+def no_size(metric: str) -> int:
+    """What is asked where no size is wanted."""
+    raise AssertionError(metric)
+
+
+def test_a_decision_asks_for_a_size_only_where_it_takes_one(bound: Bound) -> None:
     batch = bound.batch_of(b"new 1 1\nnew..b 1 1\na.b 1 1\nnewer 1 1\nnew 1 1")
     bound.ledger.reserve(len(batch.lines))
-    asked: list[int] = []
-    while (position := bound.ledger.decide(batch, 0 if not asked else asked[-1], 9)) < len(batch.lines):
-        asked.append(position)
-        if not batch.wants_size(position):
-            batch.put_decision(position, QUOTA, 1)
-            asked[-1] += 1
-        else:
-            batch.put_size(position, batch.add_size(1, 2, 3, 0))
-    assert asked == [0, 2, 3], "the second line's name is not plain, the last one's metric is known by then"
+    asked: list[str] = []
+
+    def ask(metric: str) -> int:
+        asked.append(metric)
+        return int(batch.add_size(1, 2, 3, 0))
+
+    assert bound.ledger.decide(batch, 0, 9, ask) == 1, "the second line's namespace is not there"
+    batch.put_decision(1, QUOTA, 1)
+    assert bound.ledger.decide(batch, 2, 9, ask) == len(batch.lines)
+    assert asked == ["new", "newer"], "the last one's metric is known by then"
     assert batch.created_names(2, with_text=True) == [(1, b"new\n"), (1, b"newer\n")]
 
 
 def test_a_line_has_no_size_but_those_that_were_added(bound: Bound) -> None:
     batch = bound.batch_of(b"new 1 1\n")
-    assert (batch.size(0), batch.wants_size(0)) == (-1, False)
+    assert batch.size(0) == -1
     with pytest.raises(ValueError, match=r"^there is no size 0$"):
         batch.put_size(0, 0)
     assert [batch.add_size(1, 2, 3, number) for number in range(40)] == list(range(40))
