@@ -31,7 +31,7 @@ export GRAPHITE_NO_PREFIX := True
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv run dry-run test test-plain soak sanitize fuzz check format bench lock dist clean FORCE
+.PHONY: help venv run dry-run test test-plain soak sanitize fuzz check format bench bench-cluster lock dist clean FORCE
 
 # Says what is wrong with PYTHON and what to do, before anything else can fail less clearly.
 define check_python
@@ -87,6 +87,9 @@ bench: $(BUILT) ## Measure speed and memory: a table, and JSON
 	$(BIN)/python tools/bench_relay.py --json bench-relay.json \
 		$(if $(GO_CARBON),--go-carbon $(GO_CARBON)) $(if $(CARBON_C_RELAY),--carbon-c-relay $(CARBON_C_RELAY))
 	$(BIN)/python tools/bench_carbon.py --json bench-carbon.json
+
+bench-cluster: $(BUILT) ## Measure limits that several nodes share
+	$(BIN)/python tools/bench_cluster.py --json bench-cluster.json
 
 dist: $(BUILT) ## Build a wheel for this machine and an sdist into dist/, with etc/ inside
 	@rm -rf build dist

@@ -6,7 +6,7 @@ strictly ascending, and how many points were accepted below each since the inter
 message that is lost, repeated or overtaken by another does no harm.
 
     magic 4s | flags B | cluster 8s | node 16s | epoch Q | length d | interval q | sequence Q | sent d | count I
-    digests count x u64 | counts count x u64
+    digests count x u64 | counts count x u32, or x u64 where the flags say so
 
 All numbers are little-endian. Nothing is taken from a message that is not well-formed to its last byte. This file must
 not know sockets or the engine.
@@ -37,6 +37,10 @@ MOST_ENTRIES: Final = 1_000_000
 """Namespaces in one message."""
 
 _FULL: Final = 1
+_WIDE: Final = 2
+"""Flags: all counts of the interval are in it; a count takes 8 bytes, as some do not fit into 4."""
+
+_NARROW_MAXIMUM: Final = 2**32 - 1
 _HEADER: Final = struct.Struct("<4sB8s16sQdqQdI")
 
 
@@ -107,9 +111,10 @@ class Codec:
 
     def encode(self, message: Message) -> bytes:
         """The bytes of a message."""
+        is_wide = message.counts.max(initial=0) > _NARROW_MAXIMUM
         header = _HEADER.pack(
             MAGIC,
-            _FULL if message.full else 0,
+            (_FULL if message.full else 0) | (_WIDE if is_wide else 0),
             self._cluster,
             message.run.node,
             message.run.epoch,
@@ -119,7 +124,8 @@ class Codec:
             message.sent,
             len(message.digests),
         )
-        return header + message.digests.astype("<u8").tobytes() + message.counts.astype("<i8").tobytes()
+        counts = message.counts.astype("<i8" if is_wide else "<u4")
+        return header + message.digests.astype("<u8").tobytes() + counts.tobytes()
 
     def decode(self, data: bytes) -> Message:
         """The message of these bytes; MessageError where they are none of this cluster."""
@@ -127,16 +133,17 @@ class Codec:
         _, flags, cluster, node, epoch, length, interval, sequence, sent, count = _HEADER.unpack_from(data)
         if cluster != self._cluster:
             raise MessageError(Fault.CLUSTER, "its nodes have another cluster name")
-        if len(data) != _HEADER.size + 16 * count:
+        kind = np.dtype("<i8" if flags & _WIDE else "<u4")
+        if len(data) != _HEADER.size + (8 + kind.itemsize) * count:
             raise MessageError(Fault.FORM, f"{len(data)} bytes for {count:,} namespaces")
-        if flags not in {0, _FULL} or not (math.isfinite(length) and length >= 1 and math.isfinite(sent)):
+        if flags & ~(_FULL | _WIDE) or not (math.isfinite(length) and length >= 1 and math.isfinite(sent)):
             raise MessageError(Fault.FORM, "flags or times out of range")
         digests = np.frombuffer(data, "<u8", count, _HEADER.size).astype(np.uint64)
-        counts = np.frombuffer(data, "<i8", count, _HEADER.size + 8 * count).astype(np.int64)
+        counts = np.frombuffer(data, kind, count, _HEADER.size + 8 * count).astype(np.int64)
         if count and (counts.min() < 1 or not (digests[1:] > digests[:-1]).all()):
             raise MessageError(Fault.FORM, "counts below 1, or digests out of order")
         run = Run(node, epoch)
-        return Message(run, length, interval, sequence, sent, digests, counts, full=bool(flags))
+        return Message(run, length, interval, sequence, sent, digests, counts, full=bool(flags & _FULL))
 
     def _check_start(self, data: bytes) -> None:
         """Refuse what is too long, or does not begin as a message does."""

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Event, Thread
 from typing import Final
 
@@ -43,7 +44,7 @@ class PrepaidService:
         """
         member = Membership(uuid.uuid5(uuid.NAMESPACE_URL, node).hex if node else uuid.uuid4().hex)
         try:
-            connect = connector(settings.store, settings.store_timeout)
+            connect = connector(settings.store, settings.store_timeout, read_password(settings.store_password_file))
         except ValueError as error:
             raise QuotaError(f"[cluster] store: {error}") from error
         self._store = Store(connect, settings.name, member)
@@ -144,6 +145,21 @@ class PrepaidService:
         for kind, count in Counter(node.outages).items():
             yield Sample("cluster_outages", count, kind)
         yield Sample("internal_errors", self._failures, "cluster")
+
+
+def read_password(path: str) -> str:
+    """The store's password from its file, which may end its line; QuotaError where it cannot be read."""
+    if not path:
+        return ""
+    try:
+        password = Path(path).read_text().rstrip("\r\n")
+    except (OSError, UnicodeError) as error:
+        raise QuotaError(
+            f"[cluster] store-password-file: {path}: {getattr(error, 'strerror', None) or error}"
+        ) from error
+    if not password:
+        raise QuotaError(f"[cluster] store-password-file: {path}: it is empty: write the password into it")
+    return password
 
 
 _OUTAGES: Final = {

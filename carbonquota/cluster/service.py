@@ -151,6 +151,8 @@ class SyncService:
         yield Sample("cluster_sent", self._sent)
         yield Sample("cluster_heard", self._heard)
         yield Sample("cluster_missed", self._node.missed)
+        yield Sample("cluster_overshoot", self._node.overshoot)
+        yield Sample("cluster_overshoot_bound", self._node.bound)
         for peer in peers:
             yield Sample("cluster_peer_age", peer.age, short(peer.run))
             yield Sample("cluster_peer_skew", peer.skew, short(peer.run))

@@ -28,6 +28,7 @@ class ClusterSettings:
     sync_interval: float = 0.1
     key_file: str = ""
     store: str = "valkey://127.0.0.1:6379"
+    store_password_file: str = ""
     store_timeout: float = 1.0
     on_outage: OnOutage = "share"
 

@@ -212,16 +212,19 @@ def kind_of(error: Exception) -> str:
     return next((kind for type_, kind in _KINDS if isinstance(error, type_)), "failed")
 
 
-def connector(url: str, timeout: float) -> Callable[[], Client]:
-    """Makes clients for a URL, as `store_url` reads it; `timeout` in seconds bounds each round trip."""
+def connector(url: str, timeout: float, password: str = "") -> Callable[[], Client]:
+    """Makes clients for a URL, as `store_url` reads it; `timeout` in seconds bounds each round trip.
+
+    The `password` is for a URL that has none.
+    """
     target = read_store_url(url)
     options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
     options["retry"] = Retry(NoBackoff(), 0)
-    login: dict[str, Any] = (
-        {"username": target.user or "default", "password": target.password} if target.password else {}
-    )
     if target.kind == "single":
-        return lambda: valkey.Valkey.from_url(target.url, **options)
+        own: dict[str, Any] = {"password": password} if password else {}
+        return lambda: valkey.Valkey.from_url(target.url, **options, **own)
+    password = target.password or password
+    login: dict[str, Any] = {"username": target.user or "default", "password": password} if password else {}
     if target.kind == "sentinel":
         return lambda: Sentinel(target.hosts, sentinel_kwargs=options).master_for(target.service, **options, **login)
     nodes = [ClusterNode(host, port) for host, port in target.hosts]

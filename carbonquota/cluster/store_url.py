@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+
+_PASSWORD: Final = re.compile(r"""(\w://[^\s"'/@:]*:)[^\s"']+(?=@)""")
 
 _SINGLE: Final = ("valkey", "valkeys", "redis", "rediss", "unix")
 
@@ -21,6 +24,16 @@ class StoreTarget:
     password: str = ""
 
 
+def masked(text: str) -> str:
+    """A text without the passwords of the URLs in it, for eyes."""
+    return _PASSWORD.sub(r"\1***", text)
+
+
+def has_password(url: str) -> bool:
+    """Whether a URL has one."""
+    return masked(url) != url
+
+
 def check_store_url(url: str) -> None:
     """Raise ValueError where it is no URL of a store."""
     read_store_url(url)
@@ -34,6 +47,8 @@ def read_store_url(url: str) -> StoreTarget:
     cluster.
     """
     scheme, _, rest = url.partition("://")
+    if scheme != "unix" and "@" in rest and "@" not in re.split("[/?#]", rest)[0]:
+        raise ValueError("its user or password holds one of / ? #: write these as %2F, %3F and %23")
     if scheme in _SINGLE:
         parts = urlsplit(url)
         if scheme != "unix" and (not parts.hostname or _port_of(parts.netloc) is None):
@@ -52,8 +67,8 @@ def read_store_url(url: str) -> StoreTarget:
         "sentinel" if scheme == "sentinel" else "cluster",
         hosts=found,
         service=service,
-        user=user,
-        password=password,
+        user=unquote(user),
+        password=unquote(password),
     )
 
 

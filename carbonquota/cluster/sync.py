@@ -71,6 +71,10 @@ class SyncNode:
         self.codec = Codec(cluster)
         self.faults: Counter[str] = Counter()
         """Messages that were not taken, by why."""
+        self.overshoot = 0
+        """Points over limits that reject, over all nodes, as far as they were seen here."""
+        self.bound = 0
+        """Points that others let in between the last two messages: by so many limits may be passed in all."""
         self._engine = engine
         self._run = run
         self._length = length
@@ -82,8 +86,8 @@ class SyncNode:
         self._start = -math.inf
         self._sequence = 0
         self._last_full = -math.inf
-        self._told = np.empty(0, np.int64)
-        self._others = np.empty(0, np.int64)
+        self._told = self._others = self._over = np.empty(0, np.int64)
+        self._heard_points = 0
         self._skews: dict[Run, float] = {}
 
     @property
@@ -104,6 +108,7 @@ class SyncNode:
         if added:
             self._welcome(added)
         there = positions >= 0
+        self._look_for_overshoot(found, positions)
         full = full or now - self._last_full >= self._timing.full
         self._forget_silent(now)
         return self._message(positions[there], found.accepted[there], now, full=full)
@@ -116,13 +121,24 @@ class SyncNode:
         self._interval = round(start / self._length)
         self._told = np.zeros(len(self._directory), np.int64)
         self._others = np.zeros(len(self._directory), np.int64)
+        self._over = np.zeros(len(self._directory), np.int64)
         self._leave(*self._directory.find(*self._elsewhere.total(self._interval)))
+
+    def _look_for_overshoot(self, found: Counted, positions: Positions) -> None:
+        """Count what came in over the limits, and what others let in since the last look."""
+        self.bound, self._heard_points = self._heard_points, 0
+        which = (positions >= 0) & (found.enforcing != 0)
+        at = positions[which]
+        over = np.maximum(found.accepted[which] + self._others[at] - found.limits[which], 0)
+        self.overshoot += int(np.maximum(over - self._over[at], 0).sum())
+        self._over[at] = np.maximum(over, self._over[at])
 
     def _welcome(self, added: int) -> None:
         """Leave to others what they accepted already of namespaces that are new here."""
         before = len(self._told)
         more = np.zeros(added, np.int64)
         self._told, self._others = np.concatenate((self._told, more)), np.concatenate((self._others, more))
+        self._over = np.concatenate((self._over, more))
         positions, counts = self._directory.find(*self._elsewhere.total(self._interval))
         new = positions >= before
         self._leave(positions[new], counts[new])
@@ -182,6 +198,7 @@ class SyncNode:
         self._skews[message.run] = message.sent - now
         digests, growth = self._elsewhere.merge(message, now)
         if message.interval == self._interval:
+            self._heard_points += int(growth.sum())
             self._leave(*self._directory.find(digests, growth))
 
     def _forget_silent(self, now: float) -> None:

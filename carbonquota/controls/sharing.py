@@ -34,7 +34,7 @@ class Counted:
     """The namespaces of which points were offered under a throughput limit in the interval that began at `start`.
 
     `accepted` is how many were accepted and `over` how many were over a limit or are held back; `allowed` is what may
-    be accepted by now, and `limits` what the rules allow.
+    be accepted by now, `limits` what the rules allow, and `enforcing` is 1 where what is over is rejected.
     """
 
     start: float
@@ -43,6 +43,7 @@ class Counted:
     over: Column
     allowed: Column
     limits: Column
+    enforcing: Column
 
 
 def counted(index: Index, start: float) -> Counted:
@@ -61,6 +62,7 @@ def counted(index: Index, start: float) -> Counted:
         over=over[rows],
         allowed=quotas.limit[rows],
         limits=limits,
+        enforcing=quotas.enforcing[rows],
     )
 
 

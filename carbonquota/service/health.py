@@ -91,6 +91,10 @@ HEALTH: Final[dict[str, HealthStat]] = {
     "cluster_sent": HealthStat(Kind.COUNTER, "Messages published to the other nodes"),
     "cluster_heard": HealthStat(Kind.COUNTER, "Messages that came from the other nodes"),
     "cluster_missed": HealthStat(Kind.COUNTER, "Messages of other nodes that never came"),
+    "cluster_overshoot": HealthStat(Kind.COUNTER, "Points over limits in all nodes together, as far as seen here"),
+    "cluster_overshoot_bound": HealthStat(
+        Kind.GAUGE, "Points that other nodes let in between two messages: by so many limits may be passed in all"
+    ),
     "cluster_refused": HealthStat(Kind.COUNTER, "Messages that were not taken, by reason", "reason"),
     "cluster_peer_age": HealthStat(Kind.GAUGE, "Seconds since the last message of each other node", "node"),
     "cluster_peer_skew": HealthStat(Kind.GAUGE, "Seconds that the clock of each other node is ahead of ours", "node"),

@@ -176,6 +176,14 @@ def test_a_wrong_password_is_told(tmp_path: Path) -> None:
                 assert one_try(one, span).status is Status.OK
 
 
+def test_a_password_beside_the_url_is_taken_where_the_url_has_none(tmp_path: Path) -> None:
+    with valkey_server(tmp_path, {"requirepass": "right"}) as server:
+        span = Span(1, int(time.time() * 1000) + 500, LENGTH)
+        for url in (server.url, server.url.replace("//", "//default@")):
+            one = Store(connector(url, 1.0, "right"), "test", Membership("n1"))
+            assert one_try(one, span).status in {Status.OK, Status.YOUNG}
+
+
 def test_a_full_store_is_told(server: ValkeyServer) -> None:
     one, span = store(server), next_span(server)
     assert one_try(one, span).status is Status.OK

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
 
+from carbonquota.cluster.store_url import masked
 from carbonquota.daemon.configuration.places import Path, Place, Span, find_places
 from carbonquota.errors import ConfigError, Problem
 
@@ -100,7 +101,7 @@ def _problem_at(source: str, text: str, span: Span, message: str, suggestion: st
     """A problem with its line; a span of several lines is underlined to the end of its first."""
     starts = [0, *(match.end() for match in re.finditer("\n", text))]
     number = bisect_right(starts, span.start)
-    line = text[starts[number - 1] :].split("\n", 1)[0]
+    line = masked(text[starts[number - 1] :].split("\n", 1)[0])
     column = span.start - starts[number - 1] + 1
     width = min(span.end - span.start, len(line) - column + 1)
     return Problem(source, number, column, width, line, message, suggestion)

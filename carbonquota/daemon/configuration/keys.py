@@ -103,6 +103,7 @@ KEYS: Final[Mapping[str, Mapping[str, Kind]]] = {
         "sync-interval": duration(least=0.01),
         "key-file": FILE,
         "store": STORE,
+        "store-password-file": FILE,
         "store-timeout": duration(least=0.01),
         "on-outage": choice(*get_args(OnOutage)),
     },

