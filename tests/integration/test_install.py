@@ -68,7 +68,7 @@ def surroundings(**changes: str) -> dict[str, str]:
 
 def run(folder: Path, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     variables = surroundings(**environment)
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False)
 
 
 def pip(folder: Path, *arguments: str | Path, **environment: str) -> str:
@@ -182,6 +182,7 @@ def test_in_a_checkout_without_a_compiler_an_earlier_kernel_does_not_stay(checko
     ("changed", "built_anew"),
     [
         ("carbonquota/kernel/_cy.pyx", True),
+        ("carbonquota/controls/native/_ledger.h", True),
         ("carbonquota/kernel/_new.h", True),
         ("setup.py", True),
         ("carbonquota/kernel/_py.py", False),
@@ -194,7 +195,8 @@ def test_make_builds_the_kernel_anew_when_its_source_changed_and_only_then(
     shutil.copy2(ROOT / "Makefile", checkout)
     shutil.copytree(ROOT / "requirements", checkout / "requirements")
     kernel = checkout / "carbonquota" / "kernel" / "_cy.some-python.so"
-    made = [checkout / ".venv" / ".installed", checkout / ".venv" / ".built", kernel]
+    decision = checkout / "carbonquota" / "controls" / "native" / kernel.name
+    made = [checkout / ".venv" / ".installed", checkout / ".venv" / ".built", kernel, decision]
     made[0].parent.mkdir()
     # Times far apart, as what is written within one tick of a file system's clock is no newer.
     for path in [*checkout.rglob("*"), *made]:
