@@ -23,7 +23,7 @@ DECISION := carbonquota/controls/native
 BUILT  := $(VENV)/.built
 PARALLEL        := --numprocesses=auto --dist=worksteal
 PLAIN_TESTS     := tests/unit tests/property tests/conformance
-SANITIZED_TESTS := tests/unit/kernel tests/unit/test_engine.py tests/integration/test_threads.py \
+SANITIZED_TESTS := tests/unit/kernel tests/unit/controls tests/unit/test_engine.py tests/integration/test_threads.py \
 	$(wildcard tests/property/test_kernel*.py tests/property/test_batches*.py tests/property/test_engine*.py)
 
 # Without this, the package carbon puts itself into /opt/graphite rather than into the virtualenv.

@@ -21,10 +21,7 @@ LIBRARIES = {"libasan.so": True, "libubsan.so": True, "libstdc++.so.6": False}
 
 # What is still allocated at the end is the interpreter's.
 OPTIONS = "detect_leaks=0:detect_stack_use_after_return=1:print_stacktrace=1:halt_on_error=1"
-WHICH_KERNEL = (
-    "from carbonquota.kernel import KERNEL, _cy; print(KERNEL, _cy.__file__);"
-    "from carbonquota.controls.native import _cy; print(_cy.__file__)"
-)
+WHICH_KERNEL = "from carbonquota.kernel import KERNEL, _cy; print(KERNEL, _cy.__file__)"
 OVERFLOW = "import ctypes; ctypes.memset(ctypes.create_string_buffer(8), 0, 800)"
 
 
