@@ -1,4 +1,4 @@
-"""The daemon's life: its parts are wired, opened, kept going, and closed, each in the right order.
+"""The daemon's life: its own parts opened and closed in between what every host of a runtime does.
 
 Theory of operation. One event loop thread takes bytes in, decides and gives them to the sink. What blocks runs on
 other threads: the state, the reports and the scan on the loop's executor, HTTP and the watch on their own. Opening
@@ -23,12 +23,14 @@ from functools import partial
 from time import time
 from typing import Final
 
-from carbonquota.daemon.chores import Action, Chores, Delay, LoopCalls
-from carbonquota.daemon.parts import Parts
+from carbonquota.daemon.loop_tasks import LoopCalls, LoopTasks
+from carbonquota.daemon.parts import DaemonParts
 from carbonquota.daemon.settings import Settings
 from carbonquota.kernel import KERNEL
 from carbonquota.model import Clock
-from carbonquota.service.scan import Scanner
+from carbonquota.service.lifecycle import Lifecycle
+from carbonquota.service.periodic_tasks import Action
+from carbonquota.service.reporter import Report
 
 try:
     from uvloop import new_event_loop
@@ -37,8 +39,6 @@ except ImportError:  # it is not to be had everywhere
 
 _log = logging.getLogger(__name__)
 
-_FLUSH: Final = 0.5
-"""Seconds between two syncs of the journal: with the time that one takes, a new metric outlives the machine then."""
 _GRACE: Final = 2.0
 """Seconds that senders have to finish what they have begun, once the daemon stops."""
 _PATIENCE: Final = 30.0
@@ -73,21 +73,19 @@ class Daemon:
 
     def __init__(self, settings: Settings, progress: Progress | None = None, clock: Clock = time) -> None:
         """Read its rules; QuotaError where they are bad. Nothing is opened before `run`."""
-        self._settings = settings
         self._progress = progress
         self._on_loop = LoopCalls()
-        self._parts = Parts(settings, clock, self._on_loop)
-        self._clock = clock
-        self._chores = Chores()
-        self._parts.health.add(self._chores.health)
+        self._parts = DaemonParts(settings, clock, self._on_loop)
+        self._runtime = self._parts.runtime
+        self._tasks = LoopTasks()
+        self._lifecycle = Lifecycle(self._runtime, self._tasks, self)
         self._ending = asyncio.Event()
-        self._is_known = False
         self._is_reload_due = False
         self._reloading: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Open everything, go on until told to end, and close; QuotaError where it cannot open."""
-        _log.info("carbonquota %s, kernel %s, Python %s", self._parts.vitals.version, KERNEL, platform.python_version())
+        _log.info("carbonquota %s, kernel %s, Python %s", self._parts.status.version, KERNEL, platform.python_version())
         # More threads than there are kinds of work for them: none may keep another from its turn.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "carbonquota"))
         self._listen_to_signals()
@@ -131,110 +129,71 @@ class Daemon:
         """Read the rules anew, on another thread, until nobody asks any more."""
         while self._is_reload_due and not self._ending.is_set():
             self._is_reload_due = False
-            await self._chores.attempt("reload", partial(asyncio.to_thread, self._parts.rulebook.reload, "SIGHUP"))
+            await self._tasks.attempt("reload", self._in_thread(partial(self._runtime.rulebook.reload, "SIGHUP")))
 
     async def _open(self) -> None:
         """Open everything, in order."""
-        parts = self._parts
+        parts, runtime, lifecycle = self._parts, self._runtime, self._lifecycle
         self._on_loop.begin()
-        parts.rulebook.loaded.log_findings()
-        parts.rulebook.on_expressions(parts.patterns.use)
+        runtime.rulebook.loaded.log_findings()
+        runtime.rulebook.on_expressions(runtime.patterns.use)
         if parts.http is not None:
             await parts.http.start()
             _log.info("listening for HTTP on %s", parts.http.address)
-        is_known = await self._restore()
+        if runtime.state is not None:
+            parts.status.waits_for = ("the state is being read",)
+            await asyncio.to_thread(lifecycle.restore)
+        is_first = lifecycle.needs_first_scan
         await parts.sink.start()
-        if parts.scanner is not None and not is_known:
-            await self._first_scan(parts.scanner)
-            if parts.state is not None:
-                # Kept as a whole before anything else is: half of an index would be taken for all of it.
-                await asyncio.to_thread(parts.state.snapshot)
-        self._is_known = True
-        if parts.state is not None:
-            parts.state.go_live()
+        if is_first:
+            await self._first_scan()
+        lifecycle.go_live()
         # What is loaded stays: looking through it for garbage again and again would cost more than all else.
         gc.collect()
         gc.freeze()
-        if parts.cluster is not None:
-            parts.cluster.start()
+        if runtime.cluster is not None:
+            runtime.cluster.start()
         await parts.receivers.start()
-        parts.watch.start()
-        self._begin_chores(scan_at_once=is_known)
-        parts.vitals.waits_for = ()
+        lifecycle.begin(scan_at_once=not is_first)
+        parts.status.waits_for = ()
         parts.systemd.ready()
-        rules = len(parts.engine.rules.rules)
-        _log.info("ready: %d metrics, %d %s", len(parts.engine), rules, "rule" if rules == 1 else "rules")
+        rules = len(runtime.engine.rules.rules)
+        _log.info("ready: %d metrics, %d %s", len(runtime.engine), rules, "rule" if rules == 1 else "rules")
 
-    async def _restore(self) -> bool:
-        """Take back what was kept at the last run; whether there was anything."""
-        parts = self._parts
-        if parts.state is None:
-            return False
-        parts.vitals.waits_for = ("the state is being read",)
-        restored = await asyncio.to_thread(parts.state.restore)
-        if restored.found:
-            _log.info("%d metrics restored in %.1f s", restored.series, restored.seconds)
-        return restored.found
-
-    async def _first_scan(self, scanner: Scanner) -> None:
+    async def _first_scan(self) -> None:
         """Fill the index from the Whisper files."""
-        self._parts.vitals.waits_for = ("the Whisper files are being scanned",)
+        self._parts.status.waits_for = ("the Whisper files are being scanned",)
         with self._progress("Scanning Whisper files") if self._progress else nullcontext(_ignore) as advance:
-            await asyncio.to_thread(scanner.scan, advance)
+            await self._lifecycle.first_scan(advance)
 
-    def _begin_chores(self, *, scan_at_once: bool) -> None:
-        """Begin what is to be done again and again."""
-        parts, state, server = self._parts, self._settings.state, self._settings.carbonserver
-        repeat = self._chores.repeat
-        repeat("report", lambda: parts.reporter.next_report(self._clock()), self._report)
-        if parts.state is not None:
-            repeat("flush", _each(_FLUSH), in_thread(parts.state.flush))
-            repeat("snapshot", _each(state.snapshot_frequency), in_thread(parts.state.snapshot))
-        if parts.scanner is not None and server.scan_frequency:
-            first = iter((0.0,) if scan_at_once else ())
-            repeat("scan", lambda: next(first, server.scan_frequency), in_thread(parts.scanner.scan))
-        if state.series_ttl:
-            repeat("expiry", _each(min(state.series_ttl / 4, 60.0)), in_thread(parts.expiry.run))
+    async def write_report(self, report: Report) -> None:
+        """Give its lines to the sink."""
+        self._parts.sink.write(report.lines, report.points)
 
-    async def _report(self) -> None:
-        """Report: made on another thread, given to the sink on this one."""
-        parts = self._parts
-        report = await asyncio.to_thread(parts.reporter.report)
-        parts.sink.write(report.lines, report.points)
-        parts.throttling.settle(report.over, report.creates)
+    async def stop_receiving(self) -> None:
+        """Close the inputs, and decide on what they read."""
+        try:
+            await self._parts.receivers.close(_GRACE)
+        finally:
+            self._parts.intake.finish()
 
     async def _close(self) -> None:
         """Close everything, in order; whatever fails, the rest is closed all the same."""
-        parts = self._parts
-        parts.vitals.waits_for = ("the daemon is ending",)
+        parts, attempt = self._parts, self._tasks.attempt
+        parts.status.waits_for = ("the daemon is ending",)
         parts.systemd.stopping()
-        if parts.scanner is not None:
-            parts.scanner.stop()
-        attempt = self._chores.attempt
-        await attempt("closing the watch", in_thread(parts.watch.stop))
-        await attempt("closing the receivers", lambda: parts.receivers.close(_GRACE))
-        parts.intake.finish()
-        if parts.cluster is not None:
-            await attempt("closing the cluster", in_thread(parts.cluster.stop))
-        await self._chores.stop()
+        await self._lifecycle.end()
         self._on_loop.end()
         await attempt("closing the sink", lambda: parts.sink.stop(_PATIENCE))
-        if parts.state is not None:
-            await attempt("closing the state", in_thread(parts.state.close if self._is_known else parts.state.abandon))
-        await attempt("closing the patterns", in_thread(parts.patterns.close))
+        await attempt("closing the state", self._in_thread(self._lifecycle.close_state))
+        await attempt("closing the patterns", self._in_thread(self._runtime.patterns.close))
         http = parts.http
         if http is not None:
             await attempt("closing HTTP", lambda: http.stop(_GRACE))
 
-
-def in_thread(function: Callable[[], object]) -> Action:
-    """A chore that waits, done where nobody waits for it."""
-    return partial(asyncio.to_thread, function)
-
-
-def _each(seconds: float) -> Delay:
-    """Always the same delay."""
-    return lambda: seconds
+    def _in_thread(self, function: Callable[[], object]) -> Action:
+        """An action that calls it where nobody waits for it."""
+        return partial(self._tasks.in_thread, function)
 
 
 def _ignore(_: int) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from carbonquota.cluster.settings import ClusterSettings
-from carbonquota.controls import ThroughputUnit
+from carbonquota.model import ThroughputUnit
+from carbonquota.service.runtime_settings import DEFAULTS, RuntimeSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +88,10 @@ class CarbonServer:
 
     listen: Address = Address("127.0.0.1", 8080)
     enabled: bool = True
-    scan_frequency: float = 300.0
-    quota_usage_report_frequency: float = 60.0
-    max_creates_per_second: int = 0
-    throughput_unit: ThroughputUnit = "interval"
+    scan_frequency: float = DEFAULTS.scan_frequency
+    quota_usage_report_frequency: float = DEFAULTS.usage_report_frequency
+    max_creates_per_second: int = DEFAULTS.max_creates_per_second
+    throughput_unit: ThroughputUnit = DEFAULTS.throughput_unit
     allowed_hosts: tuple[str, ...] = ()
     prometheus_max_namespaces: int = 10_000
 
@@ -117,10 +118,10 @@ class Relay:
 class State:
     """`[state]`: what survives a restart. `series_ttl` 0 is never."""
 
-    enabled: bool = True
+    enabled: bool = DEFAULTS.state_enabled
     directory: str = "/var/lib/carbonquota"
-    snapshot_frequency: float = 300.0
-    series_ttl: float = 0.0
+    snapshot_frequency: float = DEFAULTS.state_snapshot_frequency
+    series_ttl: float = DEFAULTS.series_ttl
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,3 +149,18 @@ class Settings:
     state: State = field(default_factory=State)
     statsd: StatsD = field(default_factory=StatsD)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
+
+    @property
+    def runtime(self) -> RuntimeSettings:
+        """What the engine's runtime is told, as any host tells it."""
+        server, state = self.carbonserver, self.state
+        return RuntimeSettings(
+            usage_report_frequency=server.quota_usage_report_frequency,
+            throughput_unit=server.throughput_unit,
+            max_creates_per_second=server.max_creates_per_second,
+            scan_frequency=server.scan_frequency,
+            state_enabled=state.enabled,
+            state_dir=state.directory,
+            state_snapshot_frequency=state.snapshot_frequency,
+            series_ttl=state.series_ttl,
+        )

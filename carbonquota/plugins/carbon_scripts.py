@@ -93,7 +93,7 @@ def _with_quotas(make_service: Callable[[Any], Any]) -> Callable[[Any], Any]:
             settings = _read_settings(options)
             if settings is None:
                 return make_service(options)
-            quotas = import_module("carbonquota.plugins.carbon_install")
+            quotas = import_module("carbonquota.plugins.install")
             # First, as carbon tells less clearly what is wrong with its schemas.
             quotas.check(settings, options.parent)
             service = make_service(options)
@@ -108,4 +108,4 @@ def _with_quotas(make_service: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _read_settings(options: Any) -> Any:  # noqa: ANN401 - see above, and what they are read with is not imported yet
     """The quota settings of carbon's configuration, or None; ConfigError where there is something wrong with them."""
     carbon_settings = import_module("carbon.conf").settings
-    return import_module("carbonquota.plugins.carbon_settings").read_settings(carbon_settings, options["config"])
+    return import_module("carbonquota.plugins.settings").read_settings(carbon_settings, options["config"])

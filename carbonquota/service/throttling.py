@@ -23,6 +23,9 @@ from carbonquota.service.totals import Tally
 CREATES: Final = "creates"
 """The control that bounds new metrics a second; no rule sets it."""
 
+CREATES_KEY: Final = "max-creates-per-second"
+"""What the daemon's configuration calls its limit."""
+
 PACE: Final = 0.1
 """Seconds between two looks at what a batch dropped."""
 
@@ -79,7 +82,7 @@ class ThrottleLog:
         clock: Clock,
         *,
         creates_limit: int = 0,
-        creates_key: str = "max-creates-per-second",
+        creates_key: str = CREATES_KEY,
         in_force: LimitInForce | None = None,
         logger: logging.Logger = _log,
         most: int = 100,

@@ -48,8 +48,8 @@ def make_cache(quotas: str | None) -> None:
     if quotas is None:
         return
     settings["QUOTAS_FILE"] = quotas
-    ours = import_module("carbonquota.plugins.carbon_settings").read_settings(settings, "carbon.conf")
-    import_module("carbonquota.plugins.carbon_install").install(root, ours, {})
+    ours = import_module("carbonquota.plugins.settings").read_settings(settings, "carbon.conf")
+    import_module("carbonquota.plugins.install").install(root, ours, {})
     first = import_module("carbon.state").pipeline_processors[0]
     assert type(first).__name__ == "QuotaProcessor", first
 

@@ -11,7 +11,7 @@ import httpx
 from starlette.types import ASGIApp
 
 from carbonquota import QuotaEngine
-from carbonquota.daemon.http import HttpServer, ReloadOutcome, ReloadStanding, Source, Standing, make_app
+from carbonquota.daemon.http import HttpServer, ReloadOutcome, ReloadStatus, Source, Status, make_app
 from carbonquota.daemon.settings import Address
 from carbonquota.service.health import Health
 from tests.support.small import engine_under
@@ -31,7 +31,7 @@ dropping-policy = none
 """
 NAMES = ("team.a.x", "team.a.y", "team.a.z", "team.b.p", "team.b.q", "other.m", "cpu.idle;host=a")
 
-STANDING = Standing(ready=True, reload=ReloadStanding(ok=True, time=100.0), kernel="plain", version="1.2.3", uptime=5.0)
+STATUS = Status(ready=True, reload=ReloadStatus(ok=True, time=100.0), kernel="plain", version="1.2.3", uptime=5.0)
 
 
 def engine_with_names(rules: str = RULES) -> QuotaEngine:
@@ -48,7 +48,7 @@ def source_of(engine: QuotaEngine, **changes: object) -> Source:
         "engine": engine,
         "health": Health(),
         "metrics": lambda: [b"up 1\n"],
-        "standing": lambda: STANDING,
+        "status": lambda: STATUS,
         "reload": lambda: ReloadOutcome(ok=True, text="applied"),
     }
     return Source(**(parts | changes))

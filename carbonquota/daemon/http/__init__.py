@@ -2,7 +2,7 @@
 
 from carbonquota.daemon.http.app import make_app
 from carbonquota.daemon.http.server import HttpServer
-from carbonquota.daemon.http.source import ReloadOutcome, ReloadStanding, Source, Standing
+from carbonquota.daemon.http.source import ReloadOutcome, ReloadStatus, Source, Status
 from carbonquota.daemon.http.wire import Patience
 
-__all__ = ["HttpServer", "Patience", "ReloadOutcome", "ReloadStanding", "Source", "Standing", "make_app"]
+__all__ = ["HttpServer", "Patience", "ReloadOutcome", "ReloadStatus", "Source", "Status", "make_app"]

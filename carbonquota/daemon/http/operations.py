@@ -19,7 +19,7 @@ from carbonquota.daemon.http.documents import (
 )
 from carbonquota.daemon.http.pages import SharedPage
 from carbonquota.daemon.http.recent import TOO_OLD, RecentStats
-from carbonquota.daemon.http.source import Source, Standing
+from carbonquota.daemon.http.source import Source, Status
 from carbonquota.service.exposition import CONTENT_TYPE
 
 _TEXT: Final[Answers] = {200: {"content": {"text/plain": {}}, "description": "The page"}}
@@ -66,15 +66,15 @@ class Operations:
         a thread of its own, within a second.
         """
         stats, is_new = await self._recent.stats()
-        standing = self._source.standing()
-        document = _health_document(standing, stats, () if is_new else (TOO_OLD,))
-        return JSONResponse(jsonable_encoder(document), 503 if standing.failing else 200)
+        status = self._source.status()
+        document = _health_document(status, stats, () if is_new else (TOO_OLD,))
+        return JSONResponse(jsonable_encoder(document), 503 if status.failing else 200)
 
     async def ready(self) -> ReadyDocument:
         """200 once the index is ready and the listeners are open, else 503 with what is waited for."""
-        standing = self._source.standing()
-        if not standing.ready:
-            raise HTTPException(503, "; ".join(standing.not_ready) or "starting")
+        status = self._source.status()
+        if not status.ready:
+            raise HTTPException(503, "; ".join(status.not_ready) or "starting")
         return ReadyDocument(ready=True)
 
     async def metrics(self, request: Request) -> Response:
@@ -99,25 +99,25 @@ class Operations:
         return ReloadDocument(ok=True, text=outcome.text)
 
 
-def _health_document(standing: Standing, stats: Stats, more: tuple[str, ...]) -> HealthDocument:
-    reasons = (*standing.failing, *_degraded(standing), *more)
+def _health_document(status: Status, stats: Stats, more: tuple[str, ...]) -> HealthDocument:
+    reasons = (*status.failing, *_degraded(status), *more)
     return HealthDocument(
-        status="failing" if standing.failing else "degraded" if reasons else "ok",
+        status="failing" if status.failing else "degraded" if reasons else "ok",
         detail="; ".join(reasons),
         reasons=reasons,
-        ready=standing.ready,
-        reload=ReloadState(standing.reload.ok, standing.reload.time, standing.reload.error),
-        kernel=standing.kernel,
-        version=standing.version,
-        uptime=standing.uptime,
+        ready=status.ready,
+        reload=ReloadState(status.reload.ok, status.reload.time, status.reload.error),
+        kernel=status.kernel,
+        version=status.version,
+        uptime=status.uptime,
         stats=stats,
     )
 
 
-def _degraded(standing: Standing) -> tuple[str, ...]:
+def _degraded(status: Status) -> tuple[str, ...]:
     """Why the daemon works less well."""
-    reasons = list(standing.degraded)
-    if not standing.reload.ok:
-        first = standing.reload.error.partition("\n")[0]
+    reasons = list(status.degraded)
+    if not status.reload.ok:
+        first = status.reload.error.partition("\n")[0]
         reasons.insert(0, f"the rules in force are not those of the files: {first}")
     return tuple(reasons)

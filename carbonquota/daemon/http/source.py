@@ -10,7 +10,7 @@ from carbonquota.service.health import Health
 
 
 @dataclass(frozen=True, slots=True)
-class ReloadStanding:
+class ReloadStatus:
     """How the last reload of the rules ended: `time` in seconds since the epoch, `error` empty where it is `ok`."""
 
     ok: bool
@@ -19,7 +19,7 @@ class ReloadStanding:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Status:
     """How the daemon is, in words; a reason is one line for a person, with a remedy where there is one.
 
     It is `ready` once its index is and its listeners are open; until then `not_ready` says what it waits for.
@@ -29,7 +29,7 @@ class Standing:
     """
 
     ready: bool
-    reload: ReloadStanding
+    reload: ReloadStatus
     kernel: str
     version: str
     uptime: float
@@ -56,5 +56,5 @@ class Source:
     engine: QuotaEngine
     health: Health
     metrics: Callable[[], Iterable[bytes]]
-    standing: Callable[[], Standing]
+    status: Callable[[], Status]
     reload: Callable[[], ReloadOutcome]

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from carbonquota.daemon.http import ReloadOutcome, ReloadStanding
+from carbonquota.daemon.http import ReloadOutcome, ReloadStatus
 from carbonquota.service.health import Health, Sample
-from tests.support.http import STANDING, client_of, engine_with_names, source_of
+from tests.support.http import STATUS, client_of, engine_with_names, source_of
 from tests.support.small import engine_under
 
-BAD_RELOAD = ReloadStanding(ok=False, time=7.0, error="rules.conf:1:1: unknown key\n    x\n    ^")
+BAD_RELOAD = ReloadStatus(ok=False, time=7.0, error="rules.conf:1:1: unknown key\n    x\n    ^")
 RULES_REASON = "the rules in force are not those of the files: rules.conf:1:1: unknown key"
 
 
@@ -57,17 +57,17 @@ def test_health_has_it_all() -> None:
 def test_only_what_a_restart_would_mend_is_no_200(
     changes: dict[str, Any], code: int, status: str, reasons: list[str]
 ) -> None:
-    standing = replace(STANDING, **changes)
-    answer = client_of(source_of(engine_under(), standing=lambda: standing)).get("/health")
+    state = replace(STATUS, **changes)
+    answer = client_of(source_of(engine_under(), status=lambda: state)).get("/health")
     document = answer.json()
     assert (answer.status_code, document["status"], document["reasons"]) == (code, status, reasons)
     assert document["detail"] == "; ".join(reasons)
-    assert document["reload"]["error"] == standing.reload.error
+    assert document["reload"]["error"] == state.reload.error
 
 
 def test_it_is_ready_once_it_takes_points() -> None:
-    standings = [replace(STANDING, ready=False, not_ready=("reading the state", "no listener yet")), STANDING]
-    client = client_of(source_of(engine_under(), standing=lambda: standings[0]))
+    standings = [replace(STATUS, ready=False, not_ready=("reading the state", "no listener yet")), STATUS]
+    client = client_of(source_of(engine_under(), status=lambda: standings[0]))
     answer = client.get("/ready")
     assert (answer.status_code, answer.json()) == (503, {"detail": "reading the state; no listener yet"})
     del standings[0]

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from carbonquota.controls import BatchDecision
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import MetricNameError
-from carbonquota.plugins.carbon_decisions import Datapoint, Decisions, Engine
-from carbonquota.plugins.graphite_carbon import MOST, GeneratedProcessor, Passed, QuotaProcessor, Store
+from carbonquota.plugins.decisions import Datapoint, Decisions, Engine
+from carbonquota.plugins.processors import MOST, GeneratedProcessor, Passed, QuotaProcessor, Store
 from carbonquota.rules import RuleSet
 from carbonquota.service.throttling import Dropping
 from carbonquota.testing import ManualClock

@@ -28,7 +28,7 @@ from typing import Final
 from carbon import log as carbon_log
 from carbon.pipeline import Processor
 
-from carbonquota.plugins.carbon_decisions import Datapoint, Decisions
+from carbonquota.plugins.decisions import Datapoint, Decisions
 from carbonquota.service.health import Sample
 
 MOST: Final = 2000

@@ -13,7 +13,7 @@ from carbon.conf import settings
 from carbon.database import WhisperDatabase
 
 from carbonquota.errors import ConfigError
-from carbonquota.plugins.carbon_schemas import read_schemas, warn_of_slow
+from carbonquota.plugins.schemas import read_schemas, warn_of_slow
 from carbonquota.rules.expressions import read_expression
 from carbonquota.service.patterns import PatternGuard
 from carbonquota.service.rulebook import RuleFiles

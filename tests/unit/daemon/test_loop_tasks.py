@@ -1,4 +1,4 @@
-"""Chores go on whatever they raise, end when they are told to, and cross between threads safely."""
+"""Periodic tasks go on whatever they raise, end when they are told to, and cross between threads safely."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from carbonquota.daemon.chores import Chores, LoopCalls
+from carbonquota.daemon.loop_tasks import LoopCalls, LoopTasks
 from carbonquota.service.health import Sample
 
 PATIENCE = 30.0
@@ -32,11 +32,11 @@ def test_an_action_that_raises_is_counted_told_and_done_again(caplog: pytest.Log
             raise RuntimeError(f"broken {done}")
 
     async def live() -> list[Sample]:
-        chores = Chores()
-        chores.repeat("polishing", lambda: 0.0, action)
+        tasks = LoopTasks()
+        tasks.repeat("polishing", lambda: 0.0, action)
         await until(lambda: done >= 5)
-        await chores.stop()
-        return list(chores.health())
+        await tasks.stop()
+        return list(tasks.health())
 
     assert asyncio.run(live()) == [Sample("internal_errors", 2, "polishing")]
     assert [(record.getMessage(), record.levelno) for record in caplog.records] == [
@@ -45,7 +45,7 @@ def test_an_action_that_raises_is_counted_told_and_done_again(caplog: pytest.Log
     assert "RuntimeError: broken 1" in caplog.text
 
 
-def test_one_chore_that_raises_does_not_hold_up_another() -> None:
+def test_one_task_that_raises_does_not_hold_up_another() -> None:
     done: list[str] = []
 
     async def fails() -> None:
@@ -56,12 +56,12 @@ def test_one_chore_that_raises_does_not_hold_up_another() -> None:
         done.append("works")
 
     async def live() -> None:
-        chores = Chores()
-        chores.repeat("one", lambda: 0.0, fails)
-        chores.repeat("two", lambda: 0.0, works)
+        tasks = LoopTasks()
+        tasks.repeat("one", lambda: 0.0, fails)
+        tasks.repeat("two", lambda: 0.0, works)
         await until(lambda: min(done.count("fails"), done.count("works")) >= 3)
-        await chores.stop()
-        assert [sample.label for sample in chores.health()] == ["one"]
+        await tasks.stop()
+        assert [sample.label for sample in tasks.health()] == ["one"]
 
     asyncio.run(live())
 
@@ -78,10 +78,10 @@ def test_the_delay_is_asked_for_each_time_and_comes_first() -> None:
         order.append("action")
 
     async def live() -> None:
-        chores = Chores()
-        chores.repeat("it", delay, action)
+        tasks = LoopTasks()
+        tasks.repeat("it", delay, action)
         await until(lambda: len(order) == 5)
-        await chores.stop()
+        await tasks.stop()
 
     asyncio.run(live())
     assert order == ["delay", "action", "delay", "action", "delay"]
@@ -104,17 +104,17 @@ def test_stop_waits_for_what_is_under_way_on_another_thread_and_begins_nothing()
         order.append("never")
 
     async def live() -> None:
-        chores = Chores()
-        chores.repeat("report", lambda: 0.0, report)
-        chores.repeat("late", lambda: 3600.0, never)
+        tasks = LoopTasks()
+        tasks.repeat("report", lambda: 0.0, report)
+        tasks.repeat("late", lambda: 3600.0, never)
         await until(begun.is_set)
-        stopping = asyncio.create_task(chores.stop())
+        stopping = asyncio.create_task(tasks.stop())
         await asyncio.sleep(0)
         assert not stopping.done()
         may_end.set()
         await asyncio.wait_for(stopping, PATIENCE)
         order.append("stopped")
-        await chores.stop()
+        await tasks.stop()
 
     asyncio.run(live())
     assert order == ["work done", "given on", "stopped"]
@@ -125,10 +125,10 @@ def test_an_attempt_of_something_that_fails_is_survived(caplog: pytest.LogCaptur
         raise OSError(5, "Input/output error")
 
     async def live() -> list[Sample]:
-        chores = Chores()
-        await chores.attempt("closing the sink", fail)
-        await chores.attempt("closing the sink", fail)
-        return list(chores.health())
+        tasks = LoopTasks()
+        await tasks.attempt("closing the sink", fail)
+        await tasks.attempt("closing the sink", fail)
+        return list(tasks.health())
 
     assert asyncio.run(live()) == [Sample("internal_errors", 2, "closing the sink")]
     assert caplog.messages == ["closing the sink failed"] * 2

@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
-from carbonquota.plugins.carbon_chores import ReactorChores
+from carbonquota.plugins.service import ReactorTasks
 
 
 class Action:
@@ -25,8 +25,8 @@ class Action:
         return self.under_way[-1]
 
 
-def stopped(chores: ReactorChores) -> Deferred[None]:
-    return Deferred.fromCoroutine(chores.stop())
+def stopped(tasks: ReactorTasks) -> Deferred[None]:
+    return Deferred.fromCoroutine(tasks.stop())
 
 
 def ended(done: Deferred[None]) -> bool:
@@ -35,7 +35,7 @@ def ended(done: Deferred[None]) -> bool:
 
 def test_an_action_is_repeated_so_long_after_it_ended() -> None:
     clock, action = Clock(), Action()
-    ReactorChores(clock).repeat("work", lambda: 5.0, action)
+    ReactorTasks(clock).repeat("work", lambda: 5.0, action)
     clock.advance(4.9)
     assert action.calls == 0
     clock.advance(0.1)
@@ -49,28 +49,28 @@ def test_an_action_is_repeated_so_long_after_it_ended() -> None:
 
 def test_what_is_overdue_is_done_at_once() -> None:
     clock, action = Clock(), Action()
-    ReactorChores(clock).repeat("work", lambda: -3.0, action)
+    ReactorTasks(clock).repeat("work", lambda: -3.0, action)
     clock.advance(0)
     assert action.calls == 1
 
 
 def test_what_fails_is_counted_and_told_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    chores = ReactorChores(clock)
+    tasks = ReactorTasks(clock)
 
-    chores.repeat("work", lambda: 1.0, lambda: fail(RuntimeError("a bug")))
+    tasks.repeat("work", lambda: 1.0, lambda: fail(RuntimeError("a bug")))
     with caplog.at_level(logging.ERROR):
         clock.pump([1, 1, 1])
-    assert [(sample.stat, sample.label, sample.value) for sample in chores.health()] == [("internal_errors", "work", 3)]
+    assert [(sample.stat, sample.label, sample.value) for sample in tasks.health()] == [("internal_errors", "work", 3)]
     assert caplog.messages == ["work failed"] * 3
 
 
 def test_to_stop_waits_for_what_is_under_way_and_begins_nothing() -> None:
     clock, waiting, working = Clock(), Action(), Action()
-    chores = ReactorChores(clock)
-    chores.repeat("waiting", lambda: 5.0, waiting)
-    chores.begin("working", working)
-    ending = stopped(chores)
+    tasks = ReactorTasks(clock)
+    tasks.repeat("waiting", lambda: 5.0, waiting)
+    tasks.run_once("working", working)
+    ending = stopped(tasks)
     assert not ended(ending)
     clock.advance(100)
     assert waiting.calls == 0
@@ -81,9 +81,9 @@ def test_to_stop_waits_for_what_is_under_way_and_begins_nothing() -> None:
 
 def test_nothing_is_begun_once_stopped() -> None:
     clock = Clock()
-    chores = ReactorChores(clock)
-    assert ended(stopped(chores))
+    tasks = ReactorTasks(clock)
+    assert ended(stopped(tasks))
     action = Action()
-    chores.repeat("work", lambda: 1.0, action)
+    tasks.repeat("work", lambda: 1.0, action)
     clock.advance(10)
     assert action.calls == 0

@@ -1,4 +1,4 @@
-"""The quota settings of `carbon.conf`, read from what carbon made of its sections.
+"""`carbon.conf`: its quota settings, and what carbon's own say that matters to quotas.
 
 Carbon has read the file already, `[cache]` first and then `[cache:b]`, and given numbers for all that looks like one;
 what a setting means is decided here. Where there is no `QUOTAS_FILE`, there are no quotas, and nothing else is looked
@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.rules.suggest import did_you_mean
+from carbonquota.service.runtime_settings import DEFAULTS, RuntimeSettings
 
 if TYPE_CHECKING:
-    from carbonquota.controls import ThroughputUnit
+    from carbonquota.model import ThroughputUnit
 
 _PREFIX: Final = "QUOTA"
+_SCHEMAS: Final = "storage-schemas.conf"
 _YES: Final = frozenset({"true", "yes", "on", "1"})
 _NO: Final = frozenset({"false", "no", "off", "0"})
 _UNITS: Final[tuple[ThroughputUnit, ...]] = ("interval", "minute")
@@ -31,24 +33,14 @@ _LONGEST: Final = 9_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class QuotaSettings:
-    """What `carbon.conf` says of quotas; paths are absolute.
-
-    `scan_frequency` 0 is only at the start, `max_creates_per_second` 0 is no limit, `series_ttl` 0 is never.
-    """
+    """What `carbon.conf` says of quotas; paths are absolute. A scan frequency of 0 is only at the start."""
 
     quotas_file: str
-    usage_report_frequency: float
-    scan_frequency: float
-    throughput_unit: ThroughputUnit
-    max_creates_per_second: int
     physical_size_factor: float
-    state_enabled: bool
-    state_dir: str
-    state_snapshot_frequency: float
-    series_ttl: float
+    runtime: RuntimeSettings
 
 
-class _UnfitError(Exception):
+class _ValueError(Exception):
     """A value that a setting cannot have: what it must be, as the end of a sentence."""
 
 
@@ -58,7 +50,7 @@ def _seconds(least: float, zero: str = "") -> Callable[[object], float]:
 
     def read(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= _LONGEST:
-            raise _UnfitError(shown)
+            raise _ValueError(shown)
         return float(value)
 
     return read
@@ -67,14 +59,14 @@ def _seconds(least: float, zero: str = "") -> Callable[[object], float]:
 def _count(value: object) -> int:
     """Reads a whole number."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise _UnfitError("a whole number, at least 0 (no limit)")
+        raise _ValueError("a whole number, at least 0 (no limit)")
     return value
 
 
 def _factor(value: object) -> float:
     """Reads a share."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise _UnfitError("a number above 0; write 1 for the full size, 0.5 for half of it")
+        raise _ValueError("a number above 0; write 1 for the full size, 0.5 for half of it")
     return float(value)
 
 
@@ -82,7 +74,7 @@ def _flag(value: object) -> bool:
     """Reads yes or no, in the words that carbon takes."""
     word = str(value).lower()
     if word not in _YES | _NO:
-        raise _UnfitError("True or False")
+        raise _ValueError("True or False")
     return word in _YES
 
 
@@ -91,18 +83,18 @@ def _unit(value: object) -> ThroughputUnit:
     for unit in _UNITS:
         if value == unit:
             return unit
-    raise _UnfitError(" or ".join(_UNITS))
+    raise _ValueError(" or ".join(_UNITS))
 
 
 def _path(value: object) -> str:
     """Reads a path."""
     if not isinstance(value, str) or not value or "\0" in value:
-        raise _UnfitError("a path; write it with its directory, as in /etc/carbon/storage-quotas.conf")
+        raise _ValueError("a path; write it with its directory, as in /etc/carbon/storage-quotas.conf")
     return os.path.expanduser(value)  # noqa: PTH111 - it goes on as text
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Setting:
     """One setting: how its value is read, and its `default`, also as carbon would have it."""
 
     read: Callable[[object], object]
@@ -111,17 +103,17 @@ class Kind:
 
 FILE: Final = "QUOTAS_FILE"
 
-SETTINGS: Final[Mapping[str, Kind]] = {
-    FILE: Kind(_path, ""),
-    "QUOTA_USAGE_REPORT_FREQUENCY": Kind(_seconds(1), 60),
-    "QUOTA_SCAN_FREQUENCY": Kind(_seconds(0, "only at the start"), 300),
-    "QUOTA_THROUGHPUT_UNIT": Kind(_unit, "interval"),
-    "QUOTA_MAX_CREATES_PER_SECOND": Kind(_count, 0),
-    "QUOTA_PHYSICAL_SIZE_FACTOR": Kind(_factor, 1.0),
-    "QUOTA_STATE_ENABLED": Kind(_flag, True),  # noqa: FBT003 - a default
-    "QUOTA_STATE_DIR": Kind(_path, "quotas"),
-    "QUOTA_STATE_SNAPSHOT_FREQUENCY": Kind(_seconds(1), 300),
-    "QUOTA_SERIES_TTL": Kind(_seconds(0, "never"), 0),
+SETTINGS: Final[Mapping[str, Setting]] = {
+    FILE: Setting(_path, ""),
+    "QUOTA_USAGE_REPORT_FREQUENCY": Setting(_seconds(1), DEFAULTS.usage_report_frequency),
+    "QUOTA_SCAN_FREQUENCY": Setting(_seconds(0, "only at the start"), DEFAULTS.scan_frequency),
+    "QUOTA_THROUGHPUT_UNIT": Setting(_unit, DEFAULTS.throughput_unit),
+    "QUOTA_MAX_CREATES_PER_SECOND": Setting(_count, DEFAULTS.max_creates_per_second),
+    "QUOTA_PHYSICAL_SIZE_FACTOR": Setting(_factor, 1.0),
+    "QUOTA_STATE_ENABLED": Setting(_flag, DEFAULTS.state_enabled),
+    "QUOTA_STATE_DIR": Setting(_path, "quotas"),
+    "QUOTA_STATE_SNAPSHOT_FREQUENCY": Setting(_seconds(1), DEFAULTS.state_snapshot_frequency),
+    "QUOTA_SERIES_TTL": Setting(_seconds(0, "never"), DEFAULTS.series_ttl),
 }
 """Every setting by name, in the order in which the example has them."""
 
@@ -137,12 +129,12 @@ def read_settings(values: Mapping[str, object], source: str) -> QuotaSettings | 
             raise ConfigError(problems)
         return None
     found: dict[str, object] = {}
-    for name, kind in SETTINGS.items():
-        value = values.get(name, kind.default)
+    for name, setting in SETTINGS.items():
+        value = values.get(name, setting.default)
         try:
-            found[name] = kind.read(value)
-        except _UnfitError as unfit:
-            problems.append(_problem(source, f"{name} = {value}: must be {unfit}"))
+            found[name] = setting.read(value)
+        except _ValueError as error:
+            problems.append(_problem(source, f"{name} = {value}: must be {error}"))
     if problems:
         raise ConfigError(problems)
     return _settings(found, values)
@@ -164,10 +156,11 @@ def _problem(source: str, message: str) -> Problem:
 def _settings(found: Mapping[str, object], values: Mapping[str, object]) -> QuotaSettings:
     """The settings, with paths that stay what they are when the process changes its directory."""
     fields: dict[str, Any] = {_field_of(name): value for name, value in found.items()}
-    fields["quotas_file"] = _absolute(values["CONF_DIR"], found[FILE])
     state = _absolute(values["STORAGE_DIR"], found["QUOTA_STATE_DIR"])
     fields["state_dir"] = str(Path(state) / instance_name(values))
-    return QuotaSettings(**fields)
+    quotas_file = _absolute(values["CONF_DIR"], fields.pop("quotas_file"))
+    factor: float = fields.pop("physical_size_factor")
+    return QuotaSettings(quotas_file, factor, RuntimeSettings(**fields))
 
 
 def _field_of(name: str) -> str:
@@ -182,3 +175,56 @@ def instance_name(values: Mapping[str, object]) -> str:
     """What tells this process from others of the same file: `carbon-cache-a`, as carbon calls its pid file."""
     instance = values.get("instance")
     return f"{values['program']}-{instance}" if instance else str(values["program"])
+
+
+@dataclass(frozen=True, slots=True)
+class CarbonHost:
+    """One carbon daemon.
+
+    Its own stats begin with `stats_prefix`, and those of all its siblings on this machine with one of `own_prefixes`,
+    as far as they store. `data_dir` is its Whisper tree, empty where it has none. New files in it are sparse where
+    `sparse`, and those of tagged series are called by a hash where `hashes_tags`.
+    """
+
+    program: str
+    stats_prefix: str
+    own_prefixes: tuple[str, ...]
+    schemas_file: str
+    data_dir: str
+    sparse: bool
+    hashes_tags: bool
+
+    @property
+    def stores(self) -> bool:
+        """Whether it keeps points, rather than sending them on."""
+        return "cache" in self.program
+
+    @property
+    def aggregates(self) -> bool:
+        """Whether it makes metrics of others."""
+        return "aggregator" in self.program
+
+
+def read_host(values: Mapping[str, object], hostname: str) -> CarbonHost:
+    """What carbon's settings say of the daemon; `hostname` is the machine's name as its stats have it."""
+    program = str(values["program"])
+    kind = _kind(program)
+    stem = f"{values['CARBON_METRIC_PREFIX']}.{kind}.{hostname}"
+    instance = values.get("instance")
+    stored = kind == "agents" and values["DATABASE"] == "whisper"
+    return CarbonHost(
+        program=program,
+        stats_prefix=stem if instance is None else f"{stem}-{instance}",
+        own_prefixes=(f"{stem}.", f"{stem}-"),
+        schemas_file=str(Path(str(values["CONF_DIR"])).absolute() / _SCHEMAS),
+        data_dir=str(Path(str(values["LOCAL_DATA_DIR"])).absolute()) if stored else "",
+        sparse=bool(values["WHISPER_SPARSE_CREATE"]),
+        hashes_tags=bool(values["TAG_HASH_FILENAMES"]),
+    )
+
+
+def _kind(program: str) -> str:
+    """Where carbon files the stats of a program, in the order in which it asks."""
+    if "cache" in program:
+        return "agents"
+    return "aggregator" if "aggregator" in program else "relays"

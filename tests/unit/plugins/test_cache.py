@@ -16,9 +16,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, Cooperator
 
 from carbonquota.metric_name import normalize
-from carbonquota.plugins.carbon_logging import log_to_carbon
-from carbonquota.plugins.carbon_stats import StatsWriter, recorder
-from carbonquota.plugins.carbon_store import WaitingPoints, plain_store
+from carbonquota.plugins.cache import StatsWriter, WaitingPoints, plain_store, recorder
+from carbonquota.plugins.install import log_to_carbon
 from carbonquota.storage.paths import hashed_path_of
 
 LINES = b"carbon.agents.web1-a.usage.metrics.root 5 1700000000\ncarbon.agents.web1-a.throttle.root 0.5 1700000000\n"

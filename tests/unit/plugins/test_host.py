@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from carbon.conf import Settings
 
-from carbonquota.plugins.carbon_host import CarbonHost, read_host
+from carbonquota.plugins.settings import CarbonHost, read_host
 
 
 def host(program: str, **values: object) -> CarbonHost:

@@ -13,14 +13,13 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock, Cooperator
 
-import carbonquota.plugins.carbon_service as module
-from carbonquota.plugins.carbon_decisions import Datapoint
-from carbonquota.plugins.carbon_host import CarbonHost
-from carbonquota.plugins.carbon_parts import Carbon, Parts
-from carbonquota.plugins.carbon_service import QuotaService
-from carbonquota.plugins.carbon_settings import QuotaSettings
-from carbonquota.plugins.carbon_stats import StatsWriter
-from carbonquota.plugins.graphite_carbon import Passed
+import carbonquota.plugins.service as module
+from carbonquota.plugins.cache import StatsWriter
+from carbonquota.plugins.decisions import Datapoint
+from carbonquota.plugins.processors import Passed
+from carbonquota.plugins.service import Carbon, CarbonParts, QuotaService
+from carbonquota.plugins.settings import CarbonHost, QuotaSettings
+from carbonquota.service.runtime_settings import RuntimeSettings
 from carbonquota.service.scan import at_once
 from carbonquota.testing import ManualClock
 
@@ -53,20 +52,13 @@ class Reactor(Clock):
 
 
 @pytest.fixture
-def parts(tmp_path: Path, destination: Destination) -> Parts:
+def parts(tmp_path: Path, destination: Destination) -> CarbonParts:
     (tmp_path / "quotas.conf").write_text("[/]\nmetrics = 3\n")
     (tmp_path / "storage-schemas.conf").write_text("[all]\npattern = .*\nretentions = 1:10\n")
     settings = QuotaSettings(
         quotas_file=str(tmp_path / "quotas.conf"),
-        usage_report_frequency=60.0,
-        scan_frequency=0.0,
-        throughput_unit="interval",
-        max_creates_per_second=0,
         physical_size_factor=1.0,
-        state_enabled=True,
-        state_dir=str(tmp_path / "state"),
-        state_snapshot_frequency=300.0,
-        series_ttl=0.0,
+        runtime=RuntimeSettings(scan_frequency=0.0, state_enabled=True, state_dir=str(tmp_path / "state")),
     )
     host = CarbonHost(
         program="carbon-relay",
@@ -78,7 +70,7 @@ def parts(tmp_path: Path, destination: Destination) -> Parts:
         hashes_tags=True,
     )
     carbon = Carbon(destination, None, lambda: inf, at_once, lambda _: None, lambda _: False)
-    return Parts(settings, host, carbon, ManualClock(1_700_000_000.0))
+    return CarbonParts(settings, host, carbon, ManualClock(1_700_000_000.0))
 
 
 @pytest.fixture
@@ -87,7 +79,7 @@ def destination() -> Destination:
 
 
 def test_what_was_gathered_goes_on_before_a_relay_lets_go_of_its_destinations(
-    parts: Parts, destination: Destination, monkeypatch: pytest.MonkeyPatch
+    parts: CarbonParts, destination: Destination, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "deferToThread", maybeDeferred)
     root: Any = ROOT()
@@ -102,5 +94,5 @@ def test_what_was_gathered_goes_on_before_a_relay_lets_go_of_its_destinations(
     ended: Deferred[Any] = root.stopService()
     assert ended.called
     assert destination.points == ["m0", "m1", "m2"]
-    assert parts.state is not None
-    parts.state.close()
+    assert parts.runtime.state is not None
+    parts.runtime.state.close()

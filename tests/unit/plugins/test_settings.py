@@ -13,7 +13,8 @@ from carbon.conf import Settings
 
 from carbonquota.controls import ThroughputUnit
 from carbonquota.errors import ConfigError
-from carbonquota.plugins.carbon_settings import SETTINGS, QuotaSettings, read_settings
+from carbonquota.plugins.settings import SETTINGS, QuotaSettings, read_settings
+from carbonquota.service.runtime_settings import RuntimeSettings
 
 EXAMPLE = Path(__file__).parents[3] / "etc" / "carbon-quotas.conf"
 SECTIONS = ["cache", "relay", "aggregator", "aggregator-cache"]
@@ -25,15 +26,17 @@ CARBONS = {
 }
 DEFAULTS = QuotaSettings(
     quotas_file="/opt/graphite/conf/storage-quotas.conf",
-    usage_report_frequency=60.0,
-    scan_frequency=300.0,
-    throughput_unit="interval",
-    max_creates_per_second=0,
     physical_size_factor=1.0,
-    state_enabled=True,
-    state_dir="/opt/graphite/storage/quotas/carbon-cache-a",
-    state_snapshot_frequency=300.0,
-    series_ttl=0.0,
+    runtime=RuntimeSettings(
+        usage_report_frequency=60.0,
+        scan_frequency=300.0,
+        throughput_unit="interval",
+        max_creates_per_second=0,
+        state_enabled=True,
+        state_dir="/opt/graphite/storage/quotas/carbon-cache-a",
+        state_snapshot_frequency=300.0,
+        series_ttl=0.0,
+    ),
 )
 
 
@@ -84,15 +87,17 @@ QUOTA_SERIES_TTL = 86400
 """
     assert read(tmp_path, text) == QuotaSettings(
         quotas_file="/etc/quotas.conf",
-        usage_report_frequency=2.5,
-        scan_frequency=0.0,
-        throughput_unit="minute",
-        max_creates_per_second=100,
         physical_size_factor=0.75,
-        state_enabled=False,
-        state_dir="/var/lib/quotas/carbon-cache-a",
-        state_snapshot_frequency=60.0,
-        series_ttl=86400.0,
+        runtime=RuntimeSettings(
+            usage_report_frequency=2.5,
+            scan_frequency=0.0,
+            throughput_unit="minute",
+            max_creates_per_second=100,
+            state_enabled=False,
+            state_dir="/var/lib/quotas/carbon-cache-a",
+            state_snapshot_frequency=60.0,
+            series_ttl=86400.0,
+        ),
     )
 
 
@@ -100,7 +105,7 @@ def test_an_instance_has_the_settings_of_its_section_but_for_its_own(tmp_path: P
     text = "[cache]\nQUOTAS_FILE = q.conf\nQUOTA_SCAN_FREQUENCY = 9\n[cache:b]\nQUOTA_SCAN_FREQUENCY = 0\n"
     settings = read(tmp_path, text, "cache", "cache:b")
     assert settings is not None
-    assert (settings.quotas_file, settings.scan_frequency) == ("/opt/graphite/conf/q.conf", 0.0)
+    assert (settings.quotas_file, settings.runtime.scan_frequency) == ("/opt/graphite/conf/q.conf", 0.0)
 
 
 @pytest.mark.parametrize(("instance", "name"), [("b", "carbon-relay-b"), ("", "carbon-relay"), (None, "carbon-relay")])
@@ -108,7 +113,7 @@ def test_each_instance_keeps_its_state_by_itself(instance: str | None, name: str
     values = {**CARBONS, "program": "carbon-relay", "instance": instance, "QUOTAS_FILE": "q", "QUOTA_STATE_DIR": "/s"}
     settings = read_settings(values, "carbon.conf")
     assert settings is not None
-    assert settings.state_dir == f"/s/{name}"
+    assert settings.runtime.state_dir == f"/s/{name}"
 
 
 def test_a_home_directory_is_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +168,7 @@ def test_a_misspelled_quotas_file_is_not_taken_for_none(tmp_path: Path) -> None:
 def test_every_unit_of_the_engine_can_be_set(unit: str) -> None:
     settings = read_settings({**CARBONS, "QUOTAS_FILE": "q", "QUOTA_THROUGHPUT_UNIT": unit}, "carbon.conf")
     assert settings is not None
-    assert settings.throughput_unit == unit
+    assert settings.runtime.throughput_unit == unit
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -182,7 +187,7 @@ def test_the_example_shows_every_setting_and_its_default(tmp_path: Path) -> None
 
 def test_to_read_settings_starts_no_threads_and_chooses_no_reactor() -> None:
     program = (
-        "import sys, carbonquota.plugins.carbon_scripts, carbonquota.plugins.carbon_settings\n"
+        "import sys, carbonquota.plugins.carbon_scripts, carbonquota.plugins.settings\n"
         "print(sorted({'numpy', 'twisted.internet.reactor'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

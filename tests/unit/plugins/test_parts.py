@@ -15,10 +15,11 @@ from carbon.pipeline import Processor
 
 from carbonquota.errors import ConfigError, QuotaError
 from carbonquota.model import Size
-from carbonquota.plugins.carbon_host import CarbonHost
-from carbonquota.plugins.carbon_parts import Carbon, Parts
-from carbonquota.plugins.carbon_settings import QuotaSettings
-from carbonquota.plugins.carbon_user import acting_as, check_state_directory
+from carbonquota.plugins.install import acting_as, check_state_directory
+from carbonquota.plugins.service import Carbon, CarbonParts
+from carbonquota.plugins.settings import CarbonHost, QuotaSettings
+from carbonquota.service.runtime import Runtime
+from carbonquota.service.runtime_settings import RuntimeSettings
 from carbonquota.service.scan import at_once
 from carbonquota.service.state.files import DirectoryLock
 from carbonquota.storage.paths import hashed_path_of
@@ -32,15 +33,8 @@ def settings(tmp_path: Path) -> QuotaSettings:
     (tmp_path / "quotas.conf").write_text("[/]\nmetrics = 3\nlogical-size = max\n")
     return QuotaSettings(
         quotas_file=str(tmp_path / "quotas.conf"),
-        usage_report_frequency=60.0,
-        scan_frequency=0.0,
-        throughput_unit="interval",
-        max_creates_per_second=0,
         physical_size_factor=1.0,
-        state_enabled=False,
-        state_dir=str(tmp_path / "state"),
-        state_snapshot_frequency=300.0,
-        series_ttl=0.0,
+        runtime=RuntimeSettings(scan_frequency=0.0, state_enabled=False, state_dir=str(tmp_path / "state")),
     )
 
 
@@ -58,9 +52,13 @@ def host(tmp_path: Path) -> CarbonHost:
     )
 
 
-def parts(settings: QuotaSettings, host: CarbonHost) -> Parts:
+def parts(settings: QuotaSettings, host: CarbonHost) -> CarbonParts:
     carbon = Carbon(Processor(), None, lambda: inf, at_once, lambda _: None, lambda _: False)
-    return Parts(settings, host, carbon, ManualClock(1_700_000_000.0))
+    return CarbonParts(settings, host, carbon, ManualClock(1_700_000_000.0))
+
+
+def runtime(settings: QuotaSettings, host: CarbonHost) -> Runtime:
+    return parts(settings, host).runtime
 
 
 def store(host: CarbonHost, path: str) -> Path:
@@ -73,7 +71,7 @@ def store(host: CarbonHost, path: str) -> Path:
 def test_sizes_are_those_of_carbons_schemas_and_without_one_what_carbon_makes_then(
     settings: QuotaSettings, host: CarbonHost
 ) -> None:
-    engine = parts(settings, host).engine
+    engine = runtime(settings, host).engine
     engine.offer("servers.web1.cpu")
     assert engine.usage("/").data_points == 10
     engine.offer("other.cpu")
@@ -84,7 +82,7 @@ def test_sizes_are_those_of_carbons_schemas_and_without_one_what_carbon_makes_th
 
 
 def test_sparse_files_take_their_share(settings: QuotaSettings, host: CarbonHost) -> None:
-    engine = parts(replace(settings, physical_size_factor=0.5), replace(host, sparse=True)).engine
+    engine = runtime(replace(settings, physical_size_factor=0.5), replace(host, sparse=True)).engine
     engine.offer("other.cpu")
     assert engine.usage("other").physical_size == 61_440
 
@@ -110,7 +108,7 @@ def test_a_bad_file_is_told_with_its_place(
 def test_the_scan_counts_the_files_but_not_carbons_own(settings: QuotaSettings, host: CarbonHost) -> None:
     for path in ("servers/web1/cpu.wsp", "carbon/agents/web1-a/cpuUsage.wsp", "carbon/agents/web2-a/cpuUsage.wsp"):
         store(host, path)
-    made = parts(settings, host)
+    made = runtime(settings, host)
     assert made.scanner is not None
     made.scanner.scan()
     assert ("servers.web1.cpu" in made.engine, "carbon.agents.web2-a.cpuUsage" in made.engine) == (True, True)
@@ -120,7 +118,7 @@ def test_the_scan_counts_the_files_but_not_carbons_own(settings: QuotaSettings, 
 def test_a_tagged_series_is_known_by_the_hash_that_carbon_files_it_under(
     settings: QuotaSettings, host: CarbonHost
 ) -> None:
-    made = parts(settings, host)
+    made = runtime(settings, host)
     assert made.scanner is not None
     made.engine.offer("cpu;host=a;dc=x")
     file = store(host, hashed_path_of("cpu;dc=x;host=a"))
@@ -134,13 +132,14 @@ def test_a_tagged_series_is_known_by_the_hash_that_carbon_files_it_under(
 
 
 def test_what_stores_nothing_scans_nothing(settings: QuotaSettings, host: CarbonHost) -> None:
-    assert parts(settings, replace(host, program="carbon-relay", data_dir="")).scanner is None
+    assert runtime(settings, replace(host, program="carbon-relay", data_dir="")).scanner is None
 
 
 def test_the_log_names_the_setting_that_bounds_new_metrics(
     settings: QuotaSettings, host: CarbonHost, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = parts(replace(settings, max_creates_per_second=1), host)
+    limited = replace(settings.runtime, max_creates_per_second=1)
+    made = parts(replace(settings, runtime=limited), host)
     for metric in ("a", "b"):
         made.processor.process(metric, (60.0, 1.0))
     made.processor.flush()
@@ -150,7 +149,8 @@ def test_the_log_names_the_setting_that_bounds_new_metrics(
 def test_metrics_that_were_not_seen_for_long_expire(settings: QuotaSettings, host: CarbonHost) -> None:
     clock = ManualClock(1_700_000_000.0)
     carbon = Carbon(Processor(), None, lambda: inf, at_once, lambda _: None, lambda _: False)
-    made = Parts(replace(settings, series_ttl=60.0), host, carbon, clock)
+    expiring = replace(settings, runtime=replace(settings.runtime, series_ttl=60.0))
+    made = CarbonParts(expiring, host, carbon, clock).runtime
     made.engine.offer("a")
     for _ in range(13):
         # A greater step would be taken for a clock that is set forward.
@@ -161,7 +161,7 @@ def test_metrics_that_were_not_seen_for_long_expire(settings: QuotaSettings, hos
 
 
 def test_a_report_has_what_the_daemons_has(settings: QuotaSettings, host: CarbonHost) -> None:
-    lines = parts(settings, host).reporter.report().lines.decode()
+    lines = runtime(settings, host).reporter.report().lines.decode()
     names = {line.split(" ")[0].removeprefix("carbon.agents.web1-a.") for line in lines.splitlines()}
     assert names >= {
         "quota.metrics.root",

@@ -12,7 +12,7 @@ from carbon.client import CarbonClientManager
 from carbon.conf import settings
 from carbon.routers import ConsistentHashingRouter
 
-from carbonquota.plugins.carbon_flow import room
+from carbonquota.plugins.cache import room
 
 
 @pytest.fixture(autouse=True)
