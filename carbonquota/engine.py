@@ -49,6 +49,9 @@ from carbonquota.trie.verification import check
 _AT_A_STRETCH = 500
 """How many series expire before another thread's call has its turn: some milliseconds of work."""
 
+_NAMES_AT_A_STRETCH = 4_096
+"""How many namespaces get their names in stats before another thread's call has its turn."""
+
 
 class QuotaEngine:
     """Decides every offered data point by the quotas of the namespaces above it.
@@ -185,9 +188,8 @@ class QuotaEngine:
         return self._backend.admit_names(list(names), amounts)
 
     def _begin(self) -> None:
-        """What comes before a decision: time may have passed, and what a batch before it left over may go."""
+        """What comes before a decision: time may have passed."""
         self._keep_time()
-        self._index.trim()
 
     def forget(self, metric: Name) -> bool:
         """Take a deleted metric out of the index and give back what it held; whether it was there."""
@@ -265,8 +267,9 @@ class QuotaEngine:
 
         `quota.<control>.<name>`, `usage.<control>.<name>`, `throttle.<name>` and `dropped.<name>`; throughput usage,
         throttle and dropped are the points since the last report, as far as their intervals have ended. Of namespaces
-        that were rejected while they held no metric, those past the first 1,000 may be told too low, or not at all.
+        that were rejected before they existed, those past the first 1,000 may be told too low, or not at all.
         """
+        self._give_stat_names()
         with self._lock:
             self._keep_time()
             standings = self._close_and_clear()
@@ -275,8 +278,10 @@ class QuotaEngine:
 
     def report_with_counts(self) -> tuple[dict[str, int], Quotas, Quotas]:
         """`report`, with how all quotas stood right before and after it; a position is the same quota's in both."""
+        self._give_stat_names()
         with self._lock:
             self._keep_time()
+            self._index.note_absent()
             before = take_quotas(self._index, self._decider.grants)
             standings = self._close_and_clear()
             after = recount(self._index, before)
@@ -287,10 +292,18 @@ class QuotaEngine:
         """End the interval if none ended since the last report, and take the counts of those that ended."""
         quotas = self._index.quotas
         if self._interval.report():
+            self._index.note_absent()
             quotas.close()
         standings = take_columns(self._index, [grant.limits for grant in self._decider.grants])
         quotas.clear_closed()
         return standings
+
+    def _give_stat_names(self) -> None:
+        """Give new namespaces their names in stats, some thousands at a time: nobody is to wait long for the lock."""
+        for _ in range(self._index.quotas.wanting_names // _NAMES_AT_A_STRETCH):
+            with self._lock:
+                self._index.quotas.give_names(_NAMES_AT_A_STRETCH)
+            sleep(0)
 
     def apply(self, rules: RuleSet, size_of: SizeOf | None = None) -> None:
         """Put other rules in force, atomically; other threads go on offering meanwhile.
@@ -300,8 +313,10 @@ class QuotaEngine:
         """
         made_ready = grants(rules.rules, self._interval.length, self._unit)
         with self._reload_lock:
+            matcher = rules.matcher()
+            matcher.plan()  # made before the lock is taken, since it takes a while where rules are many
             with self._lock:
-                rebuild = Rebuild(self._index, rules.matcher(), made_ready)
+                rebuild = Rebuild(self._index, matcher, made_ready)
             rebuild.run(give_way=lambda: sleep(0))
             with self._lock:
                 self._keep_time()
@@ -436,7 +451,7 @@ class QuotaEngine:
         """The same as columns, where there are many of them."""
         with self._lock:
             self._keep_time()
-            self._index.trim()
+            self._index.note_absent()
             return take_quotas(self._index, self._decider.grants)
 
     def explain(self, metric: Name, points: int = 1) -> Explanation:
@@ -459,6 +474,7 @@ class QuotaEngine:
         """Have it be another interval, or another second where these matter."""
         interval = self._interval
         if interval.is_over(now):
+            self._index.note_absent()
             quotas = self._index.quotas
             interval.advance(now, counted=quotas.have_counts())
             quotas.close()

@@ -148,7 +148,7 @@ class BatchDecision:
             (group.namespace, KEYS[group.control]): Drop(
                 group.points, self._rule(group.rule), tuple(self._names(group.positions))
             )
-            for group in (() if self._rejections is None else self._rejections.groups())
+            for group in (() if self._rejections is None else self._rejections.groups(self._metric, self._grants))
         }
 
     @cached_property
@@ -159,6 +159,11 @@ class BatchDecision:
     def _rule(self, number: int) -> Rule | None:
         """The rule of that number."""
         return None if number == NO_RULE else self._grants[number].rule
+
+    def _metric(self, position: int) -> str:
+        """The normal name of the metric on a line."""
+        line = self._offered.line(position)
+        return normalize(line if self._offered.are_names else line.split(maxsplit=1)[0])
 
     def _names(self, positions: Iterable[int]) -> Iterator[str]:
         """The first few distinct metric names on these lines."""

@@ -16,7 +16,7 @@ from carbonquota.controls.rejections import Rejections
 from carbonquota.controls.sharing import Namespaces
 from carbonquota.controls.table import THROUGHPUT
 from carbonquota.model import MAXIMUM
-from carbonquota.trie import Index, Quotas
+from carbonquota.trie import NO_QUOTA, Index, Quotas
 from carbonquota.trie.columns import Column
 
 
@@ -54,8 +54,9 @@ def hold_back(index: Index, admission: Admission, spent: Column, most: int) -> t
 def _hopeful(index: Index, rejections: Rejections, spent: Column) -> Column:
     """The quotas that rejected something for their throughput, and of which more may be granted."""
     quotas = index.quotas
-    rows = np.unique(rejections.by[rejections.controls == THROUGHPUT]).astype(np.int64)
-    counts = np.bincount(rejections.by[rejections.controls == THROUGHPUT], minlength=quotas.size)[rows]
+    by = rejections.by[(rejections.controls == THROUGHPUT) & (rejections.by > NO_QUOTA)]
+    rows = np.unique(by).astype(np.int64)
+    counts = np.bincount(by, minlength=quotas.size)[rows]
     limits = quotas.throughputs(rows)
     # Where the interval ended meanwhile, what was rejected is counted in the one before.
     may_be = (quotas.limit[rows] < limits) & (limits < MAXIMUM) & (quotas.throttle[rows] >= counts)

@@ -1,24 +1,44 @@
-"""The dropped lines of a batch as columns, grouped when somebody asks who dropped them."""
+"""The dropped lines of a batch as columns, grouped when somebody asks who dropped them.
+
+A quota's row stands for who dropped a line, and less than 0 for what has none: `NO_RULES_QUOTA` where no rule did, and
+`of_absent` of a rule where a namespace did that does not exist. The rule's pattern says how deep that lies, so
+the metric's name tells which it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from carbonquota.controls.table import KEYS
+from carbonquota.controls.table import KEYS, Grant
+from carbonquota.metric_name import dotted_part
 from carbonquota.model import MAXIMUM
-from carbonquota.trie import Quotas
+from carbonquota.trie import NO_QUOTA, Quotas
 
-_NO_KEY: Final = -2
-"""Less than any quota, the one that stands for none included, makes of a control."""
+NO_RULES_QUOTA: Final = -1
+"""Stands for a quota where not a rule rejects but the bound on new metrics."""
+
+_FIRST_ABSENT: Final = -2
 
 _Facts = tuple[NDArray[np.object_], NDArray[np.int64]]
 
 LOOKED_AT: Final = 32
 """So many lines of a group are looked at for samples: enough to find a few metrics, and no step for each line."""
+
+
+def of_absent(rule: int) -> int:
+    """What stands for the quota that a rule sets a namespace which does not exist."""
+    return _FIRST_ABSENT - rule
+
+
+def absent_by(quota: int, metric: str, grants: Sequence[Grant]) -> tuple[str, int]:
+    """The namespace above a metric that does not exist, and its rule, of a number that `of_absent` gave."""
+    rule = _FIRST_ABSENT - quota
+    parts = dotted_part(metric).split(".")
+    return ".".join(parts[: grants[rule].depth]), rule
 
 
 class Group(NamedTuple):
@@ -83,7 +103,7 @@ class Rejections:
     def _look_up(self) -> _Facts:
         """The namespaces, by name, and the rules."""
         quotas = self._quotas
-        return quotas.namespace_names.take(self.by, mode="clip"), quotas.rule.take(self.by, mode="clip")
+        return quotas.names(np.maximum(self.by, NO_QUOTA)), quotas.rule.take(self.by, mode="clip")
 
     def _settled(self) -> _Facts:
         """The same as they were when the batch was decided."""
@@ -104,22 +124,51 @@ class Rejections:
         counts = np.bincount(self.controls, minlength=len(KEYS)).tolist()
         return {key: count for key, count in zip(KEYS, counts, strict=True) if count}
 
-    def groups(self) -> Iterator[Group]:
-        """The lines by namespace and control, the group of the first line first."""
-        keys = self.by * np.int64(len(KEYS)) + self.controls
+    def groups(self, metric: Callable[[int], str], grants: Sequence[Grant]) -> Iterator[Group]:
+        """The lines by namespace and control, the group of the first line first.
+
+        `metric` gives the normal name on a line, `grants` are those that the batch was decided by.
+        """
+        groups: dict[tuple[str, int], Group] = {}
+        for group in (*self._by_quotas(), *self._by_absent(metric, grants)):
+            # A namespace that some lines did not find may have come before others.
+            key = group.namespace, group.control
+            groups[key] = group if key not in groups else _merged(groups[key], group)
+        return iter(sorted(groups.values(), key=lambda group: group.positions[0]))
+
+    def _by_quotas(self) -> Iterator[Group]:
+        """The groups of lines that quotas dropped, or no rule."""
+        chosen = np.flatnonzero(self.by > _FIRST_ABSENT)
+        by, controls, positions = self.by[chosen], self.controls[chosen], self.positions[chosen]
+        keys = by * np.int64(len(KEYS)) + controls
         order = np.argsort(keys, kind="stable")
-        starts = np.flatnonzero(np.diff(keys[order], prepend=_NO_KEY))
+        starts = np.flatnonzero(np.diff(keys[order], prepend=_FIRST_ABSENT * len(KEYS)))
         counts = np.diff(starts, append=len(keys))
-        points = counts if self._amounts is None else _sums(self._amounts[order], starts)
-        firsts = order[starts]
+        points = counts if self._amounts is None else _sums(self._amounts[chosen][order], starts)
         # Sorting is stable, so a group's first line is the first in its stretch.
-        turns = np.argsort(self.positions[firsts])
+        firsts = order[starts]
         namespaces, rules = self._settled()
-        columns = (namespaces[firsts], rules[firsts], self.controls[firsts], points, starts, counts)
-        positions = self.positions[order].tolist()
-        by_group = (column[turns].tolist() for column in columns)
+        columns = (namespaces[chosen[firsts]], rules[chosen[firsts]], controls[firsts], points, starts, counts)
+        ordered = positions[order].tolist()
+        by_group = (column.tolist() for column in columns)
         for namespace, rule, control, group_points, start, count in zip(*by_group, strict=True):
-            yield Group(namespace, rule, control, group_points, positions[start : start + min(count, LOOKED_AT)])
+            yield Group(namespace, rule, control, group_points, ordered[start : start + min(count, LOOKED_AT)])
+
+    def _by_absent(self, metric: Callable[[int], str], grants: Sequence[Grant]) -> Iterator[Group]:
+        """The groups of lines that were dropped by namespaces which do not exist."""
+        places: dict[tuple[str, int, int], list[int]] = {}
+        for at in np.flatnonzero(self.by <= _FIRST_ABSENT).tolist():
+            namespace, rule = absent_by(int(self.by[at]), metric(int(self.positions[at])), grants)
+            places.setdefault((namespace, rule, int(self.controls[at])), []).append(at)
+        for (namespace, rule, control), group in places.items():
+            points = len(group) if self._amounts is None else _sum(self._amounts[group])
+            yield Group(namespace, rule, control, points, self.positions[group[:LOOKED_AT]].tolist())
+
+
+def _merged(one: Group, other: Group) -> Group:
+    """Two groups that are of the same."""
+    positions = sorted(one.positions + other.positions)[:LOOKED_AT]
+    return one._replace(points=min(one.points + other.points, MAXIMUM), positions=positions)
 
 
 def _sum(amounts: NDArray[np.int64]) -> int:

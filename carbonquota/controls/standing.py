@@ -118,7 +118,7 @@ def take_quotas(index: Index, grants: Sequence[Grant]) -> Quotas:
     stocks = [getattr(namespaces, control)[held] for control in CONTROL_FIELDS[:-1]]
     none = np.empty(0, np.uint64)
     standing = Quotas(
-        names=quotas.namespace_names[rows],
+        names=quotas.names(rows),
         rules=quotas.rule[rows],
         usages=[*stocks, quotas.limit[rows] - quotas.left[rows]],
         throttle=none,

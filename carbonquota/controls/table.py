@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from carbonquota.model import CONTROL_FIELDS, MAXIMUM, Limits, Rule, ThroughputUnit, throughput_per_interval
+from carbonquota.model import CONTROL_FIELDS, MAXIMUM, ROOT, Limits, Rule, ThroughputUnit, throughput_per_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,11 @@ class Grant:
         if parts == 1 or not (self.metered and self.enforcing) or self.throughput == MAXIMUM:
             return self
         return replace(self, throughput=self.throughput // parts if parts else 0)
+
+    @property
+    def depth(self) -> int:
+        """How many parts the names of the rule's namespaces have; 0 for the root's."""
+        return 0 if self.rule.pattern == ROOT else self.rule.pattern.count(".") + 1
 
     @property
     def stat_prefix(self) -> str:

@@ -36,3 +36,13 @@ cdef class Lines:
     cdef cq_batch batch
     cdef uint64_t generation
     cdef cq_line* at(self, int64_t position) except NULL
+
+
+cdef class FlatMatcher:
+    cdef cq_matcher tables
+    cdef readonly object of
+    cdef object beyond
+    cdef int put_keys(self, int64_t[:, ::1] keys) except -1
+    cdef cq_found find(self, int64_t state, const unsigned char* name, int64_t length) except *
+    cdef bint learn(self, int64_t state, const unsigned char* name, int64_t length) except -1
+    cdef bint learn_state(self, int64_t state) except -1

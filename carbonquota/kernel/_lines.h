@@ -42,8 +42,10 @@ typedef struct {
     uint64_t hash; /* of its normal name, where there is a row or CQ_UNKNOWN */
     uint32_t name_length;
     uint32_t spelled; /* where among the batch's spellings the normal form is, or 0: the name as it came, if normal */
-    uint32_t namespace_row; /* of its series, where there is one */
+    uint32_t namespace_row; /* of its series, where there is one; of a new metric the nearest namespace above it */
     uint32_t odd; /* whether it may have to go on otherwise than it came: its blanks, or its name */
+    uint32_t path;          /* of a new metric in normal form: how long the name of its own namespace is */
+    uint32_t known;         /* and that of the nearest namespace that is there */
 } cq_line;
 
 typedef struct {
@@ -57,6 +59,8 @@ typedef struct {
     cq_times times;
     unsigned char *spellings; /* normal forms, each behind its length (uint32), with CQ_BLOCK bytes after the last */
     int64_t spelled, spelling_room;
+    uint64_t inserted, removed; /* namespaces when new metrics were placed: see `cq_names` */
+    uint64_t known; /* series that had come when metrics were looked for: see `cq_series` */
 } cq_batch;
 
 /* A line's name in normal form, if it has one: see `cq_is_normal`. */
@@ -334,21 +338,43 @@ static inline int cq_respell(const cq_keys *keys, cq_batch *batch, cq_line *line
     return 1;
 }
 
-/* Find the series of a group's lines that came in another spelling, and note the normal form of new ones. */
+/* How long the name of the namespace is that a name in normal form lies in: what is before its last dot, tags apart. */
+static inline uint32_t cq_path_of(const unsigned char *name, int64_t length)
+{
+    const unsigned char *tags = memchr(name, ';', (size_t)length);
+    int64_t at = tags == NULL ? length : tags - name;
+    for (at--; at > 0 && name[at] != '.'; at--)
+        ;
+    return at > 0 ? (uint32_t)at : 0;
+}
+
+/* Have a line's path be known if its name has a normal form, and bring that about; whether it is another than came. */
+static inline int cq_look_closer(const cq_keys *keys, cq_batch *batch, cq_line *line)
+{
+    int64_t dot, length;
+    line->path = line->known = 0;
+    if (cq_is_plain_name(batch->text + line->start, line->name_length, &dot)) {
+        line->path = dot > 0 ? (uint32_t)dot : 0;
+        return 0;
+    }
+    int is_another = line->spelled == 0 && cq_respell(keys, batch, line);
+    if (line->spelled != 0) {
+        const unsigned char *name = cq_name_of(batch, line, &length);
+        line->path = cq_path_of(name, length);
+    }
+    return is_another;
+}
+
+/* Look closer at a group's lines that were not found: some came in another spelling. */
 static inline void cq_find_respelled(
     const cq_series *series, cq_block *block, cq_batch *batch, cq_line *lines, int64_t count)
 {
-    int64_t dot;
     int some = 0;
-    for (int64_t at = 0; at < count; at++) {
-        cq_line *line = &lines[at];
-        if (line->row != CQ_UNKNOWN || cq_is_plain_name(batch->text + line->start, line->name_length, &dot))
-            continue;
-        if (cq_respell(series->names->keys, batch, line)) {
-            cq_prefetch(cq_bucket(block, line->hash));
+    for (int64_t at = 0; at < count; at++)
+        if (lines[at].row == CQ_UNKNOWN && cq_look_closer(series->names->keys, batch, &lines[at])) {
+            cq_prefetch(cq_bucket(block, lines[at].hash));
             some = 1;
         }
-    }
     if (some)
         cq_find_group(series, block, batch, lines, count, 1);
 }
@@ -364,6 +390,104 @@ static inline void cq_count_open(cq_batch *batch)
     }
 }
 
+/* How long a namespace's name is without its last part; 0 for the root. */
+static inline uint32_t cq_path_above(const unsigned char *name, uint32_t path)
+{
+    while (path > 0 && name[--path] != '.')
+        ;
+    return path;
+}
+
+/* Find the nearest namespaces above new metrics: for all of a group their own, then for those left the one above it,
+ * and so on up to the root, which is always there. */
+static inline void cq_place_group(cq_names *names, const cq_batch *batch, cq_line *lines, int64_t count)
+{
+    cq_block *block = cq_current(&names->slots);
+    uint8_t waiting[CQ_GROUP];
+    uint64_t hashes[CQ_GROUP];
+    cq_search searches[CQ_GROUP];
+    int64_t rows[CQ_GROUP], left = 0, length;
+    for (int64_t at = 0; at < count; at++) {
+        if (lines[at].row != CQ_UNKNOWN)
+            continue;
+        lines[at].known = lines[at].path;
+        lines[at].namespace_row = 0;
+        if (lines[at].path > 0)
+            waiting[left++] = (uint8_t)at;
+    }
+    while (left > 0) {
+        int64_t still = 0;
+        for (int64_t at = 0; at < left; at++) {
+            const cq_line *line = &lines[waiting[at]];
+            const unsigned char *name = cq_name_of(batch, line, &length);
+            hashes[at] = cq_hash(names->keys, name, line->known, cq_end_of_names(batch, line));
+            cq_prefetch(cq_bucket(block, hashes[at]));
+        }
+        for (int64_t at = 0; at < left; at++) {
+            rows[at] = cq_first_candidate(block, hashes[at], &searches[at]);
+            if (rows[at] >= 0)
+                cq_prefetch(cq_space_at(names, rows[at]));
+        }
+        for (int64_t at = 0; at < left; at++) {
+            cq_line *line = &lines[waiting[at]];
+            const unsigned char *name = cq_name_of(batch, line, &length), *found;
+            int64_t row = rows[at];
+            while (row >= 0 && !(cq_called(cq_space_at(names, row), &found) == line->known &&
+                                 cq_equal(found, name, line->known)))
+                row = cq_next_candidate(&searches[at]);
+            if (row >= 0) {
+                line->namespace_row = (uint32_t)row;
+            } else if ((line->known = cq_path_above(name, line->known)) > 0) {
+                waiting[still++] = waiting[at];
+            }
+        }
+        left = still;
+    }
+}
+
+/* Have the nearest namespace above a new metric be right again, where some came or went since it was found. To be
+ * called by the one that may write. */
+static inline void cq_place_again(cq_names *names, const cq_batch *batch, cq_line *line)
+{
+    int64_t length;
+    const unsigned char *name = cq_name_of(batch, line, &length), *end = cq_end_of_names(batch, line);
+    uint32_t least = line->known; /* this one is still there, if none went */
+    if (batch->removed != names->removed)
+        least = line->known = line->namespace_row = 0;
+    else if (batch->inserted == names->inserted)
+        return;
+    for (uint32_t path = line->path; path > least; path = cq_path_above(name, path)) {
+        int64_t row = cq_find_name(names, cq_hash(names->keys, name, path, end), name, path);
+        if (row >= 0) {
+            line->known = path;
+            line->namespace_row = (uint32_t)row;
+            return;
+        }
+    }
+}
+
+/* Note what has come and gone before metrics are looked for and new ones placed, so that what does later can be told. */
+static inline void cq_note_moment(const cq_series *series, cq_batch *batch)
+{
+    batch->removed = __atomic_load_n(&series->names->removed, __ATOMIC_ACQUIRE);
+    batch->inserted = __atomic_load_n(&series->names->inserted, __ATOMIC_ACQUIRE);
+    batch->known = __atomic_load_n(&series->inserted, __ATOMIC_ACQUIRE);
+}
+
+/* Find a line's series that came after it was looked for; whether it did. To be called by the one that may write. */
+static inline int cq_find_late(const cq_series *series, const cq_batch *batch, cq_line *line)
+{
+    int64_t length, row;
+    if (batch->known == series->inserted)
+        return 0;
+    const unsigned char *name = cq_name_of(batch, line, &length);
+    if ((row = cq_find_series(series, line->hash, name, length)) < 0)
+        return 0;
+    line->row = row;
+    line->namespace_row = cq_record_at(series, row)->namespace_row;
+    return 1;
+}
+
 /* Take a buffer apart and find its metrics; -1 where there is no memory. To be called between `cq_enter` and
  * `cq_leave`, or by the one that may write. */
 static inline int cq_read(const cq_series *series, cq_batch *batch)
@@ -372,6 +496,7 @@ static inline int cq_read(const cq_series *series, cq_batch *batch)
     const unsigned char *end = batch->text + batch->length;
     cq_block *block = cq_current(&series->slots);
     int64_t place = 0;
+    cq_note_moment(series, batch);
     cq_move(&cursor, 0);
     while (place < batch->length) {
         if (cq_make_lines(batch, CQ_GROUP) != 0)
@@ -392,6 +517,7 @@ static inline int cq_read(const cq_series *series, cq_batch *batch)
         }
         cq_find_group(series, block, batch, group, count, 0);
         cq_find_respelled(series, block, batch, group, count);
+        cq_place_group(series->names, batch, group, count);
         batch->count += count;
     }
     if (cq_make_lines(batch, 0) != 0)
@@ -405,6 +531,7 @@ static inline int cq_read(const cq_series *series, cq_batch *batch)
 static inline void cq_find_again(const cq_series *series, cq_batch *batch)
 {
     cq_block *block = cq_current(&series->slots);
+    cq_note_moment(series, batch);
     for (int64_t first = 0; first < batch->count; first += CQ_GROUP) {
         int64_t count = batch->count - first < CQ_GROUP ? batch->count - first : CQ_GROUP;
         for (int64_t at = first; at < first + count; at++) {
@@ -414,6 +541,8 @@ static inline void cq_find_again(const cq_series *series, cq_batch *batch)
                 cq_prefetch(cq_bucket(block, batch->lines[at].hash));
         }
         cq_find_group(series, block, batch, batch->lines + first, count, 0);
+        cq_find_respelled(series, block, batch, batch->lines + first, count);
+        cq_place_group(series->names, batch, batch->lines + first, count);
     }
     cq_count_open(batch);
 }
@@ -423,6 +552,7 @@ static inline int cq_read_names(const cq_series *series, cq_batch *batch)
 {
     cq_block *block = cq_current(&series->slots);
     const unsigned char *end = batch->text + batch->length;
+    cq_note_moment(series, batch);
     for (int64_t first = 0; first < batch->count; first += CQ_GROUP) {
         int64_t count = batch->count - first < CQ_GROUP ? batch->count - first : CQ_GROUP;
         for (cq_line *line = batch->lines + first; line < batch->lines + first + count; line++) {
@@ -439,6 +569,7 @@ static inline int cq_read_names(const cq_series *series, cq_batch *batch)
         }
         cq_find_group(series, block, batch, batch->lines + first, count, 0);
         cq_find_respelled(series, block, batch, batch->lines + first, count);
+        cq_place_group(series->names, batch, batch->lines + first, count);
     }
     cq_count_open(batch);
     return 0;

@@ -8,12 +8,8 @@ cdef class FlatMatcher:
     steps that the plan cannot tell. States are the matcher's. To be used under the caller's lock.
     """
 
-    cdef cq_matcher tables
-    cdef object matcher
-    cdef object beyond
-
     def __cinit__(self, matcher not None, plan not None):
-        self.matcher = matcher
+        self.of = matcher
         self.beyond = plan.beyond
         self.tables.programs = <int32_t*>_copy_of(plan.programs)
         self.tables.program_of = <int32_t*>_copy_of(plan.program_of)
@@ -53,25 +49,30 @@ cdef class FlatMatcher:
         return found.state, found.rule
 
     cdef cq_found find(self, int64_t state, const unsigned char* name, int64_t length) except *:
-        """The same for part of a name; what was not met before is learned."""
+        """The same for part of a name."""
+        cdef cq_reached reached
+        cdef cq_found found
+        if self.learn(state, name, length):
+            return self.tables.steps[cq_step(&self.tables, state, name, length, &reached)].found
+        found.state, found.rule = self.of.step(state, PyUnicode_DecodeUTF8(<const char*>name, length, NULL))
+        return found
+
+    cdef bint learn(self, int64_t state, const unsigned char* name, int64_t length) except -1:
+        """See to it that a step is known here; whether it can be."""
         cdef cq_reached reached
         cdef cq_found found
         cdef int64_t place = cq_step(&self.tables, state, name, length, &reached)
         if place == CQ_BEYOND and self.learn_state(state):
             place = cq_step(&self.tables, state, name, length, &reached)
-        if place >= 0:
-            return self.tables.steps[place].found
         if place == CQ_NO_STEP:
-            found.state, found.rule = self.matcher.arrive([reached.nodes[at] for at in range(reached.count)])
+            found.state, found.rule = self.of.arrive([reached.nodes[at] for at in range(reached.count)])
             if cq_learn_step(&self.tables, reached.nodes, reached.count, found):
                 raise MemoryError
-        else:
-            found.state, found.rule = self.matcher.step(state, PyUnicode_DecodeUTF8(<const char*>name, length, NULL))
-        return found
+        return place != CQ_BEYOND
 
     cdef bint learn_state(self, int64_t state) except -1:
         """Get to know a state; whether the plan is enough to step from it."""
-        cdef list nodes = self.matcher.alive(state)
+        cdef list nodes = self.of.alive(state)
         if len(nodes) > CQ_MOST_NODES or not self.beyond.isdisjoint(nodes):
             return False
         cdef int32_t[::1] numbers = np.array(nodes + [0], np.int32)

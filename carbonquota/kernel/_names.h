@@ -67,6 +67,7 @@ typedef struct {
     cq_slots slots;
     cq_column spaces;
     int64_t size; /* one more than the highest row ever given */
+    uint64_t inserted, removed; /* grow with each name that comes, or goes */
 } cq_names;
 
 static inline cq_space *cq_space_at(const cq_names *names, int64_t row)
@@ -114,6 +115,7 @@ static inline int cq_insert_name(cq_names *names, uint64_t hash, const unsigned 
     __atomic_store_n(&space->text, text, __ATOMIC_RELEASE);
     __atomic_store_n(&space->form, text == NULL ? (uint8_t)(length + 1) : CQ_ELSEWHERE, __ATOMIC_RELEASE);
     cq_insert(&names->slots, hash, row);
+    __atomic_store_n(&names->inserted, names->inserted + 1, __ATOMIC_RELEASE);
     return 0;
 }
 
@@ -121,6 +123,7 @@ static inline int cq_remove_name(cq_names *names, uint64_t hash, int64_t row)
 {
     if (cq_make_room(&names->epochs, 1) != 0)
         return -1;
+    __atomic_store_n(&names->removed, names->removed + 1, __ATOMIC_SEQ_CST);
     cq_remove(&names->slots, hash, row);
     cq_space *space = cq_space_at(names, row);
     cq_text *text = space->text;

@@ -29,6 +29,7 @@ typedef struct {
     cq_column records;
     int64_t size; /* one more than the highest row ever given */
     uint64_t generation; /* grows with each removal */
+    uint64_t inserted;   /* grows with each that comes */
 } cq_series;
 
 /* To be asked before the slots are: what is found after it was removed no later than this tells. */
@@ -123,6 +124,7 @@ static inline int64_t cq_insert_series(
     }
     record->namespace_row = (uint32_t)namespace_row;
     cq_insert(&series->slots, hash, row);
+    __atomic_store_n(&series->inserted, series->inserted + 1, __ATOMIC_RELEASE);
     return row;
 }
 

@@ -44,7 +44,7 @@ class Matcher:
     States are ints from 0 without gaps; 0 is `DEAD`. Any thread may step.
     """
 
-    __slots__ = ("_lock", "_nodes", "_numbers", "_plan", "_root", "_states", "_steps")
+    __slots__ = ("_flat", "_lock", "_nodes", "_numbers", "_plan", "_root", "_states", "_steps")
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
         """Plan the patterns, which are in file order: their positions are the rule indices."""
@@ -54,6 +54,7 @@ class Matcher:
         self._numbers: dict[tuple[_Node, ...], int] = {(): DEAD}
         self._steps: dict[tuple[int, ...], Step] = {(): _NOWHERE}
         self._plan = _plan(patterns)
+        self._flat: Plan | None = None
         self._root = self._arrive(self._plan[:1])
 
     def __len__(self) -> int:
@@ -65,10 +66,12 @@ class Matcher:
         return self._root
 
     def plan(self) -> Plan:
-        """The plan as arrays, for a kernel that walks it."""
+        """The plan as arrays, for a kernel that walks it; the same each time."""
         from carbonquota.rules.plan import plan_of  # noqa: PLC0415 - numpy starts threads, and carbon forks after this
 
-        return plan_of(self._plan)
+        if self._flat is None:
+            self._flat = plan_of(self._plan)
+        return self._flat
 
     def arrive(self, nodes: Iterable[int]) -> Step:
         """The state and rule index of a namespace whose name leads to these nodes of the plan, and to no other."""

@@ -28,6 +28,9 @@ else:
 _FEW: Final = 64
 """So many rows there is room for at the start."""
 
+_GIVEN, _FREE, OWN = range(3)
+"""Places in a meter: how many rows were given out, how many of these are free, and one for a subclass to count in."""
+
 
 class Columns:
     """Named columns of one length, int64 unless a subclass says otherwise, for a subclass to name.
@@ -36,6 +39,9 @@ class Columns:
     attribute `name` (the numpy array, for many rows at once) and `name_at` (a memoryview over the same memory, for
     one row). Rows are given out by `take_row` and `take_rows` and may be given back. Do not keep an array or a view
     over these.
+
+    Who has the memory's addresses can give out rows as well: `meter` (int64) has how many rows were ever given out and
+    how many of these are free again, and `free` (int64) which, the one to be taken next last. Free rows are all zeros.
     """
 
     COLUMNS: ClassVar[str]
@@ -44,10 +50,11 @@ class Columns:
 
     def __init__(self) -> None:
         """Make room for a few rows, all zeros."""
-        self.size = 0
         self.moved: Callable[[], None] = _nothing
         """Called whenever arrays were replaced, for who keeps addresses."""
-        self._free: list[int] = []
+        self.meter: Column = np.zeros(3, np.int64)
+        self.free: Column = np.zeros(_FEW, np.int64)
+        self._meter_at: View = self.meter.data
         self._store: NDArray[Any] = zeros((len(self.COLUMNS.split()), _FEW), self.DTYPE)
         self._narrow_store: NDArray[np.int32] = zeros((len(self.NARROW.split()), _FEW), np.int32)
         self._renew()
@@ -67,32 +74,35 @@ class Columns:
                 setattr(self, f"{name}_at", self._views[-1])
 
     @property
+    def size(self) -> int:
+        """One more than the highest row ever given out."""
+        return self._meter_at[_GIVEN]
+
+    @property
     def capacity(self) -> int:
         """How many rows there is room for."""
         return int(self._store.shape[1])
 
     def take_row(self) -> int:
         """A row that nobody uses, all zeros."""
-        if self._free:
-            row = self._free.pop()
-            self._wipe(row)
-            return row
+        if free := self._meter_at[_FREE]:
+            self._meter_at[_FREE] = free - 1
+            return int(self.free[free - 1])
         row = self.size
         if row == self._store.shape[1]:
             self.reserve(row + 1)
-        self.size += 1
+        self._meter_at[_GIVEN] = row + 1
         return row
 
     def take_rows(self, count: int) -> Column:
         """So many rows, those that `take_row` would give one after the other."""
-        kept = max(len(self._free) - count, 0)
-        reused = self._free[kept:][::-1]
-        del self._free[kept:]
-        for row in reused:
-            self._wipe(row)
+        free = self._meter_at[_FREE]
+        kept = max(free - count, 0)
+        reused = self.free[kept:free][::-1].copy()
+        self._meter_at[_FREE] = kept
         first = self.size
         self.cover(first + count - len(reused))
-        return np.concatenate((np.array(reused, np.int64), np.arange(first, self.size)))
+        return np.concatenate((reused, np.arange(first, self.size)))
 
     def _wipe(self, row: int) -> None:
         """Make a used row all zeros."""
@@ -102,12 +112,18 @@ class Columns:
 
     def give_row(self, row: int) -> None:
         """Give a row back, to be taken again."""
-        self._free.append(row)
+        self._wipe(row)
+        free = self._meter_at[_FREE]
+        if free == len(self.free):
+            self.free = np.concatenate((self.free, np.zeros_like(self.free)))
+            self.moved()
+        self.free[free] = row
+        self._meter_at[_FREE] = free + 1
 
     def cover(self, size: int) -> None:
         """Have rows 0 to `size` - 1 in use, for a subclass whose rows are given out elsewhere."""
         self.reserve(size)
-        self.size = max(self.size, size)
+        self._meter_at[_GIVEN] = max(self.size, size)
 
     def reserve(self, size: int) -> None:
         """Make room for `size` rows, and for some more, so that growing is rare."""

@@ -57,7 +57,7 @@ class Descent:
         for level in _groups(depths):
             self._settle_level(rows[level], parents[level], called[level])
         quotas = self.holders[rows]
-        self.quotas.name_many(quotas[self.quotas.namespace[quotas] == rows])
+        self.quotas.want_names(quotas[self.quotas.namespace[quotas] == rows])
 
     def _settle_level(self, rows: Column, parents: Column, names: Names) -> None:
         """Settle namespaces below settled ones."""
@@ -66,7 +66,7 @@ class Descent:
         self.states[rows], self.holders[rows] = states, above
         own = np.flatnonzero(rules >= 0)
         if len(own):
-            self.holders[rows[own]] = self.quotas.create_many(rows[own], names[own], rules[own], above[own])
+            self.holders[rows[own]] = self.quotas.create_many(rows[own], rules[own], above[own])
 
     def _steps(self, states: NarrowColumn, names: Names) -> tuple[Column, Column]:
         """The states and rules of namespaces by the states of their parents."""

@@ -2,12 +2,8 @@
 
 Invariants: a series is counted at its namespace and every one above. A namespace's matcher state and its quota are
 those of the rules in force, from its creation on. An empty namespace is removed at once, unless its quota has counts
-that a report still has to give; then it is *idle* and goes with that report.
-
-Bound: a flood of names whose namespaces are rejected before they exist must not fill the memory between two reports.
-So at most `MOST_IDLE` namespaces wait for a report. Past that, one that was only ever rejected is *surplus*: it
-lives as long as the batch that it is rejected in, whose answer names it, and its counts are forgotten with it. One with
-accepted points of this interval is kept in any case, or its limit would begin anew.
+that a report still has to give; then it is *idle* and goes with that report. A namespace that is rejected before it
+exists does not come: what is counted there stands in `absent`, until the interval ends or somebody asks.
 """
 
 from __future__ import annotations
@@ -19,15 +15,13 @@ import numpy as np
 
 from carbonquota.kernel import UNKNOWN, SeriesTable
 from carbonquota.model import Size
+from carbonquota.trie.absent import Absent
 from carbonquota.trie.changes import ChangeLog, ChangeRun
 from carbonquota.trie.columns import Column
 from carbonquota.trie.descent import Descent, Matcher
 from carbonquota.trie.namespaces import NO_ROW, ROOT_ROW, Namespaces, rows_at
 from carbonquota.trie.quotas import NO_QUOTA, Quotas, Terms
 from carbonquota.trie.series import Seen, Series
-
-MOST_IDLE: Final = 1000
-"""So many namespaces without a metric, of up to 4,096 bytes each, are kept for a report to give their counts."""
 
 _STRETCH: Final = 8192
 """So many namespaces are created at a time."""
@@ -46,7 +40,7 @@ class Index:
         self.namespaces = Namespaces()
         self.table = SeriesTable(self.namespaces.table)
         self.series = Series()
-        self.quotas = Quotas(terms)
+        self.quotas = Quotas(terms, self.namespaces.name)
         self.matcher = matcher
         self.seen = Seen() if keep_seen else None
         self.changes = ChangeLog() if record_changes else None
@@ -55,8 +49,8 @@ class Index:
         for columns in (self.namespaces, self.quotas, self.series, self.seen):
             if columns is not None:
                 columns.moved = self._have_moved
-        self.surplus: list[tuple[int, int]] = []
-        """The rows of surplus namespaces, and which birth each is of."""
+        self.absent = Absent()
+        """What was counted in the running interval at namespaces that do not exist."""
         self._idle: set[int] = set()
         state, rule = matcher.root()
         self._put_under_rule(ROOT_ROW, state, rule, NO_QUOTA)
@@ -72,7 +66,7 @@ class Index:
     def _put_under_rule(self, row: int, state: int, rule: int, above: int) -> None:
         """Put a namespace under its rule, or under the quota above where it has none of its own."""
         self.namespaces.state_at[row] = state
-        quota = above if rule < 0 else self.quotas.create(row, self.namespaces.name(row), rule, above)
+        quota = above if rule < 0 else self.quotas.create(row, rule, above)
         self.namespaces.quota_at[row] = quota
 
     def foresee(self, row: int, names: Iterable[str]) -> Iterator[int]:
@@ -190,33 +184,30 @@ class Index:
             quota = self.own_quota(row)
             if quota != NO_QUOTA:
                 if self.quotas.has_counts(quota):
-                    self._keep_idle(row, quota)
+                    self._idle.add(row)
                     return
                 self.quotas.remove(quota)
             parent = namespaces.parent_at[row]
             namespaces.remove(row)
             row = parent
 
-    def _keep_idle(self, row: int, quota: int) -> None:
-        """Keep an empty namespace until the next report, or as surplus."""
-        if len(self._idle) < MOST_IDLE or row in self._idle or self.quotas.has_accepted(quota):
-            self._idle.add(row)
-        else:
-            self.surplus.append((row, self.namespaces.born_at[row]))
+    @property
+    def has_room_for_idle(self) -> bool:
+        """Whether another namespace without a metric may wait for a report."""
+        return len(self._idle) < self.absent.most
 
-    def trim(self) -> None:
-        """Remove what is surplus; to be called before, not in, a decision whose answer may name it."""
-        if not self.surplus:
+    def note_absent(self) -> None:
+        """Have what was counted at namespaces that do not exist wait for a report at idle ones.
+
+        No more than `absent.most` namespaces wait; past that, what was rejected before it existed is forgotten.
+        """
+        if not len(self.absent):
             return
-        surplus, self.surplus = self.surplus, []
-        namespaces = self.namespaces
-        for row, born in surplus:
-            if namespaces.born_at[row] == born and namespaces.is_empty(row):
-                quota = self.own_quota(row)
-                # Those above an idle one stay, and go with it.
-                if namespaces.first_child_at[row] == NO_ROW:
-                    self.quotas.forget_counts(quota)
-                self.sweep(row)
+        counted = list(self.absent.take())[: max(self.absent.most - len(self._idle), 0)]
+        rows = self.create_many([name for name, _ in counted]).tolist()
+        for row, (_, counts) in zip(rows, counted, strict=True):
+            self.quotas.add_counts(self.own_quota(row), counts)
+            self._idle.add(row)
 
     def sweep_idle(self) -> None:
         """Remove the namespaces that were waiting for a report; to be called after each."""
@@ -228,6 +219,7 @@ class Index:
 
     def replace_rules(self, matcher: Matcher, quotas: Quotas) -> None:
         """Put other rules in force; every namespace's `state` and `quota` must be theirs already."""
+        self.quotas.settle_witnesses()
         self.matcher = matcher
         self.quotas = quotas
         quotas.moved = self._have_moved

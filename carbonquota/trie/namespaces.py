@@ -17,6 +17,7 @@ import numpy as np
 
 from carbonquota.kernel import UNKNOWN, NameTable
 from carbonquota.model import MAXIMUM, ROOT, Size
+from carbonquota.trie.columns import OWN as _BIRTHS
 from carbonquota.trie.columns import Column, Columns, NarrowColumn, View
 
 ROOT_ROW: Final = 0
@@ -61,7 +62,6 @@ class Namespaces(Columns):
         """Start with the root alone."""
         super().__init__()
         self.table = NameTable()
-        self._births = 0
         self._begin(ROOT)
         self.parent_at[ROOT_ROW] = UNKNOWN
 
@@ -83,7 +83,7 @@ class Namespaces(Columns):
 
         A row that is not in use has 0.
         """
-        return self._births
+        return self._meter_at[_BIRTHS]
 
     def in_use(self) -> Column:
         """The rows of all namespaces, empty ones and the root included, in ascending order."""
@@ -127,8 +127,8 @@ class Namespaces(Columns):
         """A row that is known by this name."""
         row = self.take_row()
         self.table.insert(_text(name), row)
-        self._births += 1
-        self.born_at[row] = self._births
+        self._meter_at[_BIRTHS] += 1
+        self.born_at[row] = self.births
         return row
 
     def create_many(self, names: Sequence[str], parents: Column) -> Column:
@@ -136,8 +136,8 @@ class Namespaces(Columns):
         rows = self.take_rows(len(names))
         for row, name in zip(rows.tolist(), names, strict=True):
             self.table.insert(_text(name), row)
-        self.born[rows] = np.arange(self._births + 1, self._births + 1 + len(rows))
-        self._births += len(rows)
+        self.born[rows] = np.arange(self.births + 1, self.births + 1 + len(rows))
+        self._meter_at[_BIRTHS] += len(rows)
         parents = rows_at(parents, rows)
         self.parent[rows] = parents
         self._link_many(rows, parents)

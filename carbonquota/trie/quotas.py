@@ -11,18 +11,19 @@ report. Row 0 is `NO_QUOTA`: no limit, ever; it is called after the root and has
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
-from carbonquota.model import CONTROL_FIELDS, MAXIMUM, ROOT
+from carbonquota.model import CONTROL_FIELDS, MAXIMUM
 from carbonquota.naming import stat_name, stat_names
 from carbonquota.trie.chains import PADDING, Chains, Matrix
-from carbonquota.trie.columns import Column, Columns, View
+from carbonquota.trie.columns import OWN as _WANTED
+from carbonquota.trie.columns import Column, Columns, NarrowColumn, View
 from carbonquota.trie.stat_names import StatNames
 
 Names = NDArray[np.object_]
@@ -34,6 +35,9 @@ _DROPPED: Final = tuple(f"dropped_{control}" for control in CONTROL_FIELDS)
 _COUNTS: Final = ("throttle", *_DROPPED)
 """What is counted in an interval beside throughput."""
 
+
+_NAMED: Final = 1
+"""Stands in `named` where a quota has its name in stats; less than 0 is its turn to get one."""
 
 _STRETCH: Final = 65_536
 """The intervals of so many quotas end at a time, so that this takes little memory."""
@@ -97,6 +101,7 @@ class Quotas(Columns):
     `limit` is what may be accepted in the running interval: the throughput limit, or less where other nodes share it.
     Where it is prepaid (`parts` is not 1), it is what was granted, and `ahead` was granted for the next interval.
     `waiting` are points that were rejected here, and are held back until more may be granted; no report has them.
+    Names in stats are given when somebody wants to know them, as most quotas of a flood go before that.
     """
 
     COLUMNS = " ".join(
@@ -106,6 +111,8 @@ class Quotas(Columns):
             *(f"closed_{count}" for count in _COUNTS),
         )
     )
+
+    NARROW = "named"
 
     namespace: Column
     rule: Column
@@ -117,6 +124,7 @@ class Quotas(Columns):
     throttle: Column
     closed_throughput: Column
     closed_throttle: Column
+    named: NarrowColumn
     namespace_at: View
     rule_at: View
     limit_at: View
@@ -124,18 +132,19 @@ class Quotas(Columns):
     enforcing_at: View
     throttle_at: View
     closed_throughput_at: View
+    named_at: View
 
-    def __init__(self, terms: tuple[Terms, ...]) -> None:
-        """Start without quotas, for rules that grant `terms`."""
+    def __init__(self, terms: tuple[Terms, ...], name_of: Callable[[int], str]) -> None:
+        """Start without quotas, for rules that grant `terms`; `name_of` gives the name of a namespace by its row."""
         self.terms = terms
+        self._name_of = name_of
+        self._names: Names = np.empty(0, np.object_)
         self._throughputs = np.array([one.throughput for one in terms], np.int64)
         self._metered = np.array([one.metered for one in terms], np.bool_)
         self._enforcing = np.array([one.enforcing for one in terms], np.bool_)
         self._prefixes = [one.stat_prefix for one in terms]
         self.witnesses: WeakSet[Witness] = WeakSet()
         """Who has something to look up before a quota goes."""
-        self.namespace_names: Names = np.empty(0, np.object_)
-        """Whose quota each is, by name, for answers that outlive the row."""
         self._stock_chains, self._flow_chains = Chains(), Chains()
         self.chain = self._stock_chains.of
         """The quotas from the root down to the one at a row, itself included."""
@@ -151,7 +160,7 @@ class Quotas(Columns):
         super().__init__()
         self._grow(self.capacity)
         self._renew()
-        self._begin(0, ROOT, NO_RULE)
+        self._begin(0, NO_RULE)
         self.limit_at[NO_QUOTA] = self.left_at[NO_QUOTA] = MAXIMUM
 
     def _bind(self) -> None:
@@ -170,21 +179,22 @@ class Quotas(Columns):
     def _grow(self, capacity: int) -> None:
         """Have room for so many rows in everything that goes by row."""
         super()._grow(capacity)
+        names: Names = np.full(capacity, "", np.object_)
+        names[: len(self._names)] = self._names
+        self._names = names
         self._stock_chains.lengthen(capacity)
         self._flow_chains.lengthen(capacity)
-        # In place, as an allocator keeps the holes that ever longer copies leave; nobody has a view of it.
-        self.namespace_names.resize(capacity, refcheck=False)
 
-    def create(self, namespace: int, name: str, rule: int, above: int) -> int:
+    def create(self, namespace: int, rule: int, above: int) -> int:
         """A quota on the namespace at row `namespace`, by rule number `rule`, below the quota `above`."""
         terms = self.terms[rule]
-        row = self._begin(namespace, name, rule)
+        row = self._begin(namespace, rule)
         self.enforcing_at[row] = terms.enforcing
         self.limit_at[row] = self.left_at[row] = self._first_part(terms)
         self._stock_chains.put(row, above, own=True)
         self._flow_chains.put(row, above, own=terms.metered)
         self._bind_moved()
-        self._stat_names.give(row, stat_name(name, terms.stat_prefix), name, self._plain_name)
+        self.want_names(np.array([row]))
         return row
 
     def prepay(self, parts: int) -> None:
@@ -209,12 +219,11 @@ class Quotas(Columns):
         first = limits // self.parts if self.parts else np.zeros_like(limits)
         return np.where(shared, first, limits)
 
-    def _begin(self, namespace: int, name: str, rule: int) -> int:
+    def _begin(self, namespace: int, rule: int) -> int:
         """A row for a namespace's quota by this rule."""
         row = self.take_row()
         self.namespace_at[row] = namespace
         self.rule_at[row] = rule
-        self.namespace_names[row] = name
         return row
 
     def _bind_moved(self) -> None:
@@ -222,12 +231,11 @@ class Quotas(Columns):
         if self._stock_chains.matrix is not self.stocks or self._flow_chains.matrix is not self.flows:
             self._renew()
 
-    def create_many(self, namespaces: Column, names: Names, rules: Column, above: Column) -> Column:
-        """`create` for many, pairwise and none below another of them; their rows. `name_many` is to come after it."""
+    def create_many(self, namespaces: Column, rules: Column, above: Column) -> Column:
+        """`create` for many, pairwise and none below another of them; their rows. `want_names` is to come after it."""
         rows = self.take_rows(len(namespaces))
         self.namespace[rows] = namespaces
         self.rule[rows] = rules
-        self.namespace_names[rows] = names
         self.enforcing[rows] = self._enforcing[rules]
         self.limit[rows] = self.left[rows] = self._first_parts(rows)
         self._stock_chains.put_many(rows, above, np.ones(len(rows), np.bool_))
@@ -235,39 +243,79 @@ class Quotas(Columns):
         self._bind_moved()
         return rows
 
-    def name_many(self, rows: Column) -> None:
-        """Give new quotas their names in stats, in the order in which their namespaces came."""
-        names = self._plain_names(rows)
-        self._stat_names.give_many(rows, names, self.namespace_names[rows].tolist(), self._plain_name)
+    def name(self, row: int) -> str:
+        """Whose quota it is, by name."""
+        return str(self.names(np.array([row]))[0])
+
+    def names(self, rows: NDArray[np.integer[Any]]) -> Names:
+        """The same for many. A name that was asked for is kept, as it will be asked for again at each report."""
+        names: Names = self._names[rows]
+        unknown = np.unique(rows[names == ""])
+        if len(unknown):
+            self._names[unknown] = list(map(self._name_of, self.namespace[unknown].tolist()))
+            names = self._names[rows]
+        return names
+
+    def want_names(self, rows: Column) -> None:
+        """Have new quotas get names in stats, in this order, before anybody is told of these."""
+        wanted = self._meter_at[_WANTED]
+        self.named[rows] = np.arange(-wanted - 1, -wanted - 1 - len(rows), -1)
+        self._meter_at[_WANTED] = wanted + len(rows)
+
+    @property
+    def wanting_names(self) -> int:
+        """How many quotas have no name in stats yet, at most."""
+        return self._meter_at[_WANTED]
+
+    def give_names(self, most: int = MAXIMUM) -> bool:
+        """Give up to so many quotas the names in stats that they want, the first to come first; whether some wait."""
+        if not self._meter_at[_WANTED]:
+            return False
+        waiting = np.flatnonzero(self.named[: self.size] < 0)
+        rows = waiting[np.argsort(-self.named[waiting])][:most]
+        names = self.names(rows).tolist()
+        self._stat_names.give_many(rows, self._plain_names(rows, names), names, self._plain_name)
+        self.named[rows] = _NAMED
+        if len(rows) == len(waiting):
+            self._meter_at[_WANTED] = 0
+        return len(rows) < len(waiting)
 
     def take_names(self, rows: Column) -> TakenNames:
         """What it takes to tell what the namespaces of quotas are called in stats, copied under the lock."""
-        return TakenNames(
-            rows, self.namespace_names[rows], self.rule[rows], self._prefixes, self._stat_names.suffixed()
-        )
+        self.give_names()
+        return TakenNames(rows, self.names(rows), self.rule[rows], self._prefixes, self._stat_names.suffixed())
 
     def stat_names(self, rows: Column) -> Sequence[str]:
         """What the namespaces of quotas are called in stats."""
         return self.take_names(rows).stat_names()
 
-    def _plain_names(self, rows: Column) -> list[str]:
+    def _plain_names(self, rows: Column, namespaces: Sequence[str]) -> list[str]:
         """What they would be called if each were the first to have its name."""
-        return self.take_names(rows).plain_names()
+        names = stat_names(namespaces)
+        if any(self._prefixes):
+            names = [self._prefixes[rule] + name for rule, name in zip(self.rule[rows].tolist(), names, strict=True)]
+        return names
 
     def _plain_name(self, row: int) -> str:
         """The same for one."""
-        return stat_name(self.namespace_names[row], self._prefixes[self.rule_at[row]])
+        return stat_name(self.name(row), self._prefixes[self.rule_at[row]])
 
     def remove(self, row: int) -> None:
         """Take a quota out; no quota below it may be left."""
         if self.witnesses:
-            for witness in list(self.witnesses):
-                witness.settle()
-            self.witnesses.clear()
-        self._stat_names.take_back(row, self._plain_name)
+            self.settle_witnesses()
+        if self.named_at[row] == _NAMED:
+            self._stat_names.take_back(row, self._plain_name)
+        self.give_row(row)
+        self._names[row] = ""
         self.rule_at[row] = NO_RULE
         self.left_at[row] = self.limit_at[row] = MAXIMUM
-        self.give_row(row)
+
+    def settle_witnesses(self) -> None:
+        """Have those who keep rows look up whose they are, as this may change."""
+        for witness in list(self.witnesses):
+            witness.settle()
+        self.witnesses.clear()
 
     def rows(self) -> list[int]:
         """The rows in use, in ascending order."""
@@ -303,11 +351,11 @@ class Quotas(Columns):
         for view, value in zip((self.left_at, *self._running_at), values, strict=True):
             view[row] = value
 
-    def forget_counts(self, row: int) -> None:
-        """Let what was rejected here be in no report."""
-        for count in self._counts_at:
-            if count[row]:
-                count[row] = 0
+    def add_counts(self, row: int, counts: Sequence[int]) -> None:
+        """Count more in the running interval: throttle, and what each control dropped."""
+        for count, more in zip((self.throttle_at, *self.dropped_at), counts, strict=True):
+            if more:
+                count[row] = min(count[row] + more, MAXIMUM)
 
     def throughputs(self, rows: Column) -> Column:
         """The throughput limits that the rules set, `MAXIMUM` where there is none."""
@@ -343,8 +391,9 @@ class Quotas(Columns):
 
     def flows_now(self) -> tuple[NDArray[np.object_], Column]:
         """The namespaces with accepted points in this interval under a throughput limit, by name, and how many."""
-        rows = np.flatnonzero((self.left != self.limit) & (self.rule != NO_RULE))
-        return self.namespace_names[rows], self.limit[rows] - self.left[rows]
+        size = self.size
+        rows = np.flatnonzero((self.left[:size] != self.limit[:size]) & (self.rule[:size] != NO_RULE))
+        return self.names(rows), self.limit[rows] - self.left[rows]
 
     def use_many(self, rows: Column, points: Column) -> None:
         """Have so many more points be accepted in this interval, pairwise, where there is a throughput limit."""
@@ -355,13 +404,15 @@ class Quotas(Columns):
 
     def have_counts(self) -> bool:
         """Whether anything was counted in the running interval."""
-        return bool((self.left != self.limit).any()) or any(count.any() for count in self.counts)
+        size = self.size
+        return bool((self.left[:size] != self.limit[:size]).any()) or any(count[:size].any() for count in self.counts)
 
     def close(self) -> None:
         """End the interval: its counts wait for a report from here on, and the throughput limits start anew."""
         for start in range(0, self.size, _STRETCH):
             self._close_some(slice(start, start + _STRETCH))
-        if self._is_lowered:
+        # The kernel gives new quotas their first part without a word.
+        if self._is_lowered or self.parts != 1:
             rows = self.in_use()
             self._is_lowered = False
             self.parts = self.next_parts

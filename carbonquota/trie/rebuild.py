@@ -17,7 +17,6 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from carbonquota.model import ROOT
 from carbonquota.trie.columns import Column
 from carbonquota.trie.descent import Descent, Matcher
 from carbonquota.trie.index import Index
@@ -43,7 +42,7 @@ class Rebuild:
         self._births = namespaces.births
         self._states = np.zeros(namespaces.size, np.int32)
         self._holders = np.full(namespaces.size, NO_QUOTA, np.int64)
-        self._quotas = Quotas(terms)
+        self._quotas = Quotas(terms, namespaces.name)
         self._quotas.parts, self._quotas.next_parts = index.quotas.parts, index.quotas.next_parts
 
     def run(self, give_way: Callable[[], object] = lambda: None) -> None:
@@ -55,7 +54,7 @@ class Rebuild:
         state, rule = self._matcher.root()
         self._states[ROOT_ROW] = state
         if rule >= 0:
-            self._holders[ROOT_ROW] = self._quotas.create(ROOT_ROW, ROOT, rule, NO_QUOTA)
+            self._holders[ROOT_ROW] = self._quotas.create(ROOT_ROW, rule, NO_QUOTA)
         # Parents were born before their children.
         order = np.argsort(self._born, kind="stable")
         order = order[(self._born[order] != 0) & (order != ROOT_ROW)]
@@ -74,6 +73,7 @@ class Rebuild:
 
     def finish(self) -> None:
         """Bring it up to date and put it in force; to be called under the index's lock."""
+        self._index.note_absent()
         namespaces = self._index.namespaces
         born = namespaces.born[: namespaces.size]
         self._drop_stale(born)

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from carbonquota.kernel import BLANK, UNKNOWN, JoinedNames, Malformed, Survey, parse
+from carbonquota.rules import RuleSet
 
 Integers = NDArray[np.int64]
 Content = bytes | Malformed | None
@@ -168,3 +169,27 @@ on_each_kernel: Final = pytest.mark.parametrize("kernel", KERNELS, ids=str)
 """Runs a test once for every kernel that there is, as `kernel`."""
 
 if_built: Final = pytest.mark.skipif(not IS_BUILT, reason="there is no compiled kernel here")
+
+
+class Rows:
+    """Columns that have no room for another row."""
+
+    meter = np.zeros(3, np.int64)
+    free = np.zeros(1, np.int64)
+    capacity = 0
+
+
+def without_missing() -> dict[str, Any]:
+    """What a compiled ledger is bound to for namespaces that do not exist, where no rule matters to these."""
+    kernel: Any = import_module("carbonquota.kernel._cy")
+    matcher = RuleSet.from_text("").matcher()
+    return {
+        "narrow": {
+            name: np.zeros(64, np.int32)
+            for name in ("state", "first_child", "next_sibling", "previous_sibling", "named")
+        },
+        "rows": (Rows(), Rows()),
+        "matcher": kernel.FlatMatcher(matcher, matcher.plan()),
+        "absent": (kernel.NameTable(), 8, [np.zeros(8, np.int64) for _ in range(7)]),
+        "some_reject_alone": False,
+    }

@@ -8,6 +8,7 @@ cdef class Batch:
     cdef cq_deciding deciding
     cdef object kept
     cdef bint decided
+    cdef readonly int64_t position
     cdef int32_t size_count
     cdef int32_t size_room
 

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from carbonquota.kernel._c cimport cq_batch, cq_series
+from carbonquota.kernel._c cimport cq_batch, cq_matcher, cq_names, cq_series
 
 cdef extern from "_ledger.h" nogil:
     enum: CQ_CONTROLS, CQ_STOCKS, CQ_CREATED, CQ_SIZE_WANTED, CQ_LONGEST_PREFIX
@@ -26,8 +26,19 @@ cdef extern from "_ledger.h" nogil:
         int64_t malformed
         int64_t created
         int64_t creates_left
-    ctypedef struct cq_arrival:
-        const unsigned char* name
+    ctypedef struct cq_rows:
+        int64_t* meter
+        int64_t* free
+        int64_t capacity
+    ctypedef struct cq_absent:
+        cq_names* names
+        int64_t* throttle
+        int64_t** dropped
+        int64_t most
+    ctypedef struct cq_wanted_step:
+        int64_t state
+        const unsigned char* part
+        int64_t length
     ctypedef struct cq_ledger:
         cq_series* series
         int64_t sure_length
@@ -55,10 +66,23 @@ cdef extern from "_ledger.h" nogil:
         uint32_t generation
         int32_t* order
         int32_t namespaces, metrics, logical_size, physical_size, data_points, throughput, creates
-        int32_t some_forbid_all
+        int32_t some_reject_alone
+        int32_t* state
+        int32_t* first_child
+        int32_t* next_sibling
+        int32_t* previous_sibling
+        int32_t* named
+        int64_t* born
+        int64_t* rule_enforcing
+        int64_t* rule_metered
+        int64_t* rule_throughput
+        cq_rows namespace_rows
+        cq_rows quota_rows
+        cq_matcher* matcher
+        cq_absent absent
+        cq_wanted_step wanted
 
     int64_t cq_decide(cq_ledger* ledger, cq_deciding* deciding, int64_t start)
-    int64_t cq_missing(const cq_ledger* ledger, const cq_deciding* deciding, int64_t at, cq_arrival* arrival)
     int32_t cq_take_known(cq_ledger* ledger, int64_t row, int64_t namespace_row, int64_t points)
     int64_t cq_points_of(const cq_deciding* deciding, int64_t at)
     void cq_add(int64_t* total, int64_t more)

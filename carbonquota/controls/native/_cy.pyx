@@ -16,7 +16,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 
 from carbonquota.kernel._c cimport *
-from carbonquota.kernel._cy cimport Lines, Lock, SeriesTable
+from carbonquota.kernel._cy cimport FlatMatcher, Lines, Lock, NameTable, SeriesTable
 from carbonquota.controls.native._c cimport *
 
 include "_batch.pxi"

@@ -9,6 +9,9 @@ cdef class Ledger:
 
     cdef cq_ledger ledger
     cdef SeriesTable table
+    cdef readonly FlatMatcher matcher
+    cdef int64_t* creates_left
+    cdef object kept_creates
     cdef object kept
     cdef cq_times times
     cdef Lock lock
@@ -40,12 +43,19 @@ cdef class Ledger:
             self.ledger.order[at] = controls[name]
             at += 1
 
-    def bind(self, *, columns, used, dropped, flows, stocks, limits, size_number, seen, some_forbid_all):
+    def bind(
+        self, *, columns, narrow, rows, used, dropped, flows, stocks, limits, size_number, seen, matcher, absent,
+        some_reject_alone
+    ):
         """Decide over these arrays from now on; to be called whenever one was replaced.
 
-        `columns` has int64 columns by name: of namespaces `quota_of` and `parent`, of quotas the others. `used` and
-        `dropped` are int64 columns by control, `flows` and `stocks` chains of quotas (int32, shape (quotas, width)),
-        `limits` int64 of shape (rules, controls), `size_number` int32 and `seen` uint32 or None, by series.
+        `columns` has int64 columns by name: of namespaces `quota_of`, `parent` and `born`, of rules `rule_enforcing`,
+        `rule_metered` and `rule_throughput`, of quotas the others. `narrow` has int32 ones: `state`, `first_child`, `next_sibling` and
+        `previous_sibling` of namespaces, `named` of quotas. `rows` has two `trie.columns.Columns`, of namespaces and
+        of quotas, that give out rows. `used` and `dropped` are int64 columns by control, `flows` and
+        `stocks` chains of quotas (int32, shape (quotas, width)), `limits` int64 of shape (rules, controls),
+        `size_number` int32 and `seen` uint32 or None, by series. `absent` counts by namespaces that do not exist: a
+        `NameTable`, how many it may hold, and its columns, `throttle` before those by control.
         """
         cdef int control
         # What is refused leaves all as it was.
@@ -79,10 +89,32 @@ cdef class Ledger:
         bound.seen = NULL if seen is None else &times[0]
         if seen is not None:
             bound.rows = min(bound.rows, times.shape[0])
-        bound.some_forbid_all = some_forbid_all
+        bound.some_reject_alone = some_reject_alone
+        bound.state = _numbers(narrow["state"])
+        bound.first_child = _numbers(narrow["first_child"])
+        bound.next_sibling = _numbers(narrow["next_sibling"])
+        bound.previous_sibling = _numbers(narrow["previous_sibling"])
+        bound.named = _numbers(narrow["named"])
+        bound.born = _longs(columns["born"])
+        bound.rule_enforcing = _longs(columns["rule_enforcing"])
+        bound.rule_metered = _longs(columns["rule_metered"])
+        bound.rule_throughput = _longs(columns["rule_throughput"])
+        _bind_rows(&bound.namespace_rows, rows[0])
+        _bind_rows(&bound.quota_rows, rows[1])
+        cdef FlatMatcher flat = matcher
+        if flat is None:
+            raise TypeError("a ledger takes a matcher")
+        bound.matcher = &flat.tables
+        cdef NameTable names = absent[0]
+        bound.absent.names = &names.names
+        bound.absent.most = absent[1]
+        bound.absent.throttle = _longs(absent[2][0])
+        for control in range(CQ_CONTROLS):
+            bound.absent.dropped[control] = _longs(absent[2][1 + control])
         bound.generation += 1
         self.ledger = bound
-        self.kept = (columns, used, dropped, flows, stocks, limits, size_number, seen)
+        self.matcher = flat
+        self.kept = (columns, narrow, rows[0].free, rows[1].free, used, dropped, flows, stocks, limits, size_number, seen, absent)
 
     cdef int check(self) except -1:
         if self.ledger.generation == 0:
@@ -93,7 +125,7 @@ cdef class Ledger:
         """Have lines with timestamps outside of these, in seconds, be malformed.
 
         New metrics with longer names, in bytes, with names that are not plain or begin with the prefix, are left to
-        the caller.
+        the caller; but names with tags only where their files' names may be too long, or have a slash.
         """
         cdef Py_ssize_t at, length = PyBytes_GET_SIZE(doubtful_prefix)
         if not 0 <= earliest <= latest < 2**53 // 1000:
@@ -186,8 +218,9 @@ cdef class Ledger:
     cdef run(self, Batch batch):
         """Decide on a batch, without Python where that goes; else `decide_locked(batch)` is called.
 
-        It takes Python where a metric is not known or only `parse` can read a line, where the clock is not the
-        system's, or the time is out of the quiet stretch. The answer is made under the lock where points are rejected.
+        It takes Python where a metric is to be put into the index, a line can only be read by `parse`, the clock is not
+        the system's, or the time is out of the quiet stretch; `position` is then the first line that is not decided.
+        The answer is made under the lock where points are rejected.
         """
         cdef bint settled = False, failed
         cdef Lines lines = batch.lines
@@ -199,9 +232,11 @@ cdef class Ledger:
                 if self.table.series.generation != lines.generation:
                     lines.generation = self.table.series.generation
                     cq_find_again(&self.table.series, &lines.batch)
-                if lines.batch.unknown + lines.batch.doubts == 0 and self.is_quiet():
-                    batch.decided = cq_decide(&self.ledger, &batch.deciding, 0) == lines.batch.count
-                    settled = batch.deciding.rejected == 0
+                if self.is_quiet():
+                    batch.deciding.creates_left = 2**63 - 1 if self.creates_left == NULL else self.creates_left[0]
+                    batch.position = cq_decide(&self.ledger, &batch.deciding, 0)
+                    batch.decided = batch.position == lines.batch.count
+                    settled = batch.decided and batch.deciding.rejected == 0
                     if settled:
                         cq_unlock(&self.lock.lock)
         if failed:
@@ -222,27 +257,10 @@ cdef class Ledger:
         now = cq_system_time()
         return self.quiet_from <= now < self.quiet_until
 
-    def missing(self, Batch batch not None):
-        """The namespaces, as text, that are missing for new metrics which what is there would not reject as it stands.
-
-        None at all where a line that is left to Python may bring one that is called in stats as another is.
-        """
-        cdef int64_t at, length
-        cdef cq_line* line
-        cdef cq_arrival arrival
-        self.check()
-        names = []
-        for at in range(batch.lines.batch.count):
-            line = &batch.lines.batch.lines[at]
-            if self.is_left(&batch.lines.batch, line) and b"-" in batch.lines.line(at):
-                return []
-            length = cq_missing(&self.ledger, &batch.deciding, at, &arrival)
-            if length > 0:
-                names.append(PyUnicode_DecodeUTF8(<const char*>arrival.name, length, NULL))
-        return names
-
-    cdef bint is_left(self, const cq_batch* lines, const cq_line* line) noexcept:
-        return line.row == CQ_DOUBT or (line.row == CQ_UNKNOWN and not cq_is_normal(lines, line))
+    def count_creates(self, int64_t[::1] left not None):
+        """Look there for how many metrics may still be created, before anything is decided without Python."""
+        self.creates_left = &left[0]
+        self.kept_creates = left
 
     def reserve(self, int64_t more):
         """Make sure that `decide` can put so many series into the table."""
@@ -265,16 +283,39 @@ cdef class Ledger:
             with nogil:
                 start = cq_decide(&self.ledger, &batch.deciding, start)
         else:
-            start = cq_decide(&self.ledger, &batch.deciding, start)
-        while start < batch.lines.batch.count and batch.deciding.fates[start].size == CQ_SIZE_WANTED:
-            batch.put_size(start, ask(batch.lines.normal_name(start)))
-            start = cq_decide(&self.ledger, &batch.deciding, start)
+            start = self.decide_new(batch, start, ask)
         batch.decided = start == batch.lines.batch.count
         return start
+
+    cdef int64_t decide_new(self, Batch batch, int64_t start, ask) except -1:
+        cdef cq_wanted_step* wanted = &self.ledger.wanted
+        while True:
+            wanted.part = NULL
+            start = cq_decide(&self.ledger, &batch.deciding, start)
+            if start == batch.lines.batch.count:
+                return start
+            if wanted.part != NULL:
+                if not self.matcher.learn(wanted.state, wanted.part, wanted.length):
+                    return start
+            elif batch.deciding.fates[start].size == CQ_SIZE_WANTED:
+                batch.put_size(start, ask(batch.lines.normal_name(start)))
+            else:
+                return start
 
 
 cdef int64_t* _longs(int64_t[::1] column) except NULL:
     return &column[0]
+
+
+cdef int32_t* _numbers(int32_t[::1] column) except NULL:
+    return &column[0]
+
+
+cdef int _bind_rows(cq_rows* rows, owner) except -1:
+    rows.meter = _longs(owner.meter)
+    rows.free = _longs(owner.free)
+    rows.capacity = owner.capacity
+    return 0
 
 
 cdef int32_t* _chains(int32_t[:, ::1] matrix) except NULL:

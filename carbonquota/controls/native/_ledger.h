@@ -3,17 +3,19 @@
  * Theory of operation. Columns belong to their Python owners, who bind them here anew whenever they move. A point of a
  * known series is asked for and charged at each quota of its flow chain. A point of a new metric in a namespace that is
  * there is asked for at the flows, then at the stocks, and then put into the table and charged everywhere. Every line
- * is decided in its turn, so a batch is what its lines are one by one. What needs more than columns (a namespace
- * to be created, a name that is not plain) is left to the caller, who goes on with the line after it.
+ * is decided in its turn, so a batch is what its lines are one by one. A metric that is rejected leaves nothing behind
+ * but counts, even where the namespace that rejects it does not exist; one that is accepted brings its namespaces, each
+ * under its rule. What needs more than columns (rows beyond those there is room for, a name that only Python can tell
+ * about) is left to the caller, who goes on with the line after it.
  *
  * Only the thread that holds the owner's lock may be here. Amounts are of int64; what could pass 2^63 - 1 stops there.
  */
 #ifndef CARBONQUOTA_LEDGER_H
 #define CARBONQUOTA_LEDGER_H
 
-#include "_lines.h"
+#include "_coming.h"
 
-#define CQ_CONTROLS 6
+#define CQ_CONTROLS CQ_COUNTED
 #define CQ_STOCKS 5
 #define CQ_LONGEST_PREFIX 64
 
@@ -21,12 +23,17 @@ typedef struct {
     cq_series *series;
     /* by namespace row */
     int64_t *quota_of, *parent, *used[CQ_CONTROLS]; /* `used` by control, of the stocks only */
+    int64_t *born;
+    int32_t *state, *first_child, *next_sibling, *previous_sibling; /* `state` is the matcher's */
+    cq_rows namespace_rows, quota_rows;
     /* by quota row */
     int64_t *held, *rule, *left, *limit, *enforcing, *throttle, *dropped[CQ_CONTROLS];
     int32_t *flows, *stocks; /* chains, root first, with 0 behind them */
+    int32_t *named;
     int64_t flow_width, stock_width;
     /* by rule, `CQ_CONTROLS` side by side */
     int64_t *limits;
+    int64_t *rule_enforcing, *rule_metered, *rule_throughput; /* by rule; what a quota's limit begins with */
     /* by series row, as far as `rows`; `seen` may be NULL */
     int64_t rows;
     int32_t *size_number;
@@ -38,7 +45,10 @@ typedef struct {
     int64_t sure_length; /* bytes up to which a plain name can be stored, unless it begins with the prefix */
     unsigned char doubtful_prefix[CQ_LONGEST_PREFIX];
     int32_t prefix_length;
-    int32_t some_forbid_all; /* whether a rule allows no point at all, so that missing namespaces matter */
+    int32_t some_reject_alone; /* whether a rule may reject by an empty namespace, so that missing ones matter */
+    cq_matcher *matcher;
+    cq_absent absent;
+    cq_wanted_step wanted; /* without which a line could not be decided */
 } cq_ledger;
 
 /* What a metric may be counted with, and the number that its owner has for it. */
@@ -77,7 +87,8 @@ enum { CQ_ROOM, CQ_REJECTED, CQ_WANTS_SIZE, CQ_TOO_DEEP };
 
 #define CQ_MOST_OVERS 512
 
-/* The quotas that a new metric is over, in the order of asking, and by which control each. */
+/* The quotas that a new metric is over, in the order of asking, and by which control each; ~n stands for the quota of
+ * the n-th namespace that is coming. */
 typedef struct {
     int64_t count;
     struct {
@@ -165,61 +176,32 @@ static inline int32_t cq_take_known(cq_ledger *ledger, int64_t row, int64_t name
     return rejecter;
 }
 
-#define CQ_DISTINCT 200 /* bytes up to which a namespace's name is not cut in stats */
-
-/* The nearest namespace above a plain name whose last dot is at `dot`; and whether it is the metric's own. */
-static inline int64_t cq_nearest(const cq_ledger *ledger, const unsigned char *name, int64_t dot, int *own)
+/* Whether a namespace, or an empty one where the row is below 0, can take so much more of a control under a rule. */
+static inline int cq_has_room(
+    const cq_ledger *ledger, int64_t rule, int64_t namespace_row, int32_t control, int64_t needed)
 {
-    cq_names *names = ledger->series->names;
-    *own = 1;
-    while (dot > 0) {
-        uint64_t hash = cq_hash(names->keys, name, dot, name + dot);
-        int64_t row = cq_find_name(names, hash, name, dot);
-        if (row >= 0)
-            return row;
-        *own = 0;
-        for (dot--; dot > 0 && name[dot] != '.'; dot--)
-            ;
-    }
-    return 0;
+    int64_t limit = ledger->limits[rule * CQ_CONTROLS + control];
+    return (namespace_row < 0 ? 0 : ledger->used[control][namespace_row]) <= limit - needed;
 }
-
-/* Whether a namespace can be asked for this much more of a control without passing its limit. */
-static inline int cq_has_room(const cq_ledger *ledger, int32_t quota, int32_t control, int64_t needed)
-{
-    int64_t limit = ledger->limits[ledger->rule[quota] * CQ_CONTROLS + control];
-    return ledger->used[control][ledger->held[quota]] <= limit - needed;
-}
-
-/* Points of a metric that is not in the table. */
-typedef struct {
-    const unsigned char *name; /* in normal form */
-    int64_t length;
-    int64_t dot; /* the last one before tags, or -1 */
-    int64_t nearest; /* the namespace above it that is there */
-    int own; /* whether that is the metric's own */
-    int64_t points;
-    int64_t needed[CQ_CONTROLS]; /* of what is held, but for namespaces */
-} cq_arrival;
 
 static inline int cq_is_size(const cq_ledger *ledger, int32_t control)
 {
     return control == ledger->logical_size || control == ledger->physical_size || control == ledger->data_points;
 }
 
-/* The first control over which what is needed would bring a quota's namespace, or -1. Without sizes
- * (`sized` being 0) a limit of one, asked in its turn, gives CQ_UNSIZED. */
 #define CQ_UNSIZED -3
 
+/* The first control of a rule over which what is needed would bring a namespace, or -1. Without `needed` sizes
+ * (`sized` being 0) a limit of one, asked in its turn, gives CQ_UNSIZED. */
 static inline int32_t cq_first_over(
-    const cq_ledger *ledger, int32_t quota, const cq_arrival *arrival, int64_t gains, int sized)
+    const cq_ledger *ledger, int64_t rule, int64_t namespace_row, const int64_t *needed, int sized)
 {
     for (int64_t turn = 0; turn < CQ_STOCKS; turn++) {
         int32_t control = ledger->order[turn];
         if (!sized && cq_is_size(ledger, control)) {
-            if (ledger->limits[ledger->rule[quota] * CQ_CONTROLS + control] != INT64_MAX)
+            if (ledger->limits[rule * CQ_CONTROLS + control] != INT64_MAX)
                 return CQ_UNSIZED;
-        } else if (!cq_has_room(ledger, quota, control, control == ledger->namespaces ? gains : arrival->needed[control])) {
+        } else if (!cq_has_room(ledger, rule, namespace_row, control, needed[control])) {
             return control;
         }
     }
@@ -236,47 +218,105 @@ static inline int64_t cq_gaining(const cq_ledger *ledger, int64_t namespace_row,
     return gaining;
 }
 
+/* A metric that is not in the table. */
+typedef struct {
+    const unsigned char *name, *end; /* and where the memory ends that may be read from there on */
+    int64_t length;
+    uint32_t path, known; /* how long the names are of its own namespace, and of the nearest that is there */
+    int64_t nearest;      /* that one's row */
+    int own;              /* whether that is the metric's own */
+    int64_t points;
+    int64_t coming_count;
+    cq_coming coming[CQ_MOST_COMING]; /* those of the missing ones that are under a rule, where these matter */
+    int64_t needed[CQ_CONTROLS];
+} cq_arrival;
+
 /* Note a quota that is over its limit; whether it rejects, or CQ_TOO_DEEP. */
-static inline int cq_note_over(const cq_ledger *ledger, cq_overs *overs, int32_t quota, int32_t control)
+static inline int cq_note_over(cq_overs *overs, int64_t quota, int32_t control, int64_t enforcing)
 {
     if (overs->count == CQ_MOST_OVERS)
         return CQ_TOO_DEEP;
-    overs->found[overs->count].quota = quota;
+    overs->found[overs->count].quota = (int32_t)quota;
     overs->found[overs->count++].control = control;
-    return ledger->enforcing[quota] ? CQ_REJECTED : CQ_ROOM;
+    return enforcing ? CQ_REJECTED : CQ_ROOM;
 }
 
-/* Ask all quotas from the root down to this one about a new metric: throughput first, then what is held. Nothing is
- * counted; `overs` has those that are over, of which the last one rejects if any does. `gaining` is the namespace that
- * would gain a sub-namespace. Where the size is not known yet (`sized` being 0) and a limit of it is to be asked, it is
- * wanted. */
-static inline int cq_walk(
-    const cq_ledger *ledger, const cq_arrival *arrival, int64_t gaining, int sized, cq_overs *overs)
+/* Ask for throughput, from the root down. */
+static inline int cq_walk_flows(const cq_ledger *ledger, const cq_arrival *arrival, cq_overs *overs)
 {
-    int64_t quota = ledger->quota_of[arrival->nearest];
-    const int32_t *chain = ledger->flows + quota * ledger->flow_width;
+    const int32_t *chain = ledger->flows + ledger->quota_of[arrival->nearest] * ledger->flow_width;
     int found = CQ_ROOM;
-    overs->count = 0;
     for (int64_t level = 0; level < ledger->flow_width && chain[level] != 0 && found == CQ_ROOM; level++)
         if (ledger->left[chain[level]] < arrival->points)
-            found = cq_note_over(ledger, overs, chain[level], ledger->throughput);
-    chain = ledger->stocks + quota * ledger->stock_width;
-    for (int64_t level = 0; level < ledger->stock_width && chain[level] != 0 && found == CQ_ROOM; level++) {
-        int64_t gains = ledger->held[chain[level]] == gaining;
-        int32_t over = cq_first_over(ledger, chain[level], arrival, gains, sized);
-        if (over == CQ_UNSIZED)
-            return CQ_WANTS_SIZE;
-        if (over >= 0)
-            found = cq_note_over(ledger, overs, chain[level], over);
+            found = cq_note_over(overs, chain[level], ledger->throughput, ledger->enforcing[chain[level]]);
+    for (int64_t at = 0; at < arrival->coming_count && found == CQ_ROOM; at++) {
+        int32_t rule = arrival->coming[at].rule;
+        if (ledger->rule_throughput[rule] < arrival->points)
+            return CQ_TOO_DEEP; /* it may have to come all the same, to be granted more */
     }
     return found;
 }
 
-/* Count points at each quota that they are over. */
-static inline void cq_count_overs(cq_ledger *ledger, const cq_overs *overs, int64_t points)
+/* Ask for what is held, from the root down. */
+static inline int cq_walk_stocks(
+    const cq_ledger *ledger, cq_arrival *arrival, int sized, cq_overs *overs)
 {
-    for (int64_t at = 0; at < overs->count; at++)
-        cq_over(ledger, overs->found[at].quota, overs->found[at].control, points);
+    int64_t gaining = cq_gaining(ledger, arrival->nearest, !arrival->own);
+    const int32_t *chain = ledger->stocks + ledger->quota_of[arrival->nearest] * ledger->stock_width;
+    int found = CQ_ROOM;
+    for (int64_t level = 0; level < ledger->stock_width && chain[level] != 0 && found == CQ_ROOM; level++) {
+        int64_t row = ledger->held[chain[level]];
+        arrival->needed[ledger->namespaces] = row == gaining;
+        int32_t over = cq_first_over(ledger, ledger->rule[chain[level]], row, arrival->needed, sized);
+        if (over == CQ_UNSIZED)
+            return CQ_WANTS_SIZE;
+        if (over >= 0)
+            found = cq_note_over(overs, chain[level], over, ledger->enforcing[chain[level]]);
+    }
+    arrival->needed[ledger->namespaces] = 0;
+    for (int64_t at = 0; at < arrival->coming_count && found == CQ_ROOM; at++) {
+        int32_t over = cq_first_over(ledger, arrival->coming[at].rule, -1, arrival->needed, sized);
+        if (over == CQ_UNSIZED)
+            return CQ_WANTS_SIZE;
+        if (over >= 0)
+            found = cq_note_over(overs, ~at, over, ledger->rule_enforcing[arrival->coming[at].rule]);
+    }
+    return found;
+}
+
+/* Ask all quotas above a new metric, those of missing namespaces too: throughput first, then what is held. Nothing is
+ * counted; `overs` has those that are over, of which the last one rejects if any does. Where the size is not known yet
+ * (`sized` being 0) and a limit of it is to be asked, it is wanted. */
+static inline int cq_walk(const cq_ledger *ledger, cq_arrival *arrival, int sized, cq_overs *overs)
+{
+    overs->count = 0;
+    int found = cq_walk_flows(ledger, arrival, overs);
+    return found == CQ_ROOM ? cq_walk_stocks(ledger, arrival, sized, overs) : found;
+}
+
+/* Count points of a rejected metric at a namespace that does not exist. */
+static inline void cq_over_absent(cq_ledger *ledger, const cq_arrival *arrival, const cq_coming *coming, int32_t control)
+{
+    int64_t row = cq_absent_row(&ledger->absent, arrival->name, coming->path, arrival->end);
+    if (row < 0)
+        return;
+    cq_add(&ledger->absent.throttle[row], arrival->points);
+    if (ledger->rule_enforcing[coming->rule])
+        cq_add(&ledger->absent.dropped[control][row], arrival->points);
+}
+
+/* Count points at each quota that they are over. */
+static inline void cq_count_overs(cq_ledger *ledger, const cq_arrival *arrival, const cq_overs *overs)
+{
+    for (int64_t at = 0; at < overs->count; at++) {
+        int32_t quota = overs->found[at].quota;
+        if (quota < 0)
+            quota = arrival->coming[~quota].quota > 0 ? arrival->coming[~quota].quota : quota;
+        if (quota >= 0)
+            cq_over(ledger, quota, overs->found[at].control, arrival->points);
+        else
+            cq_over_absent(ledger, arrival, &arrival->coming[~quota], overs->found[at].control);
+    }
 }
 
 static inline int cq_can_hold(const cq_ledger *ledger, const int64_t *needed)
@@ -312,56 +352,159 @@ static inline void cq_need(const cq_ledger *ledger, const cq_size *size, int64_t
     needed[ledger->data_points] = size->data_points;
 }
 
-/* Whether a name may be one that the store has no file for. */
+/* Whether a name may be one that the store has no file for. With tags it is a file's name as a whole, each dot in five
+ * bytes, below three folders; some have another that only Python can tell. */
 static inline int cq_may_have_no_file(const cq_ledger *ledger, const unsigned char *name, int64_t length)
 {
     int64_t prefix = ledger->prefix_length, dot;
     if (ledger->sure_length >= CQ_LONGEST_NAME)
         return 0;
+    if (memchr(name, ';', (size_t)length) != NULL)
+        return length + 4 * cq_count_dots(name, length) + 24 > ledger->sure_length ||
+               memchr(name, '/', (size_t)length) != NULL;
     return length > ledger->sure_length || !cq_is_plain_name(name, length, &dot) ||
            (prefix > 0 && length >= prefix && memcmp(name, ledger->doubtful_prefix, (size_t)prefix) == 0);
 }
 
-/* Find out where a line's new metric would lie; whether its name is in normal form and has a file, so that this can be
- * told. */
+/* Find out where a line's new metric would lie; whether its name has a normal form and may have a file, so that this can
+ * be told. */
 static inline int cq_locate(const cq_ledger *ledger, const cq_deciding *deciding, int64_t at, cq_arrival *arrival)
 {
-    const cq_line *line = &deciding->lines->lines[at];
-    if (!cq_is_normal(deciding->lines, line))
+    cq_batch *batch = deciding->lines;
+    cq_line *line = &batch->lines[at];
+    if (!cq_is_normal(batch, line))
         return 0;
-    arrival->name = cq_name_of(deciding->lines, line, &arrival->length);
+    arrival->name = cq_name_of(batch, line, &arrival->length);
     if (cq_may_have_no_file(ledger, arrival->name, arrival->length))
         return 0;
-    arrival->dot = cq_last_dot(arrival->name, arrival->length);
-    arrival->nearest = cq_nearest(ledger, arrival->name, arrival->dot, &arrival->own);
+    cq_place_again(ledger->series->names, batch, line);
+    arrival->end = cq_end_of_names(batch, line);
+    arrival->path = line->path;
+    arrival->known = line->known;
+    arrival->nearest = line->namespace_row;
+    arrival->own = line->known == line->path;
     arrival->points = cq_points_of(deciding, at);
+    arrival->coming_count = 0;
     return 1;
 }
 
-/* Ask the quotas that are there about it. Without a size it is wanted where a limit of it is to be asked. */
-static inline int cq_ask(const cq_ledger *ledger, cq_arrival *arrival, const cq_size *size, cq_overs *overs)
+/* Find the rules of the namespaces that are missing above it, if these may matter; whether that was possible. */
+static inline int cq_foresee_coming(cq_ledger *ledger, cq_arrival *arrival)
 {
-    int64_t gaining = cq_gaining(ledger, arrival->nearest, !arrival->own);
-    cq_need(ledger, size, arrival->needed);
-    return cq_walk(ledger, arrival, gaining, size != NULL, overs);
+    return arrival->own || !ledger->some_reject_alone ||
+           cq_foresee(ledger->matcher, ledger->state[arrival->nearest], arrival->name, arrival->known, arrival->path,
+                      arrival->coming, &arrival->coming_count, &ledger->wanted) == CQ_FORESEEN;
 }
 
-/* How long the name of the namespace is that is missing for a line's new metric, or 0. It is none where what is there
- * rejects the metric whatever its size, or where the namespace's name is cut in stats. */
-static inline int64_t cq_missing(const cq_ledger *ledger, const cq_deciding *deciding, int64_t at, cq_arrival *arrival)
+/* Ask the quotas above it. Without a size it is wanted where a limit of it is to be asked. */
+static inline int cq_ask(cq_ledger *ledger, cq_arrival *arrival, const cq_size *size, cq_overs *overs)
 {
-    cq_overs overs;
-    if (deciding->lines->lines[at].row != CQ_UNKNOWN || !cq_locate(ledger, deciding, at, arrival))
+    cq_need(ledger, size, arrival->needed);
+    return cq_foresee_coming(ledger, arrival) ? cq_walk(ledger, arrival, size != NULL, overs) : CQ_TOO_DEEP;
+}
+
+static inline int64_t cq_length_of_chain(const int32_t *chain, int64_t width)
+{
+    int64_t length = 0;
+    while (length < width && chain[length] != 0)
+        length++;
+    return length;
+}
+
+/* Write a chain and, where `own` tells so, one quota more. */
+static inline void cq_put_chain(int32_t *chains, int64_t width, int64_t above, int64_t quota, int own)
+{
+    int32_t *chain = chains + quota * width;
+    int64_t length = cq_length_of_chain(chains + above * width, width);
+    memcpy(chain, chains + above * width, sizeof(*chain) * (size_t)width);
+    if (own)
+        chain[length] = (int32_t)quota;
+}
+
+/* A quota on a namespace, by a rule, below another quota. To be called where there is room. */
+static inline int64_t cq_create_quota(cq_ledger *ledger, int64_t namespace_row, int64_t rule, int64_t above)
+{
+    int64_t quota = cq_take_row(&ledger->quota_rows);
+    ledger->held[quota] = namespace_row;
+    ledger->rule[quota] = rule;
+    ledger->limit[quota] = ledger->left[quota] = ledger->rule_throughput[rule];
+    ledger->enforcing[quota] = ledger->rule_enforcing[rule];
+    ledger->named[quota] = (int32_t)-(++ledger->quota_rows.meter[2]);
+    cq_put_chain(ledger->stocks, ledger->stock_width, above, quota, 1);
+    cq_put_chain(ledger->flows, ledger->flow_width, above, quota, ledger->rule_metered[rule] != 0);
+    return quota;
+}
+
+/* A namespace below another, its quota not set yet; -1 where there is no memory. To be called where there is room. */
+static inline int64_t cq_create_namespace(
+    cq_ledger *ledger, const unsigned char *name, int64_t length, const unsigned char *end, int64_t parent)
+{
+    cq_names *names = ledger->series->names;
+    cq_rows *rows = &ledger->namespace_rows;
+    int64_t row = rows->meter[1] > 0 ? rows->free[rows->meter[1] - 1] : rows->meter[0];
+    if (cq_insert_name(names, cq_hash(names->keys, name, length, end), name, length, row) != 0)
+        return -1;
+    cq_take_row(rows);
+    ledger->born[row] = ++rows->meter[2];
+    ledger->parent[row] = parent;
+    ledger->next_sibling[row] = ledger->first_child[parent];
+    ledger->previous_sibling[ledger->first_child[parent]] = (int32_t)row;
+    ledger->first_child[parent] = (int32_t)row;
+    return row;
+}
+
+/* Whether there is room for all that is missing above a metric. */
+static inline int cq_can_create(const cq_ledger *ledger, const cq_arrival *arrival)
+{
+    int64_t quota = ledger->quota_of[arrival->nearest], levels = 1;
+    for (uint32_t at = arrival->known + 1; at < arrival->path; at++)
+        levels += arrival->name[at] == '.';
+    const int32_t *stocks = ledger->stocks + quota * ledger->stock_width;
+    const int32_t *flows = ledger->flows + quota * ledger->flow_width;
+    return cq_rows_left(&ledger->namespace_rows) >= levels &&
+           cq_rows_left(&ledger->quota_rows) >= arrival->coming_count &&
+           cq_length_of_chain(stocks, ledger->stock_width) + arrival->coming_count <= ledger->stock_width &&
+           cq_length_of_chain(flows, ledger->flow_width) + arrival->coming_count <= ledger->flow_width;
+}
+
+/* Create what is missing above a metric, each namespace under its rule; whether that was possible. */
+static inline int cq_create_missing(cq_ledger *ledger, cq_arrival *arrival)
+{
+    cq_reached reached;
+    if (!ledger->some_reject_alone &&
+        cq_foresee(ledger->matcher, ledger->state[arrival->nearest], arrival->name, arrival->known, arrival->path,
+                   arrival->coming, &arrival->coming_count, &ledger->wanted) != CQ_FORESEEN)
         return 0;
-    if (arrival->own || arrival->dot > CQ_DISTINCT || cq_ask(ledger, arrival, NULL, &overs) == CQ_REJECTED)
+    if (!cq_can_create(ledger, arrival))
         return 0;
-    return arrival->dot;
+    for (int64_t coming = 0; arrival->known < arrival->path;) {
+        uint32_t start = arrival->known + (arrival->known > 0);
+        uint32_t end = start + (uint32_t)cq_next_separator_of_parts(arrival->name + start, arrival->path - start, 0);
+        cq_found found = {0, -1};
+        int64_t state = ledger->state[arrival->nearest];
+        if (state != 0)
+            found = ledger->matcher->steps[cq_step(
+                ledger->matcher, state, arrival->name + start, end - start, &reached)].found;
+        int64_t row = cq_create_namespace(ledger, arrival->name, end, arrival->end, arrival->nearest);
+        if (row < 0)
+            return 0;
+        ledger->state[row] = found.state;
+        ledger->quota_of[row] = ledger->quota_of[arrival->nearest];
+        if (found.rule >= 0) {
+            ledger->quota_of[row] = cq_create_quota(ledger, row, found.rule, ledger->quota_of[row]);
+            arrival->coming[coming++].quota = (int32_t)ledger->quota_of[row];
+        }
+        arrival->nearest = row;
+        arrival->known = end;
+    }
+    arrival->own = 1;
+    return 1;
 }
 
 /* Put a new metric into the table and charge it everywhere; its row, or -1 where there is no memory. */
 static inline int64_t cq_take_in(cq_ledger *ledger, const cq_arrival *arrival, uint64_t hash, int32_t size_number)
 {
-    int64_t leaf = arrival->dot + 1;
+    int64_t leaf = arrival->path + (arrival->path > 0);
     int64_t row = cq_insert_series(
         ledger->series, hash, arrival->nearest, arrival->name + leaf, arrival->length - leaf);
     if (row < 0)
@@ -383,6 +526,39 @@ static inline void cq_reject(cq_deciding *deciding, int64_t at, int32_t quota, i
     cq_add(&deciding->dropped, cq_points_of(deciding, at));
 }
 
+#define CQ_FIRST_ABSENT -2 /* stands for the quota of rule 0 at a namespace that does not exist; those of others below */
+
+/* Reject a new metric by the last of what it is over. */
+static inline void cq_reject_new(
+    cq_ledger *ledger, const cq_arrival *arrival, const cq_overs *overs, cq_deciding *deciding, int64_t at)
+{
+    int32_t quota = overs->found[overs->count - 1].quota;
+    if (quota < 0)
+        quota = CQ_FIRST_ABSENT - arrival->coming[~quota].rule;
+    cq_count_overs(ledger, arrival, overs);
+    cq_reject(deciding, at, quota, overs->found[overs->count - 1].control);
+}
+
+/* Put a new metric that nothing rejects into the table, with the namespaces that it brings; whether that was possible. */
+static inline int cq_accept_new(
+    cq_ledger *ledger, cq_arrival *arrival, const cq_overs *overs, cq_deciding *deciding, int64_t at)
+{
+    cq_line *line = &deciding->lines->lines[at];
+    cq_fate *fate = &deciding->fates[at];
+    if (!arrival->own && !cq_create_missing(ledger, arrival))
+        return 0;
+    int64_t row = cq_take_in(ledger, arrival, line->hash, deciding->sizes[fate->size - 1].number);
+    if (row < 0)
+        return 0;
+    cq_count_overs(ledger, arrival, overs);
+    line->row = row;
+    fate->control = CQ_CREATED;
+    deciding->creates_left--;
+    deciding->created++;
+    cq_add(&deciding->accepted, arrival->points);
+    return 1;
+}
+
 /* Decide on points of a metric that is not in the table; whether that was possible. Where its size is wanted first,
  * the line's fate says so. */
 static inline int cq_decide_new(cq_ledger *ledger, cq_deciding *deciding, int64_t at)
@@ -397,48 +573,28 @@ static inline int cq_decide_new(cq_ledger *ledger, cq_deciding *deciding, int64_
         cq_reject(deciding, at, -1, ledger->creates);
         return 1;
     }
-    if (!arrival.own && ledger->some_forbid_all)
-        return 0;
     int found = cq_ask(ledger, &arrival, size, &overs);
     if (size != NULL && !cq_can_hold(ledger, arrival.needed))
         return 0;
     if (found == CQ_REJECTED) {
-        cq_count_overs(ledger, &overs, arrival.points);
-        cq_reject(deciding, at, overs.found[overs.count - 1].quota, overs.found[overs.count - 1].control);
+        cq_reject_new(ledger, &arrival, &overs, deciding, at);
         return 1;
     }
-    if (found == CQ_TOO_DEEP || (found == CQ_ROOM && !arrival.own) || ledger->series->size >= ledger->rows)
+    if (found == CQ_TOO_DEEP || ledger->series->size >= ledger->rows)
         return 0;
     if (size == NULL) {
         fate->size = CQ_SIZE_WANTED;
         return 0;
     }
-    cq_line *line = &deciding->lines->lines[at];
-    int64_t row = cq_take_in(ledger, &arrival, line->hash, size->number);
-    if (row < 0)
-        return 0;
-    cq_count_overs(ledger, &overs, arrival.points);
-    line->row = row;
-    fate->control = CQ_CREATED;
-    deciding->creates_left--;
-    deciding->created++;
-    cq_add(&deciding->accepted, arrival.points);
-    return 1;
+    return cq_accept_new(ledger, &arrival, &overs, deciding, at);
 }
 
 /* Decide on a line; whether that was possible. */
 static inline int cq_decide_line(cq_ledger *ledger, cq_deciding *deciding, int64_t at)
 {
     cq_line *line = &deciding->lines->lines[at];
-    if (line->row == CQ_UNKNOWN) {
-        int64_t length;
-        const unsigned char *name = cq_name_of(deciding->lines, line, &length);
-        int64_t row = cq_find_series(ledger->series, line->hash, name, length);
-        if (row < 0)
-            return cq_decide_new(ledger, deciding, at);
-        line->row = row; /* an earlier line brought it */
-        line->namespace_row = cq_record_at(ledger->series, row)->namespace_row;
-    }
+    if (line->row == CQ_UNKNOWN && !cq_find_late(ledger->series, deciding->lines, line))
+        return cq_decide_new(ledger, deciding, at);
     if (line->row >= 0) {
         int64_t points = cq_points_of(deciding, at);
         int32_t rejecter = cq_take_known(ledger, line->row, line->namespace_row, points);

@@ -29,6 +29,7 @@ class NativeBackend:
         self._turn = turn
         self._ledger = ledger_of(decider.index, decider.storable)
         self._ledger.bind_lock(turn.lock, turn.clock, turn.clock_is_system, self)
+        self._ledger.count_creates(decider.creates.cell)
         decider.index.moved = self.rebind
         self.rebind()
         # The ledger's own methods, as each call in between costs as much as the decision on a known metric.
@@ -39,9 +40,9 @@ class NativeBackend:
     def offer_locked(self, metric: Name, points: int, size: Size | None, quota: int) -> Verdict:
         """The verdict where a known metric is rejected by a quota, or, UNKNOWN, all is still to be decided."""
         if quota != UNKNOWN:
-            return self._decider.verdict((quota, THROUGHPUT))
+            return self._decider.verdict(metric, (quota, THROUGHPUT))
         self._turn.begin()
-        return self._decider.verdict(self._decider.offer_named(metric, points, size))
+        return self._decider.verdict(metric, self._decider.offer_named(metric, points, size))
 
     def decide_locked(self, undecided: Batch) -> None:
         """Decide on a batch."""

@@ -1,15 +1,11 @@
 """A batch decided by the ledger, line after line, with Python's help where a line needs it.
 
-Theory of operation. The ledger decides until it meets a line that needs more than columns: a metric whose namespace is
-to be created, a name that may not be in normal form, a line that only `parse` understands. That line has its turn
-here, and the ledger goes on behind it. Where a new metric's size matters, it stops likewise, and is told of it.
+Theory of operation. The ledger decides until it meets a line that needs more than columns: a namespace for which there
+is no room in these, a name that only `normalize` can tell about, a line that only `parse` understands. That line has
+its turn here, and the ledger goes on behind it. Where a new metric's size matters, it asks for it.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from itertools import islice
-from typing import Final
 
 import numpy as np
 
@@ -19,10 +15,6 @@ from carbonquota.controls.reference import Decider
 from carbonquota.controls.rejections import Rejections
 from carbonquota.kernel import BLANK, UNKNOWN, Malformed, parse
 from carbonquota.model import Size
-from carbonquota.trie import Index
-
-_MANY_MISSING: Final = 8
-"""From so many namespaces on, creating them at once pays."""
 
 
 class Sizes:
@@ -62,6 +54,8 @@ class Sizes:
 
     def note_created(self) -> None:
         """Note the new series that the ledger put into the index: who has which size, and that they came."""
+        if not self.sizes:
+            return
         series, changes = self._index.series, self._index.changes
         created = self._batch.created_names(len(self.sizes), with_text=changes is not None)
         for size, number, (count, names) in zip(self.sizes, self._in_series, created, strict=True):
@@ -94,7 +88,7 @@ def answer(decider: Decider, batch: Batch) -> BatchDecision:
 
 def _decide(decider: Decider, ledger: Ledger, batch: Batch, sizes: Sizes) -> None:
     """Decide on all lines."""
-    position, count = 0, len(batch.lines)
+    position, count = batch.position, len(batch.lines)
     while position < count:
         try:
             position = ledger.decide(batch, position, decider.creates.left, sizes.ask)
@@ -110,52 +104,20 @@ def _decide_with_new(decider: Decider, ledger: Ledger, batch: Batch) -> None:
     """The same where some lines are of new metrics."""
     index = decider.index
     sizes = Sizes(decider, batch)
-    tentative = _create_missing(decider, ledger.missing(batch))
     # A line that is left to its turn in Python may bring a metric, too.
     more = batch.lines.unknown + batch.lines.doubts
     ledger.reserve(more)
-    for columns in (index.series, index.seen):
-        if columns is not None:
-            columns.reserve(index.table.size + more)
+    for columns in (index.namespaces, index.quotas):
+        columns.reserve(columns.size + more)
+    for by_series in (index.series, index.seen):
+        if by_series is not None:
+            by_series.reserve(index.table.size + more)
     try:
         _decide(decider, ledger, batch, sizes)
     finally:
         # What a turn in Python raises must not leave half of what was decided before it.
         index.cover()
         sizes.note_created()
-        _sweep(index, tentative)
-
-
-def _sweep(index: Index, tentative: Sequence[int]) -> None:
-    """Remove what was created for metrics that were all rejected, as far as nothing of it is to be reported."""
-    for row in tentative:
-        # Some may have gone with others.
-        if index.namespaces.born_at[row]:
-            index.sweep(row)
-
-
-def _create_missing(decider: Decider, names: Sequence[str]) -> Sequence[int]:
-    """Create namespaces all at once, if there are enough of them for that to pay; their rows.
-
-    One that is rejected by what stands above it would not have been created in a turn of its own. As nothing shows
-    that it was, the outcome is the same.
-    """
-    # Of two that would be called the same in stats, the first to come is; so those come in their turns.
-    clashing = {called for name in names if "-" in name for called in _called(name)}
-    apart = (name for name in dict.fromkeys(names) if "-" not in name and clashing.isdisjoint(_called(name)))
-    distinct = list(islice(apart, decider.creates.left))
-    if len(distinct) < _MANY_MISSING or any(grant.stat_prefix for grant in decider.grants):
-        return ()
-    rows: list[int] = decider.index.create_many(distinct).tolist()
-    return rows
-
-
-def _called(namespace: str) -> Iterator[str]:
-    """What a namespace, and each above it, would be called in stats."""
-    called = namespace.replace(".", "-")
-    while namespace:
-        yield called[: len(namespace)]
-        namespace = namespace.rpartition(".")[0]
 
 
 def _take_turn(decider: Decider, batch: Batch, position: int, sizes: Sizes) -> None:

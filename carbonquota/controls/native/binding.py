@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
 from carbonquota.controls.native._cy import Ledger
 from carbonquota.controls.table import CREATES, STOCK_CONTROLS, STOCKS, THROUGHPUT, Grant
+from carbonquota.kernel._cy import FlatMatcher
 from carbonquota.model import CONTROL_FIELDS, MAXIMUM, Storable
+from carbonquota.rules import Matcher
 from carbonquota.trie import Index
 
 
@@ -30,11 +33,22 @@ def bind(ledger: Ledger, index: Index, grants: Sequence[Grant]) -> None:
         "quota_of": namespaces.quota,
         "parent": namespaces.parent,
         "held": quotas.namespace,
+        "born": namespaces.born,
+        "rule_metered": np.array([grant.metered for grant in grants], np.int64),
+        "rule_throughput": np.array([grant.throughput for grant in grants], np.int64),
+        "rule_enforcing": np.array([grant.enforcing for grant in grants], np.int64),
         **{name: getattr(quotas, name) for name in ("rule", "left", "limit", "enforcing", "throttle")},
     }
     limits = [[_limit(grant, control) for control in CONTROL_FIELDS] for grant in grants]
     ledger.bind(
         columns=columns,
+        narrow={
+            "named": quotas.named,
+            **{
+                name: getattr(namespaces, name) for name in ("state", "first_child", "next_sibling", "previous_sibling")
+            },
+        },
+        rows=(namespaces, quotas),
         used=[getattr(namespaces, control) for control in STOCK_CONTROLS],
         dropped=quotas.dropped,
         flows=quotas.flows,
@@ -42,8 +56,23 @@ def bind(ledger: Ledger, index: Index, grants: Sequence[Grant]) -> None:
         limits=np.array(limits, np.int64).reshape(-1, len(CONTROL_FIELDS)),
         size_number=index.series.size_number,
         seen=None if seen is None else seen.time,
-        some_forbid_all=any(grant.throughput < 1 for grant in grants),
+        matcher=_flat(ledger, cast("Matcher", index.matcher)),
+        absent=(index.absent.names, index.absent.most, [index.absent.throttle, *index.absent.dropped]),
+        some_reject_alone=any(map(_rejects_alone, grants)),
     )
+
+
+def _flat(ledger: Ledger, matcher: Matcher) -> FlatMatcher:
+    """The matcher's plan as tables, which are kept as long as the rules are in force."""
+    flat = ledger.matcher
+    return flat if flat is not None and flat.of is matcher else FlatMatcher(matcher, matcher.plan())
+
+
+def _rejects_alone(grant: Grant) -> bool:
+    """Whether a rule may reject a metric by a namespace that holds nothing yet."""
+    limits = grant.limits
+    sizes = (limits.logical_size, limits.physical_size, limits.data_points)
+    return grant.throughput < 1 or any(limit is not None for limit in sizes)
 
 
 def _limit(grant: Grant, control: str) -> int:

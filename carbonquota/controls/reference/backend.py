@@ -25,7 +25,7 @@ class ReferenceBackend:
         """Decide on points of a metric."""
         with self._turn.lock:
             self._turn.begin()
-            return self._decider.verdict(self._decider.offer_named(metric, points, size))
+            return self._decider.verdict(metric, self._decider.offer_named(metric, points, size))
 
     def offer_all(self, offers: Sequence[tuple[Name, int]]) -> Verdict:
         """Decide on several offers as one."""

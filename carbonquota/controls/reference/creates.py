@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from math import floor
 
+import numpy as np
+from numpy.typing import NDArray
+
 from carbonquota.model import MAXIMUM
+from carbonquota.trie.columns import View
 
 
 class Creates:
@@ -14,13 +18,25 @@ class Creates:
     be given twice; one that was set back further does.
     """
 
-    __slots__ = ("_limit", "_second", "left")
+    __slots__ = ("_cell_at", "_limit", "_second", "cell")
 
     def __init__(self, limit: int | None) -> None:
         """Allow so many a second; None is no bound."""
         self._limit = limit
         self._second = 0
-        self.left = MAXIMUM if limit is None else limit
+        self.cell: NDArray[np.int64] = np.array([MAXIMUM if limit is None else limit], np.int64)
+        """Where `left` stands, for who counts it down by address."""
+        self._cell_at: View = self.cell.data
+
+    @property
+    def left(self) -> int:
+        """How many metrics may still be created in this second."""
+        return self._cell_at[0]
+
+    @left.setter
+    def left(self, left: int) -> None:
+        """Note how many are left."""
+        self._cell_at[0] = left
 
     def keep_time(self, now: float) -> None:
         """Begin the second of `now`, in seconds since the epoch, unless it is the running one."""

@@ -6,9 +6,8 @@ say of it. That is asked first because it is the answer to a flood of new names,
 Nothing is counted, charged or created before the outcome is known. A new metric's size is asked for only where a limit
 of a size decides, or where the metric is accepted: working out a size may take long, and a quota that rejects without
 it must not be kept waiting by the names that it rejects. A namespace that the offer would create is under its rule
-already: an empty namespace can only be passed by an offer that is larger than a limit by itself. Only then is it
-created for a rejected metric, so that it can count the rejection, and it goes again with the report that gives that
-count.
+already: an empty namespace can only be passed by an offer that is larger than a limit by itself. Where it rejects one,
+it does not come; what it counts stands beside the index, see `trie.absent`.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from typing import Final
 from carbonquota.controls.reference import flow
 from carbonquota.controls.reference.creates import Creates
 from carbonquota.controls.reference.stocks import Need, first_over, usage_views
+from carbonquota.controls.rejections import NO_RULES_QUOTA, absent_by, of_absent
 from carbonquota.controls.table import CREATES, KEYS, THROUGHPUT, Grant
 from carbonquota.errors import MetricNameError, NoFileError, QuotaError
 from carbonquota.kernel import UNKNOWN, Malformed, Times
@@ -29,12 +29,9 @@ from carbonquota.model import ROOT, Size, SizeOf, Storable, Verdict
 from carbonquota.trie import NO_QUOTA, Index
 
 Outcome = tuple[int, int]
-"""The quota that rejects an offer and the control, or `ACCEPTED`."""
+"""The quota that rejects an offer and the control, or `ACCEPTED`; see `rejections` for numbers that are no quota's."""
 
 ACCEPTED: Outcome = (NO_QUOTA, -1)
-
-NO_RULES_QUOTA: Final = -1
-"""Stands for a quota where not a rule rejects but the bound on new metrics."""
 
 TOO_MANY: Outcome = (NO_RULES_QUOTA, CREATES)
 """As many metrics as are allowed were created in this second."""
@@ -53,15 +50,24 @@ class Over:
 
 
 @dataclass(frozen=True, slots=True)
+class Coming:
+    """A namespace under a rule that is still to be created."""
+
+    namespace: str
+    rule: int
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a new metric would lie: in the namespace at `row`, or in the last of `missing`, to be created below it.
 
-    `coming` are the rules of the missing namespaces that have one, topmost first.
+    `coming` are the missing namespaces that have a rule, topmost first.
     """
 
     row: int
     missing: Sequence[str]
-    coming: Sequence[Grant]
+    coming: Sequence[Coming]
 
 
 class Decider:
@@ -108,7 +114,7 @@ class Decider:
             if self.index.seen is not None:
                 self.index.seen.keep_time(now)
 
-    def verdict(self, outcome: Outcome) -> Verdict:
+    def verdict(self, metric: Name, outcome: Outcome) -> Verdict:
         """An outcome as a value that lasts; to be asked for before anything else is decided."""
         if outcome == ACCEPTED:
             return _ACCEPTED
@@ -116,8 +122,12 @@ class Decider:
             return _TOO_MANY
         quota, control = outcome
         quotas = self.index.quotas
-        rule = self.grants[quotas.rule_at[quota]].rule
-        return Verdict(accepted=False, namespace=quotas.namespace_names[quota], control=KEYS[control], rule=rule)
+        if quota > NO_QUOTA:
+            namespace, number = quotas.name(quota), quotas.rule_at[quota]
+        else:
+            namespace, number = absent_by(quota, normalize(metric), self.grants)
+        rule = self.grants[number].rule
+        return Verdict(accepted=False, namespace=namespace, control=KEYS[control], rule=rule)
 
     def offer_named(self, metric: Name, points: int, size: Size | None = None) -> Outcome:
         """Decide on points of a metric, in whatever spelling; MetricNameError where it cannot be one."""
@@ -162,24 +172,28 @@ class Decider:
         place = self._place(metric)
         need = Need(lambda: self.checked_size(metric, size))
         overs = list(self._overs(place, need, points))
-        rejected = bool(overs) and overs[-1].enforcing
-        if not rejected:
-            # Before anything is changed, as an error in it must leave nothing behind.
-            size = need.size()
-        row = place.row
-        if not rejected or any(over.quota < 0 for over in overs):
-            row = self.index.create(row, place.missing)
-        outcome = self._count(row, len(place.coming), overs, points)
-        if rejected:
-            self.index.sweep(row)
-            return outcome
-        self._accept(metric, row, need.size(), points)
+        if overs and overs[-1].enforcing:
+            if self._may_be_granted_more(place, overs) and self.index.has_room_for_idle:
+                row = self.index.create(place.row, place.missing)
+                outcome = self._count(row, len(place.coming), overs, points)
+                self.index.sweep(row)
+                return outcome
+            return self._reject(place, overs, points)
+        # Before anything is changed, as an error in it must leave nothing behind.
+        size = need.size()
+        row = self.index.create(place.row, place.missing)
+        self._count(row, len(place.coming), overs, points)
+        self._accept(metric, row, size, points)
         return ACCEPTED
 
     def _place(self, metric: str) -> Place:
         """Where a new metric would lie."""
         row, missing = self.index.locate(dotted_part(metric))
-        coming = [self.grants[rule] for rule in self.index.foresee(row, missing) if rule >= 0]
+        coming = [
+            Coming(name, rule, self.grants[rule])
+            for name, rule in zip(missing, self.index.foresee(row, missing), strict=True)
+            if rule >= 0
+        ]
         return Place(row, missing, coming)
 
     def _overs(self, place: Place, need: Need, points: int) -> Iterator[Over]:
@@ -196,9 +210,9 @@ class Decider:
         for quota in quotas.flow_chain(self.index.namespaces.quota_at[place.row]):
             if quotas.left_at[quota] < points:
                 yield Over(quota, THROUGHPUT, bool(quotas.enforcing_at[quota]))
-        for number, grant in enumerate(place.coming):
-            if grant.throughput < points:
-                yield Over(~number, THROUGHPUT, grant.enforcing)
+        for number, coming in enumerate(place.coming):
+            if coming.grant.throughput < points:
+                yield Over(~number, THROUGHPUT, coming.grant.enforcing)
 
     def _stocks_over(self, place: Place, need: Need) -> Iterator[Over]:
         """The limits of what is held, from the root down; of each namespace's only the first."""
@@ -211,13 +225,31 @@ class Decider:
             control = first_over(grant, held, need, gains=row == gaining)
             if control >= 0:
                 yield Over(quota, control, grant.enforcing)
-        for number, grant in enumerate(place.coming):
-            control = first_over(grant, (0,) * len(usage), need, gains=False)
+        for number, coming in enumerate(place.coming):
+            control = first_over(coming.grant, (0,) * len(usage), need, gains=False)
             if control >= 0:
-                yield Over(~number, control, grant.enforcing)
+                yield Over(~number, control, coming.grant.enforcing)
+
+    def _reject(self, place: Place, overs: Sequence[Over], points: int) -> Outcome:
+        """Count the points of a rejected metric at the quotas that they are over, of which the last rejects."""
+        outcome = ACCEPTED
+        for over in overs:
+            if over.quota >= 0:
+                flow.over(self.index.quotas, over.quota, over.control, points)
+                outcome = over.quota, over.control
+            else:
+                coming = place.coming[~over.quota]
+                self.index.absent.count(coming.namespace, over.control, points, enforcing=over.enforcing)
+                outcome = of_absent(coming.rule), over.control
+        return outcome
+
+    def _may_be_granted_more(self, place: Place, overs: Sequence[Over]) -> bool:
+        """Whether a namespace has to come so that it can be granted throughput which is shared with others."""
+        rules = (place.coming[~over.quota].rule for over in overs if over.quota < 0 and over.control == THROUGHPUT)
+        return any(self.grants[rule].throughput < self._undivided[rule].throughput for rule in rules)
 
     def _count(self, row: int, coming: int, overs: Sequence[Over], points: int) -> Outcome:
-        """Count the points at the quotas that they are over; the last of them.
+        """Count points at the quotas that they are over, whose namespaces are there; the last of them.
 
         `coming` is how many quotas have come to be above the namespace at `row` by the creation of what was missing.
         """

@@ -29,7 +29,7 @@ def offer_all(decider: Decider, offers: Sequence[tuple[Name, int]]) -> Verdict:
             taken.watch(name)
             outcome = decider.offer_named(name, points)
             if outcome != ACCEPTED:
-                verdict = decider.verdict(outcome)
+                verdict = decider.verdict(name, outcome)
                 taken.give_back()
                 return verdict
             taken.note()
@@ -37,7 +37,7 @@ def offer_all(decider: Decider, offers: Sequence[tuple[Name, int]]) -> Verdict:
         taken.give_back()
         raise
     taken.let_go()
-    return decider.verdict(ACCEPTED)
+    return Verdict(accepted=True)
 
 
 class _Taken:

@@ -33,9 +33,9 @@ class Grants:
 
 def chain_of(*grants: Grants) -> tuple[Quotas, tuple[int, ...]]:
     """Quotas one below the other, and the flow chain of the lowest."""
-    quotas, quota = Quotas(grants), NO_QUOTA
+    quotas, quota = Quotas(grants, str), NO_QUOTA
     for number in range(len(grants)):
-        quota = quotas.create(number, f"n{number}", number, quota)
+        quota = quotas.create(number, number, quota)
     return quotas, quotas.flow_chain(quota)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from carbonquota import QuotaEngine, RuleSet, Size
 from carbonquota.kernel import KERNEL, UNKNOWN
-from tests.support.kernels import COMPILED, CONTROLS, STOCKS, if_built
+from tests.support.kernels import COMPILED, CONTROLS, STOCKS, if_built, without_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = if_built
 
+COLUMNS = ("held", "rule", "throttle", "rule_enforcing", "rule_metered", "rule_throughput", "born")
 ACCEPTED = "accepted"
 QUOTA = 1
 LIMIT = 5
@@ -55,7 +56,7 @@ class Owned:
         self.called: list[tuple[object, ...]] = []
         self.fails = False
         self.ledger: Whatever = Ledger(table, controls=CONTROLS, order=STOCKS)
-        columns = {name: np.zeros(2, np.int64) for name in ("held", "rule", "throttle")}
+        columns = {name: np.zeros(2, np.int64) for name in COLUMNS}
         columns |= {name: np.full(2, LIMIT) for name in ("left", "limit")}
         columns |= {name: np.full(2, QUOTA) for name in ("enforcing", "quota_of")}
         columns["parent"] = np.full(2, -1)
@@ -69,7 +70,7 @@ class Owned:
             limits=np.full((1, 6), 2**63 - 1, np.int64),
             size_number=np.zeros(64, np.int32),
             seen=np.zeros(64, np.uint32),
-            some_forbid_all=False,
+            **without_missing(),
         )
         self.ledger.bind_lock(self.lock, clock, is_system, self)
         self.ledger.set_time(0.0, 2.0**40 if clock is time.time else QUIET[1], 17)
@@ -160,10 +161,11 @@ LEFT = {
 
 
 @pytest.mark.parametrize("buffer", LEFT.values(), ids=LEFT)
-def test_what_takes_python_is_left_to_the_owner_as_a_whole_under_the_lock(owned: Owned, buffer: bytes) -> None:
+def test_from_what_takes_python_on_all_is_left_to_the_owner_under_the_lock(owned: Owned, buffer: bytes) -> None:
     batch = owned.ledger.admit(buffer)
-    assert owned.called == [("decide", 0, 0, "locked"), ("answer", 0, 0, "locked")]
-    assert (batch.is_decided, owned.left[QUOTA]) == (False, LIMIT)
+    before = 0 if buffer.startswith(b" ") else buffer.count(LINE)
+    assert owned.called == [("decide", before, 0, "locked"), ("answer", before, 0, "locked")]
+    assert (batch.is_decided, batch.position, owned.left[QUOTA]) == (False, before, LIMIT - before)
     assert not owned.is_locked
 
 

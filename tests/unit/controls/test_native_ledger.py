@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from carbonquota.kernel import BLANK, UNKNOWN, Malformed
-from tests.support.kernels import COMPILED, CONTROLS, STOCKS, if_built
+from tests.support.kernels import COMPILED, CONTROLS, STOCKS, if_built, without_missing
 from tests.support.small import engine_under
 
 pytestmark = if_built
@@ -16,6 +16,10 @@ pytestmark = if_built
 LIMIT = 10
 QUOTA = 1
 LONGEST = 16_384
+COLUMNS = (
+    "held", "rule", "left", "limit", "enforcing", "throttle", "parent", "quota_of", "born",
+    "rule_enforcing", "rule_metered", "rule_throughput",
+)  # fmt: skip
 NAMES = (b"a.b", "größe.é".encode(), b"\xff.x", b"z" * LONGEST, b"z" * 28)
 
 
@@ -36,8 +40,7 @@ class Bound:
         self.table = table
         self.ledger: Any = Ledger(table, controls=CONTROLS, order=STOCKS)
         self.batch_of: Any = lambda buffer: Batch.of(table.read(buffer))
-        names = ("held", "rule", "left", "limit", "enforcing", "throttle", "parent", "quota_of")
-        columns = {name: np.zeros(2, np.int64) for name in names}
+        columns = {name: np.zeros(2, np.int64) for name in COLUMNS}
         columns["limit"][:] = columns["left"][:] = LIMIT
         columns["enforcing"][:] = columns["quota_of"][:] = QUOTA
         columns["parent"][:] = -1
@@ -50,7 +53,7 @@ class Bound:
             "limits": np.full((1, 6), 2**63 - 1, np.int64),
             "size_number": np.zeros(64, np.int32),
             "seen": np.zeros(64, np.uint32),
-            "some_forbid_all": False,
+            **without_missing(),
         }
 
     accepted = 0
@@ -130,6 +133,7 @@ WRONG: dict[str, Any] = {
     "stocks": [np.zeros(4, np.int32), np.zeros((2, 2, 2), np.int32), np.zeros((2, 2), np.uint32)],
     "limits": [np.zeros((1, 5), np.int64), np.zeros(6, np.int64), np.zeros((1, 6), np.int32), np.zeros((1, 6))],
     "size_number": [np.zeros(64, np.int64), np.zeros((8, 8), np.int32), np.zeros(64, np.int32)[::2]],
+    "matcher": [None, object()],
     "seen": [np.zeros(64, np.int32), np.zeros(64, np.int64), np.zeros((8, 8), np.uint32)],
 }
 
@@ -144,7 +148,7 @@ def test_columns_of_another_shape_or_type_are_refused_and_the_last_ones_stay(
     assert bound.left == LIMIT - 1
 
 
-@pytest.mark.parametrize("name", ["held", "rule", "left", "limit", "enforcing", "throttle", "parent", "quota_of"])
+@pytest.mark.parametrize("name", COLUMNS)
 def test_a_column_that_is_missing_or_of_another_kind_is_refused(bound: Bound, name: str) -> None:
     columns = bound.parts["columns"]
     with pytest.raises(KeyError, match=name):
@@ -225,11 +229,11 @@ def test_a_decision_asks_for_a_size_only_where_it_takes_one(bound: Bound) -> Non
         asked.append(metric)
         return int(batch.add_size(1, 2, 3, 0))
 
-    assert bound.ledger.decide(batch, 0, 9, ask) == 1, "the second line's namespace is not there"
+    assert bound.ledger.decide(batch, 0, 9, ask) == 1, "for the second line's namespace there is no room"
     batch.put_decision(1, QUOTA, 1)
     assert bound.ledger.decide(batch, 2, 9, ask) == len(batch.lines)
-    assert asked == ["new", "newer"], "the last one's metric is known by then"
-    assert batch.created_names(2, with_text=True) == [(1, b"new\n"), (1, b"newer\n")]
+    assert asked == ["new", "new.b", "newer"], "the last one's metric is known by then"
+    assert batch.created_names(3, with_text=True) == [(1, b"new\n"), (0, b""), (1, b"newer\n")]
 
 
 def test_a_line_has_no_size_but_those_that_were_added(bound: Bound) -> None:

@@ -32,9 +32,9 @@ LENIENT = Grants(throughput=10, metered=True, enforcing=False)
 
 def quotas_of(*grants: Grants) -> tuple[Quotas, list[int]]:
     """Quotas one below the other, the first on the root; and their rows."""
-    quotas, rows, above = Quotas(grants), [], NO_QUOTA
+    quotas, rows, above = Quotas(grants, lambda row: "a" * row or "/"), [], NO_QUOTA
     for number in range(len(grants)):
-        above = quotas.create(number, "a" * number or "/", number, above)
+        above = quotas.create(number, number, above)
         rows.append(above)
     return quotas, rows
 
@@ -60,7 +60,7 @@ def closed(quotas: Quotas, row: int) -> tuple[int, int, int]:
 
 
 def test_there_is_no_quota_at_the_start_and_none_is_no_limit() -> None:
-    quotas = Quotas((METERED,))
+    quotas = Quotas((METERED,), str)
     assert quotas.rows() == []
     assert not quotas.have_counts()
     assert take(quotas, quotas.flow_chain(NO_QUOTA), MAXIMUM) == NO_QUOTA
@@ -83,12 +83,12 @@ def test_a_quota_knows_all_above_it_and_which_of_them_limit_throughput() -> None
 
 def test_hundreds_of_quotas_keep_what_they_are() -> None:
     grants = (METERED, PLAIN)
-    quotas = Quotas(grants)
-    root = quotas.create(ROOT_ROW, "/", 0, NO_QUOTA)
-    rows = [quotas.create(number, f"n{number}", number % 2, root) for number in range(1, 500)]
+    quotas = Quotas(grants, lambda row: f"n{row}" if row else "/")
+    root = quotas.create(ROOT_ROW, 0, NO_QUOTA)
+    rows = [quotas.create(number, number % 2, root) for number in range(1, 500)]
     assert quotas.rows() == [root, *rows]
     for number, row in enumerate(rows, start=1):
-        assert (stat_name_of(quotas, row), quotas.namespace_names[row], quotas.rule_at[row]) == (
+        assert (stat_name_of(quotas, row), quotas.name(row), quotas.rule_at[row]) == (
             *[f"n{number}"] * 2,
             number % 2,
         )
@@ -106,30 +106,47 @@ def test_hundreds_of_quotas_keep_what_they_are() -> None:
     ],
 )
 def test_of_two_names_that_come_out_the_same_the_later_has_a_suffix(namespaces: list[str], names: list[str]) -> None:
-    quotas = Quotas((PLAIN,))
-    rows = [quotas.create(number, name, 0, NO_QUOTA) for number, name in enumerate(namespaces)]
+    quotas = Quotas((PLAIN,), namespaces.__getitem__)
+    rows = [quotas.create(number, 0, NO_QUOTA) for number in range(len(namespaces))]
     assert quotas.stat_names(np.array(rows)) == names
 
 
 def test_no_two_quotas_have_one_name_whatever_their_namespaces_are_called() -> None:
-    quotas = Quotas((PLAIN,))
     namespaces = ["a.b.c", "a-b.c", "a.b-c", "a-b-c", "a-b-c-4b695ab2", "a.b.c-4b695ab2", "a-b-c.4b695ab2"]
-    names = [stat_name_of(quotas, quotas.create(number, name, 0, NO_QUOTA)) for number, name in enumerate(namespaces)]
-    assert len(set(names)) == len(names)
     late = [f"x-y{collision_suffix('x.y')}", "x-y", "x.y"]
-    names = [stat_name_of(quotas, quotas.create(number, name, 0, NO_QUOTA)) for number, name in enumerate(late)]
+    quotas = Quotas((PLAIN,), [*namespaces, *late].__getitem__)
+    names = [stat_name_of(quotas, quotas.create(number, 0, NO_QUOTA)) for number in range(len(namespaces + late))]
     assert len(set(names)) == len(names)
 
 
 def test_a_name_is_free_again_once_its_quota_is_gone() -> None:
-    quotas = Quotas((PLAIN,))
-    quotas.remove(quotas.create(1, "a.b-c", 0, NO_QUOTA))
-    assert stat_name_of(quotas, quotas.create(2, "a-b.c", 0, NO_QUOTA)) == "a-b-c"
+    quotas = Quotas((PLAIN,), ["/", "a.b-c", "a-b.c"].__getitem__)
+    first = quotas.create(1, 0, NO_QUOTA)
+    assert stat_name_of(quotas, first) == "a-b-c"
+    quotas.remove(first)
+    assert stat_name_of(quotas, quotas.create(2, 0, NO_QUOTA)) == "a-b-c"
+
+
+def test_names_are_given_in_the_order_of_coming_as_many_as_are_asked_for() -> None:
+    names = ["/", "a.b-c", "a-b.c", "d"]
+    quotas = Quotas((PLAIN,), names.__getitem__)
+    rows = [quotas.create(number, 0, NO_QUOTA) for number in (1, 2, 3)]
+    assert quotas.wanting_names == 3
+    assert [quotas.give_names(2), quotas.give_names(2), quotas.give_names(2)] == [True, False, False]
+    assert quotas.wanting_names == 0
+    assert quotas.stat_names(np.array(rows)) == ["a-b-c", "a-b-c-4b695ab2", "d"]
+
+
+def test_who_goes_before_names_are_given_has_none_to_give_back() -> None:
+    quotas = Quotas((PLAIN,), ["/", "a.b-c", "a-b.c"].__getitem__)
+    first, second = quotas.create(1, 0, NO_QUOTA), quotas.create(2, 0, NO_QUOTA)
+    quotas.remove(first)
+    assert stat_name_of(quotas, second) == "a-b-c"
 
 
 def test_prefixes_tell_equal_names_apart() -> None:
-    quotas = Quotas((PLAIN, Grants(stat_prefix="level2.")))
-    rows = [quotas.create(1, "a.b-c", 0, NO_QUOTA), quotas.create(2, "a-b.c", 1, NO_QUOTA)]
+    quotas = Quotas((PLAIN, Grants(stat_prefix="level2.")), ["/", "a.b-c", "a-b.c"].__getitem__)
+    rows = [quotas.create(1, 0, NO_QUOTA), quotas.create(2, 1, NO_QUOTA)]
     assert quotas.stat_names(np.array(rows)) == ["a-b-c", "level2.a-b-c"]
 
 
@@ -181,7 +198,7 @@ def test_a_row_is_used_again_without_what_was_counted_there() -> None:
     take(quotas, (root, row), 9)
     quotas.remove(row)
     assert quotas.rows() == [root]
-    again = quotas.create(5, "b", 1, root)
+    again = quotas.create(5, 1, root)
     assert again == row
     assert (quotas.used(row), quotas.has_counts(row), closed(quotas, row)) == (0, False, (0, 0, 0))
     assert quotas.rows() == [root, row]
