@@ -260,7 +260,7 @@ def _url(address: tuple[str, int]) -> str:
 def read_settings(config: Path) -> Settings:
     """The settings of the daemon; QuotaError where they are bad, or it could not be fed or asked."""
     settings, _ = load_settings(config)
-    for section, enabled in (("tcp", settings.tcp.enabled), ("carbonserver", settings.carbonserver.enabled)):
+    for section, enabled in (("tcp", settings.inputs["tcp"].enabled), ("carbonserver", settings.carbonserver.enabled)):
         if not enabled:
             raise QuotaError(f"{config}: [{section}] is off, and this needs it: set its `enabled = true`")
     return settings

@@ -31,6 +31,7 @@ from carbonquota.model import Clock
 from carbonquota.service.lifecycle import Lifecycle
 from carbonquota.service.periodic_tasks import Action
 from carbonquota.service.reporter import Report
+from carbonquota.service.rulebook import log_warnings
 
 try:
     from uvloop import new_event_loop
@@ -135,7 +136,7 @@ class Daemon:
         """Open everything, in order."""
         parts, runtime, lifecycle = self._parts, self._runtime, self._lifecycle
         self._on_loop.begin()
-        runtime.rulebook.loaded.log_findings()
+        log_warnings(runtime.rulebook.loaded)
         runtime.rulebook.on_expressions(runtime.patterns.use)
         if parts.http is not None:
             await parts.http.start()

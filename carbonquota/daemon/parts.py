@@ -15,10 +15,10 @@ from typing import TypeGuard
 
 from carbonquota.daemon.held_lines import Grantor, HeldLines
 from carbonquota.daemon.http import HttpServer, ReloadOutcome, Source, make_app
+from carbonquota.daemon.inputs.receivers import Receivers
 from carbonquota.daemon.intake import Intake
 from carbonquota.daemon.loop_watch import LoopWatch
 from carbonquota.daemon.process_status import ProcessStatus
-from carbonquota.daemon.receivers import Receivers
 from carbonquota.daemon.relay import RelaySink
 from carbonquota.daemon.settings import Settings
 from carbonquota.daemon.sink import Sink
@@ -29,7 +29,7 @@ from carbonquota.model import Clock
 from carbonquota.rules.expressions import Search, search_here
 from carbonquota.service.exposition import Exposition
 from carbonquota.service.reporter import OWN_STATS, Emitter
-from carbonquota.service.rulebook import RuleFiles
+from carbonquota.service.rule_source import RuleFiles
 from carbonquota.service.runtime import ClusterNode, HostProfile, Runtime
 from carbonquota.service.scan import Settle, Tree
 from carbonquota.stats.statsd import StatsDEmitter
@@ -51,7 +51,7 @@ class DaemonParts:
         if settings.cluster.mode != "off":
             self.runtime.join(self._make_cluster())
         self.intake = self._make_intake()
-        self.receivers = Receivers(settings, self.intake)
+        self.receivers = Receivers(settings.inputs, self.intake)
         self.systemd = Systemd(os.environ, time.monotonic)
         self.loop_watch = LoopWatch(time.monotonic, self.systemd.alive)
         self.status = ProcessStatus(self.runtime, lambda: self.loop_watch.failing)

@@ -6,23 +6,15 @@ otherwise. How the file is read stands in `carbonquota.daemon.configuration`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from carbonquota.cluster.settings import ClusterSettings
+from carbonquota.daemon.inputs import InputSettings, default_inputs
+from carbonquota.daemon.values.address import Address
 from carbonquota.model import ThroughputUnit
 from carbonquota.service.runtime_settings import DEFAULTS, RuntimeSettings
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A host and a port. As a place to listen at, an empty host means all interfaces, IPv4 and IPv6."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        """As the file writes it: `host:port`, an IPv6 address in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +50,6 @@ class Cache:
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
-    """`[tcp]` or `[udp]`: plaintext."""
-
-    listen: Address = Address("", 2003)
-    enabled: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Pickle:
-    """`[pickle]`: pickled lists of points, over TCP, behind their length.
-
-    A message is read in one go, while everybody else waits, so `max_message_size` is carbon's own bound, and not
-    go-carbon's 64 MiB.
-    """
-
-    listen: Address = Address("", 2004)
-    enabled: bool = True
-    max_message_size: int = 1_048_576
-
-
-@dataclass(frozen=True, slots=True)
 class CarbonServer:
     """`[carbonserver]`: the HTTP side, reports and scans.
 
@@ -86,7 +57,7 @@ class CarbonServer:
     that the HTTP side answers to beside its own, and `prometheus_max_namespaces` bounds `/metrics`, 0 is no limit.
     """
 
-    listen: Address = Address("127.0.0.1", 8080)
+    listen: Address = field(default=Address("127.0.0.1", 8080))
     enabled: bool = True
     scan_frequency: float = DEFAULTS.scan_frequency
     quota_usage_report_frequency: float = DEFAULTS.usage_report_frequency
@@ -106,7 +77,7 @@ class Relay:
     """
 
     enabled: bool = False
-    destination: Address = Address("127.0.0.1", 2003)
+    destination: Address = field(default=Address("127.0.0.1", 2003))
     queue_max_size: int = 67_108_864
     spool_dir: str = ""
     spool_max_size: int = 1_073_741_824
@@ -129,26 +100,28 @@ class StatsD:
     """`[statsd]`: reports over UDP to a StatsD."""
 
     enabled: bool = False
-    address: Address = Address("127.0.0.1", 8125)
+    address: Address = field(default=Address("127.0.0.1", 8125))
     prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All of it; `source` is the file it came from."""
+    """All of it; `source` is the file it came from, and `inputs` has the settings of each input by its section."""
 
     source: str = ""
     common: Common = field(default_factory=Common)
     whisper: Whisper = field(default_factory=Whisper)
     cache: Cache = field(default_factory=Cache)
-    tcp: Listener = field(default_factory=Listener)
-    udp: Listener = field(default_factory=Listener)
-    pickle: Pickle = field(default_factory=Pickle)
+    inputs: Mapping[str, InputSettings] = field(default_factory=default_inputs)
     carbonserver: CarbonServer = field(default_factory=CarbonServer)
     relay: Relay = field(default_factory=Relay)
     state: State = field(default_factory=State)
     statsd: StatsD = field(default_factory=StatsD)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
+
+    def section(self, name: str) -> Any:  # noqa: ANN401 - each section has a class of its own
+        """The settings of one section of the file."""
+        return self.inputs[name] if name in self.inputs else getattr(self, name)
 
     @property
     def runtime(self) -> RuntimeSettings:

@@ -28,7 +28,7 @@ from carbonquota.plugins.cache import StatsWriter, WaitingPoints, plain_store, r
 from carbonquota.plugins.processors import GeneratedProcessor, QuotaProcessor
 from carbonquota.plugins.service import Carbon, CarbonParts, Port, QuotaService, rule_files
 from carbonquota.plugins.settings import CarbonHost, QuotaSettings, read_host
-from carbonquota.service.rulebook import load_rules
+from carbonquota.service.rule_source import load_rules
 from carbonquota.service.state.files import DirectoryLock
 
 reactor: Any = installed_reactor

@@ -19,7 +19,7 @@ from carbon.util import parseRetentionDef
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.rules import Retention, Schema, Schemas
 from carbonquota.rules.expressions import Expression, ExpressionError, read_expression
-from carbonquota.service.rulebook import RuleFiles
+from carbonquota.service.rule_source import RuleFiles
 
 _log = logging.getLogger(__name__)
 

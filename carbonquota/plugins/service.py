@@ -36,7 +36,7 @@ from carbonquota.rules.expressions import Search, search_here
 from carbonquota.service.lifecycle import Lifecycle
 from carbonquota.service.periodic_tasks import PeriodicTasks
 from carbonquota.service.reporter import Report
-from carbonquota.service.rulebook import RuleFiles
+from carbonquota.service.rule_source import RuleFiles
 from carbonquota.service.runtime import HostProfile, Runtime
 from carbonquota.service.scan import Settle, Tree
 from carbonquota.service.state import StateKeeper

@@ -1,9 +1,9 @@
 """The rules in force, and their reload: read, swapped atomically, and told.
 
-Theory of operation. Three files make one configuration: quotas, schemas, aggregation. They are read together and put in
-force together; if one of them is bad or missing, none is, and all stays as it was. Reading and telling are done by
-whoever asks for the reload, on his thread; only the swap is the engine's. A reload whose files say what is in force
-already swaps nothing. The rulebook knows no signals and no file events: others call `reload` for them.
+Theory of operation. A source, usually three files, gives one configuration: quotas, schemas, aggregation. They are read
+together and put in force together; if one of them is bad or missing, none is, and all stays as it was. Reading and
+logging are done by whoever asks for the reload, on his thread; only the swap is the engine's. A reload whose texts say
+what is in force already swaps nothing. The rulebook knows no signals and no file events: others call `reload` for them.
 
 A file that is about to be written anew is empty, or half a file, for a moment. So files are read when they have
 settled, and read again if they changed meanwhile; and one that has lost all of its sections is refused, unless a
@@ -14,100 +14,26 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from threading import Lock
-from typing import Final, TypeVar
+from typing import Final
 
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.model import Clock, ThroughputUnit
-from carbonquota.rules import RuleSet, Schemas, Severity, diff, lint
+from carbonquota.rules import Schemas, Severity, diff, lint
 from carbonquota.rules.aggregation import Aggregations
-from carbonquota.rules.emptied import emptied
-from carbonquota.rules.expressions import Expression, Search, search_here
-from carbonquota.rules.files import read_text
+from carbonquota.rules.expressions import Expression
 from carbonquota.service.health import Sample
-from carbonquota.service.settling import Signature, signatures, wait_until_settled
-
-Read = TypeVar("Read")
+from carbonquota.service.rule_source import FileSource, LoadedRules, RuleSource
 
 _LOGGER: Final = logging.getLogger(__name__)
 _MOST_READINGS: Final = 5
 """How often files are read again because they changed meanwhile."""
 _MOST_LINES: Final = 50
 """Lines of a difference, or findings, that are logged at one reload."""
-
-
-Settle = Callable[[Sequence[str]], tuple[Signature, ...] | None]
-"""Waits until files have settled: their signatures then, or None where they do not."""
-
-
-def _read_schemas(text: str, files: RuleFiles) -> Schemas:
-    """The schemas as the daemon reads them, every doubt being an error."""
-    factor, sparse = files.physical_size_factor, files.sparse
-    return Schemas.from_text(text, files.schemas, physical_size_factor=factor, sparse=sparse, search=files.search)
-
-
-@dataclass(frozen=True, slots=True)
-class RuleFiles:
-    """Where the configuration stands, an empty path being no file, and what else decides about sizes.
-
-    `physical_size_factor` and `sparse` are as `Schemas.from_text` takes them. `read_schemas` reads the text of the
-    schemas, for a host that has a dialect of its own; ConfigError says what is wrong. `search` is asked about patterns
-    that RE2 does not read.
-    """
-
-    quotas: str = ""
-    schemas: str = ""
-    aggregation: str = ""
-    physical_size_factor: float = 1.0
-    sparse: bool = False
-    read_schemas: Callable[[str, RuleFiles], Schemas] = _read_schemas
-    search: Search = search_here
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The files that there are."""
-        return tuple(path for path in (self.quotas, self.schemas, self.aggregation) if path)
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedRules:
-    """What the files said: all of it immutable, so any thread may use it. `texts` are the files' own."""
-
-    files: RuleFiles
-    rules: RuleSet
-    schemas: Schemas
-    aggregations: Aggregations
-    texts: tuple[str, str, str] = field(default=("", "", ""), repr=False)
-
-    def log_findings(self) -> None:
-        """Warn of what looks wrong in schemas and aggregations."""
-        findings = (*self.schemas.findings, *self.aggregations.findings)
-        _log_lines(logging.WARNING, [str(found) for found in findings if found.severity is Severity.WARNING])
-
-    @property
-    def expressions(self) -> list[Expression]:
-        """Every pattern of schemas and aggregations."""
-        return [*(one.pattern for one in self.schemas.schemas), *(one.pattern for one in self.aggregations.rules)]
-
-    def emptied_since(self, before: LoadedRules) -> Iterator[Problem]:
-        """The files that have lost all of their sections, without a word that this is meant."""
-        for path, text, was, now in zip(
-            (self.files.quotas, self.files.schemas, self.files.aggregation),
-            self.texts,
-            before.sections(),
-            self.sections(),
-            strict=True,
-        ):
-            if was and not now:
-                yield from emptied(path, text, was)
-
-    def sections(self) -> tuple[int, int, int]:
-        """How many sections each file has."""
-        return len(self.rules.rules), len(self.schemas.schemas), len(self.aggregations.rules)
 
 
 class Outcome(Enum):
@@ -137,44 +63,6 @@ class ReloadResult:
         return self.outcome is not Outcome.FAILED
 
 
-def load_rules(files: RuleFiles, known: LoadedRules | None = None) -> LoadedRules:
-    """Read all the files; raises ConfigError with the problems of all of them.
-
-    Where they say what is `known` already, that is the answer.
-    """
-    reading = _Reading()
-    texts = (reading.text(files.quotas), reading.text(files.schemas), reading.text(files.aggregation))
-    if known is not None and texts == known.texts and not reading.problems:
-        return known
-    rules = reading.parse(lambda: RuleSet.from_text(texts[0], files.quotas))
-    schemas = reading.parse(lambda: files.read_schemas(texts[1], files))
-    aggregations = reading.parse(lambda: Aggregations.from_text(texts[2], files.aggregation, files.search))
-    if rules is None or schemas is None or aggregations is None or reading.problems:
-        raise ConfigError(reading.problems)
-    return LoadedRules(files, rules, schemas, aggregations, texts)
-
-
-class _Reading:
-    """Gathers the problems of several files."""
-
-    __slots__ = ("problems",)
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-
-    def text(self, path: str) -> str:
-        """The text of a file; empty where there is none to read."""
-        return (self.parse(lambda: read_text(path, again=True)) or "") if path else ""
-
-    def parse(self, read: Callable[[], Read]) -> Read | None:
-        """What `read` gives, or None after its problems were noted."""
-        try:
-            return read()
-        except ConfigError as error:
-            self.problems += error.problems
-            return None
-
-
 class Rulebook:
     """Keeps an engine's rules, and whoever needs schemas and aggregations, as the files say."""
 
@@ -186,19 +74,19 @@ class Rulebook:
         clock: Clock,
         interval: float = 60.0,
         throughput_unit: ThroughputUnit = "interval",
-        settle: Settle = wait_until_settled,
+        source: RuleSource | None = None,
     ) -> None:
         """Take over an engine in which `loaded` is in force; `interval` is that of its reports, in seconds.
 
-        `throughput_unit` is what its throughput limits are per. `settle` waits until files have settled, for
-        whoever asks for a reload at a time of his own.
+        `throughput_unit` is what its throughput limits are per. `source` is what rules are read from at each reload,
+        the files of `loaded` if nothing else.
         """
         self._engine = engine
         self._loaded = loaded
         self._clock = clock
         self._interval = interval
         self._unit = throughput_unit
-        self._settle = settle
+        self._source = source or FileSource(loaded.files)
         self._lock = Lock()
         self._counts: Counter[Outcome] = Counter()
         self._tell_schemas: list[Callable[[Schemas], None]] = []
@@ -229,12 +117,12 @@ class Rulebook:
         """Call `tell` with the aggregations each time others are in force, on the thread of the reload."""
         self._tell_aggregations.append(tell)
 
-    def reload(self, reason: str, settled: tuple[Signature, ...] | None = None) -> ReloadResult:
+    def reload(self, reason: str, settled: Hashable | None = None) -> ReloadResult:
         """Put in force what the files say now; `reason` is who asked, as the log tells it.
 
         From any thread that may wait; one reload runs at a time. Bad files are no exception, but a result and
-        log lines, and leave in force what is. `settled` is how the files were when they had settled; without it they
-        are waited for.
+        log lines, and leave in force what is. `settled` is the version of the source when it had settled; without it
+        that is waited for.
         """
         with self._lock:
             try:
@@ -247,22 +135,25 @@ class Rulebook:
             self._last = result
             return result
 
-    def _read(self, settled: tuple[Signature, ...] | None) -> LoadedRules:
-        """What the files say, once nobody is writing them; ConfigError where it cannot be put in force."""
-        before, paths = self._loaded, self._loaded.files.paths
+    def _read(self, settled: Hashable | None) -> LoadedRules:
+        """What the source says, once nobody is changing it; ConfigError where it cannot be put in force."""
+        source = self._source
         for _ in range(_MOST_READINGS):
-            settled = settled or self._settle(paths)
+            settled = settled or source.settled_version()
             if settled is None:
                 break
-            read = _attempt(before)
-            if signatures(paths) != settled:
+            try:
+                read: LoadedRules | ConfigError = source.read(self._loaded)
+            except ConfigError as error:
+                read = error
+            if source.version() != settled:
                 settled = None
             elif isinstance(read, ConfigError):
                 raise read
             else:
                 return read
         message = "the files keep changing, and half a file may not be put in force"
-        raise ConfigError([Problem(", ".join(paths), 0, 0, 0, "", message, "ask again when they are written")])
+        raise ConfigError([Problem(source.name, 0, 0, 0, "", message, "ask again when they are written")])
 
     def health(self) -> Iterator[Sample]:
         """The rules in force and how reloads went."""
@@ -312,7 +203,7 @@ class Rulebook:
             if was != now:
                 _LOGGER.info("%s: changed; new metrics follow it", path)
         if loaded.texts[1:] != before.texts[1:]:
-            loaded.log_findings()
+            log_warnings(loaded)
         if loaded.texts[0] == before.texts[0]:
             return
         difference = str(diff(before.rules, loaded.rules)).splitlines()
@@ -321,14 +212,9 @@ class Rulebook:
         _log_lines(logging.WARNING, [str(found) for found in findings if found.severity is Severity.WARNING])
 
 
-def _attempt(before: LoadedRules) -> LoadedRules | ConfigError:
-    """What the files say now, or why that cannot be put in force after `before`."""
-    try:
-        loaded = load_rules(before.files, before)
-    except ConfigError as error:
-        return error
-    problems = tuple(loaded.emptied_since(before))
-    return ConfigError(problems) if problems else loaded
+def log_warnings(loaded: LoadedRules) -> None:
+    """Warn of what looks wrong in schemas and aggregations."""
+    _log_lines(logging.WARNING, loaded.warnings)
 
 
 def _log_lines(level: int, lines: Sequence[str]) -> None:

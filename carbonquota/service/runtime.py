@@ -19,7 +19,8 @@ from carbonquota.service.expiry import Expiry
 from carbonquota.service.health import Health, Sample
 from carbonquota.service.patterns import PatternGuard
 from carbonquota.service.reporter import Emitter, Reporter, Timetable
-from carbonquota.service.rulebook import Rulebook, RuleFiles, load_rules
+from carbonquota.service.rule_source import RuleFiles, load_rules
+from carbonquota.service.rulebook import Rulebook
 from carbonquota.service.runtime_settings import RuntimeSettings
 from carbonquota.service.scan import Scanner, Settle, Tree
 from carbonquota.service.state import StateKeeper

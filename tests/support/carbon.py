@@ -17,7 +17,7 @@ from typing import Final
 import whisper
 from loopback_ports import free_ports
 
-from carbonquota.daemon.settings import Address
+from carbonquota.daemon.values.address import Address
 
 _CONFIGURATION: Final = """\
 [cache]

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from carbonquota import QuotaEngine
 from carbonquota.daemon.http import HttpServer, ReloadOutcome, ReloadStatus, Source, Status, make_app
-from carbonquota.daemon.settings import Address
+from carbonquota.daemon.values.address import Address
 from carbonquota.service.health import Health
 from tests.support.small import engine_under
 

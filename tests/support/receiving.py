@@ -6,13 +6,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from carbonquota.daemon.inputs import InputSettings
+from carbonquota.daemon.inputs.pickle import PickleSettings
+from carbonquota.daemon.inputs.receivers import InputTimeouts, Receivers
 from carbonquota.daemon.intake import Admit, Batching, Intake
-from carbonquota.daemon.receivers import Receivers
-from carbonquota.daemon.receivers.receivers import Patience
-from carbonquota.daemon.settings import Address, Listener, Pickle, Settings
+from carbonquota.daemon.settings import Settings
+from carbonquota.daemon.values.address import Address
 from carbonquota.service.health import Sample
 from tests.support.small import engine_under
 
@@ -121,9 +123,13 @@ def settings_for(
     tcp: Address = ANY_PORT, udp: Address = ANY_PORT, pickle: Address = ANY_PORT, max_message_size: int = 1_000_000
 ) -> Settings:
     """Settings with these places to listen at."""
-    return Settings(
-        tcp=Listener(tcp), udp=Listener(udp), pickle=Pickle(pickle, enabled=True, max_message_size=max_message_size)
-    )
+    pickles = PickleSettings(pickle, enabled=True, max_message_size=max_message_size)
+    return Settings(inputs={"tcp": InputSettings(tcp), "udp": InputSettings(udp), "pickle": pickles})
+
+
+def with_inputs(settings: Settings, **inputs: InputSettings) -> Settings:
+    """The settings with others for some inputs."""
+    return replace(settings, inputs={**settings.inputs, **inputs})
 
 
 @asynccontextmanager
@@ -134,13 +140,13 @@ async def receiving(
     room: int | None = None,
     admit: Admit | None = None,
     batching: Batching | None = None,
-    patience: Patience | None = None,
+    timeouts: InputTimeouts | None = None,
 ) -> AsyncIterator[Receiving]:
     """Receivers that run for as long as the block does."""
     sink = KeepingSink(room)
     intake = Intake(admit or engine_under(rules).admit, sink, batching=batching)
     sink.on_room = intake.on_room
-    receivers = Receivers(settings or settings_for(), intake, patience)
+    receivers = Receivers((settings or settings_for()).inputs, intake, timeouts)
     await receivers.start()
     try:
         yield Receiving(receivers, intake, sink)

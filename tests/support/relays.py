@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from carbonquota.daemon.relay import RelaySink, Tuning
-from carbonquota.daemon.settings import Address, Relay
+from carbonquota.daemon.settings import Relay
+from carbonquota.daemon.values.address import Address
 from carbonquota.model import Clock
 
 QUICK = Tuning(tick=0.01, shortest_wait=0.005, longest_wait=0.02, steady=0.02, segment_size=4096)

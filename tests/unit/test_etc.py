@@ -11,7 +11,8 @@ import pytest
 from carbonquota.cli.checked import check_file
 from carbonquota.cli.run import command as run
 from carbonquota.daemon.configuration import KEYS, load_settings
-from carbonquota.daemon.settings import Address, Settings
+from carbonquota.daemon.settings import Settings
+from carbonquota.daemon.values.address import Address
 
 ROOT = Path(__file__).parents[2]
 ETC = ROOT / "etc"
@@ -28,7 +29,7 @@ def test_the_example_configuration_asks_for_no_attention() -> None:
 
 
 def test_the_example_listens_on_this_machine_alone(settings: Settings) -> None:
-    addresses = [part.listen for part in (settings.tcp, settings.udp, settings.pickle, settings.carbonserver)]
+    addresses = [*(one.listen for one in settings.inputs.values()), settings.carbonserver.listen]
     assert addresses == [Address("127.0.0.1", port) for port in (2003, 2003, 2004, 8080)]
 
 

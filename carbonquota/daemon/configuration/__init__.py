@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from carbonquota.daemon.configuration.go_carbon import Notes
 from carbonquota.daemon.configuration.keys import KEYS
-from carbonquota.daemon.configuration.load import Configuration, load_settings, read_configuration
-from carbonquota.daemon.configuration.notes import Notes
+from carbonquota.daemon.configuration.load import Configuration, format_settings, load_settings, read_configuration
 from carbonquota.daemon.configuration.recognize import is_configuration
-from carbonquota.daemon.configuration.write import format_settings
 
 __all__ = [
     "KEYS",

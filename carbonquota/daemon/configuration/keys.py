@@ -8,7 +8,9 @@ from typing import Final, get_args
 
 from carbonquota.cluster.settings import Mode, OnOutage
 from carbonquota.controls import ThroughputUnit
-from carbonquota.daemon.configuration.values import (
+from carbonquota.daemon.inputs import INPUTS
+from carbonquota.daemon.settings import Cache
+from carbonquota.daemon.values.kinds import (
     DESTINATION,
     DIRECTORY,
     FACTOR,
@@ -22,19 +24,18 @@ from carbonquota.daemon.configuration.values import (
     STATSD_PREFIX,
     STORE,
     SWITCH,
-    Kind,
+    ValueKind,
     choice,
     count,
     duration,
     size,
 )
-from carbonquota.daemon.settings import Cache
 
 NEVER: Final = "0 is never"
 CACHE_SIZE: Final = replace(count(), read=lambda value: count().read(value) or Cache().max_size)
 """0 is go-carbon's word for no bound. Here there is one all the same: a full cache costs no point, as senders wait."""
 
-KEYS: Final[Mapping[str, Mapping[str, Kind]]] = {
+KEYS: Final[Mapping[str, Mapping[str, ValueKind]]] = {
     "common": {
         "graph-prefix": PREFIX,
     },
@@ -52,19 +53,7 @@ KEYS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "cache": {
         "max-size": CACHE_SIZE,
     },
-    "tcp": {
-        "listen": LISTEN,
-        "enabled": SWITCH,
-    },
-    "udp": {
-        "listen": LISTEN,
-        "enabled": SWITCH,
-    },
-    "pickle": {
-        "listen": LISTEN,
-        "enabled": SWITCH,
-        "max-message-size": size(least=1, most=2**32 - 1),
-    },
+    **{name: one.all_keys for name, one in INPUTS.items()},
     "carbonserver": {
         "listen": LISTEN,
         "enabled": SWITCH,

@@ -1,4 +1,4 @@
-"""A configuration file to `Settings`: all its sections by the table of keys, then what they mean together."""
+"""A configuration file to `Settings`, by the table of keys and then the cross-checks; and `Settings` to a file."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from carbonquota.daemon.configuration.document import Document, read_toml
+from carbonquota.daemon.configuration.cross_checks import cross_check, remarks_on, resolve_sink
+from carbonquota.daemon.configuration.go_carbon import Notes, find_unknown, foreign_notes
 from carbonquota.daemon.configuration.keys import KEYS
-from carbonquota.daemon.configuration.notes import Notes, foreign_notes
-from carbonquota.daemon.configuration.together import check_together, remarks_on, resolve_sink
-from carbonquota.daemon.configuration.unfit import UnfitError, described
-from carbonquota.daemon.configuration.unknown import find_unknown
-from carbonquota.daemon.configuration.values import HOST
-from carbonquota.daemon.configuration.write import field_of
+from carbonquota.daemon.configuration.toml import TomlDocument, read_toml
 from carbonquota.daemon.settings import Settings
+from carbonquota.daemon.values.kinds import HOST
+from carbonquota.daemon.values.value_error import SettingValueError, described
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.metric_name import normalize
 from carbonquota.rules.files import read_text
@@ -61,7 +59,7 @@ def read_configuration(text: str, source: str, *, hostname: str | None = None) -
     host = (socket.gethostname() if hostname is None else hostname).replace(".", "_") or "localhost"
     settings = resolve_sink(_settings(source, sections, host), document)
     if not problems:
-        problems += check_together(settings, document)
+        problems += cross_check(settings, document)
     notes = foreign_notes(document)
     warnings = tuple(one.problem for one in unknown if not one.is_error)
     notes = replace(notes, remarks=(*notes.remarks, *remarks_on(settings)), warnings=warnings)
@@ -73,8 +71,9 @@ def _settings(source: str, sections: dict[str, dict[str, Any]], host: str) -> Se
     sections["common"]["graph_prefix"] = _filled_prefix(sections["common"].get("graph_prefix"), host)
     _make_absolute(sections, Path(source).absolute().parent)
     defaults = Settings(source)
-    changed = {section: replace(getattr(defaults, section), **values) for section, values in sections.items()}
-    return replace(defaults, **changed)
+    changed = {section: replace(defaults.section(section), **values) for section, values in sections.items()}
+    inputs = {section: changed.pop(section) for section in defaults.inputs}
+    return replace(defaults, inputs=inputs, **changed)
 
 
 def _filled_prefix(prefix: str | None, host: str) -> str:
@@ -90,7 +89,7 @@ def _make_absolute(sections: dict[str, dict[str, Any]], directory: Path) -> None
                 sections[section][field_of(key)] = os.path.normpath(directory / path)
 
 
-def _read_section(document: Document, section: str) -> tuple[dict[str, Any], list[Problem]]:
+def _read_section(document: TomlDocument, section: str) -> tuple[dict[str, Any], list[Problem]]:
     """The values of a section by field, and its problems."""
     table = document.table.get(section, {})
     if not isinstance(table, dict):
@@ -104,6 +103,21 @@ def _read_section(document: Document, section: str) -> tuple[dict[str, Any], lis
             continue
         try:
             values[field_of(key)] = kind.read(value)
-        except UnfitError as error:
+        except SettingValueError as error:
             problems.append(document.value_problem((section, key), f"{key}: {error.message}", error.suggestion))
     return values, problems
+
+
+def format_settings(settings: Settings) -> str:
+    """A valid `carbonquota.conf` that says all of it; read again, it gives the same settings but for their `source`."""
+    sections = []
+    for section, kinds in KEYS.items():
+        values = settings.section(section)
+        lines = [f"{key} = {kind.write(getattr(values, field_of(key)))}" for key, kind in kinds.items()]
+        sections.append("\n".join([f"[{section}]", *lines, ""]))
+    return "\n".join(sections)
+
+
+def field_of(key: str) -> str:
+    """The field in `Settings` of a key."""
+    return key.replace("-", "_")

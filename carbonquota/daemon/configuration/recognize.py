@@ -17,8 +17,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from carbonquota.daemon.configuration.go_carbon import FOREIGN_KEYS, FOREIGN_SECTIONS
 from carbonquota.daemon.configuration.keys import KEYS
-from carbonquota.daemon.configuration.notes import FOREIGN_KEYS, FOREIGN_SECTIONS
 from carbonquota.rules.fields import CONTROL_KEYS, POLICY_KEY, PREFIX_KEY
 from carbonquota.rules.suggest import nearest
 

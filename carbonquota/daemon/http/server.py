@@ -24,9 +24,9 @@ from starlette.types import ASGIApp
 
 from carbonquota.daemon.http.connection import HttpConnection
 from carbonquota.daemon.http.reserve import Reserve
-from carbonquota.daemon.http.wire import Patience, Wire
-from carbonquota.daemon.receivers.listening import Place, bound_address, open_sockets
-from carbonquota.daemon.settings import Address
+from carbonquota.daemon.http.wire import HttpTimeouts, Wire
+from carbonquota.daemon.inputs.listening import ListenPlace, bound_address, open_sockets
+from carbonquota.daemon.values.address import Address
 from carbonquota.errors import QuotaError
 from carbonquota.service.bounded_log import BoundedLog
 
@@ -56,7 +56,7 @@ class _Run:
 
     loop: asyncio.AbstractEventLoop
     ending: asyncio.Event = field(default_factory=asyncio.Event)
-    patience: float = 0.0
+    timeouts: float = 0.0
     clients: dict[asyncio.Task[None], HttpConnection] = field(default_factory=dict)
 
     def longest_waiting(self) -> asyncio.Task[None] | None:
@@ -70,7 +70,7 @@ class _Run:
         for client in list(self.clients.values()):
             client.end()
         if tasks := list(self.clients):
-            await asyncio.wait(tasks, timeout=self.patience)
+            await asyncio.wait(tasks, timeout=self.timeouts)
         for task in (left := list(self.clients)):
             task.cancel()
         if left:
@@ -82,13 +82,13 @@ class _Run:
 class HttpServer:
     """Serves an application at an address until it is stopped. It leaves signals alone and logs through `logging`."""
 
-    def __init__(self, app: ASGIApp, address: Address, *, patience: Patience | None = None) -> None:
-        """Serve `app`; host "" is all interfaces, port 0 any free one. `patience` is for clients."""
+    def __init__(self, app: ASGIApp, address: Address, *, timeouts: HttpTimeouts | None = None) -> None:
+        """Serve `app`; host "" is all interfaces, port 0 any free one. `timeouts` is for clients."""
         self._most = _most_connections()
         self._application = Reserve(app, max(self._most * 3 // 4, 1))
         self._wanted = address
         self._address = address
-        self._patience = patience or Patience()
+        self._timeouts = timeouts or HttpTimeouts()
         self._notices = BoundedLog(_log, monotonic)
         self._begun = Event()
         self._run: _Run | None = None
@@ -101,24 +101,24 @@ class HttpServer:
 
     async def start(self) -> None:
         """Open the sockets and serve; QuotaError says what to do where the address cannot be had."""
-        sockets = await open_sockets(Place(SETTING, self._wanted, socket.SOCK_STREAM))
+        sockets = await open_sockets(ListenPlace(SETTING, self._wanted, socket.SOCK_STREAM))
         self._address = Address(self._wanted.host, bound_address(sockets[0]).port)
         self._thread = Thread(target=self._serve, args=(sockets,), name="http", daemon=True)
         self._thread.start()
         if not await asyncio.to_thread(self._begun.wait, _OPENING) or self._run is None:
             raise QuotaError(f"{SETTING}: cannot serve HTTP at {self._address}: the log tells why")
 
-    async def stop(self, patience: float) -> None:
-        """Take no more requests, finish those that have begun, and end within `patience` seconds in any case."""
+    async def stop(self, timeouts: float) -> None:
+        """Take no more requests, finish those that have begun, and end within `timeouts` seconds in any case."""
         if self._thread is None:
             return
         if (run := self._run) is not None:
-            run.patience = max(patience - 1, 0)
+            run.timeouts = max(timeouts - 1, 0)
             with suppress(RuntimeError):
                 run.loop.call_soon_threadsafe(run.ending.set)
-        await asyncio.to_thread(self._thread.join, patience)
+        await asyncio.to_thread(self._thread.join, timeouts)
         if self._thread.is_alive():
-            _log.warning("HTTP: a request takes longer than %g seconds and is left alone", patience)
+            _log.warning("HTTP: a request takes longer than %g seconds and is left alone", timeouts)
         self._thread = None
 
     def _serve(self, sockets: list[socket.socket]) -> None:
@@ -175,7 +175,7 @@ class HttpServer:
             raise
         if len(run.clients) >= self._most and (oldest := run.longest_waiting()) is not None:
             run.clients.pop(oldest).abort()
-        client = HttpConnection(self._application, Wire(reader, writer, self._patience, _HEAD))
+        client = HttpConnection(self._application, Wire(reader, writer, self._timeouts, _HEAD))
         task = asyncio.create_task(client.serve())
         run.clients[task] = client
         task.add_done_callback(lambda done: run.clients.pop(done, None))

@@ -22,7 +22,7 @@ _STATUSES: Final = frozenset(HTTPStatus)
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class HttpTimeouts:
     """How long, in seconds, a client may take: to begin a request, to finish its head, to go on with its body.
 
     `stall` is for the next part of an answer to be taken, `answer` for all of it. For `farewell` seconds what still
@@ -47,12 +47,12 @@ class Wire:
     """A client's connection as requests and answers."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, patience: Patience, most_head: int
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeouts: HttpTimeouts, most_head: int
     ) -> None:
         """A request's line and headers may have `most_head` bytes."""
         self._reader = reader
         self._writer = writer
-        self._patience = patience
+        self._timeouts = timeouts
         self._protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=most_head)
         self._answer_by = float("inf")
         writer.transport.set_write_buffer_limits(high=_CHUNK)
@@ -61,19 +61,19 @@ class Wire:
         """The next request, None where the client is done with us, or was refused an answer to what it sent."""
         begun = False
         try:
-            async with asyncio.timeout(self._patience.idle) as limit:
+            async with asyncio.timeout(self._timeouts.idle) as limit:
                 while (event := self._protocol.next_event()) is h11.NEED_DATA:
                     chunk = await self._reader.read(_CHUNK)
                     if chunk and not begun:
                         begun = True
-                        limit.reschedule(asyncio.get_running_loop().time() + self._patience.head)
+                        limit.reschedule(asyncio.get_running_loop().time() + self._timeouts.head)
                     self._protocol.receive_data(chunk)
         except h11.RemoteProtocolError as error:
             await self._refuse(error.error_status_hint, f"this is no HTTP request: {error}")
             return None
         except TimeoutError:
             if begun:
-                await self._refuse(408, f"the head of a request must come within {self._patience.head:g} seconds")
+                await self._refuse(408, f"the head of a request must come within {self._timeouts.head:g} seconds")
             return None
         return event if isinstance(event, h11.Request) else None
 
@@ -94,7 +94,7 @@ class Wire:
         if self._protocol.they_are_waiting_for_100_continue:
             await self.write(h11.InformationalResponse(status_code=100, headers=[]))
         try:
-            async with asyncio.timeout(self._patience.body):
+            async with asyncio.timeout(self._timeouts.body):
                 while (event := self._protocol.next_event()) is h11.NEED_DATA:
                     self._protocol.receive_data(await self._reader.read(_CHUNK))
         except h11.RemoteProtocolError as error:
@@ -107,11 +107,11 @@ class Wire:
         if self.is_closing:
             raise ConnectionResetError("the client is gone")
         if isinstance(events[0], h11.Response):
-            self._answer_by = loop.time() + self._patience.answer
+            self._answer_by = loop.time() + self._timeouts.answer
         data = b"".join(self._protocol.send(event) or b"" for event in events)
         if data:
             self._writer.write(data)
-            async with asyncio.timeout_at(min(loop.time() + self._patience.stall, self._answer_by)):
+            async with asyncio.timeout_at(min(loop.time() + self._timeouts.stall, self._answer_by)):
                 await self._writer.drain()
 
     async def _refuse(self, status: int, detail: str) -> None:
@@ -125,7 +125,7 @@ class Wire:
         with suppress(OSError):
             await self.write(response(status, headers), h11.Data(data=body), h11.EndOfMessage())
             self._writer.write_eof()
-            async with asyncio.timeout(self._patience.farewell):
+            async with asyncio.timeout(self._timeouts.farewell):
                 while await self._reader.read(_CHUNK):
                     pass
 
@@ -137,7 +137,7 @@ class Wire:
         """Close, once what was sent is taken."""
         self.hang_up()
         with suppress(OSError):
-            async with asyncio.timeout(self._patience.stall):
+            async with asyncio.timeout(self._timeouts.stall):
                 await self._writer.wait_closed()
         self.abort()
 

@@ -16,7 +16,7 @@ import termios
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from carbonquota.daemon.settings import Address
+from carbonquota.daemon.values.address import Address
 from carbonquota.model import Clock
 
 _READ_SIZE: Final = 65_536

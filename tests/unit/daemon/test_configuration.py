@@ -15,11 +15,9 @@ from carbonquota.daemon.configuration import (
     load_settings,
     read_configuration,
 )
-from carbonquota.daemon.settings import (
-    Address,
-    Common,
-    Settings,
-)
+from carbonquota.daemon.settings import Common, Settings
+from carbonquota.daemon.values.address import Address
+from carbonquota.service.runtime_settings import RuntimeSettings
 
 ROOT = Path(__file__).parents[3]
 
@@ -79,7 +77,7 @@ def test_an_empty_file_means_the_defaults() -> None:
     ],
 )
 def test_a_value_is_read(section: str, line: str, field: str, value: object) -> None:
-    assert getattr(getattr(settings_of(f"[{section}]\n{line}\n"), section), field) == value
+    assert getattr(settings_of(f"[{section}]\n{line}\n").section(section), field) == value
 
 
 @pytest.mark.parametrize(
@@ -93,7 +91,7 @@ def test_a_value_is_read(section: str, line: str, field: str, value: object) -> 
     ],
 )
 def test_all_that_toml_allows_is_read(text: str) -> None:
-    assert settings_of(text).tcp.listen == Address("", 1)
+    assert settings_of(text).inputs["tcp"].listen == Address("", 1)
 
 
 @pytest.mark.parametrize(
@@ -395,8 +393,25 @@ def documented() -> dict[tuple[str, str], str]:
 def test_the_documentation_has_every_key_with_its_default() -> None:
     defaults = replace(Settings(), common=Common("carbon.agents.{host}"))
     expected = {
-        (section, key): kind.write(getattr(getattr(defaults, section), key.replace("-", "_")))
+        (section, key): kind.write(getattr(defaults.section(section), key.replace("-", "_")))
         for section, kinds in KEYS.items()
         for key, kind in kinds.items()
     }
     assert documented() == expected
+
+
+def test_a_runtime_is_told_what_the_file_says_and_else_what_holds_for_every_host() -> None:
+    assert settings_of("").runtime == RuntimeSettings(state_dir="/var/lib/carbonquota")
+    text = """
+[carbonserver]
+scan-frequency = "1h"
+quota-usage-report-frequency = "10s"
+max-creates-per-second = 7
+throughput-unit = "minute"
+[state]
+enabled = false
+directory = "/state"
+snapshot-frequency = "2m"
+series-ttl = "24h"
+"""
+    assert settings_of(text).runtime == RuntimeSettings(10.0, "minute", 7, 3600.0, False, "/state", 120.0, 86_400.0)

@@ -14,20 +14,20 @@ from carbonquota.daemon.configuration import (
     is_configuration,
     read_configuration,
 )
-from carbonquota.daemon.configuration.places import find_places
+from carbonquota.daemon.configuration.toml import find_places
+from carbonquota.daemon.inputs import InputSettings
+from carbonquota.daemon.inputs.pickle import PickleSettings
 from carbonquota.daemon.settings import (
-    Address,
     Cache,
     CarbonServer,
     Common,
-    Listener,
-    Pickle,
     Relay,
     Settings,
     State,
     StatsD,
     Whisper,
 )
+from carbonquota.daemon.values.address import Address
 
 ROOT = Path(__file__).parents[3]
 
@@ -123,14 +123,19 @@ relays = st.builds(
 states = st.builds(
     State, enabled=st.booleans(), directory=paths, snapshot_frequency=seconds, series_ttl=seconds | st.just(0.0)
 )
+inputs = st.fixed_dictionaries(
+    {
+        "tcp": st.builds(InputSettings, addresses(2003, 0), st.booleans()),
+        "udp": st.builds(InputSettings, addresses(2003, 2004, 0) | st.just(Address("", 2003)), st.booleans()),
+        "pickle": st.builds(PickleSettings, addresses(2004, 0), st.booleans(), st.integers(1, 2**32 - 1)),
+    }
+)
 all_settings = st.builds(
     Settings,
     common=st.builds(Common, names),
     whisper=whispers,
     cache=st.builds(Cache, st.integers(1, 2**63 - 1)),
-    tcp=st.builds(Listener, addresses(2003, 0), st.booleans()),
-    udp=st.builds(Listener, addresses(2003, 2004, 0) | st.just(Address("", 2003)), st.booleans()),
-    pickle=st.builds(Pickle, addresses(2004, 0), st.booleans(), st.integers(1, 2**32 - 1)),
+    inputs=inputs,
     carbonserver=carbonservers,
     relay=relays,
     state=states,

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from carbonquota.daemon.inputs import InputSettings
+from carbonquota.daemon.inputs.receivers import Receivers
 from carbonquota.daemon.intake import Intake
-from carbonquota.daemon.receivers import Receivers
-from carbonquota.daemon.settings import Address, Listener, Settings
+from carbonquota.daemon.settings import Settings
+from carbonquota.daemon.values.address import Address
 from carbonquota.errors import QuotaError
-from tests.support.receiving import ANY_PORT, KeepingSink, Loops, receiving, run, settings_for
+from tests.support.receiving import ANY_PORT, KeepingSink, Loops, receiving, run, settings_for, with_inputs
 from tests.support.small import engine_under
 
 pytestmark = pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_where_ipv6_is_off_all_interfaces_are_those_of_ipv4(loops: Loops, monkey
         return real(family, *rest, **more)  # type: ignore[arg-type]
 
     async def main() -> None:
-        monkeypatch.setattr("carbonquota.daemon.receivers.listening.socket.socket", without_ipv6)
+        monkeypatch.setattr("carbonquota.daemon.inputs.listening.socket.socket", without_ipv6)
         async with receiving(replace(settings_for(tcp=Address("", 0)))) as daemon:
             monkeypatch.undo()
             assert [address.host for address in daemon.receivers.addresses["tcp"]] == ["0.0.0.0"]  # noqa: S104
@@ -72,10 +74,10 @@ def test_where_ipv6_is_off_all_interfaces_are_those_of_ipv4(loops: Loops, monkey
 
 
 def test_only_what_is_enabled_is_opened(loops: Loops) -> None:
-    off = Listener(ANY_PORT, enabled=False)
+    off = InputSettings(ANY_PORT, enabled=False)
 
     async def main() -> None:
-        async with receiving(replace(settings_for(), tcp=off, udp=off)) as daemon:
+        async with receiving(with_inputs(settings_for(), tcp=off, udp=off)) as daemon:
             assert list(daemon.receivers.addresses) == ["pickle"]
 
     run(main(), loops)
@@ -85,7 +87,7 @@ def complaint_of(settings: Settings, loops: Loops) -> str:
     """What the receivers say where they cannot start."""
 
     async def main() -> None:
-        await Receivers(settings, Intake(engine_under().admit, KeepingSink())).start()
+        await Receivers(settings.inputs, Intake(engine_under().admit, KeepingSink())).start()
 
     with pytest.raises(QuotaError) as raised:
         run(main(), loops)
@@ -121,7 +123,7 @@ def test_a_port_that_is_not_permitted(loops: Loops, monkeypatch: pytest.MonkeyPa
     def refuse(*_arguments: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("carbonquota.daemon.receivers.listening._open", refuse)
+    monkeypatch.setattr("carbonquota.daemon.inputs.listening._open", refuse)
     assert complaint_of(settings_for(tcp=Address("::1", 203)), loops) == (
         "[tcp] listen: cannot listen at [::1]:203: not permitted: choose a port from 1024 on, "
         "or give the daemon the capability CAP_NET_BIND_SERVICE"

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from carbonquota.daemon.inputs.receivers import InputTimeouts, Receivers
 from carbonquota.daemon.intake import Batching, Intake
-from carbonquota.daemon.receivers import Receivers
-from carbonquota.daemon.receivers.receivers import Patience
 from tests.support.receiving import KeepingSink, Loops, hang_up, receiving, run, settings_for, until
 from tests.support.small import engine_under
 
@@ -242,7 +241,7 @@ def test_a_sender_that_hangs_in_the_middle_is_closed_and_a_quiet_one_is_not(
     loops: Loops, receiver: str, begun: bytes
 ) -> None:
     async def main() -> None:
-        async with receiving(patience=Patience(unfinished=0.1, look=0.02)) as daemon:
+        async with receiving(timeouts=InputTimeouts(unfinished=0.1, look=0.02)) as daemon:
             quiet, hanging = await daemon.connect(receiver), await daemon.connect(receiver)
             quiet.write(b"a 1 1\n" if receiver == "tcp" else framed([("a", (1, 1))]))
             hanging.write(begun)
@@ -258,7 +257,7 @@ def test_a_sender_that_hangs_in_the_middle_is_closed_and_a_quiet_one_is_not(
 
 def test_senders_are_not_closed_for_the_time_that_the_sink_was_full(loops: Loops) -> None:
     async def main() -> None:
-        async with receiving(room=1, patience=Patience(unfinished=0.5, look=0.02)) as daemon:
+        async with receiving(room=1, timeouts=InputTimeouts(unfinished=0.5, look=0.02)) as daemon:
             writer = await daemon.connect()
             writer.write(b"a 1 1\nb 2")
             await until(lambda: daemon.intake.paused)
@@ -315,7 +314,7 @@ def test_a_bug_costs_one_connection_and_the_daemon_goes_on(loops: Loops, monkeyp
     def broken(_message: bytes) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("carbonquota.daemon.receivers.connections.read_pickle", broken)
+    monkeypatch.setattr("carbonquota.daemon.inputs.pickle.read_pickle", broken)
 
     async def main() -> None:
         async with receiving() as daemon:
@@ -332,7 +331,7 @@ def test_what_was_sent_before_the_end_is_read(loops: Loops) -> None:
     async def main() -> None:
         sink = KeepingSink()
         intake = Intake(engine_under().admit, sink)
-        receivers = Receivers(settings_for(), intake)
+        receivers = Receivers(settings_for().inputs, intake)
         await receivers.start()
         address = receivers.addresses["tcp"][0]
         stays = socket.create_connection((address.host, address.port))

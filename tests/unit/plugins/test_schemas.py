@@ -16,7 +16,7 @@ from carbonquota.errors import ConfigError
 from carbonquota.plugins.schemas import read_schemas, warn_of_slow
 from carbonquota.rules.expressions import read_expression
 from carbonquota.service.patterns import PatternGuard
-from carbonquota.service.rulebook import RuleFiles
+from carbonquota.service.rule_source import RuleFiles
 
 CARBONS_DEFAULT = 10_080
 ALL = "[all]\npattern = .*\nretentions = 1s:1h\n"

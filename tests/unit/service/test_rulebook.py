@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ import pytest
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import ConfigError
 from carbonquota.model import Size
-from carbonquota.rules import Schemas
+from carbonquota.rules import RuleSet, Schemas
 from carbonquota.rules.aggregation import Aggregations
-from carbonquota.service.rulebook import Outcome, Rulebook, RuleFiles, load_rules
+from carbonquota.service.rule_source import FileSource, LoadedRules, RuleFiles, load_rules
+from carbonquota.service.rulebook import Outcome, Rulebook
 from carbonquota.service.settling import signatures
 from carbonquota.testing import ManualClock
 
@@ -33,7 +35,7 @@ class Case:
         self.clock = ManualClock(1000)
         loaded = load_rules(RuleFiles("q.conf", "s.conf", "a.conf"))
         self.engine = QuotaEngine(loaded.rules, size_of=loaded.schemas.size_of, clock=self.clock)
-        self.book = Rulebook(self.engine, loaded, clock=self.clock, settle=signatures)
+        self.book = Rulebook(self.engine, loaded, clock=self.clock, source=FileSource(loaded.files, signatures))
 
     def health(self) -> dict[tuple[str, str], float]:
         return {(sample.stat, sample.label): sample.value for sample in self.book.health()}
@@ -215,11 +217,43 @@ def test_a_file_that_says_it_is_empty_is_in_force(case: Case, file: str, word: s
 
 
 def test_a_file_that_keeps_changing_is_refused(case: Case, tmp_path: Path) -> None:
-    book = Rulebook(case.engine, case.book.loaded, clock=case.clock, settle=lambda paths: None)
+    book = Rulebook(
+        case.engine, case.book.loaded, clock=case.clock, source=FileSource(case.book.loaded.files, lambda paths: None)
+    )
     assert book.reload("SIGHUP").error == (
         "q.conf, s.conf, a.conf: the files keep changing, and half a file may not be put in force\n"
         "  ask again when they are written"
     )
+
+
+class Service:
+    """A source of rules that is no file."""
+
+    name = "https://rules.example.com"
+
+    def __init__(self, loaded: LoadedRules) -> None:
+        self.given = loaded
+        self.versions = 0
+
+    def version(self) -> int:
+        return self.versions
+
+    def settled_version(self) -> int:
+        self.versions += 1
+        return self.versions
+
+    def read(self, known: LoadedRules) -> LoadedRules:
+        return self.given
+
+
+def test_rules_may_come_from_elsewhere_than_files(case: Case) -> None:
+    source = Service(case.book.loaded)
+    book = Rulebook(case.engine, case.book.loaded, clock=case.clock, source=source)
+    assert book.reload("a call").outcome is Outcome.UNCHANGED
+    rules = RuleSet.from_text("[a]\nmetrics = 7\n", source.name)
+    source.given = replace(source.given, rules=rules, texts=("[a]", *source.given.texts[1:]))
+    assert book.reload("a call").outcome is Outcome.APPLIED
+    assert [rule.limits.metrics for rule in case.engine.rules.rules] == [7]
 
 
 def test_a_file_that_changed_while_it_was_read_is_read_again(case: Case) -> None:

@@ -17,13 +17,13 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 from starlette.types import ASGIApp
 
-from carbonquota.daemon.http import HttpServer, Patience, make_app
-from carbonquota.daemon.settings import Address
+from carbonquota.daemon.http import HttpServer, HttpTimeouts, make_app
+from carbonquota.daemon.values.address import Address
 from carbonquota.errors import QuotaError
 from tests.support.http import engine_with_names, serving, source_of
 
 LONG = 60.0
-"""Seconds of patience of which no more than a half is needed, however busy the machine is."""
+"""Seconds of timeouts of which no more than a half is needed, however busy the machine is."""
 
 
 def app(**changes: object) -> ASGIApp:
@@ -36,15 +36,15 @@ def get(url: str) -> tuple[int, str]:
         return answer.status, answer.read().decode()
 
 
-def start(address: Address, application: ASGIApp | None = None, patience: Patience | None = None) -> HttpServer:
-    server = HttpServer(application or app(), address, patience=patience)
+def start(address: Address, application: ASGIApp | None = None, timeouts: HttpTimeouts | None = None) -> HttpServer:
+    server = HttpServer(application or app(), address, timeouts=timeouts)
     asyncio.run(server.start())
     return server
 
 
-def stop(server: HttpServer, patience: float = 5.0) -> float:
+def stop(server: HttpServer, timeouts: float = 5.0) -> float:
     begun = time.monotonic()
-    asyncio.run(server.stop(patience))
+    asyncio.run(server.stop(timeouts))
     return time.monotonic() - begun
 
 
@@ -105,14 +105,14 @@ def test_open_connections_do_not_hold_it_up() -> None:
     kept.close()
 
 
-QUICK = Patience(idle=0.2, head=0.3, body=0.3, stall=0.5, answer=2.0, farewell=0.2)
+QUICK = HttpTimeouts(idle=0.2, head=0.3, body=0.3, stall=0.5, answer=2.0, farewell=0.2)
 HEAD = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @contextmanager
 def quick_server(application: ASGIApp | None = None) -> Iterator[HttpServer]:
     """A server that waits for nobody."""
-    server = start(Address("127.0.0.1", 0), application, patience=QUICK)
+    server = start(Address("127.0.0.1", 0), application, timeouts=QUICK)
     try:
         yield server
     finally:

@@ -1,4 +1,4 @@
-"""What the settings mean together: which sink runs, and what cannot stand side by side."""
+"""Cross-checks of settings that are right one by one: which sink runs, and what cannot stand side by side."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address
 from itertools import combinations
+from socket import SOCK_STREAM
 from typing import Final
 
 from carbonquota.cluster.store_url import has_password
-from carbonquota.daemon.configuration.document import Document
-from carbonquota.daemon.configuration.places import Path
-from carbonquota.daemon.settings import Address, CarbonServer, Listener, Pickle, Settings
+from carbonquota.daemon.configuration.toml import Path, TomlDocument
+from carbonquota.daemon.inputs import INPUTS, InputSettings, sections
+from carbonquota.daemon.settings import CarbonServer, Settings
+from carbonquota.daemon.values.address import Address
 from carbonquota.errors import Problem
 
 _ANYWHERE: Final = ("", "0.0.0.0", "::")  # noqa: S104 - to be recognized, not to be listened at
@@ -23,14 +25,14 @@ _WHISPER: Final = ("whisper", "enabled")
 _RELAY: Final = ("relay", "enabled")
 
 
-def resolve_sink(settings: Settings, document: Document) -> Settings:
+def resolve_sink(settings: Settings, document: TomlDocument) -> Settings:
     """Leave Whisper off where the relay is on and nothing is said about Whisper."""
     if settings.relay.enabled and _WHISPER not in document.places:
         return replace(settings, whisper=replace(settings.whisper, enabled=False))
     return settings
 
 
-def check_together(settings: Settings, document: Document) -> Iterator[Problem]:
+def cross_check(settings: Settings, document: TomlDocument) -> Iterator[Problem]:
     """The problems of settings that are right one by one."""
     yield from _sink_problems(settings, document)
     yield from _listener_problems(settings, document)
@@ -43,8 +45,8 @@ def remarks_on(settings: Settings) -> Iterator[str]:
         yield f"{settings.source}: whisper.quotas-file is not set: there are no quotas, and everything passes"
     if not settings.whisper.schemas_file:
         yield f"{settings.source}: whisper.schemas-file is not set: every metric keeps 172,800 points, one a second"
-    if not (settings.tcp.enabled or settings.udp.enabled or settings.pickle.enabled):
-        yield f"{settings.source}: [tcp], [udp] and [pickle] are all off: nothing will be received"
+    if not any(one.enabled for one in settings.inputs.values()):
+        yield f"{settings.source}: {sections()} are all off: nothing will be received"
     if settings.cluster.mode == "sync" and not settings.cluster.peers:
         yield f"{settings.source}: cluster.peers is empty: this node hears nobody, so limits are its own alone"
     cluster = settings.cluster
@@ -59,7 +61,7 @@ def remarks_on(settings: Settings) -> Iterator[str]:
         yield f"{settings.source}: relay.spool-dir is not set: what waits for the destination waits in memory alone"
 
 
-def _sink_problems(settings: Settings, document: Document) -> Iterator[Problem]:
+def _sink_problems(settings: Settings, document: TomlDocument) -> Iterator[Problem]:
     """Exactly one of Whisper and the relay, and the relay knows where to."""
     if settings.whisper.enabled and settings.relay.enabled:
         line = document.line_of(_WHISPER)
@@ -72,7 +74,7 @@ def _sink_problems(settings: Settings, document: Document) -> Iterator[Problem]:
         yield from _destination_problems(settings, document)
 
 
-def _cluster_problems(settings: Settings, document: Document) -> Iterator[Problem]:
+def _cluster_problems(settings: Settings, document: TomlDocument) -> Iterator[Problem]:
     """Whoever reaches the port could take limits away from this node, so it is a private one, or there is a key."""
     cluster = settings.cluster
     host = cluster.listen.rpartition(":")[0].removeprefix("[").removesuffix("]")
@@ -98,7 +100,7 @@ def _is_private(host: str) -> bool:
         return False
 
 
-def _destination_problems(settings: Settings, document: Document) -> Iterator[Problem]:
+def _destination_problems(settings: Settings, document: TomlDocument) -> Iterator[Problem]:
     """The relay's destination is named, and is not ourselves."""
     path = ("relay", "destination")
     if path not in document.places:
@@ -112,7 +114,7 @@ def _destination_problems(settings: Settings, document: Document) -> Iterator[Pr
             return
 
 
-def _listener_problems(settings: Settings, document: Document) -> Iterator[Problem]:
+def _listener_problems(settings: Settings, document: TomlDocument) -> Iterator[Problem]:
     """No two listen at the same address."""
     for (first, one), (second, other) in combinations(_listeners(settings), 2):
         if _collide(one, other):
@@ -123,9 +125,9 @@ def _listener_problems(settings: Settings, document: Document) -> Iterator[Probl
 
 def _listeners(settings: Settings) -> list[tuple[Path, Address]]:
     """Who listens for TCP, and where."""
-    parts: dict[str, Listener | Pickle | CarbonServer]
-    parts = {"tcp": settings.tcp, "pickle": settings.pickle, "carbonserver": settings.carbonserver}
-    return [((name, "listen"), part.listen) for name, part in parts.items() if part.enabled]
+    streams = [(name, one) for name, one in settings.inputs.items() if INPUTS[name].kind is SOCK_STREAM]
+    parts: list[tuple[str, InputSettings | CarbonServer]] = [*streams, ("carbonserver", settings.carbonserver)]
+    return [((name, "listen"), part.listen) for name, part in parts if part.enabled]
 
 
 def _collide(one: Address, other: Address) -> bool:

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import Final
 
-from carbonquota.daemon.configuration.unfit import UnfitError, described
+from carbonquota.daemon.values.value_error import SettingValueError, described
 
 _UNITS: Final = {
     "h": Decimal(3600),
@@ -29,15 +29,15 @@ _SIZE: Final = re.compile(r"([0-9][0-9_,]{0,30}(?:\.[0-9]{1,30})?)\s*(?:([kmgt])
 
 
 def read_duration(value: object, least: float, zero: str) -> float:
-    """The seconds of a duration, at least `least`; `zero` tells what 0 means. UnfitError says what is wrong."""
+    """The seconds of a duration, at least `least`; `zero` tells what 0 means. SettingValueError says what is wrong."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise UnfitError(f"this is a duration, not {described(value)}", 'for example "1m30s", or seconds: 90')
+        raise SettingValueError(f"this is a duration, not {described(value)}", 'for example "1m30s", or seconds: 90')
     seconds = _seconds(value) if isinstance(value, str) else float(min(max(value, -1), _LONGEST + 1))
     if not least <= seconds <= _LONGEST:
         shortest = f"at least {write_duration(least).strip(chr(34))}" if least else "not negative"
         shown = f'"{value}"' if isinstance(value, str) else f"{value} s"
         remedy = zero if seconds < least else "the longest is about 285 years"
-        raise UnfitError(f"this duration is {shortest if seconds < least else 'too long'}, not {shown}", remedy)
+        raise SettingValueError(f"this duration is {shortest if seconds < least else 'too long'}, not {shown}", remedy)
     return seconds
 
 
@@ -48,7 +48,7 @@ def _seconds(text: str) -> float:
         return 0.0
     parts = _PART.findall(rest)
     if not parts or "".join(map("".join, parts)) != rest:
-        raise UnfitError(f'"{text}" is not a duration', _meant_duration(rest))
+        raise SettingValueError(f'"{text}" is not a duration', _meant_duration(rest))
     return float(sign * sum(Decimal(number) * _UNITS[unit] for number, unit in parts))
 
 
@@ -81,10 +81,12 @@ def read_size(value: object) -> object:
         return value
     match = _SIZE.fullmatch(value.strip())
     if match is None:
-        raise UnfitError(f'"{value}" is not a size', 'write it in bytes, or as "64MB" (1000s) or "64MiB" (1024s)')
+        raise SettingValueError(
+            f'"{value}" is not a size', 'write it in bytes, or as "64MB" (1000s) or "64MiB" (1024s)'
+        )
     number, prefix, binary = match.groups()
     base = 1024 if binary else 1000
     scaled = Decimal(re.sub("[_,]", "", number)) * base ** " kmgt".index((prefix or " ").lower())
     if scaled != int(scaled):
-        raise UnfitError(f'"{value}" is not a whole number of bytes', f'did you mean "{int(scaled)}"?')
+        raise SettingValueError(f'"{value}" is not a whole number of bytes', f'did you mean "{int(scaled)}"?')
     return int(scaled)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from carbonquota.errors import QuotaError
 
 
-class UnfitError(QuotaError):
+class SettingValueError(QuotaError):
     """A value that cannot be what its key needs: what is wrong, and a remedy. It does not know its place."""
 
     def __init__(self, message: str, suggestion: str = "") -> None:

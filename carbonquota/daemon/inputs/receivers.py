@@ -8,22 +8,16 @@ import resource
 import socket
 from asyncio import AbstractServer
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from typing import Final
+from typing import Any, Final
 
+from carbonquota.daemon.inputs.connections import ConnectionPool
+from carbonquota.daemon.inputs.declaration import Input, InputSettings, registered
+from carbonquota.daemon.inputs.listening import BACKLOG, ListenPlace, bound_address, open_sockets
 from carbonquota.daemon.intake import Intake
-from carbonquota.daemon.receivers.connections import (
-    Connection,
-    Crowd,
-    Datagrams,
-    PickleConnection,
-    PlaintextConnection,
-)
-from carbonquota.daemon.receivers.listening import BACKLOG, Place, bound_address, open_sockets
-from carbonquota.daemon.settings import Address, Settings
+from carbonquota.daemon.values.address import Address
 from carbonquota.service.health import Sample
 
 _log = logging.getLogger(__name__)
@@ -38,15 +32,12 @@ logs as many errors a second."""
 _TURNS_TO_ACCEPT: Final = 4
 """Turns of the loop from a connection that waits to its being served."""
 
-_HELD_MESSAGES: Final = 4
-"""Unfinished pickles of all connections may hold so many times the largest message."""
-
 _QUIET: Final = 0.05
 """Seconds without a byte from any sender after which what they had sent is taken to have been read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class InputTimeouts:
     """How long, in seconds, a sender may take to go on with what it has begun, and how often that is looked at."""
 
     unfinished: float = 120.0
@@ -54,17 +45,19 @@ class Patience:
 
 
 class Receivers:
-    """The listeners for plaintext over TCP and UDP and for pickles over TCP, with all their connections.
+    """The listeners of all inputs, with their connections.
 
     Used on the event loop's thread; `health` from any.
     """
 
-    def __init__(self, settings: Settings, intake: Intake, patience: Patience | None = None) -> None:
-        """Open nothing yet."""
+    def __init__(
+        self, settings: Mapping[str, InputSettings], intake: Intake, timeouts: InputTimeouts | None = None
+    ) -> None:
+        """Open nothing yet; `settings` are those of the inputs by section."""
         self._settings = settings
         self._intake = intake
-        self._patience = patience or Patience()
-        self._crowd = Crowd(_most_connections(), _HELD_MESSAGES * settings.pickle.max_message_size)
+        self._timeouts = timeouts or InputTimeouts()
+        self._pool = ConnectionPool(_most_connections())
         self._servers: list[AbstractServer] = []
         self._datagrams: list[asyncio.BaseTransport] = []
         self._addresses: dict[str, list[Address]] = {}
@@ -78,7 +71,7 @@ class Receivers:
     async def start(self) -> None:
         """Open all enabled listeners; QuotaError, with none left open, where one cannot be."""
         # Read here as well: the limit may have been raised since.
-        self._crowd.most = _most_connections()
+        self._pool.most = _most_connections()
         try:
             await self._start_all()
         except BaseException:
@@ -103,69 +96,55 @@ class Receivers:
         for transport in self._datagrams:
             transport.close()
         self._datagrams.clear()
-        self._crowd.most = 0
-        self._crowd.gone.clear()
-        members = list(self._crowd.members)
+        self._pool.most = 0
+        self._pool.gone.clear()
+        members = list(self._pool.members)
         for connection in members:
             connection.close()
         if members:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._crowd.gone.wait(), 1)
+                await asyncio.wait_for(self._pool.gone.wait(), 1)
         # Transports close their sockets one turn of the loop later.
         await asyncio.sleep(0)
 
     def health(self) -> Iterator[Sample]:
         """Open connections by receiver, and closed ones by reason. From any thread."""
-        open_ones = Counter(connection.receiver for connection in self._crowd.members.copy())
-        for receiver in (PlaintextConnection.receiver, PickleConnection.receiver):
-            yield Sample("connections", open_ones[receiver], receiver)
-        for reason, count in self._crowd.closed.copy().items():
+        open_ones = Counter(connection.receiver for connection in self._pool.members.copy())
+        for section, one in registered().items():
+            if one.kind is socket.SOCK_STREAM:
+                yield Sample("connections", open_ones[section], section)
+        for reason, count in self._pool.closed.copy().items():
             yield Sample("closed_connections", count, reason)
 
     async def _start_all(self) -> None:
         """Open all enabled listeners."""
-        tcp, udp, pickle = self._settings.tcp, self._settings.udp, self._settings.pickle
-        if tcp.enabled:
-            make = partial(PlaintextConnection, self._intake, self._crowd)
-            await self._serve("tcp", "plaintext over TCP", tcp.listen, make)
-        if udp.enabled:
-            await self._receive_datagrams(udp.listen)
-        if pickle.enabled:
-            make_pickle = partial(PickleConnection, self._intake, self._crowd, pickle.max_message_size)
-            await self._serve("pickle", "pickle over TCP", pickle.listen, make_pickle)
+        for section, one in registered().items():
+            if self._settings[section].enabled:
+                await self._start_one(one, self._settings[section])
 
-    async def _serve(self, receiver: str, what: str, address: Address, make: Callable[[], Connection]) -> None:
-        """Accept connections at an address."""
-        sockets = await open_sockets(Place(f"[{receiver}] listen", address, socket.SOCK_STREAM))
+    async def _start_one(self, one: Input[Any], settings: InputSettings) -> None:
+        """Take connections, or datagrams, at an input's address."""
+        sockets = await open_sockets(ListenPlace(f"[{one.section}] listen", settings.listen, one.kind))
+        make = one.protocol(settings, self._intake, self._pool)
         loop = asyncio.get_running_loop()
         for opened in sockets:
-            self._servers.append(await loop.create_server(make, sock=opened, backlog=_ACCEPTED_AT_ONCE))
-            opened.listen(BACKLOG)
-        self._note(receiver, what, sockets)
-
-    async def _receive_datagrams(self, address: Address) -> None:
-        """Read datagrams at an address."""
-        sockets = await open_sockets(Place("[udp] listen", address, socket.SOCK_DGRAM))
-        make = partial(Datagrams, self._intake, self._crowd)
-        loop = asyncio.get_running_loop()
-        for opened in sockets:
-            transport, _ = await loop.create_datagram_endpoint(make, sock=opened)
-            self._datagrams.append(transport)
-        self._note("udp", "plaintext over UDP", sockets)
-
-    def _note(self, receiver: str, what: str, sockets: list[socket.socket]) -> None:
-        """Remember and log what was bound."""
-        self._addresses[receiver] = [bound_address(opened) for opened in sockets]
-        for address in self._addresses[receiver]:
-            _log.info("listening for %s on %s", what, address)
+            if one.kind is socket.SOCK_STREAM:
+                self._servers.append(await loop.create_server(make, sock=opened, backlog=_ACCEPTED_AT_ONCE))
+                opened.listen(BACKLOG)
+            else:
+                transport, _ = await loop.create_datagram_endpoint(make, sock=opened)
+                self._datagrams.append(transport)
+        self._addresses[one.section] = [bound_address(opened) for opened in sockets]
+        for address in self._addresses[one.section]:
+            _log.info("listening for %s on %s", one.title, address)
 
     async def _accept_who_waits(self) -> None:
         """Let the loop accept the connections that wait, which the system resets when their listener closes."""
         for _ in range(BACKLOG // _ACCEPTED_AT_ONCE):
-            seen = self._crowd.arrived
+            seen = self._pool.arrived
             for _ in range(_TURNS_TO_ACCEPT):
                 await asyncio.sleep(0)
-            if self._crowd.arrived == seen:
+            if self._pool.arrived == seen:
                 return
 
     async def _read_out(self, grace: float) -> None:
@@ -173,19 +152,19 @@ class Receivers:
         loop = asyncio.get_running_loop()
         end = loop.time() + grace
         while (left := end - loop.time()) > 0:
-            seen = self._crowd.activity
+            seen = self._pool.activity
             await asyncio.sleep(min(_QUIET, left))
-            if self._crowd.activity == seen and not self._intake.paused:
+            if self._pool.activity == seen and not self._intake.paused:
                 return
 
     def _watch_over_connections(self) -> None:
         """Close the connections whose senders have begun something and hang; look again later."""
         loop = asyncio.get_running_loop()
-        self._watch = loop.call_later(self._patience.look, self._watch_over_connections)
+        self._watch = loop.call_later(self._timeouts.look, self._watch_over_connections)
         if self._intake.paused:
             return
-        latest = loop.time() - self._patience.unfinished
-        for connection in list(self._crowd.members):
+        latest = loop.time() - self._timeouts.unfinished
+        for connection in list(self._pool.members):
             if connection.unfinished and connection.waiting_since <= latest:
                 connection.abandon("timeout")
 

@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any, Final
 
-from carbonquota.daemon.settings import Address
+from carbonquota.daemon.values.address import Address
 from carbonquota.errors import QuotaError
 
 BACKLOG: Final = 4096
@@ -32,7 +32,7 @@ _REMEDIES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ListenPlace:
     """Where to listen: the `address`, the setting it comes from, and whether for streams or datagrams."""
 
     setting: str
@@ -40,7 +40,7 @@ class Place:
     kind: socket.SocketKind
 
 
-async def open_sockets(place: Place) -> list[socket.socket]:
+async def open_sockets(place: ListenPlace) -> list[socket.socket]:
     """The bound sockets, those for streams listening already; QuotaError where there can be none."""
     targets = await _targets(place)
     try:
@@ -63,12 +63,12 @@ def bound_address(opened: socket.socket) -> Address:
     return Address(host, port)
 
 
-def _listening(place: Place) -> str:
+def _listening(place: ListenPlace) -> str:
     """How an error begins."""
     return f"{place.setting}: cannot listen at {place.address}"
 
 
-async def _targets(place: Place) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
+async def _targets(place: ListenPlace) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
     """The families and addresses to bind to; no host stands for all interfaces of both families."""
     host, port = place.address.host, place.address.port
     if not host:
@@ -80,7 +80,7 @@ async def _targets(place: Place) -> list[tuple[socket.AddressFamily, tuple[Any, 
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 
-def _open_all(targets: list[tuple[socket.AddressFamily, tuple[Any, ...]]], place: Place) -> list[socket.socket]:
+def _open_all(targets: list[tuple[socket.AddressFamily, tuple[Any, ...]]], place: ListenPlace) -> list[socket.socket]:
     """A socket for each target; where IPv6 is off, all interfaces are those of IPv4."""
     opened: list[socket.socket] = []
     port = place.address.port

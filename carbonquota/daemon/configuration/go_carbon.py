@@ -1,4 +1,4 @@
-"""What go-carbon knows and we do not: sections and keys that are ignored, and which of that may surprise.
+"""Sections and keys that are not ours: go-carbon's own are ignored, others are a warning or an error.
 
 The tables have every section and key that a release of go-carbon read since 0.7 (the TOML tags in its carbon/config.go
 and receiver/). go-carbon passes over what it does not know, so a file that starts it may hold anything: what is in
@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from carbonquota.daemon.configuration.document import Document
-from carbonquota.daemon.configuration.places import Path
+from carbonquota.daemon.configuration.keys import KEYS
+from carbonquota.daemon.configuration.toml import Path, TomlDocument
+from carbonquota.daemon.inputs import sections
 from carbonquota.daemon.settings import Cache
 from carbonquota.errors import Problem
+from carbonquota.rules.suggest import did_you_mean, nearest
 
 FOREIGN_SECTIONS: Final = frozenset(
     ["carbon", "carbonlink", "dump", "grpc", "logging", "pprof", "prometheus", "receiver", "tags", "tracing"],
@@ -82,7 +84,7 @@ _SURPRISES: Final[Mapping[Path, tuple[tuple[object, ...], str]]] = {
     ("carbonlink", "enabled"): ((True,), "points that wait to be written cannot be queried"),
     ("tags", "enabled"): ((True,), "tagged series are stored, but no TagDB is told of them"),
     ("prometheus", "enabled"): ((True,), "metrics for Prometheus are at /metrics of [carbonserver] listen"),
-    ("receiver",): ((), "only [tcp], [udp] and [pickle] receive"),
+    ("receiver",): ((), f"only {sections()} receive"),
 }
 """By section and key: the values that ask for a remark (none listed: any), and the remark."""
 
@@ -92,6 +94,12 @@ _HARMLESS: Final[Mapping[Path, tuple[object, ...]]] = {
     ("common", "logfile"): ("",),
 }
 """Values that ask for none, where any other does."""
+
+_SHARED: Final = frozenset(["common", "whisper", "cache", "tcp", "udp", "pickle", "carbonserver"])
+"""Sections that go-carbon has, too."""
+OWN_SECTIONS: Final = frozenset(KEYS) - _SHARED
+_OWN_KEYS: Final = frozenset(["throughput-unit"])
+"""Keys of our own in sections of go-carbon's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +124,7 @@ class Notes:
         yield from self.remarks
 
 
-def foreign_notes(document: Document) -> Notes:
+def foreign_notes(document: TomlDocument) -> Notes:
     """What is ignored of a file."""
     table = document.table
     keys = [
@@ -130,7 +138,7 @@ def foreign_notes(document: Document) -> Notes:
     return Notes(document.source, sections, tuple(keys), tuple(_remarks(document)))
 
 
-def _remarks(document: Document) -> Iterator[str]:
+def _remarks(document: TomlDocument) -> Iterator[str]:
     for path, (asking, remark) in _SURPRISES.items():
         value = _value_at(document.table, path)
         if value is None or value in _HARMLESS.get(path, ()) or (asking and not _is_one_of(value, asking)):
@@ -153,3 +161,46 @@ def _value_at(table: dict[str, Any], path: Path) -> object:
 
 def _as_toml(text: str) -> str:
     return text.replace("'", '"').replace("True", "true")
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """One section or key that nobody knows."""
+
+    problem: Problem
+    is_error: bool
+
+
+def find_unknown(document: TomlDocument) -> Iterator[Unknown]:
+    """All of them: top level first, then section by section."""
+    known = (*KEYS, *FOREIGN_SECTIONS)
+    for name, value in document.table.items():
+        if name not in known:
+            yield _unknown_section(document, name, value)
+    for section in KEYS:
+        table = document.table.get(section, {})
+        if isinstance(table, dict):
+            foreign = FOREIGN_KEYS.get(section, frozenset())
+            yield from (_unknown_key(document, section, key) for key in table if key not in {*KEYS[section], *foreign})
+
+
+def _unknown_section(document: TomlDocument, name: str, value: object) -> Unknown:
+    if not isinstance(value, dict | list):
+        hint = _home_of(name) or "put a section such as [tcp] above it"
+        return Unknown(document.key_problem((name,), f'"{name}" stands outside of any section', hint), is_error=False)
+    near = nearest(name, (*KEYS, *FOREIGN_SECTIONS))
+    hint = f"did you mean [{near}]?" if near else f"sections are: {', '.join(KEYS)}"
+    return Unknown(document.key_problem((name,), f"unknown section [{name}]", hint), near in OWN_SECTIONS)
+
+
+def _unknown_key(document: TomlDocument, section: str, key: str) -> Unknown:
+    near = nearest(key, (*KEYS[section], *FOREIGN_KEYS.get(section, frozenset())))
+    hint = f'did you mean "{near}"?' if near else _home_of(key) or did_you_mean(key, KEYS[section], "keys")
+    problem = document.key_problem((section, key), f'unknown key "{key}" in [{section}]', hint)
+    return Unknown(problem, section in OWN_SECTIONS or near in _OWN_KEYS or key in _OWN_KEYS)
+
+
+def _home_of(key: str) -> str:
+    """Where a key belongs, if it is one of a single section."""
+    homes = [section for section, kinds in KEYS.items() if key in kinds]
+    return f"it belongs to [{homes[0]}]" if len(homes) == 1 else ""

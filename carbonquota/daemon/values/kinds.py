@@ -1,7 +1,7 @@
 """The kinds of values: each reads what TOML gives, or tells what is wrong with it, and writes it back as TOML.
 
-A reader takes a TOML value (text, int, float, bool, list, ...) and raises `UnfitError` with a message that goes on from
-"<key>: " and a remedy. A writer gives TOML text that its reader reads as the same value.
+A reader takes a TOML value (text, int, float, bool, list, ...) and raises `SettingValueError` with a message that goes
+on from "<key>: " and a remedy. A writer gives TOML text that its reader reads as the same value.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Final, NoReturn
 
 from carbonquota.cluster.peers import Peer, peer_of
 from carbonquota.cluster.store_url import check_store_url, masked
-from carbonquota.daemon.configuration.addresses import read_destination, read_listen
-from carbonquota.daemon.configuration.amounts import read_duration, read_size, write_duration
-from carbonquota.daemon.configuration.unfit import UnfitError, described
+from carbonquota.daemon.values.address import read_destination, read_listen
+from carbonquota.daemon.values.amounts import read_duration, read_size, write_duration
+from carbonquota.daemon.values.value_error import SettingValueError, described
 from carbonquota.errors import MetricNameError
 from carbonquota.metric_name import normalize
 from carbonquota.model import MAXIMUM
@@ -31,7 +31,7 @@ HOST: Final = "{host}"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ValueKind:
     """One kind of value: how it is read and written; `is_path` tells that it names a file or directory."""
 
     read: Callable[[object], Any]
@@ -42,7 +42,7 @@ class Kind:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         hint = f'write it in quotes: "{value}"' if isinstance(value, int | float) else "write it in quotes"
-        raise UnfitError(f"this is text, not {described(value)}", hint)
+        raise SettingValueError(f"this is text, not {described(value)}", hint)
     return value
 
 
@@ -52,13 +52,13 @@ def _read_switch(value: object) -> bool:
     word = str(value).lower() if isinstance(value, str | int) else ""
     meant = {"true": "true", "yes": "true", "on": "true", "1": "true"}.get(word)
     meant = meant or {"false": "false", "no": "false", "off": "false", "0": "false"}.get(word, "true or false")
-    raise UnfitError(f"this is true or false, not {described(value)}", f"write {meant}, without quotes")
+    raise SettingValueError(f"this is true or false, not {described(value)}", f"write {meant}, without quotes")
 
 
 def _read_path(value: object) -> str:
     path = _text(value)
     if "\0" in path:
-        raise UnfitError("a path cannot hold the character U+0000", "take it out")
+        raise SettingValueError("a path cannot hold the character U+0000", "take it out")
     return path
 
 
@@ -78,21 +78,25 @@ def _read_prefix(value: object) -> str:
     try:
         normalize(filled)
     except MetricNameError as error:
-        raise UnfitError(f"no name of a metric begins so: {error}", 'for example "carbon.agents.{host}"') from None
+        raise SettingValueError(
+            f"no name of a metric begins so: {error}", 'for example "carbon.agents.{host}"'
+        ) from None
     return prefix
 
 
 def _read_statsd_prefix(value: object) -> str:
     prefix = _text(value)
     if any(character in ":|@#" or character.isspace() or not character.isprintable() for character in prefix):
-        raise UnfitError("a blank, a control character or one of : | @ #, which no StatsD name may hold", "take it out")
+        raise SettingValueError(
+            "a blank, a control character or one of : | @ #, which no StatsD name may hold", "take it out"
+        )
     return prefix.strip(".")
 
 
 def _read_name(value: object) -> str:
     name = _text(value)
     if not name or not name.isprintable():
-        raise UnfitError("this cannot be empty, nor hold a control character", 'for example "graphite-eu"')
+        raise SettingValueError("this cannot be empty, nor hold a control character", 'for example "graphite-eu"')
     return name
 
 
@@ -101,19 +105,21 @@ def _read_store(value: object) -> str:
     try:
         check_store_url(url)
     except ValueError as error:
-        raise UnfitError(str(error), 'for example "valkey://127.0.0.1:6379"') from None
+        raise SettingValueError(str(error), 'for example "valkey://127.0.0.1:6379"') from None
     return url
 
 
 def _read_peers(value: object) -> tuple[Peer, ...]:
     if not isinstance(value, list):
-        raise UnfitError(f"this is a list, not {described(value)}", 'for example ["10.0.0.2:2005", "10.0.0.3:2005"]')
+        raise SettingValueError(
+            f"this is a list, not {described(value)}", 'for example ["10.0.0.2:2005", "10.0.0.3:2005"]'
+        )
     peers = []
     for text in value:
         try:
             peers.append(peer_of(_text(text)))
         except ValueError as error:
-            raise UnfitError(
+            raise SettingValueError(
                 str(error), 'for example "10.0.0.2:2005", or "dns://nodes:2005" for all of a name'
             ) from None
     return tuple(peers)
@@ -130,7 +136,7 @@ def _whole(value: object, least: int, most: int) -> int:
         hint = (
             f"write {digits}, without quotes" if digits.isascii() and digits.isdigit() else "for example 1000 or 1_000"
         )
-        raise UnfitError(f"this is a whole number, not {described(value)}", hint)
+        raise SettingValueError(f"this is a whole number, not {described(value)}", hint)
     if value < least:
         _refuse(f"this is {least:,} or more, not {value:,}")
     if value > most:
@@ -140,9 +146,11 @@ def _whole(value: object, least: int, most: int) -> int:
 
 def _read_factor(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UnfitError(f"this is a number, not {described(value)}", "write it without quotes, for example 0.75")
+        raise SettingValueError(
+            f"this is a number, not {described(value)}", "write it without quotes, for example 0.75"
+        )
     if not 0 < value <= _LARGEST_FACTOR:
-        raise UnfitError(
+        raise SettingValueError(
             f"this is above 0 and at most {_LARGEST_FACTOR}, not {value}",
             "1 is as large as the points, 0.75 three quarters of it",
         )
@@ -153,7 +161,7 @@ def _read_hosts(value: object) -> tuple[str, ...]:
     """Names of hosts, without ports."""
     if not isinstance(value, list):
         hint = f"write [{_quoted(value)}]" if isinstance(value, str) else 'for example ["graphite.example.com"]'
-        raise UnfitError(f"this is a list of names, not {described(value)}", hint)
+        raise SettingValueError(f"this is a list of names, not {described(value)}", hint)
     return tuple(_host(_text(name)) for name in value)
 
 
@@ -162,11 +170,11 @@ def _host(name: str) -> str:
         return name
     found = _HOST_IN_URL.fullmatch(name)
     hint = f'did you mean "{found[1]}"?' if found and found[1] != name else 'for example "graphite.example.com"'
-    raise UnfitError(f'"{name}" is not the name of a host', hint)
+    raise SettingValueError(f'"{name}" is not the name of a host', hint)
 
 
 def _refuse(message: str, suggestion: str = "") -> NoReturn:
-    raise UnfitError(message, suggestion)
+    raise SettingValueError(message, suggestion)
 
 
 def _quoted(value: object) -> str:
@@ -178,47 +186,47 @@ def _switch(value: object) -> str:
     return "true" if value else "false"
 
 
-def count(least: int = 0, most: int = MAXIMUM) -> Kind:
+def count(least: int = 0, most: int = MAXIMUM) -> ValueKind:
     """A whole number in a range."""
-    return Kind(lambda value: _whole(value, least, most), str)
+    return ValueKind(lambda value: _whole(value, least, most), str)
 
 
-def size(least: int = 0, most: int = MAXIMUM) -> Kind:
+def size(least: int = 0, most: int = MAXIMUM) -> ValueKind:
     """Bytes: a whole number, or text such as `64MB` or `1GiB`."""
-    return Kind(lambda value: _whole(read_size(value), least, most), str)
+    return ValueKind(lambda value: _whole(read_size(value), least, most), str)
 
 
-def duration(least: float = 0.0, zero: str = "") -> Kind:
+def duration(least: float = 0.0, zero: str = "") -> ValueKind:
     """Seconds: text as Go writes durations, or a number. `zero` tells what 0 means, for the error about less."""
-    return Kind(lambda value: read_duration(value, least, zero), write_duration)
+    return ValueKind(lambda value: read_duration(value, least, zero), write_duration)
 
 
-def choice(*words: str) -> Kind:
+def choice(*words: str) -> ValueKind:
     """One of some words."""
 
     def read(value: object) -> str:
         word = _text(value)
         if word not in words:
-            raise UnfitError(f'unknown word "{word}"', did_you_mean(word, words, "words"))
+            raise SettingValueError(f'unknown word "{word}"', did_you_mean(word, words, "words"))
         return word
 
-    return Kind(read, _quoted)
+    return ValueKind(read, _quoted)
 
 
 def _quoted_list(value: object) -> str:
     return f"[{', '.join(map(_quoted, value))}]" if isinstance(value, tuple) else "[]"
 
 
-SWITCH: Final = Kind(_read_switch, _switch)
-FACTOR: Final = Kind(_read_factor, repr)
-FILE: Final = Kind(_read_path, _quoted, is_path=True)
-DIRECTORY: Final = Kind(_read_required_path, _quoted, is_path=True)
-PREFIX: Final = Kind(_read_prefix, _quoted)
-STATSD_PREFIX: Final = Kind(_read_statsd_prefix, _quoted)
-HOSTS: Final = Kind(_read_hosts, _quoted_list)
-LISTEN: Final = Kind(lambda value: read_listen(_text(value)), _quoted)
-LISTEN_TEXT: Final = Kind(lambda value: str(read_listen(_text(value))), _quoted)
-NAME: Final = Kind(_read_name, _quoted)
-STORE: Final = Kind(_read_store, lambda value: _quoted(masked(str(value))))
-PEERS: Final = Kind(_read_peers, _write_peers)
-DESTINATION: Final = Kind(lambda value: read_destination(_text(value)), _quoted)
+SWITCH: Final = ValueKind(_read_switch, _switch)
+FACTOR: Final = ValueKind(_read_factor, repr)
+FILE: Final = ValueKind(_read_path, _quoted, is_path=True)
+DIRECTORY: Final = ValueKind(_read_required_path, _quoted, is_path=True)
+PREFIX: Final = ValueKind(_read_prefix, _quoted)
+STATSD_PREFIX: Final = ValueKind(_read_statsd_prefix, _quoted)
+HOSTS: Final = ValueKind(_read_hosts, _quoted_list)
+LISTEN: Final = ValueKind(lambda value: read_listen(_text(value)), _quoted)
+LISTEN_TEXT: Final = ValueKind(lambda value: str(read_listen(_text(value))), _quoted)
+NAME: Final = ValueKind(_read_name, _quoted)
+STORE: Final = ValueKind(_read_store, lambda value: _quoted(masked(str(value))))
+PEERS: Final = ValueKind(_read_peers, _write_peers)
+DESTINATION: Final = ValueKind(lambda value: read_destination(_text(value)), _quoted)
