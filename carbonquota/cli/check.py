@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from carbonquota.cli.checked import FileKind, Linting, Report, check_file
+from carbonquota.cli.checked import CheckReport, FileKind, Linting, check_file
 from carbonquota.cli.index import NO_RULES, fill
 from carbonquota.cli.options import SOURCE_HELP, index_option, interval_option, output_options, throughput_option
 from carbonquota.cli.output import Json, Output, Tone, plural
@@ -72,7 +72,7 @@ def _existing(index: Sequence[str], output: Output) -> list[str] | None:
     return engine.namespaces()
 
 
-def _show(report: Report, output: Output, *, quiet: bool) -> None:
+def _show(report: CheckReport, output: Output, *, quiet: bool) -> None:
     """Print what there is to say about one file."""
     name = click.format_filename(report.path)
     for problem in report.problems:
@@ -89,7 +89,7 @@ def _show(report: Report, output: Output, *, quiet: bool) -> None:
         output.line(f"{name}: {_amount(report)}")
 
 
-def _amount(report: Report) -> str:
+def _amount(report: CheckReport) -> str:
     """How many sections there are, and how many findings that ask for something, and that only inform."""
     warnings = plural(report.warnings, "warning") if report.warnings else "no warnings"
     parts = [plural(report.sections or 0, _NOUNS[report.kind])] if report.kind in _NOUNS else []
@@ -97,7 +97,7 @@ def _amount(report: Report) -> str:
     return ", ".join([*parts, plural(report.remarks, "note")] if report.remarks else parts)
 
 
-def _document(report: Report) -> Json:
+def _document(report: CheckReport) -> Json:
     """One file in JSON."""
     return {
         "file": report.path,

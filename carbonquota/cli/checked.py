@@ -35,7 +35,7 @@ class FileKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CheckReport:
     """What is to be said about one file; `sections` is how many it has, None where it has errors."""
 
     path: str
@@ -65,12 +65,12 @@ class Linting:
     namespaces: Sequence[str] | None = None
 
 
-def check_file(path: str, linting: Linting | None) -> Iterator[Report]:
+def check_file(path: str, linting: Linting | None) -> Iterator[CheckReport]:
     """The reports on a file, and on those that it names; without `linting` only errors are looked for."""
     try:
         text = read_text(path)
     except ConfigError as error:
-        yield Report(path, FileKind.QUOTAS, None, error.problems)
+        yield CheckReport(path, FileKind.QUOTAS, None, error.problems)
         return
     if is_configuration(text):
         yield from _check_configuration(text, path, linting)
@@ -86,13 +86,13 @@ def kind_of_rules(text: str) -> FileKind:
     return max(counts, key=lambda kind: counts[kind])
 
 
-def _check_configuration(text: str, path: str, linting: Linting | None) -> Iterator[Report]:
+def _check_configuration(text: str, path: str, linting: Linting | None) -> Iterator[CheckReport]:
     """The report on a daemon's configuration, and those on its files, as far as it tells them."""
     read = read_configuration(text, path)
     sections = None if read.problems else 0
     notes = (*read.notes.lines(), *_notes_on_tree(read.settings)) if linting and not read.problems else ()
     findings = tuple(Finding(UNKNOWN, Severity.WARNING, warning) for warning in read.notes.warnings) if linting else ()
-    yield Report(path, FileKind.CONFIGURATION, sections, read.problems, findings, notes)
+    yield CheckReport(path, FileKind.CONFIGURATION, sections, read.problems, findings, notes)
     yield from _check_named_files(read.settings, linting)
 
 
@@ -106,7 +106,7 @@ def _notes_on_tree(settings: Settings) -> Iterator[str]:
         )
 
 
-def _check_named_files(settings: Settings, linting: Linting | None) -> Iterator[Report]:
+def _check_named_files(settings: Settings, linting: Linting | None) -> Iterator[CheckReport]:
     whisper = settings.whisper
     if whisper.quotas_file:
         server = settings.carbonserver
@@ -118,22 +118,22 @@ def _check_named_files(settings: Settings, linting: Linting | None) -> Iterator[
             yield _check_sections(_shown(path), kind, linting)
 
 
-def _check_quotas(path: str, linting: Linting | None) -> Report:
+def _check_quotas(path: str, linting: Linting | None) -> CheckReport:
     try:
         rules = RuleSet.from_file(path)
     except ConfigError as error:
-        return Report(path, FileKind.QUOTAS, None, error.problems)
+        return CheckReport(path, FileKind.QUOTAS, None, error.problems)
     findings = lint(rules, linting.namespaces, linting.interval, linting.throughput_unit) if linting else ()
-    return Report(path, FileKind.QUOTAS, len(rules.rules), (), findings)
+    return CheckReport(path, FileKind.QUOTAS, len(rules.rules), (), findings)
 
 
-def _check_sections(path: str, kind: FileKind, linting: Linting | None) -> Report:
+def _check_sections(path: str, kind: FileKind, linting: Linting | None) -> CheckReport:
     try:
         sections, findings = _READ[kind](path)
     except ConfigError as error:
-        return Report(path, kind, None, error.problems)
+        return CheckReport(path, kind, None, error.problems)
     notes = () if HAS_RE2 or not sections else (f"{path}: {WITHOUT_RE2}",)
-    return Report(path, kind, sections, (), findings, notes) if linting else Report(path, kind, sections)
+    return CheckReport(path, kind, sections, (), findings, notes) if linting else CheckReport(path, kind, sections)
 
 
 def _read_schemas(path: str) -> tuple[int, tuple[Finding, ...]]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import TypeVar
 
 from carbonquota.cli.comparison import Change, Comparison
 from carbonquota.cli.demands import Demand
 from carbonquota.cli.intake import Intake
-from carbonquota.cli.output import Column, Json, Output, Table, Tone, number, plural, rule_document
+from carbonquota.cli.output import Column, Json, Output, Table, Tone, number, plural
 from carbonquota.cli.trial import Outcome, Rejection
 from carbonquota.model import Rule
+from carbonquota.service.documents import rule_document
 
 Item = TypeVar("Item")
 
@@ -199,7 +201,7 @@ def _amounts(demand: Demand) -> Json:
         "percent": None if math.isinf(demand.percent) else round(demand.percent, 2),
         "over": demand.over,
         "rejected": demand.rejected,
-        "rule": rule_document(demand.rule),
+        "rule": asdict(rule_document(demand.rule)),
     }
 
 
@@ -219,6 +221,6 @@ def _rejection_document(rejection: Rejection) -> Json:
         "namespace": rejection.namespace,
         "control": rejection.control,
         "points": rejection.points,
-        "rule": rule_document(rejection.rule),
+        "rule": asdict(rule_document(rejection.rule)),
         "samples": rejection.samples,
     }

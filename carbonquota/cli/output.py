@@ -19,7 +19,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from carbonquota.model import MAXIMUM, Rule
+from carbonquota.model import MAXIMUM
 
 _FOLDED: Final = 16
 """Characters in a line of a cell that is broken; with fewer it could not be read any more."""
@@ -169,13 +169,6 @@ def _plain(table: Table) -> Iterable[str]:
 def number(amount: int) -> str:
     """An amount as people read it, `1,234,567` or `max`: the way it may stand in the rules file, too."""
     return "max" if amount == MAXIMUM else f"{amount:,}"
-
-
-def rule_document(rule: Rule | None) -> Json | None:
-    """A rule in JSON: its pattern and where it stands."""
-    if rule is None:
-        return None
-    return {"pattern": rule.pattern, "file": rule.source, "line": rule.line, "enforced": rule.enforcing}
 
 
 def plural(amount: int, noun: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from carbonquota.daemon.held_lines import Grantor, HeldLines
-from carbonquota.daemon.http import HttpServer, ReloadOutcome, Source, make_app
+from carbonquota.daemon.http import HttpServer, HttpSource, ReloadOutcome, make_app
 from carbonquota.daemon.inputs.receivers import Receivers
 from carbonquota.daemon.intake import Intake
 from carbonquota.daemon.loop_watch import LoopWatch
@@ -109,7 +109,7 @@ class DaemonParts:
         runtime, server = self.runtime, self.settings.carbonserver
         most = server.prometheus_max_namespaces
         exposition = Exposition(runtime.reporter, runtime.health, self.status.version, most=most)
-        source = Source(runtime.engine, runtime.health, exposition.pieces, self.status.status, self._reload)
+        source = HttpSource(runtime.engine, runtime.health, exposition.pieces, self.status.status, self._reload)
         return HttpServer(make_app(source, (server.listen.host, *server.allowed_hosts)), server.listen)
 
     def _reload(self) -> ReloadOutcome:

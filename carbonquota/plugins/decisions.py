@@ -44,7 +44,7 @@ _NAME_TAG: Final = b";name="
 """What is in names that carbon stores otherwise for their tags."""
 
 
-class Engine(Protocol):
+class DecidingEngine(Protocol):
     """As much of `QuotaEngine` as the data path needs."""
 
     def admit_names(self, names: Sequence[str]) -> BatchDecision:
@@ -73,7 +73,7 @@ class Decisions:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: DecidingEngine,
         *,
         note: Callable[[Dropping], None],
         write_ahead: Callable[[], object] = bool,

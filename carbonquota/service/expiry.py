@@ -27,7 +27,7 @@ _LEAST: Final = 1.0
 """The seconds that a jump has at least: the two clocks are not read at the very same moment."""
 
 
-class Holder(Protocol):
+class ExpiringIndex(Protocol):
     """As much of `QuotaEngine` as expiry needs."""
 
     def expire(self, before: float) -> list[str]:
@@ -37,7 +37,7 @@ class Holder(Protocol):
 class Expiry:
     """Has metrics that were not seen for long count no more. May be used from any thread."""
 
-    def __init__(self, engine: Holder, ttl: float, clock: Clock, steady: Clock = monotonic) -> None:
+    def __init__(self, engine: ExpiringIndex, ttl: float, clock: Clock, steady: Clock = monotonic) -> None:
         """`ttl` is how long, in seconds; `clock` gives seconds since the epoch, `steady` seconds that only run."""
         self._engine = engine
         self._ttl = ttl

@@ -28,7 +28,7 @@ from carbonquota.controls import CONTROLS, Quotas
 from carbonquota.kernel import KERNEL
 from carbonquota.model import Limits, Rule
 from carbonquota.service.bounded_log import BoundedLog
-from carbonquota.service.health import HEALTH, Health, Kind, summed
+from carbonquota.service.health import HEALTH, Health, StatKind, summed
 from carbonquota.service.reporter import Reporter
 from carbonquota.service.totals import Tally
 
@@ -254,7 +254,7 @@ class _Health(Collector):
 def _empty_family(name: str) -> GaugeMetricFamily | CounterMetricFamily:
     """The empty family of a value of the table."""
     stat = HEALTH[name]
-    kind = CounterMetricFamily if stat.kind is Kind.COUNTER else GaugeMetricFamily
+    kind = CounterMetricFamily if stat.kind is StatKind.COUNTER else GaugeMetricFamily
     return kind(f"carbonquota_{name}", stat.meaning, labels=[stat.label] if stat.label else [])
 
 

@@ -12,18 +12,22 @@ from enum import Enum
 from typing import Final
 
 
-class Kind(Enum):
+class StatKind(Enum):
     """Whether a value only grows (`COUNTER`) or goes up and down (`GAUGE`)."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
 
 
+COUNTER: Final = StatKind.COUNTER
+GAUGE: Final = StatKind.GAUGE
+
+
 @dataclass(frozen=True, slots=True)
 class HealthStat:
     """What one value of the table means; `label` names what its samples are told apart by, if anything."""
 
-    kind: Kind
+    kind: StatKind
     meaning: str
     label: str = ""
 
@@ -38,75 +42,75 @@ class Sample:
 
 
 HEALTH: Final[dict[str, HealthStat]] = {
-    "received": HealthStat(Kind.COUNTER, "Data points and lines that came in, whatever became of them"),
-    "accepted": HealthStat(Kind.COUNTER, "Data points within every quota"),
-    "dropped": HealthStat(Kind.COUNTER, "Data points over a quota, by control", "control"),
-    "malformed": HealthStat(Kind.COUNTER, "Lines and messages that are no data point, by reason", "reason"),
-    "unread_datagrams": HealthStat(Kind.COUNTER, "UDP datagrams thrown away because the sink was full"),
-    "connections": HealthStat(Kind.GAUGE, "Open connections of senders, by receiver", "receiver"),
-    "closed_connections": HealthStat(Kind.COUNTER, "Connections of senders closed by us, by reason", "reason"),
-    "paused": HealthStat(Kind.GAUGE, "1 while senders wait because the sink is full"),
+    "received": HealthStat(COUNTER, "Data points and lines that came in, whatever became of them"),
+    "accepted": HealthStat(COUNTER, "Data points within every quota"),
+    "dropped": HealthStat(COUNTER, "Data points over a quota, by control", "control"),
+    "malformed": HealthStat(COUNTER, "Lines and messages that are no data point, by reason", "reason"),
+    "unread_datagrams": HealthStat(COUNTER, "UDP datagrams thrown away because the sink was full"),
+    "connections": HealthStat(GAUGE, "Open connections of senders, by receiver", "receiver"),
+    "closed_connections": HealthStat(COUNTER, "Connections of senders closed by us, by reason", "reason"),
+    "paused": HealthStat(GAUGE, "1 while senders wait because the sink is full"),
     "held_back": HealthStat(
-        Kind.COUNTER, "Data points that waited a moment for more of a limit, then accepted or dropped"
+        COUNTER, "Data points that waited a moment for more of a limit, then accepted or dropped"
     ),
-    "own_points": HealthStat(Kind.COUNTER, "Data points of the program's own stats, given to the sink"),
-    "queue_points": HealthStat(Kind.GAUGE, "Data points that wait in memory for the sink"),
-    "queue_bytes": HealthStat(Kind.GAUGE, "Bytes that wait in memory for the sink"),
-    "spool_points": HealthStat(Kind.GAUGE, "Data points that wait on disk for the destination"),
-    "spool_bytes": HealthStat(Kind.GAUGE, "Bytes that wait on disk for the destination"),
-    "forwarded": HealthStat(Kind.COUNTER, "Data points sent to the destination"),
-    "resent": HealthStat(Kind.COUNTER, "Data points sent once more after a connection was lost"),
-    "stored": HealthStat(Kind.COUNTER, "Data points written to Whisper files"),
-    "created_files": HealthStat(Kind.COUNTER, "Whisper files created"),
-    "lost": HealthStat(Kind.COUNTER, "Accepted data points that the sink had to give up, by reason", "reason"),
-    "sink_errors": HealthStat(Kind.COUNTER, "Failures of the sink, by reason", "reason"),
-    "sink_up": HealthStat(Kind.GAUGE, "1 while the destination is connected, or the last write to disk succeeded"),
-    "series": HealthStat(Kind.GAUGE, "Metrics in the index"),
-    "namespaces": HealthStat(Kind.GAUGE, "Namespaces in the index"),
-    "batches": HealthStat(Kind.COUNTER, "Batches decided"),
-    "decision_seconds": HealthStat(Kind.COUNTER, "Time spent deciding, in seconds"),
-    "report_seconds": HealthStat(Kind.GAUGE, "How long the last report took, in seconds"),
-    "patterns_aside": HealthStat(Kind.GAUGE, "Patterns of metrics that took too long and are set aside"),
-    "pattern_timeouts": HealthStat(Kind.COUNTER, "New metrics that a pattern could not be matched with in time"),
+    "own_points": HealthStat(COUNTER, "Data points of the program's own stats, given to the sink"),
+    "queue_points": HealthStat(GAUGE, "Data points that wait in memory for the sink"),
+    "queue_bytes": HealthStat(GAUGE, "Bytes that wait in memory for the sink"),
+    "spool_points": HealthStat(GAUGE, "Data points that wait on disk for the destination"),
+    "spool_bytes": HealthStat(GAUGE, "Bytes that wait on disk for the destination"),
+    "forwarded": HealthStat(COUNTER, "Data points sent to the destination"),
+    "resent": HealthStat(COUNTER, "Data points sent once more after a connection was lost"),
+    "stored": HealthStat(COUNTER, "Data points written to Whisper files"),
+    "created_files": HealthStat(COUNTER, "Whisper files created"),
+    "lost": HealthStat(COUNTER, "Accepted data points that the sink had to give up, by reason", "reason"),
+    "sink_errors": HealthStat(COUNTER, "Failures of the sink, by reason", "reason"),
+    "sink_up": HealthStat(GAUGE, "1 while the destination is connected, or the last write to disk succeeded"),
+    "series": HealthStat(GAUGE, "Metrics in the index"),
+    "namespaces": HealthStat(GAUGE, "Namespaces in the index"),
+    "batches": HealthStat(COUNTER, "Batches decided"),
+    "decision_seconds": HealthStat(COUNTER, "Time spent deciding, in seconds"),
+    "report_seconds": HealthStat(GAUGE, "How long the last report took, in seconds"),
+    "patterns_aside": HealthStat(GAUGE, "Patterns of metrics that took too long and are set aside"),
+    "pattern_timeouts": HealthStat(COUNTER, "New metrics that a pattern could not be matched with in time"),
     "event_loop_lag_seconds": HealthStat(
-        Kind.GAUGE, "Seconds since the event loop last turned, half a second being usual"
+        GAUGE, "Seconds since the event loop last turned, half a second being usual"
     ),
-    "event_loop_stalls": HealthStat(Kind.COUNTER, "How often the event loop did not turn for a second or longer"),
-    "rules": HealthStat(Kind.GAUGE, "Rules in force"),
-    "reloads": HealthStat(Kind.COUNTER, "Reloads of rules and schemas, by result", "result"),
-    "reload_ok": HealthStat(Kind.GAUGE, "1 if the last reload succeeded, 0 while an older configuration is in force"),
-    "reload_time": HealthStat(Kind.GAUGE, "When the last reload was tried, in seconds since the epoch"),
-    "snapshot_time": HealthStat(Kind.GAUGE, "When the last snapshot was written, in seconds since the epoch"),
-    "snapshot_seconds": HealthStat(Kind.GAUGE, "How long the last snapshot took, in seconds"),
-    "journal_bytes": HealthStat(Kind.GAUGE, "Bytes in the journal since the last snapshot"),
-    "state_errors": HealthStat(Kind.COUNTER, "Failures to write the state"),
-    "scan_time": HealthStat(Kind.GAUGE, "When the last scan ended, in seconds since the epoch"),
-    "scan_seconds": HealthStat(Kind.GAUGE, "How long the last scan took, in seconds"),
-    "scan_files": HealthStat(Kind.GAUGE, "Whisper files seen by the last scan"),
-    "scan_errors": HealthStat(Kind.GAUGE, "Files and directories that the last scan could not read"),
-    "emitter_errors": HealthStat(Kind.COUNTER, "Failures to send a report, by where to", "emitter"),
-    "expired": HealthStat(Kind.COUNTER, "Metrics that stopped counting because no point of them came for series-ttl"),
-    "internal_errors": HealthStat(Kind.COUNTER, "Bugs that were survived, by place", "place"),
-    "cluster_nodes": HealthStat(Kind.GAUGE, "Nodes of the cluster that are known here, this one included"),
-    "cluster_sent": HealthStat(Kind.COUNTER, "Messages published to the other nodes"),
-    "cluster_heard": HealthStat(Kind.COUNTER, "Messages that came from the other nodes"),
-    "cluster_missed": HealthStat(Kind.COUNTER, "Messages of other nodes that never came"),
-    "cluster_overshoot": HealthStat(Kind.COUNTER, "Points over limits in all nodes together, as far as seen here"),
+    "event_loop_stalls": HealthStat(COUNTER, "How often the event loop did not turn for a second or longer"),
+    "rules": HealthStat(GAUGE, "Rules in force"),
+    "reloads": HealthStat(COUNTER, "Reloads of rules and schemas, by result", "result"),
+    "reload_ok": HealthStat(GAUGE, "1 if the last reload succeeded, 0 while an older configuration is in force"),
+    "reload_time": HealthStat(GAUGE, "When the last reload was tried, in seconds since the epoch"),
+    "snapshot_time": HealthStat(GAUGE, "When the last snapshot was written, in seconds since the epoch"),
+    "snapshot_seconds": HealthStat(GAUGE, "How long the last snapshot took, in seconds"),
+    "journal_bytes": HealthStat(GAUGE, "Bytes in the journal since the last snapshot"),
+    "state_errors": HealthStat(COUNTER, "Failures to write the state"),
+    "scan_time": HealthStat(GAUGE, "When the last scan ended, in seconds since the epoch"),
+    "scan_seconds": HealthStat(GAUGE, "How long the last scan took, in seconds"),
+    "scan_files": HealthStat(GAUGE, "Whisper files seen by the last scan"),
+    "scan_errors": HealthStat(GAUGE, "Files and directories that the last scan could not read"),
+    "emitter_errors": HealthStat(COUNTER, "Failures to send a report, by where to", "emitter"),
+    "expired": HealthStat(COUNTER, "Metrics that stopped counting because no point of them came for series-ttl"),
+    "internal_errors": HealthStat(COUNTER, "Bugs that were survived, by place", "place"),
+    "cluster_nodes": HealthStat(GAUGE, "Nodes of the cluster that are known here, this one included"),
+    "cluster_sent": HealthStat(COUNTER, "Messages published to the other nodes"),
+    "cluster_heard": HealthStat(COUNTER, "Messages that came from the other nodes"),
+    "cluster_missed": HealthStat(COUNTER, "Messages of other nodes that never came"),
+    "cluster_overshoot": HealthStat(COUNTER, "Points over limits in all nodes together, as far as seen here"),
     "cluster_overshoot_bound": HealthStat(
-        Kind.GAUGE, "Points that other nodes let in between two messages: by so many limits may be passed in all"
+        GAUGE, "Points that other nodes let in between two messages: by so many limits may be passed in all"
     ),
-    "cluster_refused": HealthStat(Kind.COUNTER, "Messages that were not taken, by reason", "reason"),
-    "cluster_peer_age": HealthStat(Kind.GAUGE, "Seconds since the last message of each other node", "node"),
-    "cluster_peer_skew": HealthStat(Kind.GAUGE, "Seconds that the clock of each other node is ahead of ours", "node"),
-    "cluster_store_up": HealthStat(Kind.GAUGE, "1 while the store of the cluster can be used"),
-    "cluster_store_seconds": HealthStat(Kind.GAUGE, "How long the last exchange with the store took, in seconds"),
-    "cluster_store_skew": HealthStat(Kind.GAUGE, "Seconds that the clock of the store is ahead of ours"),
+    "cluster_refused": HealthStat(COUNTER, "Messages that were not taken, by reason", "reason"),
+    "cluster_peer_age": HealthStat(GAUGE, "Seconds since the last message of each other node", "node"),
+    "cluster_peer_skew": HealthStat(GAUGE, "Seconds that the clock of each other node is ahead of ours", "node"),
+    "cluster_store_up": HealthStat(GAUGE, "1 while the store of the cluster can be used"),
+    "cluster_store_seconds": HealthStat(GAUGE, "How long the last exchange with the store took, in seconds"),
+    "cluster_store_skew": HealthStat(GAUGE, "Seconds that the clock of the store is ahead of ours"),
     "cluster_slices": HealthStat(
-        Kind.COUNTER, "Points of limits taken from the store, returned to it, or lost by coming too late", "outcome"
+        COUNTER, "Points of limits taken from the store, returned to it, or lost by coming too late", "outcome"
     ),
-    "cluster_outages": HealthStat(Kind.COUNTER, "How often the store could not be used, by reason", "reason"),
-    "start_time": HealthStat(Kind.GAUGE, "When the program started, in seconds since the epoch"),
-    "kernel": HealthStat(Kind.GAUGE, "1, labelled by the kernel that runs", "kernel"),
+    "cluster_outages": HealthStat(COUNTER, "How often the store could not be used, by reason", "reason"),
+    "start_time": HealthStat(GAUGE, "When the program started, in seconds since the epoch"),
+    "kernel": HealthStat(GAUGE, "1, labelled by the kernel that runs", "kernel"),
 }
 """Every value by name. In carbon it is `{graph-prefix}.carbonquota.<name>[.<label>]`."""
 

@@ -26,7 +26,7 @@ from typing import Final
 from carbonquota.errors import MetricNameError
 from carbonquota.model import Clock
 from carbonquota.service.health import Sample
-from carbonquota.service.walk import Holder, Tree, Walk
+from carbonquota.service.walk import ScannedIndex, Tree, Walk
 from carbonquota.storage.data_directory import DataDirectory
 
 __all__ = ["ScanResult", "Scanner", "Settle", "Tree", "at_once"]
@@ -69,7 +69,7 @@ class ScanResult:
 class Scanner:
     """Scans one tree again and again. `scan` is for one thread at a time, `stop` and `health` for any."""
 
-    def __init__(self, tree: Tree, engine: Holder, *, settle: Settle = at_once, clock: Clock = time) -> None:
+    def __init__(self, tree: Tree, engine: ScannedIndex, *, settle: Settle = at_once, clock: Clock = time) -> None:
         """`clock` gives the seconds since the epoch."""
         self._tree = tree
         self._engine = engine

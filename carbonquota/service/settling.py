@@ -22,7 +22,7 @@ _LOOK: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class SettleTimes:
     """How long a file has to stay as it is, in seconds, to be taken as whole.
 
     `unfinished` is for a file whose last line has no end, `held` for one that was written and not closed since.
@@ -44,9 +44,9 @@ def signatures(paths: Sequence[str]) -> tuple[Signature, ...]:
     return tuple(map(_signature, paths))
 
 
-def wait_until_settled(paths: Sequence[str], rest: Rest | None = None) -> tuple[Signature, ...] | None:
+def wait_until_settled(paths: Sequence[str], rest: SettleTimes | None = None) -> tuple[Signature, ...] | None:
     """Wait until none of the files has changed for a while; their signatures then, or None after `rest.most`."""
-    rest = rest or Rest()
+    rest = rest or SettleTimes()
     seen, since = signatures(paths), time.monotonic()
     end = since + rest.most
     if _age(seen) >= rest.of(paths):

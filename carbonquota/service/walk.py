@@ -37,7 +37,7 @@ _TOLD: Final = 10
 """Unreadable files that a scan names in the log."""
 
 
-class Holder(Protocol):
+class ScannedIndex(Protocol):
     """As much of `QuotaEngine` as a scan needs."""
 
     def __len__(self) -> int:
@@ -79,7 +79,9 @@ class Tree:
 class Walk:
     """One walk through a tree; `known` is how many metrics were noted, `expected` how many should have a file."""
 
-    def __init__(self, tree: Tree, engine: Holder, now: float, stopping: Event, advance: Callable[[int], None]) -> None:
+    def __init__(
+        self, tree: Tree, engine: ScannedIndex, now: float, stopping: Event, advance: Callable[[int], None]
+    ) -> None:
         self.files = self.met = self.loaded = self.resized = self.errors = 0
         self.nameless = self.compressed = 0
         self.a_compressed = ""

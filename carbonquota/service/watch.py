@@ -2,7 +2,7 @@
 
 Theory of operation. Editors rename a new file over the old one, Kubernetes swaps a symbolic link in the directory, an
 operator deletes a directory and makes it anew. So it is not the files that are watched, but every name looked up on the
-way to them (`waypoints`), each in its directory; an event about any other name there counts for nothing. An event
+way to them (`checkpoints`), each in its directory; an event about any other name there counts for nothing. An event
 only wakes the watch's thread. That waits until the events pause, sets up the watches anew, since the way may lead
 elsewhere now, and only then compares what the files say with what they said: a change that came in between is
 seen by the comparison, and one that comes later by the watches. Every `patrol` seconds it compares without
@@ -29,9 +29,9 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from carbonquota.rules.files import read_bytes
+from carbonquota.service.checkpoints import checkpoints
 from carbonquota.service.health import Sample
-from carbonquota.service.settling import Rest, Signature, signatures
-from carbonquota.service.waypoints import waypoints
+from carbonquota.service.settling import SettleTimes, Signature, signatures
 
 _LOGGER: Final = logging.getLogger(__name__)
 _MOST_TRIES: Final = 5
@@ -44,13 +44,13 @@ _MOVES: Final = frozenset({"created", "deleted", "moved"})
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class WatchPace:
     """How long to wait: for a file to settle, and between looks without an event, in seconds.
 
     `blind` is what `patrol` is where nothing can be watched.
     """
 
-    rest: Rest = field(default_factory=Rest)
+    rest: SettleTimes = field(default_factory=SettleTimes)
     patrol: float = 10.0
     blind: float = 1.0
 
@@ -85,13 +85,13 @@ class FileWatch:
         paths: Iterable[str],
         on_change: Callable[[tuple[Signature, ...]], object],
         *,
-        pace: Pace | None = None,
+        pace: WatchPace | None = None,
         observer: Callable[[], DirectoryObserver] = Observer,
     ) -> None:
         """Note what the files say now: make the watch before reading them, so that nothing falls in between."""
         self._paths = tuple(paths)
         self._on_change = on_change
-        self._pace = pace or Pace()
+        self._pace = pace or WatchPace()
         self._make_observer = observer
         self._observer: DirectoryObserver | None = None
         self._handler = _Handler(self._note)
@@ -212,7 +212,7 @@ class FileWatch:
                 return
 
     def _names_on_the_way(self) -> frozenset[Path]:
-        return frozenset(name for path in self._paths for name in waypoints(path))
+        return frozenset(name for path in self._paths for name in checkpoints(path))
 
     def _watch_directories(self, directories: Iterable[Path]) -> None:
         """Watch these, and no others; without watches, tell it once."""

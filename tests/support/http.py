@@ -11,7 +11,7 @@ import httpx
 from starlette.types import ASGIApp
 
 from carbonquota import QuotaEngine
-from carbonquota.daemon.http import HttpServer, ReloadOutcome, ReloadStatus, Source, Status, make_app
+from carbonquota.daemon.http import HttpServer, HttpSource, ReloadOutcome, ReloadStatus, Status, make_app
 from carbonquota.daemon.values.address import Address
 from carbonquota.service.health import Health
 from tests.support.small import engine_under
@@ -42,7 +42,7 @@ def engine_with_names(rules: str = RULES) -> QuotaEngine:
     return engine
 
 
-def source_of(engine: QuotaEngine, **changes: object) -> Source:
+def source_of(engine: QuotaEngine, **changes: object) -> HttpSource:
     """A source that is well, but for the changes."""
     parts: dict[str, Any] = {
         "engine": engine,
@@ -51,7 +51,7 @@ def source_of(engine: QuotaEngine, **changes: object) -> Source:
         "status": lambda: STATUS,
         "reload": lambda: ReloadOutcome(ok=True, text="applied"),
     }
-    return Source(**(parts | changes))
+    return HttpSource(**(parts | changes))
 
 
 class Client:
@@ -86,7 +86,7 @@ class Client:
         return answer.json()
 
 
-def client_of(source: Source) -> Client:
+def client_of(source: HttpSource) -> Client:
     """A client of the daemon's application."""
     return Client(make_app(source))
 

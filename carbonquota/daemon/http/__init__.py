@@ -2,7 +2,7 @@
 
 from carbonquota.daemon.http.app import make_app
 from carbonquota.daemon.http.server import HttpServer
-from carbonquota.daemon.http.source import ReloadOutcome, ReloadStatus, Source, Status
+from carbonquota.daemon.http.source import HttpSource, ReloadOutcome, ReloadStatus, Status
 from carbonquota.daemon.http.wire import HttpTimeouts
 
-__all__ = ["HttpServer", "HttpTimeouts", "ReloadOutcome", "ReloadStatus", "Source", "Status", "make_app"]
+__all__ = ["HttpServer", "HttpSource", "HttpTimeouts", "ReloadOutcome", "ReloadStatus", "Status", "make_app"]

@@ -14,7 +14,7 @@ from carbonquota.daemon.http.bugs import BugCount, Edge
 from carbonquota.daemon.http.description import describe
 from carbonquota.daemon.http.guard import Guard
 from carbonquota.daemon.http.operations import Operations
-from carbonquota.daemon.http.source import Source
+from carbonquota.daemon.http.source import HttpSource
 from carbonquota.errors import MetricNameError, QuotaError
 
 _ABOUT: Final = (
@@ -25,7 +25,7 @@ _CLOSED: Final = {"Content-Security-Policy": "default-src 'none'; style-src 'uns
 """The description needs nothing but itself."""
 
 
-def make_app(source: Source, allowed_hosts: Iterable[str] = ()) -> FastAPI:
+def make_app(source: HttpSource, allowed_hosts: Iterable[str] = ()) -> FastAPI:
     """The application that answers from `source`; bugs that it survives are counted in the source's health.
 
     It answers to the names of this machine and of loopback, and to `allowed_hosts`.

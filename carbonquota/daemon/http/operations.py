@@ -19,7 +19,7 @@ from carbonquota.daemon.http.documents import (
 )
 from carbonquota.daemon.http.pages import SharedPage
 from carbonquota.daemon.http.recent import TOO_OLD, RecentStats
-from carbonquota.daemon.http.source import Source, Status
+from carbonquota.daemon.http.source import HttpSource, Status
 from carbonquota.service.exposition import CONTENT_TYPE
 
 _TEXT: Final[Answers] = {200: {"content": {"text/plain": {}}, "description": "The page"}}
@@ -34,7 +34,7 @@ _REFUSED: Final[Answers] = {
 class Operations:
     """Answers from a source."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: HttpSource) -> None:
         """Read `source`, and reload by it."""
         self._source = source
         self._recent = RecentStats(source.health.samples)

@@ -47,7 +47,7 @@ class ReloadOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class HttpSource:
     """All that is read of the daemon; every call may come from any thread, and some wait for the engine's lock.
 
     `metrics` gives the page for Prometheus, piece by piece. `reload` puts in force what the files say.

@@ -55,7 +55,7 @@ async def _connect_to(sock: socket.socket, place: tuple[Any, ...], patience: flo
     return sock
 
 
-class Connection:
+class RelayConnection:
     """A connected socket that takes what it can at once, and says when it can take more.
 
     `lost` becomes the reason when the connection ends, whoever ends it. `on_writable` is called when it can be

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterable
 from threading import Lock
 
-from carbonquota.daemon.relay.queue import Batch
+from carbonquota.daemon.relay.queue import RelayBatch
 from carbonquota.service.health import Sample
 
 
-class Ledger:
+class SentLedger:
     """The relay's counts."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Ledger:
             self._spool_points += points
             self._spool_bytes += size
 
-    def send(self, batches: Iterable[Batch]) -> None:
+    def send(self, batches: Iterable[RelayBatch]) -> None:
         """These were sent, for the first time or again."""
         with self._lock:
             for lines, points, segment, again in batches:
@@ -63,7 +63,7 @@ class Ledger:
                     self._queue_points -= points
                     self._queue_bytes -= len(lines)
 
-    def spool(self, batches: Iterable[Batch]) -> None:
+    def spool(self, batches: Iterable[RelayBatch]) -> None:
         """These went from memory to disk."""
         with self._lock:
             for batch in batches:
@@ -72,7 +72,7 @@ class Ledger:
                 self._spool_points += batch.points
                 self._spool_bytes += len(batch.lines)
 
-    def lose_queued(self, reason: str, batches: Iterable[Batch]) -> None:
+    def lose_queued(self, reason: str, batches: Iterable[RelayBatch]) -> None:
         """These, in memory, are given up."""
         with self._lock:
             for batch in batches:

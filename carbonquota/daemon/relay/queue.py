@@ -14,7 +14,7 @@ _MOST_BUFFERS: Final = 256
 """Buffers given to one system call; POSIX lets a system refuse more than IOV_MAX, which Linux has at 1024."""
 
 
-class Batch(NamedTuple):
+class RelayBatch(NamedTuple):
     """Whole lines as they were accepted, and how many points they are.
 
     `segment` is the spool's segment that it was read back from, 0 if it never was on disk. `again` says that it
@@ -27,7 +27,7 @@ class Batch(NamedTuple):
     again: bool = False
 
 
-def cut(batch: Batch, received: int) -> tuple[Batch | None, Batch]:
+def cut(batch: RelayBatch, received: int) -> tuple[RelayBatch | None, RelayBatch]:
     """The lines of which the first `received` bytes are all, if there are any, and the others, as two batches."""
     place = batch.lines.rfind(b"\n", 0, received) + 1
     if not place:
@@ -43,32 +43,32 @@ class BatchQueue:
     __slots__ = ("_batches", "size")
 
     def __init__(self) -> None:
-        self._batches: deque[Batch] = deque()
+        self._batches: deque[RelayBatch] = deque()
         self.size = 0
 
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[RelayBatch]:
         return iter(self._batches)
 
-    def append(self, batch: Batch) -> None:
+    def append(self, batch: RelayBatch) -> None:
         """Put one behind all others."""
         self._batches.append(batch)
         self.size += len(batch.lines) + _OVERHEAD
 
-    def extend(self, batches: Iterable[Batch]) -> None:
+    def extend(self, batches: Iterable[RelayBatch]) -> None:
         """Put these behind all others."""
         for batch in batches:
             self.append(batch)
 
-    def popleft(self) -> Batch:
+    def popleft(self) -> RelayBatch:
         """Take out the oldest."""
         batch = self._batches.popleft()
         self.size -= len(batch.lines) + _OVERHEAD
         return batch
 
-    def peek(self, size: int) -> list[Batch]:
+    def peek(self, size: int) -> list[RelayBatch]:
         """The oldest ones, as many as fill `size` bytes, and one at least; they stay."""
         found = []
         for batch in self._batches:
@@ -83,7 +83,7 @@ class BatchQueue:
         for _ in range(count):
             self.popleft()
 
-    def clear(self) -> list[Batch]:
+    def clear(self) -> list[RelayBatch]:
         """Take out all."""
         batches = list(self._batches)
         self._batches.clear()
@@ -107,7 +107,7 @@ class Outbox(BatchQueue):
             buffers[0] = memoryview(buffers[0])[self._gone :]
         return buffers
 
-    def advance(self, sent: int) -> list[Batch]:
+    def advance(self, sent: int) -> list[RelayBatch]:
         """Note that `sent` bytes more have gone, and take out the batches that have gone as a whole."""
         finished = []
         sent += self._gone
@@ -118,7 +118,7 @@ class Outbox(BatchQueue):
         self._gone = sent
         return finished
 
-    def cut(self, received: int) -> Batch | None:
+    def cut(self, received: int) -> RelayBatch | None:
         """Take out the lines of the first batch of which the first `received` bytes are all, if there are any."""
         if not self._batches or not 0 < received <= self._gone:
             return None
@@ -130,7 +130,7 @@ class Outbox(BatchQueue):
             self._gone -= len(head.lines)
         return head
 
-    def restart(self, sent_before: Iterable[Batch]) -> None:
+    def restart(self, sent_before: Iterable[RelayBatch]) -> None:
         """Begin a new connection: with `sent_before`, and the first batch from its first line."""
         rest = self.clear()
         self._gone = 0
@@ -150,12 +150,12 @@ class ResendWindow:
     def __init__(self, seconds: float, max_size: int) -> None:
         self.seconds = seconds
         self._max_size = max_size
-        self._batches: deque[Batch] = deque()
+        self._batches: deque[RelayBatch] = deque()
         # Where in the connection's stream the first batch starts and the last one ends.
         self._start = self._end = 0
         self._marks: deque[tuple[float, int]] = deque()
 
-    def add(self, batches: Iterable[Batch]) -> None:
+    def add(self, batches: Iterable[RelayBatch]) -> None:
         """Keep these, which were just sent as a whole."""
         for batch in batches:
             self._batches.append(batch)
@@ -187,7 +187,7 @@ class ResendWindow:
                 self._batches[0] = rest
                 self._start += len(head.lines)
 
-    def clear(self) -> list[Batch]:
+    def clear(self) -> list[RelayBatch]:
         """Take out all, as the connection is gone."""
         batches = list(self._batches)
         self._batches.clear()
@@ -195,7 +195,7 @@ class ResendWindow:
         self._start = self._end = 0
         return batches
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[RelayBatch]:
         return iter(self._batches)
 
     def _forget(self) -> None:

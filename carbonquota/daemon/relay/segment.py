@@ -14,7 +14,7 @@ from struct import Struct
 from typing import Final
 from zlib import crc32
 
-from carbonquota.daemon.relay.queue import Batch
+from carbonquota.daemon.relay.queue import RelayBatch
 
 _HEADER: Final = Struct("!4sIII")
 _NUMBERS: Final = Struct("!II")
@@ -37,7 +37,7 @@ class Segment:
         """Whether nothing of it is left to be read."""
         return self.read >= self.size
 
-    def add(self, size: int, batch: Batch) -> None:
+    def add(self, size: int, batch: RelayBatch) -> None:
         """Note a record of `size` bytes at the end."""
         self.size += size
         self.points += batch.points
@@ -54,13 +54,13 @@ class Segment:
 class Block:
     """What one read gave: whole batches, and the points and bytes of records that were damaged."""
 
-    batches: list[Batch] = field(default_factory=list)
+    batches: list[RelayBatch] = field(default_factory=list)
     lost_points: int = 0
     lost_bytes: int = 0
     damage: str = ""
 
 
-def encode(batch: Batch) -> bytes:
+def encode(batch: RelayBatch) -> bytes:
     """The batch as a record. What was forwarded once counts no points, however often it is sent again."""
     lines, points = batch.lines, 0 if batch.again else batch.points
     return _HEADER.pack(_MAGIC, len(lines), points, _checksum(points, lines)) + lines
@@ -95,7 +95,7 @@ def read(segment: Segment, size: int) -> Block:
             block.lost_bytes += length
             block.damage = f"a record at byte {segment.read + place - length} is damaged and skipped"
         else:
-            block.batches.append(Batch(lines, points, segment.number))
+            block.batches.append(RelayBatch(lines, points, segment.number))
     segment.read += place
     if not place:
         block.damage = f"unreadable from byte {segment.read} on, the rest of it is skipped"

@@ -7,8 +7,8 @@ from itertools import chain
 from math import inf
 from typing import Final
 
-from carbonquota.daemon.relay.connection import Connection
-from carbonquota.daemon.relay.ledger import Ledger
+from carbonquota.daemon.relay.connection import RelayConnection
+from carbonquota.daemon.relay.ledger import SentLedger
 from carbonquota.daemon.relay.queue import Outbox, ResendWindow
 
 _ROUNDS: Final = 16
@@ -22,13 +22,13 @@ _SELDOM: Final = 10
 class Sender:
     """Sends the outbox over whatever connection there is; `refill` puts more into it, in order."""
 
-    def __init__(self, ledger: Ledger, window: ResendWindow, refill: Callable[[Outbox], None]) -> None:
+    def __init__(self, ledger: SentLedger, window: ResendWindow, refill: Callable[[Outbox], None]) -> None:
         self._ledger = ledger
         self._window = window
         self._refill = refill
         self._repeats_from = -inf
         self.outbox = Outbox()
-        self.connection: Connection | None = None
+        self.connection: RelayConnection | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -45,7 +45,7 @@ class Sender:
         """The oldest segment of the spool that has batches here, if any has."""
         return next((batch.segment for batch in chain(self._window, self.outbox) if batch.segment), None)
 
-    def begin(self, connection: Connection) -> None:
+    def begin(self, connection: RelayConnection) -> None:
         """Send over this connection from now on."""
         self.connection = connection
 

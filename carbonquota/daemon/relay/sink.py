@@ -11,9 +11,9 @@ from typing import Final
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from carbonquota.daemon.relay.connection import Connection, connect
-from carbonquota.daemon.relay.ledger import Ledger
-from carbonquota.daemon.relay.queue import Batch, BatchQueue, Outbox, ResendWindow
+from carbonquota.daemon.relay.connection import RelayConnection, connect
+from carbonquota.daemon.relay.ledger import SentLedger
+from carbonquota.daemon.relay.queue import BatchQueue, Outbox, RelayBatch, ResendWindow
 from carbonquota.daemon.relay.sender import Sender
 from carbonquota.daemon.relay.spool import Spool
 from carbonquota.daemon.relay.spooler import Spooler
@@ -60,7 +60,7 @@ class RelaySink:
         self._clock = clock
         self._on_room = on_room
         self._tuning = tuning or Tuning()
-        self._ledger = Ledger()
+        self._ledger = SentLedger()
         self._memory = BatchQueue()
         window = ResendWindow(settings.resend_window, self._tuning.window_max_size)
         self._sender = Sender(self._ledger, window, self._refill)
@@ -88,7 +88,7 @@ class RelaySink:
     def write(self, lines: bytes, points: int) -> None:
         """Take points; they are sent when the event loop comes round."""
         self._ledger.accept(points, len(lines))
-        batch = Batch(lines, points)
+        batch = RelayBatch(lines, points)
         if self._is_stopped:
             self._ledger.lose_queued("shutdown", [batch])
             return
@@ -209,7 +209,7 @@ class RelaySink:
         except OSError as error:
             self._tell(logging.WARNING, f"cannot connect to {destination}: {error.strerror or error}")
             raise
-        connection = Connection(sock, self._settings.timeout, self._clock, self._send)
+        connection = RelayConnection(sock, self._settings.timeout, self._clock, self._send)
         begin = self._clock()
         try:
             self._sender.begin(connection)

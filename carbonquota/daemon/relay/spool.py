@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from carbonquota.daemon.relay import segment as segments
-from carbonquota.daemon.relay.queue import Batch
+from carbonquota.daemon.relay.queue import RelayBatch
 from carbonquota.daemon.relay.segment import Block, Segment
 from carbonquota.errors import QuotaError
 from carbonquota.service.disk import cause_of, may_pass
@@ -117,7 +117,7 @@ class Spool:
             self._unlock()
         return points, size
 
-    def append(self, batches: Iterable[Batch]) -> Appended:
+    def append(self, batches: Iterable[RelayBatch]) -> Appended:
         """Write the batches behind all others. The oldest on disk go where the bound would be passed."""
         done = Appended()
         try:
@@ -167,7 +167,7 @@ class Spool:
         self._sync_directory()
         self._is_synced = True
 
-    def put_back(self, unsent: Iterable[Batch]) -> None:
+    def put_back(self, unsent: Iterable[RelayBatch]) -> None:
         """Make the spool hold these and then what was not read, and nothing that was read. OSError."""
         self._check_open()
         head = b"".join(segments.encode(batch) for batch in unsent)
@@ -254,7 +254,7 @@ class Spool:
         if file is not None:
             os.close(file)
 
-    def _write(self, batch: Batch, record: bytes) -> None:
+    def _write(self, batch: RelayBatch, record: bytes) -> None:
         """Append a record; whatever fails, the segment stays whole up to its size."""
         segment = self._segment_to_write()
         file = self._files[segment.number]

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
 
-from carbonquota.daemon.relay.ledger import Ledger
+from carbonquota.daemon.relay.ledger import SentLedger
 from carbonquota.daemon.relay.queue import BatchQueue
 from carbonquota.daemon.relay.sender import Sender
 from carbonquota.daemon.relay.spool import Spool
@@ -37,7 +37,7 @@ class Spooler:
     `spill_size` is how much memory may hold before it goes to disk; `on_change` is called after each move.
     """
 
-    def __init__(self, spool: Spool, ledger: Ledger, memory: BatchQueue, sender: Sender, spill_size: int) -> None:
+    def __init__(self, spool: Spool, ledger: SentLedger, memory: BatchQueue, sender: Sender, spill_size: int) -> None:
         self._spool = spool
         self._ledger = ledger
         self._memory = memory

@@ -42,7 +42,7 @@ _OVERSHOOT: Final = 100_000
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class CacheEntry:
     """One metric by its normal name, with the points that wait.
 
     `parked` is what they count as lost by, if it comes to that, where it is parked or, if `is_awaiting`, awaits its
@@ -94,12 +94,12 @@ class WriteCache:
         self._on_room = on_room
         self._max_size = max_size
         self._share = max(1, min(max(1000, max_size // 100), max_size // 10))
-        self._normal: Spellings[Entry] = Spellings(normal)
+        self._normal: Spellings[CacheEntry] = Spellings(normal)
         self._other: Spellings[bytes] = Spellings(other)
-        self._ready: dict[bytes, Entry] = {}
-        self._parked: dict[bytes, Entry] = {}
-        self._awaiting: OrderedDict[bytes, Entry] = OrderedDict()
-        self._writing: dict[bytes, tuple[Entry, list[Point]]] = {}
+        self._ready: dict[bytes, CacheEntry] = {}
+        self._parked: dict[bytes, CacheEntry] = {}
+        self._awaiting: OrderedDict[bytes, CacheEntry] = OrderedDict()
+        self._writing: dict[bytes, tuple[CacheEntry, list[Point]]] = {}
         self._parked_points = self._awaiting_points = 0
         self._queued = 0
         self._stored = 0
@@ -144,7 +144,7 @@ class WriteCache:
             else:
                 entry.points.append((timestamp, value))
 
-    def _enter(self, spelling: bytes) -> Entry | None:
+    def _enter(self, spelling: bytes) -> CacheEntry | None:
         """The entry of a metric by any spelling; None where it can have no file."""
         name = self._other.find(spelling) or spelling
         entry = self._normal.find(name)
@@ -161,17 +161,17 @@ class WriteCache:
         entry = self._normal.find(name)
         if entry is None:
             # One that has points may not be remembered any more, and there must be no second one.
-            entry = self._known(name) or Entry(name)
+            entry = self._known(name) or CacheEntry(name)
             self._normal.remember(name, entry)
         return entry
 
-    def _known(self, name: bytes) -> Entry | None:
+    def _known(self, name: bytes) -> CacheEntry | None:
         """The entry of a metric that has points."""
         if name in self._writing:
             return self._writing[name][0]
         return self._ready.get(name) or self._parked.get(name) or self._awaiting.get(name)
 
-    def _append_parked(self, entry: Entry, point: Point) -> None:
+    def _append_parked(self, entry: CacheEntry, point: Point) -> None:
         """Add to a parked metric, its oldest point making room where there is none."""
         points = entry.points if entry.points is not None else []
         if entry.is_awaiting:
@@ -183,7 +183,7 @@ class WriteCache:
             self._parked_points += 1
         points.append(point)
 
-    def ready(self) -> list[Entry]:
+    def ready(self) -> list[CacheEntry]:
         """The metrics to write, those with most points last."""
         with self._lock:
             entries = list(self._ready.values())
@@ -200,7 +200,7 @@ class WriteCache:
         with self._changed:
             self._changed.notify_all()
 
-    def take(self, entry: Entry) -> list[Point]:
+    def take(self, entry: CacheEntry) -> list[Point]:
         """All points of a metric, to be written and then settled; none if it has none, or all was given up."""
         with self._lock:
             points = entry.points
@@ -218,7 +218,7 @@ class WriteCache:
             self._writing[entry.name] = entry, points
             return points
 
-    def store(self, entry: Entry, left_out: int = 0) -> None:
+    def store(self, entry: CacheEntry, left_out: int = 0) -> None:
         """Settle what was taken: it is stored, all but those that were left out as the file does not reach them."""
         with self._lock:
             count = len(self._settled(entry))
@@ -227,12 +227,12 @@ class WriteCache:
             self._leave(count - left_out)
             self._lose("retention", left_out, entry.name)
 
-    def lose(self, entry: Entry, reason: str) -> None:
+    def lose(self, entry: CacheEntry, reason: str) -> None:
         """Settle what was taken: it is lost."""
         with self._lock:
             self._lose(reason, len(self._settled(entry)), entry.name)
 
-    def await_file(self, entry: Entry, reason: str) -> None:
+    def await_file(self, entry: CacheEntry, reason: str) -> None:
         """Settle what was taken: it waits until the metric's file may be made; see `next_awaiting`.
 
         `reason` is what its points count as lost by, if they have to make room for others.
@@ -248,7 +248,7 @@ class WriteCache:
             self._awaiting_points += len(points)
             self._make_room()
 
-    def next_awaiting(self) -> Entry | None:
+    def next_awaiting(self) -> CacheEntry | None:
         """The metric that awaits its file for the longest time, if there is any."""
         with self._lock:
             return next(iter(self._awaiting.values()), None)
@@ -270,7 +270,7 @@ class WriteCache:
             excess -= gone
             self._lose(reason, gone, entry.name)
 
-    def park(self, entry: Entry, reason: str) -> bool:
+    def park(self, entry: CacheEntry, reason: str) -> bool:
         """Settle what was taken: it waits until the writer takes this very metric again.
 
         `reason` is what its oldest points count as lost by, if they come to exceed its share. False where metrics
@@ -293,7 +293,7 @@ class WriteCache:
                 self._parked_points += len(points)
             return bool(points)
 
-    def _settled(self, entry: Entry) -> list[Point]:
+    def _settled(self, entry: CacheEntry) -> list[Point]:
         """What was taken; nothing if all was given up meanwhile."""
         _, points = self._writing.pop(entry.name, (entry, []))
         return points

@@ -24,7 +24,7 @@ UNFINISHED: Final = ".unfinished-whisper"
 """What a new file is called, in its directory, until it is whole. One left by a crash is replaced by the next."""
 
 
-class Store(Protocol):
+class WhisperStore(Protocol):
     """Where the writer puts points. What goes wrong is raised as it comes; see `failure_of`."""
 
     def update(self, metric: str, points: Iterable[Point]) -> int:

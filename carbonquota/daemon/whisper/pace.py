@@ -10,7 +10,7 @@ LONGEST_REST: Final = 60.0
 """Seconds that a rest grows to, from 1 s, doubling."""
 
 
-class Pace:
+class WritePace:
     """So many a second at most, a second's worth at once; a rate of 0 is no limit."""
 
     def __init__(self, rate: float, clock: Clock) -> None:
@@ -41,7 +41,7 @@ def rest_after(failures: int) -> float:
     return min(LONGEST_REST, 2.0 ** min(failures - 1, 10))
 
 
-class Rest:
+class WriteRest:
     """A rest after failures in a row: none after a success."""
 
     def __init__(self, clock: Clock) -> None:

@@ -14,7 +14,7 @@ from carbonquota.daemon.settings import Settings
 from carbonquota.daemon.whisper import leftovers as kept_points
 from carbonquota.daemon.whisper.cache import WriteCache
 from carbonquota.daemon.whisper.files import WhisperFiles
-from carbonquota.daemon.whisper.pace import Pace
+from carbonquota.daemon.whisper.pace import WritePace
 from carbonquota.daemon.whisper.points import read_points
 from carbonquota.daemon.whisper.writer import LOST, Writer
 from carbonquota.errors import QuotaError
@@ -63,7 +63,10 @@ class WhisperSink:
         self._files = WhisperFiles(self.directory, path_of, clock, sparse=store.sparse_create)
         self._files.follow(schemas, aggregations)
         self._cache = WriteCache(settings.cache.max_size, path_of, self._tell_room)
-        updates, creates = Pace(store.max_updates_per_second, clock), Pace(store.max_creates_per_second, clock)
+        updates, creates = (
+            WritePace(store.max_updates_per_second, clock),
+            WritePace(store.max_creates_per_second, clock),
+        )
         self._writer = Writer(self._cache, self._files, updates, creates, clock, self._tell_unstored)
         # Not waited for when the process ends: a disk that hangs must not keep it.
         self._thread = Thread(target=self._writer.run, name="whisper-writer", daemon=True)

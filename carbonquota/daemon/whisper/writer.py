@@ -20,10 +20,10 @@ from itertools import count
 from threading import Event
 from typing import Final
 
-from carbonquota.daemon.whisper.cache import Entry, WriteCache
+from carbonquota.daemon.whisper.cache import CacheEntry, WriteCache
 from carbonquota.daemon.whisper.failures import REASONS, Failure, failure_of
-from carbonquota.daemon.whisper.files import Store
-from carbonquota.daemon.whisper.pace import LONGEST_REST, Pace, Rest, rest_after
+from carbonquota.daemon.whisper.files import WhisperStore
+from carbonquota.daemon.whisper.pace import LONGEST_REST, WritePace, WriteRest, rest_after
 from carbonquota.daemon.whisper.points import Point
 from carbonquota.model import Clock
 from carbonquota.service.bounded_log import BoundedLog
@@ -71,9 +71,9 @@ class Writer:
     def __init__(
         self,
         cache: WriteCache,
-        store: Store,
-        updates: Pace,
-        creates: Pace,
+        store: WhisperStore,
+        updates: WritePace,
+        creates: WritePace,
         clock: Clock,
         on_unstored: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -86,10 +86,10 @@ class Writer:
         self._on_unstored = on_unstored
         self._notices = BoundedLog(_log, clock)
         self._losses = Losses(_log, clock, LOST)
-        self._rest, self._creation_rest = Rest(clock), Rest(clock)
+        self._rest, self._creation_rest = WriteRest(clock), WriteRest(clock)
         self._streak = 0
-        self._round: list[Entry] = []
-        self._retries: list[tuple[float, int, Entry]] = []
+        self._round: list[CacheEntry] = []
+        self._retries: list[tuple[float, int, CacheEntry]] = []
         self._order = count()
         self._failures: dict[bytes, int] = {}
         self._hurry, self._abandoned = Event(), Event()
@@ -170,7 +170,7 @@ class Writer:
                 return
             self._write(entry)
 
-    def _next(self) -> Entry | None:
+    def _next(self) -> CacheEntry | None:
         """The metric to write now, if any."""
         if self._retries and self._is_due(self._retries[0][0]):
             return heappop(self._retries)[2]
@@ -187,7 +187,7 @@ class Writer:
     def _may_create(self) -> bool:
         return not self._creation_rest.left() and (self._finishing or not self._creates.delay())
 
-    def _write(self, entry: Entry) -> None:
+    def _write(self, entry: CacheEntry) -> None:
         """Write one metric, whatever becomes of it."""
         points = self._cache.take(entry)
         if not points:
@@ -226,7 +226,7 @@ class Writer:
         failure = self._everywhere.get(True)
         return failure.reason if failure else _CREATES
 
-    def _succeed(self, entry: Entry, left_out: int) -> None:
+    def _succeed(self, entry: CacheEntry, left_out: int) -> None:
         self._cache.store(entry, left_out)
         self._failures.pop(entry.name, None)
         self._bad_files.pop(entry.name, None)
@@ -235,7 +235,7 @@ class Writer:
         self._up = True
         self._everywhere.pop(False, None)
 
-    def _fail(self, entry: Entry, error: Exception) -> None:
+    def _fail(self, entry: CacheEntry, error: Exception) -> None:
         """Count and tell a failure, and come back to the metric later."""
         failure = failure_of(error)
         metric = entry.name.decode()
@@ -254,7 +254,7 @@ class Writer:
         elif not self._finishing:
             self._retry(entry, failure)
 
-    def _note(self, entry: Entry, metric: str, failure: Failure) -> None:
+    def _note(self, entry: CacheEntry, metric: str, failure: Failure) -> None:
         """Tell a failure, and have it be a trouble until there is a success."""
         text = f"{self._store.path(metric)}: {_text(failure)}"
         tell = self._notices.exception if failure.reason == "internal" else self._notices.warning
@@ -277,7 +277,7 @@ class Writer:
             if self._streak >= _STREAK:
                 self._rest.begin()
 
-    def _retry(self, entry: Entry, failure: Failure) -> None:
+    def _retry(self, entry: CacheEntry, failure: Failure) -> None:
         """Note when a parked metric is to be tried again."""
         if failure.reason == "directory":
             heappush(self._retries, (self._clock() + _LOOK, next(self._order), entry))

@@ -55,7 +55,7 @@ _LARGEST_JOURNAL: Final = 256 * 2**20
 """Bytes of a journal from which on a new snapshot takes less room, and less time to read."""
 
 
-class Holder(Protocol):
+class KeptIndex(Protocol):
     """As much of `QuotaEngine` as is kept."""
 
     @property
@@ -85,7 +85,7 @@ class Restored:
 class StateKeeper:
     """Keeps the state of one engine in one directory. `write_ahead` is for one thread, all else for any."""
 
-    def __init__(self, directory: str, engine: Holder, clock: Clock = time, patience: float = PATIENCE) -> None:
+    def __init__(self, directory: str, engine: KeptIndex, clock: Clock = time, patience: float = PATIENCE) -> None:
         """Nothing is touched before `restore`; `clock` gives the seconds since the epoch.
 
         `patience` is how many seconds a disk that hangs may hold up `write_ahead`.

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from carbonquota.controls import BatchDecision
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import MetricNameError
-from carbonquota.plugins.decisions import Datapoint, Decisions, Engine
+from carbonquota.plugins.decisions import Datapoint, DecidingEngine, Decisions
 from carbonquota.plugins.processors import MOST, GeneratedProcessor, Passed, QuotaProcessor, Store
 from carbonquota.rules import RuleSet
 from carbonquota.service.throttling import Dropping
@@ -57,7 +57,7 @@ class Sink(Processor):  # type: ignore[misc]
 class Setup:
     """A processor, what it stands between, and the reactor's next turn."""
 
-    engine: Engine = field(default_factory=engine)
+    engine: DecidingEngine = field(default_factory=engine)
     sink: Sink = field(default_factory=Sink)
     clock: ManualClock = field(default_factory=ManualClock)
     turns: list[Callable[[], None]] = field(default_factory=list)

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from carbonquota import QuotaEngine, RuleSet, Size
 from carbonquota.service.exposition import Exposition
-from carbonquota.service.health import HEALTH, Health, Kind, Sample
+from carbonquota.service.health import HEALTH, Health, Sample, StatKind
 from carbonquota.service.reporter import Reporter, Timetable
 from carbonquota.testing import ManualClock
 
@@ -178,4 +178,4 @@ def test_the_document_names_metrics_that_exist() -> None:
 
 def test_a_counter_is_told_from_a_gauge_by_its_name() -> None:
     for name, stat in HEALTH.items():
-        assert (f"carbonquota_{name}_total" in scraped()) is (stat.kind is Kind.COUNTER)
+        assert (f"carbonquota_{name}_total" in scraped()) is (stat.kind is StatKind.COUNTER)

@@ -18,7 +18,7 @@ from carbonquota.errors import MetricNameError
 from carbonquota.kernel import KERNEL
 from carbonquota.model import MAXIMUM
 from carbonquota.service.exposition import CONTENT_TYPE, Exposition
-from carbonquota.service.health import HEALTH, Health, Kind, Sample
+from carbonquota.service.health import HEALTH, Health, Sample, StatKind
 from carbonquota.service.reporter import Reporter, Timetable
 from carbonquota.testing import ManualClock
 
@@ -130,7 +130,7 @@ def test_every_health_stat_has_its_kind_help_and_label() -> None:
         family = families[f"carbonquota_{name}"]
         assert (family.type, family.documentation) == (stat.kind.value, stat.meaning)
         (sample,) = family.samples
-        assert sample.name == f"carbonquota_{name}" + ("_total" if stat.kind is Kind.COUNTER else "")
+        assert sample.name == f"carbonquota_{name}" + ("_total" if stat.kind is StatKind.COUNTER else "")
         label = "logical_size" if stat.label == "control" else "logical-size"
         assert sample.labels == ({stat.label: label} if stat.label else {})
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from watchdog.events import FileSystemEventHandler
 
-from carbonquota.service.settling import Rest, Signature, signatures
-from carbonquota.service.watch import FileWatch, Pace
-from carbonquota.service.waypoints import waypoints
+from carbonquota.service.checkpoints import checkpoints
+from carbonquota.service.settling import SettleTimes, Signature, signatures
+from carbonquota.service.watch import FileWatch, WatchPace
 
 PATIENCE = 60.0
-EVENTS_ONLY = Pace(Rest(quiet=0.02, unfinished=0.02), patrol=1000)
+EVENTS_ONLY = WatchPace(SettleTimes(quiet=0.02, unfinished=0.02), patrol=1000)
 
 
 class Changes:
@@ -174,7 +174,7 @@ def test_a_change_between_making_and_starting_the_watch_is_noticed(folder: Path,
 @pytest.fixture
 def unhurried(folder: Path, changes: Changes) -> Iterator[FileWatch]:
     """A watch that waits so long for a file written in place that no test could wait for it."""
-    pace = Pace(Rest(quiet=1000, unfinished=1000, held=1000), patrol=1000)
+    pace = WatchPace(SettleTimes(quiet=1000, unfinished=1000, held=1000), patrol=1000)
     watch = FileWatch([str(folder / "rules.conf")], changes, pace=pace)
     watch.start()
     yield watch
@@ -190,7 +190,9 @@ def test_what_is_renamed_into_place_is_taken_at_once(folder: Path, unhurried: Fi
 
 
 def test_a_file_written_in_parts_is_taken_when_it_is_closed(folder: Path, changes: Changes) -> None:
-    watch = FileWatch([str(folder / "rules.conf")], changes, pace=Pace(Rest(quiet=0.05, held=1000), patrol=0.05))
+    watch = FileWatch(
+        [str(folder / "rules.conf")], changes, pace=WatchPace(SettleTimes(quiet=0.05, held=1000), patrol=0.05)
+    )
     watch.start()
     try:
         with (folder / "rules.conf").open("w") as file:
@@ -205,7 +207,9 @@ def test_a_file_written_in_parts_is_taken_when_it_is_closed(folder: Path, change
 
 
 def test_a_line_without_an_end_is_waited_for(folder: Path, changes: Changes) -> None:
-    watch = FileWatch([str(folder / "rules.conf")], changes, pace=Pace(Rest(quiet=0.02, unfinished=1000), patrol=0.05))
+    watch = FileWatch(
+        [str(folder / "rules.conf")], changes, pace=WatchPace(SettleTimes(quiet=0.02, unfinished=1000), patrol=0.05)
+    )
     watch.start()
     try:
         (folder / "rules.conf").write_text("[team.*]\nmetrics = 1")
@@ -219,7 +223,9 @@ def test_a_line_without_an_end_is_waited_for(folder: Path, changes: Changes) -> 
 
 
 def test_a_file_that_somebody_keeps_open_is_taken_in_the_end(folder: Path, changes: Changes) -> None:
-    watch = FileWatch([str(folder / "rules.conf")], changes, pace=Pace(Rest(quiet=0.02, held=0.1), patrol=1000))
+    watch = FileWatch(
+        [str(folder / "rules.conf")], changes, pace=WatchPace(SettleTimes(quiet=0.02, held=0.1), patrol=1000)
+    )
     watch.start()
     try:
         with (folder / "rules.conf").open("w") as file:
@@ -231,7 +237,7 @@ def test_a_file_that_somebody_keeps_open_is_taken_in_the_end(folder: Path, chang
 
 
 def test_a_patrol_waits_for_a_file_to_settle_as_well(folder: Path, changes: Changes) -> None:
-    pace = Pace(Rest(quiet=1.0), patrol=0.02)
+    pace = WatchPace(SettleTimes(quiet=1.0), patrol=0.02)
     watch = FileWatch([str(folder / "rules.conf")], changes, pace=pace, observer=Deaf)
     watch.start()
     try:
@@ -247,7 +253,7 @@ def test_a_patrol_waits_for_a_file_to_settle_as_well(folder: Path, changes: Chan
 def test_it_is_stopped_at_any_time_and_leaves_no_thread(folder: Path, changes: Changes) -> None:
     before = threading.active_count()
     FileWatch([str(folder / "rules.conf")], changes).stop()
-    watch = FileWatch([str(folder / "rules.conf")], changes, pace=Pace(Rest(quiet=1000, unfinished=1000)))
+    watch = FileWatch([str(folder / "rules.conf")], changes, pace=WatchPace(SettleTimes(quiet=1000, unfinished=1000)))
     watch.start()
     write(folder)
     watch.stop()
@@ -301,7 +307,7 @@ class NoInotify(Deaf):
 def test_without_watches_the_files_are_looked_at_in_turn(
     folder: Path, changes: Changes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pace = Pace(Rest(quiet=0.01, unfinished=0.01), patrol=1000, blind=0.02)
+    pace = WatchPace(SettleTimes(quiet=0.01, unfinished=0.01), patrol=1000, blind=0.02)
     watch = FileWatch([str(folder / "rules.conf")], changes, pace=pace, observer=NoInotify)
     watch.start()
     try:
@@ -320,7 +326,7 @@ def test_without_watches_the_files_are_looked_at_in_turn(
 
 
 def test_a_patrol_notices_what_no_event_tells(folder: Path, changes: Changes) -> None:
-    pace = Pace(Rest(quiet=0.02, unfinished=0.02), patrol=0.02)
+    pace = WatchPace(SettleTimes(quiet=0.02, unfinished=0.02), patrol=0.02)
     watch = FileWatch([str(folder / "rules.conf")], changes, pace=pace, observer=Deaf)
     watch.start()
     try:
@@ -337,7 +343,7 @@ def test_the_way_to_a_file_has_every_name_looked_up(tmp_path: Path) -> None:
     (real / "link").symlink_to("a/../b")
     (real / "b" / "rules.conf").symlink_to(real / "a" / "target")
     names = [
-        name for name in waypoints(str(real / "link" / "rules.conf")) if name.is_relative_to(real) and name != real
+        name for name in checkpoints(str(real / "link" / "rules.conf")) if name.is_relative_to(real) and name != real
     ]
     assert names == [real / "link", real / "a", real / "b", real / "b" / "rules.conf", real / "a" / "target"]
 
@@ -345,4 +351,4 @@ def test_the_way_to_a_file_has_every_name_looked_up(tmp_path: Path) -> None:
 def test_links_that_go_round_end_the_way(tmp_path: Path) -> None:
     (tmp_path / "one").symlink_to("two")
     (tmp_path / "two").symlink_to("one")
-    assert tmp_path / "two" in waypoints(str(tmp_path / "one" / "rules.conf"))
+    assert tmp_path / "two" in checkpoints(str(tmp_path / "one" / "rules.conf"))

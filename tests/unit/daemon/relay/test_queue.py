@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonquota.daemon.relay.queue import Batch, BatchQueue, Outbox, ResendWindow
+from carbonquota.daemon.relay.queue import BatchQueue, Outbox, RelayBatch, ResendWindow
 
 
-def batch(number: int) -> Batch:
-    return Batch(b"metric.%02d 1 2\n" % number, 1)
+def batch(number: int) -> RelayBatch:
+    return RelayBatch(b"metric.%02d 1 2\n" % number, 1)
 
 
 LENGTH = len(batch(0).lines)

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonquota import QuotaError
-from carbonquota.daemon.relay.queue import Batch
+from carbonquota.daemon.relay.queue import RelayBatch
 from carbonquota.daemon.relay.spool import Spool
 
 HEADER = 16
 
 
-def batch(number: int, points: int = 1) -> Batch:
-    return Batch(b"".join(b"metric.%06d %d 1700000000\n" % (number, i) for i in range(points)), points)
+def batch(number: int, points: int = 1) -> RelayBatch:
+    return RelayBatch(b"".join(b"metric.%06d %d 1700000000\n" % (number, i) for i in range(points)), points)
 
 
 SIZE = HEADER + len(batch(0).lines)

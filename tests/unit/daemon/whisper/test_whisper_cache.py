@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from carbonquota.daemon.whisper.cache import Entry, WriteCache
+from carbonquota.daemon.whisper.cache import CacheEntry, WriteCache
 from carbonquota.daemon.whisper.points import read_points
 from carbonquota.daemon.whisper.spellings import Bounds
 from carbonquota.errors import MetricNameError
@@ -30,7 +30,7 @@ def add(cache: WriteCache, *lines: str) -> None:
     cache.add(read_points("".join(f"{line}\n" for line in lines).encode(), len(lines), 0))
 
 
-def taken(cache: WriteCache, name: bytes) -> Entry:
+def taken(cache: WriteCache, name: bytes) -> CacheEntry:
     entry = next(entry for entry in cache.ready() if entry.name == name)
     assert cache.take(entry)
     return entry
@@ -160,8 +160,8 @@ class CacheLaws(RuleBasedStateMachine):
         super().__init__()
         self.cache = cache_of(20, most=2)
         self.given = 0
-        self.writing: list[Entry] = []
-        self.parked: list[Entry] = []
+        self.writing: list[CacheEntry] = []
+        self.parked: list[CacheEntry] = []
 
     @rule(
         names=st.lists(

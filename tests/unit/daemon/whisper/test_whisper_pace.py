@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from carbonquota.daemon.whisper.pace import Pace, Rest
+from carbonquota.daemon.whisper.pace import WritePace, WriteRest
 from carbonquota.testing import ManualClock
 
 
-def spend_all(pace: Pace) -> int:
+def spend_all(pace: WritePace) -> int:
     spent = 0
     while not pace.delay() and spent < 1000:
         pace.spend()
@@ -21,7 +21,7 @@ def spend_all(pace: Pace) -> int:
 )
 def test_a_pace_has_a_seconds_worth_and_fills_evenly(rate: float, seconds: float, more: int) -> None:
     clock = ManualClock(1000)
-    pace = Pace(rate, clock)
+    pace = WritePace(rate, clock)
     assert spend_all(pace) == max(1, rate)
     clock.advance(seconds)
     assert spend_all(pace) == more
@@ -29,18 +29,18 @@ def test_a_pace_has_a_seconds_worth_and_fills_evenly(rate: float, seconds: float
 
 def test_a_pace_tells_when_the_next_is_due() -> None:
     clock = ManualClock(1000)
-    pace = Pace(4, clock)
+    pace = WritePace(4, clock)
     spend_all(pace)
     assert pace.delay() == pytest.approx(0.25)
 
 
 def test_no_pace_is_no_limit() -> None:
-    assert spend_all(Pace(0, ManualClock())) == 1000
+    assert spend_all(WritePace(0, ManualClock())) == 1000
 
 
 def test_a_clock_set_back_stops_no_pace() -> None:
     clock = ManualClock(1000)
-    pace = Pace(1, clock)
+    pace = WritePace(1, clock)
     spend_all(pace)
     clock.set(10)
     assert pace.delay() == 1
@@ -50,7 +50,7 @@ def test_a_clock_set_back_stops_no_pace() -> None:
 
 def test_rests_double_up_to_a_minute_and_a_success_ends_them() -> None:
     clock = ManualClock(1000)
-    rest = Rest(clock)
+    rest = WriteRest(clock)
     lengths = []
     for _ in range(9):
         rest.begin()
@@ -64,7 +64,7 @@ def test_rests_double_up_to_a_minute_and_a_success_ends_them() -> None:
 
 def test_a_clock_set_back_prolongs_no_rest() -> None:
     clock = ManualClock(1000)
-    rest = Rest(clock)
+    rest = WriteRest(clock)
     rest.begin()
     clock.set(10)
     assert rest.left() == 0

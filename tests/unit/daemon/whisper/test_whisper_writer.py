@@ -12,7 +12,7 @@ import whisper
 
 from carbonquota.daemon.whisper.cache import WriteCache
 from carbonquota.daemon.whisper.failures import CreationError
-from carbonquota.daemon.whisper.pace import Pace
+from carbonquota.daemon.whisper.pace import WritePace
 from carbonquota.daemon.whisper.points import Point, read_points
 from carbonquota.daemon.whisper.writer import Writer
 from carbonquota.service.losses import RECENT
@@ -64,7 +64,7 @@ class Desk:
         self.clock = ManualClock(1000)
         self.disk = Disk()
         self.cache = WriteCache(max_size, lambda metric: metric, lambda: None)
-        paces = Pace(updates, self.clock), Pace(creates, self.clock)
+        paces = WritePace(updates, self.clock), WritePace(creates, self.clock)
         self.unstored: list[str] = []
         self.writer = Writer(self.cache, self.disk, *paces, self.clock, self.unstored.append)
 

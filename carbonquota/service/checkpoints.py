@@ -11,7 +11,7 @@ _MOST_LINKS: Final = 40
 """Links that are followed on the way to one file, as many as Linux does."""
 
 
-def waypoints(path: str) -> tuple[Path, ...]:
+def checkpoints(path: str) -> tuple[Path, ...]:
     """The names, absolute and each in a real directory, that decide what `path` is; a change of any may change it.
 
     They need not exist. Where links go round, the way ends.
