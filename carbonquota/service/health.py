@@ -50,9 +50,7 @@ HEALTH: Final[dict[str, HealthStat]] = {
     "connections": HealthStat(GAUGE, "Open connections of senders, by receiver", "receiver"),
     "closed_connections": HealthStat(COUNTER, "Connections of senders closed by us, by reason", "reason"),
     "paused": HealthStat(GAUGE, "1 while senders wait because the sink is full"),
-    "held_back": HealthStat(
-        COUNTER, "Data points that waited a moment for more of a limit, then accepted or dropped"
-    ),
+    "held_back": HealthStat(COUNTER, "Data points that waited a moment for more of a limit, then accepted or dropped"),
     "own_points": HealthStat(COUNTER, "Data points of the program's own stats, given to the sink"),
     "queue_points": HealthStat(GAUGE, "Data points that wait in memory for the sink"),
     "queue_bytes": HealthStat(GAUGE, "Bytes that wait in memory for the sink"),
@@ -72,9 +70,7 @@ HEALTH: Final[dict[str, HealthStat]] = {
     "report_seconds": HealthStat(GAUGE, "How long the last report took, in seconds"),
     "patterns_aside": HealthStat(GAUGE, "Patterns of metrics that took too long and are set aside"),
     "pattern_timeouts": HealthStat(COUNTER, "New metrics that a pattern could not be matched with in time"),
-    "event_loop_lag_seconds": HealthStat(
-        GAUGE, "Seconds since the event loop last turned, half a second being usual"
-    ),
+    "event_loop_lag_seconds": HealthStat(GAUGE, "Seconds since the event loop last turned, half a second being usual"),
     "event_loop_stalls": HealthStat(COUNTER, "How often the event loop did not turn for a second or longer"),
     "rules": HealthStat(GAUGE, "Rules in force"),
     "reloads": HealthStat(COUNTER, "Reloads of rules and schemas, by result", "result"),
