@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 
 class QuotaError(Exception):
@@ -58,8 +59,12 @@ class Problem:
         return "\n".join(parts)
 
 
+MOST_SHOWN: Final = 100
+"""Problems that the text of an error has: a file of another kind may have one in each of a million lines."""
+
+
 class ConfigError(QuotaError):
-    """Every problem of one configuration file, in file order.
+    """Every problem of one configuration file, in file order; as text, the first 100.
 
     `problems` is never empty. The first one's place is also at hand as `path`, `line` and `column`.
     """
@@ -67,7 +72,9 @@ class ConfigError(QuotaError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         """Take the problems in file order."""
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        more = len(self.problems) - MOST_SHOWN
+        lines = [str(problem) for problem in self.problems[:MOST_SHOWN]]
+        super().__init__("\n".join([*lines, f"and {more:,} more errors"] if more > 0 else lines))
 
     @property
     def path(self) -> str:

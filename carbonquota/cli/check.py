@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,12 +13,15 @@ from carbonquota.cli.index import NO_RULES, fill
 from carbonquota.cli.options import SOURCE_HELP, index_option, interval_option, output_options, throughput_option
 from carbonquota.cli.output import Json, Output, Tone, plural
 from carbonquota.engine import QuotaEngine
-from carbonquota.errors import Problem
+from carbonquota.errors import MOST_SHOWN, Problem
 from carbonquota.model import ThroughputUnit
-from carbonquota.rules import Severity
+from carbonquota.rules import Finding, Severity
 
 EXIT_FINDINGS: Final = 3
 """With --lint-fatal: no errors, but warnings."""
+
+_NOTES: Final = 5
+"""Notes of one kind that are shown of a file."""
 
 _NOUNS: Final = {FileKind.QUOTAS: "rule", FileKind.SCHEMAS: "schema", FileKind.AGGREGATION: "aggregation"}
 """What a section of a file is called."""
@@ -75,10 +79,11 @@ def _existing(index: Sequence[str], output: Output) -> list[str] | None:
 def _show(report: CheckReport, output: Output, *, quiet: bool) -> None:
     """Print what there is to say about one file."""
     name = click.format_filename(report.path)
-    for problem in report.problems:
+    for problem in report.problems[:MOST_SHOWN]:
         output.line(str(problem), tone=Tone.BAD)
-    for finding in report.findings:
-        output.line(str(finding), tone=Tone.WARNING if finding.severity is Severity.WARNING else Tone.PLAIN)
+    if len(report.problems) > MOST_SHOWN:
+        output.line(f"{name}: and {len(report.problems) - MOST_SHOWN:,} more errors, which --json lists", tone=Tone.BAD)
+    _show_findings(report.findings, name, output)
     for note in report.notes:
         output.line(note)
     if report.sections is None:
@@ -87,6 +92,21 @@ def _show(report: CheckReport, output: Output, *, quiet: bool) -> None:
             output.line(f"{name}: {plural(len(report.problems), 'error')}")
     elif not quiet:
         output.line(f"{name}: {_amount(report)}")
+
+
+def _show_findings(findings: Sequence[Finding], name: str, output: Output) -> None:
+    """Print the warnings, and of what only informs the first of each kind: most rules have a note on throughput."""
+    notes: Counter[str] = Counter()
+    for finding in findings:
+        if finding.severity is Severity.WARNING:
+            output.line(str(finding), tone=Tone.WARNING)
+            continue
+        notes[finding.code] += 1
+        if notes[finding.code] <= _NOTES:
+            output.line(str(finding))
+    for code, number in notes.items():
+        if number > _NOTES:
+            output.line(f"{name}: and {number - _NOTES:,} more of {code}, which --json lists")
 
 
 def _amount(report: CheckReport) -> str:

@@ -20,10 +20,10 @@ from carbonquota.cli.options import (
     top_option,
 )
 from carbonquota.cli.output import Output
+from carbonquota.cli.rules_files import read_rules
 from carbonquota.cli.trial import Trial
 from carbonquota.controls import ThroughputUnit
 from carbonquota.model import Size
-from carbonquota.rules import RuleSet
 
 EXIT_DROPPED = 2
 """With --fail-on-drop: something would be rejected."""
@@ -82,13 +82,13 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
     output = Output(as_json=as_json, no_color=no_color)
     rows = rows_shown(top, as_json=as_json)
     size_of = size_of_schemas(schemas_path)
-    trial = Trial(RuleSet.from_file(rules_path), size_of, interval, throughput_unit)
+    trial = Trial(read_rules(rules_path), size_of, interval, throughput_unit)
     if against is None:
         intake = read_sources(sources, trial, output)
         outcome = trial.outcome()
         dry_run_report.show(outcome, intake, output, rows)
     else:
-        old = Trial(RuleSet.from_file(against), size_of, interval, throughput_unit)
+        old = Trial(read_rules(against), size_of, interval, throughput_unit)
         intake = read_sources(sources, Both(old, trial), output)
         comparison = compare(old, trial)
         outcome = comparison.outcome

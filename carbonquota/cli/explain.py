@@ -21,11 +21,11 @@ from carbonquota.cli.options import (
 )
 from carbonquota.cli.output import Column, Json, Output, Table, Tone, number
 from carbonquota.cli.remote import LiveDaemon
+from carbonquota.cli.rules_files import read_rules
 from carbonquota.controls import ThroughputUnit
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import InputError
 from carbonquota.model import MAXIMUM, Size
-from carbonquota.rules import RuleSet
 from carbonquota.service.documents import (
     ControlDocument,
     ExplainDocument,
@@ -80,14 +80,15 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
     require(ctx, "metrics")
     for metric in metrics:
         if len(metric.split()) != 1:
-            raise InputError(f"{metric!r} is no metric name, as it has blanks in it: give the name alone")
+            why = "as it has blanks in it: give the name alone" if metric.strip() else "as there is nothing in it"
+            raise InputError(f"{metric!r} is no metric name, {why}")
     output = Output(as_json=as_json, no_color=no_color)
     if url is not None:
         refuse_with_url(ctx, "rules_path", "schemas_path", "index", "interval", "throughput_unit")
         explained, unread = _live(LiveDaemon(url), metrics), {}
     else:
         require(ctx, "rules_path")
-        rules = RuleSet.from_file(rules_path or "")
+        rules = read_rules(rules_path or "")
         engine = QuotaEngine(NO_RULES, size_of=size_of_schemas(schemas_path), clock=lambda: 0.0,
                              interval=interval, throughput_unit=throughput_unit)  # fmt: skip
         unread = _fill(engine, index, output)

@@ -43,6 +43,18 @@ _COMMANDS: Final = {
 }
 """By name: the module that has the command as `command`, and what `--help` says of it in a line."""
 
+_MEANT: Final = {
+    **dict.fromkeys(("help", "man"), "--help"),
+    "version": "--version",
+    **dict.fromkeys(("lint", "validate", "verify", "test"), "check"),
+    **dict.fromkeys(("start", "serve", "daemon", "server", "relay"), "run"),
+    **dict.fromkeys(("why", "match"), "explain"),
+    **dict.fromkeys(("simulate", "try", "diff"), "dry-run"),
+    **dict.fromkeys(("list", "tree", "top", "status", "stats"), "usage"),
+    **dict.fromkeys(("install", "setup", "config"), "init"),
+}
+"""What other programs call things, and what they are called here."""
+
 
 class CommandLine(click.Group):
     """A group of commands that are imported when used, and whose ends are quiet."""
@@ -54,7 +66,7 @@ class CommandLine(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, imported now; None where there is none."""
         if cmd_name not in _COMMANDS:
-            near = nearest(cmd_name, _COMMANDS)
+            near = _MEANT.get(cmd_name) or nearest(cmd_name, _COMMANDS)
             if near:
                 ctx.fail(f"no such command '{cmd_name}': did you mean '{near}'?")
             return None

@@ -23,16 +23,19 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 
 @click.command()
-@click.option("-c", "--config", metavar="FILE", required=True, type=click.Path(path_type=str, readable=False))
+@click.option("-c", "--config", metavar="FILE", type=click.Path(path_type=str, readable=False), help="[required]")
 @click.option("--print-config", is_flag=True, help="Print the settings in force, with all defaults, and leave.")
 @click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True)
 @click.pass_context
-def command(ctx: click.Context, *, config: str, print_config: bool, log_level: str) -> None:
+def command(ctx: click.Context, *, config: str | None, print_config: bool, log_level: str) -> None:
     """Take Graphite traffic, keep quotas on it, and store it in Whisper files or relay it.
 
     FILE is a carbonquota.conf, or a go-carbon.conf as it is. The log goes to stderr. SIGHUP reads the rules anew,
     SIGTERM and Ctrl-C end the daemon once all it has taken is safe; a second one ends it at once.
     """
+    if config is None:
+        param = next(one for one in ctx.command.params if one.name == "config")
+        raise click.MissingParameter("`carbonquota init DIRECTORY` writes one to start from.", ctx=ctx, param=param)
     settings, notes = load_settings(config)
     if print_config:
         click.echo(format_settings(settings), nl=False)

@@ -20,6 +20,18 @@ _KINDS: Final = (
         re.compile(rb"\s*\S+\.wsp[ \t]*\r?(?:\n|$)"),
         "these are paths of Whisper files, not metrics: give their directory, which has their sizes, too",
     ),
+    (
+        re.compile(rb"""\s*(?:"[^"\s]*"|'[^'\s]*')[ \t]*\r?(?:\n|$)"""),
+        "these names are in quotes, which would be parts of the names: take them off, as sed 's/\"//g' does",
+    ),
+    (
+        re.compile(rb"\s*[^\s:|]+:[+-]?[0-9.]+\|(?:c|g|ms|h|s|m|d)\b"),
+        "these are lines for StatsD, not metrics: give the names that StatsD sends to carbon",
+    ),
+    (
+        re.compile(rb"\s*(?:(?:name|metric|path|target)(?:,\w+)+|[^\s,]+(?:,[+-]?[0-9][0-9.]*)+)[ \t]*\r?(?:\n|$)"),
+        "this is CSV, not a list of metrics: give names, one a line, as `cut -d, -f1` makes of it",
+    ),
 )
 """How each kind begins, and what to do instead."""
 

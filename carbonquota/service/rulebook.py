@@ -168,8 +168,10 @@ class Rulebook:
         return ReloadResult(outcome, reason, self._clock(), len(self._loaded.rules.rules), error)
 
     def _refused(self, reason: str, error: ConfigError) -> ReloadResult:
-        for problem in error.problems:
+        for problem in error.problems[:_MOST_LINES]:
             _LOGGER.error("%s", problem)
+        if len(error.problems) > _MOST_LINES:
+            _LOGGER.error("and %d more errors, which `carbonquota check` tells", len(error.problems) - _MOST_LINES)
         _LOGGER.error("reload (%s) failed: the rules in force stay, until the files change again", reason)
         return self._result(Outcome.FAILED, reason, str(error))
 

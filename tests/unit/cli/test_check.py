@@ -236,3 +236,14 @@ def test_throughput_is_checked_by_the_unit_that_is_in_force(run: Run, tmp_path: 
     assert "Q007 throughput is 1 point per second, in intervals of 10 s" in run("check", "c.conf").stdout
     alone = run("check", "--interval", "10", "--throughput-unit", "minute", "q.conf")
     assert "Q007 throughput is 1 point per second, in intervals of 10 s" in alone.stdout
+
+
+def test_notes_of_a_kind_are_shown_by_the_first(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "q.conf").write_text("".join(f"[a{number}]\nthroughput = 60\n" for number in range(20)))
+    result = run("check", "q.conf")
+    assert result.stdout.count("Q007 throughput is") == 5
+    assert result.stdout.splitlines()[-2:] == [
+        "q.conf: and 15 more of Q007, which --json lists",
+        "q.conf: 20 rules, no errors, no warnings, 20 notes",
+    ]
+    assert run("check", "--json", "q.conf").stdout.count("Q007") == 20

@@ -277,3 +277,16 @@ def test_reloads_from_many_threads_end_with_what_the_file_says(case: Case) -> No
         thread.join()
     assert case.engine.rules == load_rules(case.book.loaded.files).rules
     assert sum(value for (stat, _), value in case.health().items() if stat == "reloads") == 20
+
+
+def test_a_file_of_another_kind_is_told_in_part(case: Case, caplog: pytest.LogCaptureFixture) -> None:
+    case.quotas.write_text("no.rule\n" * 10_000)
+    caplog.clear()
+    result = case.book.reload("SIGHUP")
+    assert (result.ok, result.error.count("\n")) == (False, 400)
+    assert result.error.endswith("\nand 9,900 more errors")
+    assert log(caplog)[-2:] == [
+        "ERROR and 9950 more errors, which `carbonquota check` tells",
+        "ERROR reload (SIGHUP) failed: the rules in force stay, until the files change again",
+    ]
+    assert len(log(caplog)) == 52
