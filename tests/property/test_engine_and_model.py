@@ -175,3 +175,10 @@ def test_a_crowded_index_equals_the_model(rules: list[SlowRule], pool: list[str]
         twin.forget(data.draw(st.sampled_from(pool), label="forgotten"))
     twin.assert_same_state()
     twin.assert_settled()
+
+
+def test_points_that_a_limit_above_rejects_count_against_the_limit_below_them() -> None:
+    rules = [SlowRule("/", {"data-points": 1}), SlowRule("*", {"throughput": 1}, enforcing=False)]
+    twin = Twin(rules, 0.0)
+    twin.admit_names(["a.a"], [2])
+    twin.report()
