@@ -31,7 +31,8 @@ export GRAPHITE_NO_PREFIX := True
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv run dry-run test test-plain soak sanitize fuzz check format bench bench-cluster lock dist clean FORCE
+.PHONY: help venv run dry-run test test-plain soak sanitize fuzz fuzz-portable check format bench bench-cluster lock dist \
+	clean FORCE
 
 # Says what is wrong with PYTHON and what to do, before anything else can fail less clearly.
 define check_python
@@ -43,7 +44,7 @@ define check_python
 endef
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 venv: $(BUILT) ## Set up the virtualenv, and nothing more
 
@@ -69,6 +70,10 @@ sanitize: $(STAMP) ## Run the tests of kernel and engine on a build that stops a
 
 fuzz: $(STAMP) ## Feed hostile buffers to such a build, and compare with the plain kernel
 	$(BIN)/python tools/sanitized.py tools/fuzz_kernel.py --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
+
+fuzz-portable: $(STAMP) ## The same on a build with the loops that stand in for SSE2
+	CFLAGS="$$CFLAGS -DCARBONQUOTA_PORTABLE" \
+		$(BIN)/python tools/sanitized.py tools/fuzz_kernel.py --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 check: $(BUILT) ## Check style, types, layers and docstrings
 	$(BIN)/ruff check
