@@ -34,7 +34,7 @@ def test_a_carbon_cache_that_is_ended_and_started_again_has_every_point(tmp_path
     async def scene(cache: CarbonCache) -> None:
         first = int(time.time()) - TICKS - 10
         tuning = replace(QUICK, longest_wait=0.2)
-        async with started(relay_to(cache.address, tmp_path / "spool", tuning=tuning), patience=5.0) as sink:
+        async with started(relay_to(cache.address, tmp_path / "spool", tuning=tuning), patience=60.0) as sink:
             await send(sink, first, range(40))
             traffic = asyncio.create_task(send(sink, first, range(40, 80)))
             await asyncio.to_thread(cache.stop)

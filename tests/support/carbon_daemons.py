@@ -237,9 +237,12 @@ class CarbonDaemon:
         """Whether it takes connections; fails if it has ended."""
         if self._process is not None:
             assert self._process.poll() is None, f"ended: {self.log}"
-        with suppress(OSError), self.connect(self.ports.line):
-            return True
-        return False
+        try:
+            for port in (self.ports.line, self.ports.pickle):
+                self.connect(port).close()
+        except OSError:
+            return False
+        return True
 
     def stop(self) -> int:
         """End it as an operator does; its exit code."""
