@@ -128,6 +128,7 @@ class DaemonParts:
             clock=self.runtime.clock,
             leftovers=str(Path(state.directory) / "unwritten") if state.enabled else None,
             on_unstored=self.runtime.engine.forget,
+            search=self.runtime.patterns.patiently,
         )
         rulebook.on_schemas(lambda schemas: sink.replace(schemas, rulebook.loaded.aggregations))
         rulebook.on_aggregations(lambda aggregations: sink.replace(rulebook.loaded.schemas, aggregations))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from carbonquota.errors import ConfigError, Problem
@@ -89,6 +89,10 @@ class Aggregations:
         return cls(
             source, tuple(rules), findings=tuple(findings), _first=FirstMatch((rule.pattern for rule in rules), search)
         )
+
+    def searching(self, search: Search) -> Aggregations:
+        """The same, with `search` asked about patterns that RE2 does not read."""
+        return replace(self, _first=self._first.searching(search))
 
     def match(self, metric: str) -> Aggregation:
         """How the metric is aggregated."""

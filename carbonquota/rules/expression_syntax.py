@@ -73,6 +73,11 @@ class Syntax:
     nested: Span | None
 
 
+def token_at(expression: str, at: int) -> re.Match[str] | None:
+    """The token that begins there, its kind as `lastgroup`; None where it is foreign, or at the end."""
+    return _TOKEN.match(expression, at)
+
+
 def syntax_of(expression: str) -> Syntax:
     """Take an expression apart that `re` has read."""
     reader = _Reader(expression)
@@ -100,7 +105,7 @@ class _Reader:
         """Read to the end; behind what is foreign only for what repeats within a repetition."""
         at = 0
         while at < len(self._text):
-            found = _TOKEN.match(self._text, at)
+            found = token_at(self._text, at)
             if found is None:
                 at += self._pass_over(_foreign_at(self._text, at))
                 continue

@@ -1,8 +1,9 @@
 r"""One regular expression of a file, and the engine that reads it: RE2 in linear time, or Python's `re`.
 
 RE2 reads an expression where its answers are those of `re`, and what `re` refuses but go-carbon's engine takes
-(`\pL`, `\z`, `[[:alpha:]]`). Only `re` reads look-around and back-references; it goes back and forth in a name, which
-may take longer than anybody waits. Without google-re2 everything is read by `re`.
+(`\pL`, `\z`, `[[:alpha:]]`). Look-around that is tied to one place of a name becomes conditions, which RE2 reads, too.
+Only `re` reads other look-around and back-references; it goes back and forth in a name, which may take longer than
+anybody waits. Without google-re2 everything is read by `re`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final
 
 from carbonquota.rules.expression_syntax import Span, Syntax, syntax_of
+from carbonquota.rules.look_around import take_apart
 
 try:
     import re2
@@ -51,13 +53,15 @@ class ExpressionError(ValueError):
 class Expression:
     """A regular expression as it is written, and as its engines read it.
 
-    `re` is None for what only Go and RE2 know. `syntax` is None with it.
+    `re` is None for what only Go and RE2 know. `syntax` is None with it. `conditions` are what else RE2 must find in a
+    name, or (False) must not, as it reads the expression without its look-around.
     """
 
     text: str
     re: re.Pattern[str] | None
     syntax: Syntax | None
     _re2: Any = field(default=None, repr=False, compare=False)
+    conditions: tuple[tuple[Any, bool], ...] = field(default=(), repr=False, compare=False)
 
     @property
     def engine(self) -> Engine:
@@ -66,7 +70,7 @@ class Expression:
 
     @property
     def re2_text(self) -> str | None:
-        """It, in RE2's spelling; None where RE2 does not read it."""
+        """It, in RE2's spelling and without the conditions; None where RE2 does not read it."""
         return None if self._re2 is None else self._re2.pattern
 
     @property
@@ -94,7 +98,11 @@ class Expression:
 
     def found_by_re2(self, name: bytes) -> bool:
         """Whether RE2, which must read it, finds it in a name in UTF-8."""
-        return self._re2.search(name) is not None
+        return self._re2.search(name) is not None and self.meets_conditions(name)
+
+    def meets_conditions(self, name: bytes) -> bool:
+        """Whether a name in UTF-8 in which RE2 finds it meets the conditions, too."""
+        return all((found.search(name) is not None) is wanted for found, wanted in self.conditions)
 
 
 Search = Callable[[re.Pattern[str], Sequence[str]], Sequence[bool]]
@@ -126,7 +134,24 @@ def read_expression(text: str, *, as_python: bool = False) -> Expression:
     except (OverflowError, RecursionError):
         raise ExpressionError("too large an expression") from None
     syntax = syntax_of(text)
+    if syntax.foreign is not None and (found := _with_conditions(text, pattern, syntax.nested)) is not None:
+        return found
     return Expression(text, pattern, syntax, _re2_of(syntax.re2))
+
+
+def _with_conditions(text: str, pattern: re.Pattern[str], nested: Span | None) -> Expression | None:
+    """An expression whose look-around is read as conditions; None where RE2 cannot have it so."""
+    taken = take_apart(text)
+    if taken is None:
+        return None
+    whole, *asked = (syntax_of(part) for part in (taken.text, *(one.text for one in taken.conditions)))
+    body, conditions = _re2_of(whole.re2), [_re2_of(one.re2) for one in asked]
+    if body is None or None in conditions:
+        return None
+    ascii_only = any(one.ascii_only for one in (whole, *asked))
+    syntax = replace(whole, ascii_only=ascii_only, is_open=False, nested=nested)
+    wanted = (one.wanted for one in taken.conditions)
+    return Expression(text, pattern, syntax, body, tuple(zip(conditions, wanted, strict=True)))
 
 
 def _compiled(text: str) -> re.Pattern[str]:

@@ -88,6 +88,10 @@ class FirstMatch:
             answers[place] = answer
         return answers
 
+    def searching(self, search: Search) -> FirstMatch:
+        """One for the same expressions, which asks `search` where RE2 cannot answer."""
+        return FirstMatch(self._expressions, search) if self._unread else self
+
     @property
     def remembered(self) -> int:
         """Of how many namespaces it is known what is left."""
@@ -164,24 +168,26 @@ class FirstMatch:
 class _Automaton:
     """All expressions that RE2 reads, as one."""
 
-    __slots__ = ("_expressions", "_match", "_numbers")
+    __slots__ = ("_expressions", "_is_conditional", "_match", "_numbers")
 
     def __init__(self, expressions: Sequence[Expression]) -> None:
         self._expressions = expressions
         self._numbers = [n for n, one in enumerate(expressions) if one.engine is Engine.RE2]
+        self._is_conditional = any(expressions[n].conditions for n in self._numbers)
         together = _set_of([expressions[n].re2_text for n in self._numbers])
         self._match = together.Match if together is not None else None
 
     def first_in(self, name: str) -> int:
         """The first that RE2 finds in the name; the number of all where there is none."""
-        if self._match is not None and (places := self._match(encoded(name))):
+        if self._match is not None and not self._is_conditional and (places := self._match(encoded(name))):
             return self._numbers[min(places)] if len(places) > 1 else len(self._expressions)
-        return min(self._one_by_one(name), default=len(self._expressions))
+        return min(self.all_in(name), default=len(self._expressions))
 
     def all_in(self, name: str) -> Iterable[int]:
         """All that RE2 finds in the name."""
-        if self._match is not None and (places := self._match(encoded(name))):
-            return [self._numbers[place] for place in places if place < len(self._numbers)]
+        if self._match is not None and (places := self._match(text := encoded(name))):
+            numbers = [self._numbers[place] for place in places if place < len(self._numbers)]
+            return [n for n in numbers if self._expressions[n].meets_conditions(text)]
         return self._one_by_one(name)
 
     def _one_by_one(self, name: str) -> Iterable[int]:

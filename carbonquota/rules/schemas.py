@@ -114,6 +114,10 @@ class Schemas:
         first = FirstMatch((schema.pattern for schema in schemas), search)
         return cls(source, schemas, default, (), first, (*sizes, default))
 
+    def searching(self, search: Search) -> Schemas:
+        """The same, with `search` asked about patterns that RE2 does not read."""
+        return replace(self, _first=self._first.searching(search))
+
     def size_of(self, metric: str) -> Size:
         """The size that a new metric will have; its name is in normal form."""
         return (self._sizes or (self.default_size,))[self._first.find(metric)]

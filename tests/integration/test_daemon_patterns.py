@@ -30,7 +30,13 @@ def within(seconds: float, what: Callable[[], object], complaint: str) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "is_set_aside"),
-    [("(a+)+$", False), (r".*a.*a.*a.*a.*a\.b\.c$", False), (r"(?=a)(a+)+$", True), (r"^(a|aa)+(?<!b)$", True)],
+    [
+        ("(a+)+$", False),
+        (r".*a.*a.*a.*a.*a\.b\.c$", False),
+        (r"(?=a)(a+)+$", True),
+        (r"^(?!b)(a|aa)+(?<!b)$", False),
+        (r"^(a|aa)+(?<!b)c?$", True),
+    ],
 )
 @pytest.mark.parametrize("mode", ["store", "relay"])
 def test_no_name_stops_the_daemon(tmp_path: Path, pattern: str, mode: str, *, is_set_aside: bool) -> None:
@@ -53,6 +59,22 @@ def test_no_name_stops_the_daemon(tmp_path: Path, pattern: str, mode: str, *, is
         assert [reason for reason in daemon.json("/health")["reasons"] if "pattern" in reason] == expected
         assert (f"pattern = {pattern}: took more than 0.1 s" in daemon.log) == is_set_aside
         assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("pattern", "metrics"), [(r"^(?!carbon\.).*\.kept\.", 8_000), (r"\.(k)ept\.m(?!n)", 1_000)], ids=["RE2", "re"]
+)
+def test_the_files_of_many_new_metrics_follow_their_pattern(tmp_path: Path, pattern: str, metrics: int) -> None:
+    schemas = f"[kept]\npattern = {pattern}\nretentions = 60s:2h\n{REST}"
+    with running(tmp_path / "d", schemas=schemas) as daemon:
+        daemon.send("".join(f"a.kept.m{number} 1 {NOW}\n" for number in range(metrics)))
+        wait_until(lambda: daemon.count("series") == metrics, lambda: daemon.log)
+        if pattern.startswith("^"):
+            assert daemon.count("pattern_timeouts_total") == 0
+            assert daemon.json("/api/namespaces/a.kept")["usage"]["data_points"] == metrics * 120
+        wait_until(lambda: len(daemon.stored()) >= 500, lambda: daemon.log, 60)
+        sizes = {path.stat().st_size for path in (daemon.folder / "whisper" / "a" / "kept").glob("*.wsp")}
+        assert sizes == {16 + 12 + 12 * 120}
 
 
 def test_a_pattern_that_was_mended_is_no_trouble_any_more(tmp_path: Path) -> None:

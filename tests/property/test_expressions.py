@@ -112,6 +112,51 @@ def test_what_only_gos_engine_takes_means_what_it_means_there(pattern: str, foun
     assert FirstMatch([expression]).find_all([found, missed]) == [0, 1]
 
 
+LOOKING = st.one_of(
+    st.tuples(st.sampled_from(["(?=", "(?!"]), st.recursive(ATOMS, _grown, max_leaves=4)).map(
+        lambda two: f"{two[0]}{two[1]})"
+    ),
+    st.sampled_from([r"(?<=a)", r"(?<!b)", r"(?<!\.k)", r"(?<=^a)", r"(?<!a|b)"]),
+)
+ONE_WAY = st.one_of(
+    CHARACTERS, CLASSES, st.sampled_from([r"[^.]+\.", r"[^\.]*?\.", r"[^.]+", ".", r"\b", "a?", "(a)", ""])
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from(["^", "^", r"\A", "", "(?i)^"]),
+    st.lists(st.one_of(ONE_WAY, LOOKING), max_size=5),
+    st.one_of(ATOMS, st.sampled_from([".*", ".*a", ".*|b"])),
+    st.lists(LOOKING, max_size=2),
+    st.sampled_from(["$", "$", r"\Z", "", "k$", "$*"]),
+    st.lists(NAMES, min_size=1, max_size=8),
+)
+@example("^", ["(?!a)"], "*", [], "", ["a", "b"])
+@example("^", [r"[^.]+\.", "(?!a)"], ".*", ["(?<!k)"], "$", ["b.a", "b.k", "b.b", "b", "a.b.a"])
+@example("^", ["a{", "(?!b)"], ".*", [], "", ["a{b", "a{a"])
+def test_look_around_is_found_where_re_finds_it(
+    anchor: str, head: list[str], body: str, tail: list[str], end: str, names: list[str]
+) -> None:
+    pattern = "".join((anchor, *head, body, *tail, end))
+    by_python = read_by_python(pattern)
+    expression = read_expression(pattern, as_python=True)
+    first = FirstMatch([expression, read_expression("a")])
+    for name in names:
+        found = bool(by_python.search(name))
+        assert expression.search(name) == found, (pattern, expression.re2_text, name)
+        assert first.find(name) == (0 if found else 1 if "a" in name else 2), (pattern, name)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"^(?!carbon\.)", r"^(?!carbon\.).*\.fast\.", r"^servers\.(?!test)", r"^servers\.[^.]+\.(?!test|dev).*\.cpu$",
+     r"^(?=.*\.cpu)(?=.*\.prod)(?!.*\.test).*", r".*(?<!\.count)$", r"(?i)^(?!Carbon).*(?<!_ps)(?<!_max)$"],
+)  # fmt: skip
+def test_look_around_of_real_files_is_read_by_re2(pattern: str) -> None:
+    assert read_expression(pattern).engine is Engine.RE2
+
+
 @pytest.mark.parametrize("pattern", ["(", r"\C", r"a\q", "[[:nothing:]]", "a**b("])
 def test_what_neither_engine_takes_is_refused(pattern: str) -> None:
     with pytest.raises(ExpressionError):
@@ -126,7 +171,8 @@ def test_an_expression_with_too_many_states_for_re2_is_left_to_re() -> None:
 @pytest.mark.parametrize(
     ("pattern", "part", "name"),
     [
-        (r"^a(?!b).*", "(?!", "look-around"),
+        (r"a(?!b).*", "(?!", "look-around"),
+        (r"^a*(?!b).*", "(?!", "look-around"),
         (r"(.)x\1", r"\1", "a back-reference"),
         (r"(?P<n>.)(?P=n)", "(?P=n)", "a back-reference"),
         (r"a(?>b+)", "(?>", "an atomic group or possessive repetition"),

@@ -20,6 +20,7 @@ from carbonquota.daemon.whisper.writer import LOST, Writer
 from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.rules import Aggregations, Schemas
+from carbonquota.rules.expressions import Search, search_here
 from carbonquota.service.health import Sample
 from carbonquota.storage.data_directory import DataDirectory
 from carbonquota.storage.paths import path_of
@@ -48,10 +49,12 @@ class WhisperSink:
         clock: Clock = time,
         leftovers: str | None = None,
         on_unstored: Callable[[str], object] = lambda _: None,
+        search: Search = search_here,
     ) -> None:
         """Nothing is touched before `start`; `clock` gives the seconds since the epoch.
 
         `on_unstored` is called on the loop's thread with a metric that gets no file, as no point of it can be kept.
+        `search` is asked, by the thread that makes files, about patterns that RE2 does not read.
         """
         store = settings.whisper
         self.directory = DataDirectory(store.data_dir)
@@ -61,7 +64,8 @@ class WhisperSink:
         self._leftovers = leftovers
         self._loop: asyncio.AbstractEventLoop | None = None
         self._files = WhisperFiles(self.directory, path_of, clock, sparse=store.sparse_create)
-        self._files.follow(schemas, aggregations)
+        self._search = search
+        self.replace(schemas, aggregations)
         self._cache = WriteCache(settings.cache.max_size, path_of, self._tell_room)
         updates, creates = (
             WritePace(store.max_updates_per_second, clock),
@@ -98,7 +102,7 @@ class WhisperSink:
 
     def replace(self, schemas: Schemas, aggregations: Aggregations) -> None:
         """Make new files by these from now on. From any thread."""
-        self._files.follow(schemas, aggregations)
+        self._files.follow(schemas.searching(self._search), aggregations.searching(self._search))
 
     async def stop(self, patience: float) -> None:
         """Write what waits at full speed, for at most so many seconds; then keep the rest, or count it as lost."""

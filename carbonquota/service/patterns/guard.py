@@ -9,6 +9,7 @@ which fills up again slowly. So one name that costs too much and many that cost 
 that has used up its budget is set aside: it counts as found in no name, until the files have it no more. Processor time
 is measured rather than time, for a busy machine must not set aside a good pattern. Those who ask wait for half of the
 time at most, whatever the number of patterns; names that are not answered by then count as not matched, they alone.
+Who makes files waits for the answer, as a file keeps its retentions for good.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _FREE: Final = 0.0001
 """Seconds of a search that are not taken from the budget."""
 _PATIENCE: Final = 0.6
 """Seconds that those who ask wait at a stretch at most, and gain each second for the next time."""
+_FOR_FILES: Final = 30.0
+"""Seconds that are waited where a file is to be made by the answer: no search takes so long."""
 _LEAST: Final = 0.2
 """With less patience than that nothing is asked: it would hardly be answered."""
 _MOST_CHARACTERS: Final = 8_000
@@ -56,19 +59,29 @@ class PatternGuard:
 
     def __call__(self, pattern: re.Pattern[str], names: Sequence[str]) -> Sequence[bool]:
         """Whether the pattern is found in each of the names; within half a second, whatever they cost."""
-        text = pattern.pattern
-        found: list[bool] = []
-        with self._lock:
-            begun = monotonic()
-            patience = self._patience.left
-            until = begun + patience
-            if patience < _LEAST and text not in self._aside:
-                self._count_unanswered(text, len(names))
-                return [False] * len(names)
-            for request in _requests(names):
-                if text not in self._aside:
-                    found += self._search(pattern, request, until)
+        begun, patience = monotonic(), self._patience.left
+        # While one asks for a file, the others wait for no longer than they would for their own answer.
+        if patience < _LEAST or not self._lock.acquire(timeout=patience):
+            if pattern.pattern not in self._aside:
+                self._count_unanswered(pattern.pattern, len(names))
+            return [False] * len(names)
+        try:
+            return self._search_all(pattern, names, begun + patience)
+        finally:
             self._patience.take(monotonic() - begun)
+            self._lock.release()
+
+    def patiently(self, pattern: re.Pattern[str], names: Sequence[str]) -> Sequence[bool]:
+        """The same for a thread that may wait: only a pattern that is set aside has no answer."""
+        with self._lock:
+            return self._search_all(pattern, names, monotonic() + _FOR_FILES)
+
+    def _search_all(self, pattern: re.Pattern[str], names: Sequence[str], until: float) -> Sequence[bool]:
+        """Search in requests, as far as the pattern is not set aside."""
+        found: list[bool] = []
+        for request in _requests(names):
+            if pattern.pattern not in self._aside:
+                found += self._search(pattern, request, until)
         return found + [False] * (len(names) - len(found))
 
     def use(self, expressions: Iterable[Expression]) -> None:
