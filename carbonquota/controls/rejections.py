@@ -93,7 +93,8 @@ class Rejections:
         """These but for `which`, None where no line is left; only while they are current."""
         if which.all():
             return None
-        return Rejections(self._quotas, self.positions[~which], self.by[~which], self.controls[~which])
+        amounts = None if self._amounts is None else self._amounts[~which]
+        return Rejections(self._quotas, self.positions[~which], self.by[~which], self.controls[~which], amounts)
 
     def settle(self) -> None:
         """Look up the namespaces and rules of the quotas as they are now."""
@@ -178,5 +179,6 @@ def _sum(amounts: NDArray[np.int64]) -> int:
 
 
 def _sums(amounts: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The sums of stretches that begin there."""
-    return np.array([_sum(part) for part in np.split(amounts, starts[1:])], np.int64)
+    """The sums of stretches that begin there; there may be none."""
+    stretches = np.split(amounts, starts[1:]) if len(starts) else []
+    return np.array([_sum(part) for part in stretches], np.int64)

@@ -1,0 +1,16 @@
+"""Names with several points each, dropped by namespaces that are there and by such that are not."""
+
+from __future__ import annotations
+
+from carbonquota import QuotaEngine, RuleSet
+from carbonquota.controls.admission import Drop
+
+
+def test_names_that_a_namespace_rejects_before_it_exists_are_told_with_their_points() -> None:
+    rules = RuleSet.from_text("[a.*]\ndata-points = 1\n")
+    batch = QuotaEngine(rules).admit_names(["a.b.c", "a.b.d"], [2, 1])
+    assert batch.drops == {("a.b", "data-points"): Drop(3, rules.rules[0], ("a.b.c", "a.b.d"))}
+
+
+def test_names_that_no_namespace_rejects_have_no_drops() -> None:
+    assert QuotaEngine(RuleSet.from_text("[a]\nmetrics = 5\n")).admit_names(["a.b"], [2]).drops == {}
