@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.support.carbon_daemons import one_each
 from tests.support.daemon import wait_until
 from tests.support.kills import collector, kill_again_and_again, plugin, relay_daemon, store_daemon
 
@@ -39,8 +40,8 @@ def test_a_carbon_that_is_killed_makes_no_file_too_many(tmp_path: Path) -> None:
     cache = graphite.daemon()
     try:
         kill_again_and_again(KILLS, lambda: cache.start().connect(cache.ports.line), cache.kill)
-        with cache.start().connect(cache.ports.line):
-            pass
+        cache.start().send(one_each(["late.metric"]))
+        wait_until(graphite.stored, "nothing is stored")
     finally:
         cache.kill()
     assert 0 < len(graphite.stored()) <= LIMIT
