@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final, Literal
 
 from carbonquota.cluster.peers import Peer
@@ -31,6 +32,18 @@ class ClusterSettings:
     store_password_file: str = ""
     store_timeout: float = 1.0
     on_outage: OnOutage = "share"
+
+
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+_ANYWHERE: Final = ("", "0.0.0.0", "::")  # noqa: S104 - to be recognized, not to be listened at
+
+
+def is_private(host: str) -> bool:
+    """Whether only this machine, or a private network, reaches an address."""
+    try:
+        return host in _LOOPBACK or (host not in _ANYWHERE and ip_address(host).is_private)
+    except ValueError:
+        return False
 
 
 LOOK_UP_INTERVAL: Final = 5.0

@@ -6,13 +6,13 @@ intake, inputs), then what looks on (scan, cluster, status, HTTP).
 
 from __future__ import annotations
 
-import importlib
 import os
 import socket
 import time
 from pathlib import Path
 from typing import TypeGuard
 
+from carbonquota.cluster.make import make_service
 from carbonquota.daemon.held_lines import Grantor, HeldLines
 from carbonquota.daemon.http import HttpServer, HttpSource, ReloadOutcome, make_app
 from carbonquota.daemon.inputs.receivers import Receivers
@@ -24,13 +24,12 @@ from carbonquota.daemon.settings import Settings
 from carbonquota.daemon.sink import Sink
 from carbonquota.daemon.systemd import Systemd
 from carbonquota.daemon.whisper import WhisperSink
-from carbonquota.errors import InputError
 from carbonquota.model import Clock
 from carbonquota.rules.expressions import Search, search_here
 from carbonquota.service.exposition import Exposition
 from carbonquota.service.reporter import OWN_STATS, Emitter
 from carbonquota.service.rule_source import RuleFiles
-from carbonquota.service.runtime import ClusterNode, HostProfile, Runtime
+from carbonquota.service.runtime import HostProfile, Runtime
 from carbonquota.service.scan import Settle, Tree
 from carbonquota.stats.statsd import StatsDEmitter
 from carbonquota.storage.paths import storable_below
@@ -48,8 +47,8 @@ class DaemonParts:
         self.runtime = Runtime(settings.runtime, _profile(settings), clock)
         self.whisper = self._make_whisper() if settings.whisper.enabled else None
         self.sink: Sink = self.whisper or RelaySink(settings.relay, time.monotonic, self._on_room)
-        if settings.cluster.mode != "off":
-            self.runtime.join(self._make_cluster())
+        node = f"{socket.gethostname()}:{settings.source}"
+        self.runtime.join(make_service(settings.cluster, self.runtime, node))
         self.intake = self._make_intake()
         self.receivers = Receivers(settings.inputs, self.intake)
         self.systemd = Systemd(os.environ, time.monotonic)
@@ -85,24 +84,6 @@ class DaemonParts:
             is_settled=self.runtime.expiry.is_settled,
             directory=sink.directory,
         )
-
-    def _make_cluster(self) -> ClusterNode:
-        """What counts throughput together with other nodes; InputError where its package is not installed."""
-        settings = self.settings.cluster
-        # Not imported where it is off, as its packages may not be there.
-        name = "prepaid_service.PrepaidService" if settings.mode == "slices" else "service.SyncService"
-        module, _, service = name.partition(".")
-        try:
-            make = getattr(importlib.import_module(f"carbonquota.cluster.{module}"), service)
-        except ModuleNotFoundError as error:
-            raise InputError(
-                f"[cluster] needs the package {error.name}: install carbonquota with its extra cluster"
-            ) from None
-        runtime, node = self.runtime, f"{socket.gethostname()}:{self.settings.source}"
-        cluster: ClusterNode = make(
-            settings, runtime.engine, runtime.settings.usage_report_frequency, runtime.clock, node=node
-        )
-        return cluster
 
     def _make_http(self) -> HttpServer:
         """The HTTP side."""

@@ -14,6 +14,7 @@ connections are, as it must know every metric that was accepted.
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+from carbonquota.cluster.make import make_service
+from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.plugins.cache import StatsWriter
 from carbonquota.plugins.decisions import Decisions
@@ -81,8 +84,11 @@ class CarbonParts:
             host.stats_prefix,
             storable=storable,
             creates_key=_CREATES,
+            prepaid=settings.cluster.mode == "slices",
         )
         self.runtime = runtime = Runtime(settings.runtime, profile, clock)
+        node = f"{socket.gethostname()}:{settings.runtime.state_dir}"
+        runtime.join(make_service(settings.cluster, runtime, node))
         times = (storable.earliest, storable.latest) if storable is not None else None
         decisions = Decisions(
             runtime.engine, note=runtime.throttling.note, write_ahead=runtime.write_ahead, times=times
@@ -152,6 +158,7 @@ class QuotaService(Service):
 
     def _begin(self) -> None:
         """Begin to work, on the reactor's thread."""
+        self._join_cluster()
         if not self._lifecycle.needs_first_scan:
             self._lifecycle.go_live()
             self._begin_tasks(scan_at_once=True)
@@ -161,6 +168,14 @@ class QuotaService(Service):
             port.stopReading()
         _log.info("nothing is known of a former run, and nothing is received before the first scan is done")
         self._tasks.run_once("first scan", lambda: self._first_scan(ports))
+
+    def _join_cluster(self) -> None:
+        """Count together with other nodes from now on; carbon goes on by itself where that cannot be."""
+        if self._runtime.cluster is not None:
+            try:
+                self._runtime.cluster.start()
+            except QuotaError as error:
+                _log.error("limits are not shared: %s", error)
 
     async def _first_scan(self, ports: Iterable[Port]) -> None:
         """Fill the index from the Whisper files, and then receive."""

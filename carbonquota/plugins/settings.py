@@ -11,11 +11,20 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from carbonquota.cluster.settings import ClusterSettings
+from carbonquota.cluster.store_url import masked
 from carbonquota.errors import ConfigError, Problem
+from carbonquota.plugins.cluster_settings import (
+    READERS,
+    SettingError,
+    cluster_settings,
+    complaint_about,
+    is_of_cluster,
+)
 from carbonquota.rules.suggest import did_you_mean
 from carbonquota.service.runtime_settings import DEFAULTS, RuntimeSettings
 
@@ -38,10 +47,7 @@ class QuotaSettings:
     quotas_file: str
     physical_size_factor: float
     runtime: RuntimeSettings
-
-
-class _ValueError(Exception):
-    """A value that a setting cannot have: what it must be, as the end of a sentence."""
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
 
 def _seconds(least: float, zero: str = "") -> Callable[[object], float]:
@@ -50,7 +56,7 @@ def _seconds(least: float, zero: str = "") -> Callable[[object], float]:
 
     def read(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= _LONGEST:
-            raise _ValueError(shown)
+            raise SettingError(shown)
         return float(value)
 
     return read
@@ -59,14 +65,14 @@ def _seconds(least: float, zero: str = "") -> Callable[[object], float]:
 def _count(value: object) -> int:
     """Reads a whole number."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise _ValueError("a whole number, at least 0 (no limit)")
+        raise SettingError("a whole number, at least 0 (no limit)")
     return value
 
 
 def _factor(value: object) -> float:
     """Reads a share."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise _ValueError("a number above 0; write 1 for the full size, 0.5 for half of it")
+        raise SettingError("a number above 0; write 1 for the full size, 0.5 for half of it")
     return float(value)
 
 
@@ -74,7 +80,7 @@ def _flag(value: object) -> bool:
     """Reads yes or no, in the words that carbon takes."""
     word = str(value).lower()
     if word not in _YES | _NO:
-        raise _ValueError("True or False")
+        raise SettingError("True or False")
     return word in _YES
 
 
@@ -83,13 +89,13 @@ def _unit(value: object) -> ThroughputUnit:
     for unit in _UNITS:
         if value == unit:
             return unit
-    raise _ValueError(" or ".join(_UNITS))
+    raise SettingError(" or ".join(_UNITS))
 
 
 def _path(value: object) -> str:
     """Reads a path."""
     if not isinstance(value, str) or not value or "\0" in value:
-        raise _ValueError("a path; write it with its directory, as in /etc/carbon/storage-quotas.conf")
+        raise SettingError("a path; write it with its directory, as in /etc/carbon/storage-quotas.conf")
     return os.path.expanduser(value)  # noqa: PTH111 - it goes on as text
 
 
@@ -114,6 +120,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "QUOTA_STATE_DIR": Setting(_path, "quotas"),
     "QUOTA_STATE_SNAPSHOT_FREQUENCY": Setting(_seconds(1), DEFAULTS.state_snapshot_frequency),
     "QUOTA_SERIES_TTL": Setting(_seconds(0, "never"), DEFAULTS.series_ttl),
+    **{name: Setting(read, default) for name, (read, default) in READERS.items()},
 }
 """Every setting by name, in the order in which the example has them."""
 
@@ -133,11 +140,14 @@ def read_settings(values: Mapping[str, object], source: str) -> QuotaSettings | 
         value = values.get(name, setting.default)
         try:
             found[name] = setting.read(value)
-        except _ValueError as error:
-            problems.append(_problem(source, f"{name} = {value}: must be {error}"))
+        except SettingError as error:
+            problems.append(_problem(source, f"{name} = {masked(str(value))}: must be {error}"))
     if problems:
         raise ConfigError(problems)
-    return _settings(found, values)
+    settings = _settings(found, values)
+    if complaint := complaint_about(settings.cluster):
+        raise ConfigError([_problem(source, complaint)])
+    return settings
 
 
 def _is_meant_for_us(name: str) -> bool:
@@ -155,12 +165,13 @@ def _problem(source: str, message: str) -> Problem:
 
 def _settings(found: Mapping[str, object], values: Mapping[str, object]) -> QuotaSettings:
     """The settings, with paths that stay what they are when the process changes its directory."""
-    fields: dict[str, Any] = {_field_of(name): value for name, value in found.items()}
+    fields: dict[str, Any] = {_field_of(name): value for name, value in found.items() if not is_of_cluster(name)}
     state = _absolute(values["STORAGE_DIR"], found["QUOTA_STATE_DIR"])
     fields["state_dir"] = str(Path(state) / instance_name(values))
     quotas_file = _absolute(values["CONF_DIR"], fields.pop("quotas_file"))
     factor: float = fields.pop("physical_size_factor")
-    return QuotaSettings(quotas_file, factor, RuntimeSettings(**fields))
+    cluster = cluster_settings({name: found[name] for name in READERS})
+    return QuotaSettings(quotas_file, factor, RuntimeSettings(**fields), cluster)
 
 
 def _field_of(name: str) -> str:

@@ -137,10 +137,11 @@ class Runtime:
         self.scanner = Scanner(tree, self.engine, settle=settle, clock=self.clock)
         self.add_troubled_parts(self.scanner)
 
-    def join(self, cluster: ClusterNode) -> None:
-        """Count throughput together with other nodes."""
+    def join(self, cluster: ClusterNode | None) -> None:
+        """Count throughput together with other nodes, if there is a cluster."""
         self.cluster = cluster
-        self.add_troubled_parts(cluster)
+        if cluster is not None:
+            self.add_troubled_parts(cluster)
 
     @property
     def troubles(self) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from ipaddress import ip_address
 from itertools import combinations
 from socket import SOCK_STREAM
 from typing import Final
 
+from carbonquota.cluster.settings import is_private
 from carbonquota.cluster.store_url import has_password
 from carbonquota.daemon.configuration.toml import Path, TomlDocument
 from carbonquota.daemon.inputs import INPUTS, InputSettings, sections
@@ -78,7 +78,7 @@ def _cluster_problems(settings: Settings, document: TomlDocument) -> Iterator[Pr
     """Whoever reaches the port could take limits away from this node, so it is a private one, or there is a key."""
     cluster = settings.cluster
     host = cluster.listen.rpartition(":")[0].removeprefix("[").removesuffix("]")
-    if cluster.mode == "sync" and not cluster.key_file and not _is_private(host):
+    if cluster.mode == "sync" and not cluster.key_file and not is_private(host):
         path = ("cluster", "listen")
         message = f"the cluster would listen at {cluster.listen} for everybody who can reach it"
         hint = "set key-file (`carbonquota cluster-key` makes one), or listen at a private address"
@@ -90,14 +90,6 @@ def _is_for_all(path: str) -> bool:
     with suppress(OSError):
         return bool(stat.S_IMODE(os.stat(path).st_mode) & stat.S_IROTH)  # noqa: PTH116 - it comes as text
     return False
-
-
-def _is_private(host: str) -> bool:
-    """Whether only this machine, or a private network, reaches an address."""
-    try:
-        return host in _LOOPBACK or (host not in _ANYWHERE and ip_address(host).is_private)
-    except ValueError:
-        return False
 
 
 def _destination_problems(settings: Settings, document: TomlDocument) -> Iterator[Problem]:

@@ -11,6 +11,8 @@ from typing import Any, get_args
 import pytest
 from carbon.conf import Settings
 
+from carbonquota.cluster.peers import Peer
+from carbonquota.cluster.settings import ClusterSettings
 from carbonquota.controls import ThroughputUnit
 from carbonquota.errors import ConfigError
 from carbonquota.plugins.settings import SETTINGS, QuotaSettings, read_settings
@@ -84,6 +86,16 @@ QUOTA_STATE_ENABLED = no
 QUOTA_STATE_DIR = /var/lib/quotas
 QUOTA_STATE_SNAPSHOT_FREQUENCY = 60
 QUOTA_SERIES_TTL = 86400
+QUOTA_CLUSTER_MODE = slices
+QUOTA_CLUSTER_NAME = eu
+QUOTA_CLUSTER_LISTEN = 10.0.0.1:2005
+QUOTA_CLUSTER_PEERS = 10.0.0.1:2005, dns://nodes:2005
+QUOTA_CLUSTER_SYNC_INTERVAL = 0.5
+QUOTA_CLUSTER_KEY_FILE = /etc/key
+QUOTA_CLUSTER_STORE = sentinel://a:1,b:2/quotas
+QUOTA_CLUSTER_STORE_PASSWORD_FILE = /etc/password
+QUOTA_CLUSTER_STORE_TIMEOUT = 2
+QUOTA_CLUSTER_ON_OUTAGE = reject
 """
     assert read(tmp_path, text) == QuotaSettings(
         quotas_file="/etc/quotas.conf",
@@ -97,6 +109,18 @@ QUOTA_SERIES_TTL = 86400
             state_dir="/var/lib/quotas/carbon-cache-a",
             state_snapshot_frequency=60.0,
             series_ttl=86400.0,
+        ),
+        cluster=ClusterSettings(
+            mode="slices",
+            name="eu",
+            listen="10.0.0.1:2005",
+            peers=(Peer("10.0.0.1", 2005), Peer("nodes", 2005, every_address=True)),
+            sync_interval=0.5,
+            key_file="/etc/key",
+            store="sentinel://a:1,b:2/quotas",
+            store_password_file="/etc/password",  # noqa: S106 - a path
+            store_timeout=2.0,
+            on_outage="reject",
         ),
     )
 
@@ -141,11 +165,34 @@ def test_a_home_directory_is_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("QUOTA_PHYSICAL_SIZE_FACTOR = 0", "a number above 0; write 1 for the full size, 0.5 for half of it"),
         ("QUOTA_PHYSICAL_SIZE_FACTOR = half", "a number above 0; write 1 for the full size, 0.5 for half of it"),
         ("QUOTA_STATE_ENABLED = maybe", "True or False"),
+        ("QUOTA_CLUSTER_MODE = on", "off or sync or slices"),
+        ("QUOTA_CLUSTER_ON_OUTAGE = wait", "share or accept or reject"),
+        ("QUOTA_CLUSTER_LISTEN = nowhere", "host:port, such as 127.0.0.1:2005"),
+        (
+            "QUOTA_CLUSTER_PEERS = a",
+            'host:port of each node, with commas between: "a" is no host:port, nor dns://name:port',
+        ),
+        ("QUOTA_CLUSTER_SYNC_INTERVAL = 0", "a number of seconds, at least 0.01"),
+        (
+            "QUOTA_CLUSTER_STORE = valkey://host:x",
+            'the URL of a store, such as valkey://127.0.0.1:6379: "host:x" is no host:port',
+        ),
         ("QUOTA_STATE_DIR = 7", "a path; write it with its directory, as in /etc/carbon/storage-quotas.conf"),
     ],
 )
 def test_a_value_that_does_not_fit_is_told_with_a_remedy(tmp_path: Path, line: str, message: str) -> None:
     assert problems(tmp_path, f"[cache]\nQUOTAS_FILE = q\n{line}\n") == f"carbon.conf: {line}: must be {message}"
+
+
+def test_a_password_in_a_bad_url_is_not_told(tmp_path: Path) -> None:
+    told = problems(tmp_path, "[cache]\nQUOTAS_FILE = q\nQUOTA_CLUSTER_STORE = valkey://u:hunter2@host:x\n")
+    assert "hunter2" not in told
+    assert "QUOTA_CLUSTER_STORE = valkey://u:***@host:x: must be the URL of a store" in told
+
+
+def test_a_cluster_that_everybody_could_join_is_refused(tmp_path: Path) -> None:
+    text = "[cache]\nQUOTAS_FILE = q\nQUOTA_CLUSTER_MODE = sync\nQUOTA_CLUSTER_LISTEN = :2005\n"
+    assert problems(tmp_path, text).startswith("carbon.conf: QUOTA_CLUSTER_LISTEN = :2005: whoever reaches it")
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""Two real carbon-caches that share a throughput limit, in both modes: counted in the Whisper files."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from loopback_ports import free_ports
+
+from tests.support.carbon_daemons import CarbonDaemon, Graphite, one_each, running
+from tests.support.daemon import wait_until
+from tests.support.valkey import valkey_server
+
+LIMIT = 40
+RULES = f"[flow.*]\nthroughput = {LIMIT}\n"
+
+
+def stored(graphite: Graphite) -> int:
+    return sum(name.startswith("flow.") for name in graphite.every_metric())
+
+
+def offer(cache: CarbonDaemon, kind: str, count: int) -> None:
+    """A point for each of so many new metrics, decided when this returns."""
+    stamp = time.monotonic_ns()
+    cache.deliver(one_each(f"flow.a.{kind}{stamp}x{number}" for number in range(count)))
+
+
+def test_what_one_accepts_is_left_to_it_by_the_other(tmp_path: Path) -> None:
+    first, second = free_ports(2)
+    graphite = Graphite(
+        tmp_path / "graphite",
+        quotas=RULES,
+        QUOTA_CLUSTER_MODE="sync",
+        QUOTA_CLUSTER_SYNC_INTERVAL="0.05",
+        QUOTA_CLUSTER_PEERS=f"127.0.0.1:{first}, 127.0.0.1:{second}",
+    )
+    daemons = [
+        graphite.daemon(instance=name, QUOTA_CLUSTER_LISTEN=f"127.0.0.1:{port}")
+        for name, port in (("a", first), ("b", second))
+    ]
+    with running(*daemons) as (one, other):
+        offer(other, "b", 1)
+        # Points one by one until the other hears of them: its own share of the limit becomes less by as many.
+        offer(one, "a", LIMIT - 11)
+        time.sleep(3.0)
+        offer(other, "b", LIMIT)
+        wait_until(lambda: stored(graphite) >= LIMIT, lambda: f"{stored(graphite)}: {one.log} {other.log}")
+        offer(one, "a", 10)
+        assert stored(graphite) == LIMIT
+
+
+def test_slices_of_a_store_let_in_no_point_over_the_limit(tmp_path: Path) -> None:
+    interval = 5
+    with valkey_server(tmp_path / "valkey") as server:
+        graphite = Graphite(
+            tmp_path / "graphite",
+            quotas=RULES,
+            interval=interval,
+            QUOTA_CLUSTER_MODE="slices",
+            QUOTA_CLUSTER_SYNC_INTERVAL="0.05",
+            QUOTA_CLUSTER_STORE=server.url,
+        )
+        daemons = [graphite.daemon(instance=name) for name in ("a", "b")]
+        with running(*daemons) as (one, other):
+            begun = time.time() // interval
+            rounds = 0
+            while stored(graphite) < LIMIT and rounds < 60:
+                offer(one, "a", 10)
+                offer(other, "b", 10)
+                rounds += 1
+            intervals = time.time() // interval - begun + 1
+            assert LIMIT <= stored(graphite) <= intervals * LIMIT
+        assert 20 * rounds > LIMIT
