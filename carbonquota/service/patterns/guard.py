@@ -35,7 +35,9 @@ _REFILL: Final = 0.05
 _FREE: Final = 0.0001
 """Seconds of a search that are not taken from the budget."""
 _PATIENCE: Final = 0.6
-"""Seconds that those who ask wait at a stretch at most, and gain each second for the next time."""
+"""Seconds that those who ask wait at a stretch at most."""
+_GAIN: Final = 0.2
+"""Seconds of patience that come back each second: so much of the time new metrics may hold up all others."""
 _FOR_FILES: Final = 30.0
 """Seconds that are waited where a file is to be made by the answer: no search takes so long."""
 _LEAST: Final = 0.2
@@ -54,7 +56,7 @@ class PatternGuard:
         self._budgets: dict[str, _Refilled] = {}
         self._aside: dict[str, str] = {}
         self._unanswered = 0
-        self._patience = _Refilled(_PATIENCE, _PATIENCE)
+        self._patience = _Refilled(_PATIENCE, _GAIN)
         self._bounded = BoundedLog(_log, monotonic)
 
     def __call__(self, pattern: re.Pattern[str], names: Sequence[str]) -> Sequence[bool]:
