@@ -160,7 +160,8 @@ static inline int64_t cq_place_of_set(const cq_matcher *matcher, const int32_t *
     uint64_t slot = cq_set_hash(nodes, count) & matcher->step_mask;
     for (; matcher->steps[slot].count >= 0; slot = (slot + 1) & matcher->step_mask)
         if (matcher->steps[slot].count == count &&
-            memcmp(matcher->sets + matcher->steps[slot].first, nodes, sizeof(int32_t) * (size_t)count) == 0)
+            (count == 0 ||
+             memcmp(matcher->sets + matcher->steps[slot].first, nodes, sizeof(int32_t) * (size_t)count) == 0))
             break;
     return (int64_t)slot;
 }
@@ -202,7 +203,8 @@ static inline int64_t cq_keep_set(cq_matcher *matcher, const int32_t *nodes, int
     }
     int64_t place = matcher->set_size;
     if (count > 0)
-        memcpy(matcher->sets + place, nodes, sizeof(int32_t) * (size_t)count);
+        if (count > 0)
+            memcpy(matcher->sets + place, nodes, sizeof(int32_t) * (size_t)count);
     matcher->set_size += count;
     return place;
 }
