@@ -147,36 +147,3 @@ cdef extern from "_lock.h" nogil:
     void cq_wait_for_lock(cq_lock* lock)
     double cq_system_time()
     void cq_unlock(cq_lock* lock)
-
-cdef extern from "_matcher.h" nogil:
-    enum: CQ_NO_STEP, CQ_BEYOND, CQ_MOST_NODES
-    ctypedef struct cq_node:
-        pass
-    ctypedef struct cq_key:
-        int32_t node, kind, glob, child
-        int64_t text, length
-    ctypedef struct cq_found:
-        int32_t state, rule
-    ctypedef struct cq_set:
-        cq_found found
-    ctypedef struct cq_reached:
-        int32_t count
-        int32_t* nodes
-    ctypedef struct cq_matcher:
-        int32_t* programs
-        int32_t* program_of
-        cq_node* nodes
-        int32_t* edges
-        int32_t* lengths
-        cq_key* keys
-        uint64_t key_mask
-        unsigned char* texts
-        cq_set* steps
-    int cq_grow_steps(cq_matcher* matcher)
-    void cq_put_key(cq_matcher* matcher, const cq_key* key)
-    int64_t cq_step(
-        cq_matcher* matcher, int64_t state, const unsigned char* name, int64_t length, cq_reached* reached
-    )
-    int cq_learn_state(cq_matcher* matcher, int64_t state, const int32_t* nodes, int32_t count)
-    int cq_learn_step(cq_matcher* matcher, const int32_t* nodes, int32_t count, cq_found found)
-    void cq_free_matcher(cq_matcher* matcher)
