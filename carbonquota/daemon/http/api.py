@@ -13,19 +13,8 @@ import numpy as np
 from fastapi import APIRouter, HTTPException, Path, Query
 from numpy.typing import NDArray
 
-from carbonquota.controls import Children, Quotas
-from carbonquota.daemon.http.documents import (
-    Answers,
-    Child,
-    NamespacePage,
-    QuotaPage,
-    QuotaRow,
-    Refusal,
-    RulesDocument,
-    limit_state,
-    quota_row,
-    rule_row,
-)
+from carbonquota.controls import Children, NamespaceExplanation, Quotas
+from carbonquota.daemon.http.documents import Answers, Refusal
 from carbonquota.daemon.http.kept import Recent
 from carbonquota.daemon.http.orders import STRETCH, Positions, by_amount, by_name
 from carbonquota.engine import QuotaEngine
@@ -38,6 +27,17 @@ from carbonquota.service.documents import (
     UsageLine,
     explained_metric,
     rule_document,
+)
+from carbonquota.service.usage_documents import (
+    Child,
+    LimitState,
+    NamespacePage,
+    QuotaPage,
+    QuotaRow,
+    RulesDocument,
+    limit_state,
+    quota_row,
+    rule_row,
 )
 from carbonquota.service.usage_tree import TreeSort, UsageTree
 
@@ -102,21 +102,25 @@ class Api:
         """
         name = self._existing(namespace)
         children = self._children.get((name, sort, order), lambda: self._sorted_children(name, sort, order))
-        # Of any metric right in the namespace, the last explained is the namespace itself.
-        itself = self._engine.explain("x" if name == ROOT else f"{name}.x").namespaces[-1]
+        itself = self._explained(name)
         return NamespacePage(
             namespace=name,
             usage=self._engine.usage(name),
             rule=None if itself.rule is None else rule_document(itself.rule),
             lost=tuple(map(rule_document, itself.lost)),
-            controls=tuple(limit_state(state.control, state.limit, state.usage) for state in itself.controls),
+            controls=_limit_states(itself),
             total=len(children),
             offset=offset,
             limit=limit,
             children=tuple(
-                Child(name, usage) for name, usage in self._engine.usages_at(children.at(slice(offset, offset + limit)))
+                Child(name, usage, _limit_states(self._explained(name)))
+                for name, usage in self._engine.usages_at(children.at(slice(offset, offset + limit)))
             ),
         )
+
+    def _explained(self, namespace: str) -> NamespaceExplanation:
+        """How the limits of a namespace stand: the last that is explained of any metric right in it."""
+        return self._engine.explain("x" if namespace == ROOT else f"{namespace}.x").namespaces[-1]
 
     def _existing(self, namespace: str) -> str:
         """The normal name of a namespace that holds a metric, or is the root; else the answer is 404."""
@@ -198,6 +202,10 @@ class Api:
     def _all_quotas(self) -> Quotas:
         """How all quotas stand, or stood a moment ago."""
         return self._quotas.get((), self._engine.quota_columns)
+
+
+def _limit_states(namespace: NamespaceExplanation) -> tuple[LimitState, ...]:
+    return tuple(limit_state(state.control, state.limit, state.usage) for state in namespace.controls)
 
 
 def _ordered(quotas: Quotas, sort: QuotaSort, order: Order | None, *, only_over: bool) -> Positions:

@@ -57,7 +57,12 @@ def test_a_namespace_shows_usage_rule_limits_and_children(client: Client, engine
 def test_the_root_has_many_spellings(client: Client, path: str) -> None:
     page = client.json(path)
     assert (page["namespace"], page["rule"], page["usage"]) == ("/", ROOT_RULE, usage(3, 7))
-    assert page["children"][0] == {"namespace": "team", "usage": usage(2, 5)}
+    assert page["children"][0] == {"namespace": "team", "usage": usage(2, 5), "controls": []}
+
+
+def test_children_are_shown_with_their_limits(client: Client) -> None:
+    _, other = client.json("/api/namespaces/team", sort="name")["children"]
+    assert other["controls"] == [{"control": "metrics", "limit": 2, "usage": 2, "headroom": 0, "percent": 100.0}]
 
 
 def test_a_namespace_without_a_rule_has_no_limits(client: Client) -> None:
