@@ -1,0 +1,8 @@
+"""Counters in plain Python: the definition of what the compiled ones and the store's functions do."""
+
+from __future__ import annotations
+
+from carbonquota.limiter.reference.counters import PlainCounters
+from carbonquota.limiter.reference.decide import decide
+
+__all__ = ["PlainCounters", "decide"]

@@ -1,0 +1,77 @@
+"""Counters of this process in a dict, bounded by what is evicted.
+
+Theory of operation. The dict is in the order of use. Where there is no room, the keys that were not used for longest
+are looked at: one whose state is as good as none goes first, then the first that is not being limited, as that one
+would be let in anew. A key is being limited when its last charge was refused and it has not reset since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from threading import Lock
+from typing import Final
+
+from carbonquota.limiter.algorithms import State, functions_of
+from carbonquota.limiter.algorithms.concurrency import give_back
+from carbonquota.limiter.algorithms.policy import Algorithm, Policy
+from carbonquota.limiter.charge import Charge, Decision, Kind
+from carbonquota.limiter.reference.decide import decide
+from carbonquota.model import Clock
+
+_LOOKED_AT: Final = 32
+"""Keys that are looked at for one to evict."""
+
+
+class PlainCounters:
+    """States by key, `most` of them at once."""
+
+    def __init__(self, clock: Clock, most: int = 1_000_000) -> None:
+        """Start empty; `clock` gives seconds since the epoch."""
+        self._clock = clock
+        self._most = most
+        self._states: dict[str, tuple[Policy, State, bool]] = {}
+        self._lock = Lock()
+        self.evicted = 0
+
+    def __len__(self) -> int:
+        """How many keys there are."""
+        return len(self._states)
+
+    def decide(self, charges: Sequence[Charge]) -> Decision:
+        """Make all charges or none, as one step."""
+        with self._lock:
+            now = round(self._clock() * 1e6)
+            decision, behind = decide(charges, self._state, now)
+            self._note(charges, decision, behind, now)
+            return decision
+
+    def release(self, key: str, token: int) -> None:
+        """End a lease, if it still runs."""
+        with self._lock:
+            held = self._states.get(key)
+            if held is not None and held[0].algorithm is Algorithm.CONCURRENCY:
+                self._states[key] = (held[0], give_back(held[1], token), False)
+
+    def _state(self, key: str) -> State | None:
+        held = self._states.get(key)
+        return None if held is None else held[1]
+
+    def _note(self, charges: Sequence[Charge], decision: Decision, behind: dict[str, State], now: int) -> None:
+        """Keep the states, the latest used last."""
+        for charge, outcome in zip(charges, decision.outcomes, strict=True):
+            held = self._states.pop(charge.key, None)
+            state = behind.get(charge.key, held[1] if held else None)
+            if state is not None:
+                if held is None and len(self._states) >= self._most:
+                    self._evict(now)
+                is_limited = not outcome.fits and not charge.kind & Kind.GUARANTEE
+                self._states[charge.key] = (charge.policy, state, is_limited)
+
+    def _evict(self, now: int) -> None:
+        """Make room for a key."""
+        looked_at = list(islice(self._states.items(), _LOOKED_AT))
+        self.evicted += 1
+        idle = (key for key, (policy, state, _) in looked_at if functions_of(policy).expiry(policy, state) <= now)
+        unlimited = (key for key, (_, _, is_limited) in looked_at if not is_limited)
+        del self._states[next(idle, None) or next(unlimited, None) or looked_at[0][0]]

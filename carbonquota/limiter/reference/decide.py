@@ -1,0 +1,59 @@
+"""How the charges of one request are decided together, over any states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from carbonquota.limiter.algorithms import Algorithm, Outcome, State, functions_of
+from carbonquota.limiter.charge import Charge, Decision, Kind
+
+StateOf = Callable[[str], State | None]
+
+
+def decide(charges: Sequence[Charge], state_of: StateOf, now: int) -> tuple[Decision, dict[str, State]]:
+    """The decision on charges, and the states behind it.
+
+    Each charge is asked behind those before it, as two may be on the same key. If a plain one does not fit, none is
+    made, but for those that are made in any case.
+    """
+    behind: dict[str, State] = {}
+    tokens: dict[int, int] = {}
+    outcomes: list[Outcome] = []
+    passes, forced = True, False
+    for at, charge in enumerate(charges):
+        functions = functions_of(charge.policy)
+        state = behind[charge.key] if charge.key in behind else state_of(charge.key)
+        outcome = functions.ask(charge.policy, state, now, charge.hits)
+        outcomes.append(outcome)
+        if outcome.fits or forced:
+            behind[charge.key] = taken = functions.take(charge.policy, state, now, charge.hits)
+            if charge.policy.algorithm is Algorithm.CONCURRENCY:
+                tokens[at] = taken[-2]
+        elif not charge.kind & (Kind.SHADOW | Kind.GUARANTEE):
+            passes = False
+        forced = bool(charge.kind & Kind.GUARANTEE) and outcome.fits
+    if passes:
+        return Decision(passes, outcomes, tokens), behind
+    return Decision(passes, _untaken(charges, outcomes, state_of, now), {}), _penalties(charges, state_of, now)
+
+
+def _untaken(charges: Sequence[Charge], outcomes: Sequence[Outcome], state_of: StateOf, now: int) -> list[Outcome]:
+    """The outcomes of a refused request: what is left where its hits were not made after all."""
+    return [
+        outcome._replace(remaining=left.remaining, reset=left.reset) if outcome.fits else outcome
+        for outcome, left in zip(
+            outcomes,
+            (functions_of(one.policy).ask(one.policy, state_of(one.key), now, 0) for one in charges),
+            strict=True,
+        )
+    ]
+
+
+def _penalties(charges: Sequence[Charge], state_of: StateOf, now: int) -> dict[str, State]:
+    """The states behind a refused request: only some rules charge it."""
+    behind: dict[str, State] = {}
+    for charge in charges:
+        if charge.kind & Kind.CHARGE_DENIED:
+            state = behind[charge.key] if charge.key in behind else state_of(charge.key)
+            behind[charge.key] = functions_of(charge.policy).penalize(charge.policy, state, now, charge.hits)
+    return behind
