@@ -122,9 +122,9 @@ class Status:
     """What became of one descriptor.
 
     `limit` is the one in force, None where there is none. `remaining` is what is left of it now, and `reset` the
-    seconds until all of it is there again. `retry_after` is how many seconds a refused request should wait, 0 where it was not
-    refused, None where waiting does not help. `shadow` says that it would have been refused, by a rule that is only
-    watched. `rule` names the rule, as counters do.
+    seconds until all of it is there again. `retry_after` is how many seconds a refused request should wait, 0 where it
+    was not refused, None where waiting does not help. `shadow` says that it would have been refused, by a rule that is
+    only watched. `rule` names the rule, as counters do.
     """
 
     code: Code
