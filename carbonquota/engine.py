@@ -10,7 +10,7 @@ series) lets go of the lock in between.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import floor, isfinite
 from operator import index
 from time import sleep, time
@@ -30,13 +30,15 @@ from carbonquota.controls import (
     backend_of,
     grants,
     sharing,
+    stock_limits,
 )
 from carbonquota.controls.children import Children, names_at, take_children, usages_at
 from carbonquota.controls.explain import explain
 from carbonquota.controls.holding import HeldBack, hold_back, let_go
 from carbonquota.controls.sharing import Counted, Namespaces
 from carbonquota.controls.standing import Quotas, recount, take_quotas, usage_of
-from carbonquota.kernel import UNKNOWN, Lock
+from carbonquota.controls.stock_limits import NamespaceLimits, Refused
+from carbonquota.kernel import UNKNOWN, Lock, PlainLines
 from carbonquota.metric_name import Name, dotted_part, normalize, normalize_namespace
 from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Storable, Usage, Verdict
 from carbonquota.rules import RuleSet, Schemas
@@ -73,6 +75,7 @@ class QuotaEngine:
         max_creates_per_second: int | None = None,
         storable: Storable | None = None,
         prepaid: bool = False,
+        hold_new: bool = False,
     ) -> None:
         """Start without metrics.
 
@@ -83,7 +86,8 @@ class QuotaEngine:
         `keep_seen` for `expire`. `max_creates_per_second`, at least 1, bounds the metrics that offers may create in a
         second of the clock. What is not `storable` is malformed, as nobody is to be charged for what is lost;
         without it the engine knows no store. `prepaid` has throughput limits that reject begin with nothing, until
-        `grant` is called. ValueError says what is out of range.
+        `grant` is called. `hold_new` has `admit` hold new metrics back, for `Admission.take_new`, until `admit_new` is
+        called. ValueError says what is out of range.
         """
         if not (interval >= 1 and isfinite(interval)):
             raise ValueError(f"the interval must be at least 1 second, not {interval}")
@@ -101,7 +105,8 @@ class QuotaEngine:
         default_size = Schemas.from_text("").default_size
         self._index = Index(rules.matcher(), made_ready, record_changes=record_changes, keep_seen=keep_seen)
         size_of = size_of or (lambda _: default_size)
-        self._decider = Decider(self._index, made_ready, size_of, max_creates_per_second, storable)
+        self._decider = Decider(self._index, made_ready, size_of, max_creates_per_second, storable, hold_new=hold_new)
+        self._unclaimed: tuple[list[str], list[str]] | None = None
         self._timed = keep_seen or max_creates_per_second is not None
         if prepaid:
             self._index.quotas.parts = self._index.quotas.next_parts = 0
@@ -143,6 +148,8 @@ class QuotaEngine:
             if row == UNKNOWN:
                 size = self._decider.checked_size(name, size)
                 known.add(key, known.create(*known.locate(dotted_part(name))), size)
+                if self._unclaimed is not None:
+                    self._unclaimed[0].append(name)
                 return
             if size is not None:
                 self._decider.resize(name, row, size)
@@ -191,6 +198,42 @@ class QuotaEngine:
         """What comes before a decision: time may have passed."""
         self._keep_time()
 
+    def admit_new(self, buffer: bytes) -> Admission:
+        """`admit` for lines that were held back; no other thread may admit meanwhile."""
+        with self._decider.creates.opened():
+            return self.admit(buffer)
+
+    def refuse(self, lines: Sequence[bytes], refused: Sequence[Refused]) -> Admission:
+        """Have lines that were held back be dropped, each by the limit that all nodes together are at."""
+        with self._lock:
+            self._begin()
+            rejections = stock_limits.refuse(self._decider, refused)
+            return Admission(PlainLines(b"".join(lines)), 0, rejections, {}, self._decider.grants)
+
+    def limits_above(self, namespaces: Iterable[str]) -> list[NamespaceLimits]:
+        """The limits of what may be held in these namespaces and all above them, each after the one above it."""
+        with self._lock:
+            return stock_limits.limits_above(self._decider, namespaces)
+
+    def sizes_of(self, metrics: Sequence[str]) -> list[Size]:
+        """What these new metrics would hold, by their normal names."""
+        sizes: list[Size] = []
+        for start in range(0, len(metrics), _AT_A_STRETCH):
+            with self._lock:
+                sizes += map(self._decider.size_of, metrics[start : start + _AT_A_STRETCH])
+        return sizes
+
+    def has_each(self, metrics: Iterable[str]) -> list[bool]:
+        """Whether each of these metrics is in the index, by their normal names."""
+        with self._lock:
+            return [self._index.find(name.encode()) != UNKNOWN for name in metrics]
+
+    def take_unclaimed(self) -> tuple[list[str], list[str]]:
+        """The metrics that were loaded, and those that went, since the last call; the first call gives none."""
+        with self._lock:
+            found, self._unclaimed = self._unclaimed, ([], [])
+        return found or ([], [])
+
     def forget(self, metric: Name) -> bool:
         """Take a deleted metric out of the index and give back what it held; whether it was there."""
         name = normalize(metric).encode()
@@ -198,6 +241,8 @@ class QuotaEngine:
             if self._index.find(name) == UNKNOWN:
                 return False
             self._index.remove(name)
+            if self._unclaimed is not None:
+                self._unclaimed[1].append(name.decode())
             return True
 
     def expire(self, before: float, most: int = 10_000) -> list[str]:
@@ -211,6 +256,8 @@ class QuotaEngine:
             number = min(_AT_A_STRETCH, most - len(expired))
             with self._lock:
                 names = self._index.expire(floor(before), number)
+                if self._unclaimed is not None:
+                    self._unclaimed[1].extend(name.decode() for name in names)
             expired += [name.decode() for name in names]
             if len(names) < number:
                 break

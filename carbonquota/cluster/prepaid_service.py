@@ -42,7 +42,7 @@ class PrepaidService:
 
         `node` is what this one is called, the same after a restart, so that it is no new member then.
         """
-        member = Membership(uuid.uuid5(uuid.NAMESPACE_URL, node).hex if node else uuid.uuid4().hex)
+        member = member_of(node)
         try:
             connect = connector(settings.store, settings.store_timeout, read_password(settings.store_password_file))
         except ValueError as error:
@@ -145,6 +145,11 @@ class PrepaidService:
         for kind, count in Counter(node.outages).items():
             yield Sample("cluster_outages", count, kind)
         yield Sample("internal_errors", self._failures, "cluster")
+
+
+def member_of(node: str) -> Membership:
+    """How the store knows a node of this name: the same after a restart; without one, another each time."""
+    return Membership(uuid.uuid5(uuid.NAMESPACE_URL, node).hex if node else uuid.uuid4().hex)
 
 
 def read_password(path: str) -> str:

@@ -33,7 +33,8 @@ from valkey.sentinel import MasterNotFoundError, Sentinel
 from carbonquota.cluster.store_url import read_store_url
 from carbonquota.errors import QuotaError
 
-FUNCTIONS: Final = resources.files("carbonquota.cluster").joinpath("functions.lua")
+FUNCTIONS: Final = ("functions.lua", "claims.lua")
+"""The files of the library of functions, one behind the other."""
 MOST_SHARED: Final = 2**53
 """Greater limits are not shared: the store counts in doubles."""
 
@@ -51,7 +52,10 @@ REMEDIES: Final = {
     "away": "cannot be reached",
     "slow": "did not answer in time",
     "password": "refuses our user or password (set it in the store's URL)",
-    "permission": "does not permit our user to use functions (it needs +fcall, +function and the keys {cq:*)",
+    "permission": (
+        "does not permit our user to use functions "
+        "(it needs +fcall +function +info +time +@hash +pexpireat and the keys {cq:*)"
+    ),
     "read_only": "takes no writes: it is a replica",
     "full": "is full (its maxmemory is reached)",
     "loading": "is still loading its data",
@@ -130,6 +134,11 @@ class Store:
         self._member = member
         self._tag = "{cq:" + cluster + "}"
 
+    @property
+    def node(self) -> str:
+        """What this node is called there."""
+        return self._member.node
+
     def take(self, span: Span, divisor: int, requests: Sequence[Request]) -> Taken:
         """Take slices, and be heard of; `divisor` is by how many this node divides limits while it is alone.
 
@@ -139,21 +148,21 @@ class Store:
         args: list[Any] = [member.node, divisor, span.start, span.length, member.lapse, member.forget]
         for request in requests:
             args += (request.digest, request.limit, request.wanted)
-        keys = (self._key("server"), self._key("members"), self._flow(span))
-        now, nodes, share, status, *points = self._call("cq1_take", keys, args)
+        keys = (self.key("server"), self.key("members"), self._flow(span))
+        now, nodes, share, status, *points = self.call("cq1_take", keys, args)
         return Taken(now, nodes, share, Status(status), tuple(points))
 
     def hand_back(self, span: Span, slices: Sequence[tuple[bytes, int]]) -> None:
         """Hand back points that were taken, by digest."""
-        self._call("cq1_hand_back", (self._flow(span),), [part for one in slices for part in one])
+        self.call("cq1_hand_back", (self._flow(span),), [part for one in slices for part in one])
 
     def ping(self) -> None:
         """Fail with StoreError where the store cannot be asked; it is told nothing."""
-        self._call("cq1_ping", (self._key("members"),), [])
+        self.call("cq1_ping", (self.key("members"),), [])
 
     def leave(self) -> None:
         """Be no member any more: nothing will be accepted here from now on."""
-        self._call("cq1_leave", (self._key("members"),), [self._member.node])
+        self.call("cq1_leave", (self.key("members"),), [self._member.node])
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -163,13 +172,14 @@ class Store:
             with suppress(ValkeyError, OSError):
                 close()
 
-    def _key(self, what: str) -> str:
+    def key(self, what: str) -> str:
+        """A key of the cluster."""
         return f"{self._tag}:{what}"
 
     def _flow(self, span: Span) -> str:
-        return self._key(f"flow:{span.length}:{span.number}")
+        return self.key(f"flow:{span.length}:{span.number}")
 
-    def _call(self, function: str, keys: Sequence[str], args: Sequence[Any]) -> Any:  # noqa: ANN401 - as it comes
+    def call(self, function: str, keys: Sequence[str], args: Sequence[Any]) -> Any:  # noqa: ANN401 - as it comes
         """Call a function, loading it first where the store does not know it; StoreError where that fails."""
         try:
             if self._client is None:
@@ -179,11 +189,17 @@ class Store:
             except ResponseError as error:
                 if "unction not found" not in str(error):
                     raise
-                self._client.function_load(FUNCTIONS.read_text(), replace=True)
+                self._client.function_load(functions(), replace=True)
                 return self._client.fcall(function, len(keys), *keys, *args)
         except (ValkeyError, OSError) as error:
             self.close()
             raise StoreError(kind_of(error), str(error)) from error
+
+
+def functions() -> str:
+    """The library of functions."""
+    folder = resources.files("carbonquota.cluster")
+    return "".join(folder.joinpath(name).read_text() for name in FUNCTIONS)
 
 
 _KINDS: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -207,7 +223,7 @@ def kind_of(error: Exception) -> str:
         return "full"
     if "READONLY" in text or "read only replica" in text:
         return "read_only"
-    if "NOPERM" in text:
+    if "NOPERM" in text or "ACL failure" in text:
         return "permission"
     return next((kind for type_, kind in _KINDS if isinstance(error, type_)), "failed")
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from carbonquota.controls.rejections import Rejections
 from carbonquota.controls.respelling import respelled
-from carbonquota.controls.table import KEYS, Grant
+from carbonquota.controls.table import CREATES, KEYS, Grant
 from carbonquota.kernel import Malformed
 from carbonquota.metric_name import normalize
 from carbonquota.model import Rule
@@ -228,8 +228,23 @@ class Admission(BatchDecision):
         if rejections is None:
             return self
         rest = Admission(self._lines, self.points, rejections.without(which), self._malformed, self._grants)
-        rest._held_at = rejections.positions[which]
+        rest._held_at = np.sort(np.concatenate((self._held_at, rejections.positions[which])))
         return rest
+
+    def take_new(self) -> list[bytes]:
+        """The lines of new metrics, where these are held back: they count as nothing here from now on.
+
+        To be asked for once, before all else.
+        """
+        rejections = self._rejections
+        if rejections is None:
+            return []
+        which = rejections.controls == CREATES
+        self._held_at = rejections.positions[which]
+        if len(self._held_at):
+            self._rejections = rejections.without(which)
+            self.dropped -= len(self._held_at)
+        return self.lines_at(self._held_at)
 
     def lines_at(self, positions: Positions) -> list[bytes]:
         """The lines at these positions, each with its end."""

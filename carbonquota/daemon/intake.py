@@ -16,6 +16,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from time import perf_counter
 from typing import Protocol
@@ -96,6 +97,7 @@ class Intake:
         self._held = held
         if held is not None:
             held.decide = self._decide_held
+        self._until: float | None = None
         self._batching = batching or Batching()
         self._clock = clock
         self._notices = BoundedLog(_log, clock)
@@ -208,12 +210,18 @@ class Intake:
 
     def _decide(self, lines: bytes, until: float | None = None) -> None:
         """Decide a batch, count it, and write what is accepted."""
+        self._until = until
+        self.decide(lines, partial(self._admit, lines))
+        self._until = None
+
+    def decide(self, lines: bytes, admit: Callable[[], Admission]) -> Admission | None:
+        """Have lines decided by `admit` at once, and write what is accepted; None where a bug kept it from that."""
         started = self._clock()
         admission: Admission | None = None
         try:
-            admission = self._admit(lines)
+            admission = admit()
             if admission.dropped and self._held is not None:
-                admission = self._held.hold(admission, until)
+                admission = self._held.hold(admission, self._until)
             decision = _decision(admission)
         except Exception:  # noqa: BLE001 - a bug in deciding must not cost anybody's data points
             self.internal_error("decision")
@@ -224,6 +232,7 @@ class Intake:
             self._tell(reason, count, decision.samples[reason])
         if admission is not None and (admission.dropped or admission.malformed):
             self._show(admission)
+        return admission
 
     def _write(self, decision: _Decision) -> None:
         """Give the sink what is accepted, unless it is nothing but blank lines."""

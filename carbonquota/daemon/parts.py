@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 from carbonquota.cluster.make import make_service
 from carbonquota.daemon.held_lines import Grantor, HeldLines
@@ -34,6 +34,9 @@ from carbonquota.service.scan import Settle, Tree
 from carbonquota.stats.statsd import StatsDEmitter
 from carbonquota.storage.paths import storable_below
 
+if TYPE_CHECKING:
+    from carbonquota.cluster.claim_service import ClaimService
+
 
 class DaemonParts:
     """The runtime, and all that the daemon puts around it."""
@@ -48,7 +51,7 @@ class DaemonParts:
         self.whisper = self._make_whisper() if settings.whisper.enabled else None
         self.sink: Sink = self.whisper or RelaySink(settings.relay, time.monotonic, self._on_room)
         node = f"{socket.gethostname()}:{settings.source}"
-        self.runtime.join(make_service(settings.cluster, self.runtime, node))
+        self.runtime.join(make_service(settings.cluster, self.runtime, node, on_loop=settle))
         self.intake = self._make_intake()
         self.receivers = Receivers(settings.inputs, self.intake)
         self.systemd = Systemd(os.environ, time.monotonic)
@@ -63,13 +66,17 @@ class DaemonParts:
     def _make_intake(self) -> Intake:
         """What has lines decided; where limits are prepaid, lines may wait for more."""
         runtime, cluster = self.runtime, self.runtime.cluster
-        return Intake(
-            runtime.engine.admit,
+        claims = cluster if is_claims(cluster) else None
+        intake = Intake(
+            runtime.engine.admit if claims is None else claims.admit,
             self.sink,
             write_ahead=runtime.write_ahead,
             observers=[runtime.throttling.note],
             held=HeldLines(runtime.engine, cluster) if is_grantor(cluster) else None,
         )
+        if claims is not None:
+            claims.bind(intake.decide, intake.finish)
+        return intake
 
     def _tree(self, sink: WhisperSink) -> Tree:
         """The Whisper files that the index is kept in line with."""
@@ -125,6 +132,11 @@ def is_grantor(cluster: object) -> TypeGuard[Grantor]:
     return hasattr(cluster, "on_answer")
 
 
+def is_claims(cluster: object) -> TypeGuard[ClaimService]:
+    """Whether the cluster asks about new metrics before they are accepted."""
+    return hasattr(cluster, "admit")
+
+
 def _rules(number: int) -> str:
     return f"{number:,} rule{'' if number == 1 else 's'}"
 
@@ -138,6 +150,7 @@ def _profile(settings: Settings) -> HostProfile:
         storable=storable_below(settings.whisper.data_dir) if settings.whisper.enabled else None,
         emitters=make_emitters(settings),
         prepaid=settings.cluster.mode == "slices",
+        hold_new=settings.cluster.mode == "slices",
     )
 
 

@@ -104,6 +104,12 @@ HEALTH: Final[dict[str, HealthStat]] = {
     "cluster_slices": HealthStat(
         COUNTER, "Points of limits taken from the store, returned to it, or lost by coming too late", "outcome"
     ),
+    "cluster_claims": HealthStat(
+        COUNTER, "New metrics that were granted, refused, not asked about, declared and released", "what"
+    ),
+    "cluster_claims_waiting": HealthStat(GAUGE, "Points of new metrics that wait for the store's word"),
+    "cluster_claims_waiting_bytes": HealthStat(GAUGE, "Bytes of them"),
+    "cluster_claims_ready": HealthStat(GAUGE, "1 once the store knows the metrics that this node holds"),
     "cluster_outages": HealthStat(COUNTER, "How often the store could not be used, by reason", "reason"),
     "start_time": HealthStat(GAUGE, "When the program started, in seconds since the epoch"),
     "kernel": HealthStat(GAUGE, "1, labelled by the kernel that runs", "kernel"),

@@ -35,7 +35,7 @@ class HostProfile:
     `rule_files` gives the files of rules; it is called with the search for patterns that may take long. Reports are
     made under `graph_prefix` and sent to the `emitters` too. `storable` tells what the host's store can keep.
     `creates_key` is what the host's configuration calls the limit on new metrics a second. With `prepaid`, throughput
-    is taken in slices from elsewhere.
+    is taken in slices from elsewhere; with `hold_new`, new metrics are held back until they are claimed elsewhere.
     """
 
     rule_files: Callable[[Search], RuleFiles]
@@ -44,6 +44,7 @@ class HostProfile:
     creates_key: str = CREATES_KEY
     emitters: Sequence[Emitter] = ()
     prepaid: bool = False
+    hold_new: bool = False
 
 
 class Part(Protocol):
@@ -96,6 +97,7 @@ class Runtime:
             max_creates_per_second=settings.max_creates_per_second or None,
             storable=profile.storable,
             prepaid=profile.prepaid,
+            hold_new=profile.hold_new,
         )
         self.rulebook = Rulebook(self.engine, loaded, clock=clock, interval=interval, throughput_unit=unit)
         self.throttling = ThrottleLog(

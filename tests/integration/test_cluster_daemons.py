@@ -56,6 +56,10 @@ class Collector:
         """How many distinct points of a team came; each has a value of its own, as relays may send some again."""
         return len({line for line in self.lines.copy() if line.startswith(b"team." + team + b".")})
 
+    def metrics(self, beginning: bytes) -> set[bytes]:
+        """The distinct metrics that came."""
+        return {line.split()[0] for line in self.lines.copy() if line.startswith(beginning)}
+
     def close(self) -> None:
         self._server.close()
 
@@ -93,7 +97,7 @@ def meet(daemons: list[Daemon]) -> None:
 
 @contextmanager
 def sharing_a_store(
-    folder: Path, size: int, collector: Collector, server: ValkeyServer, on_outage: str = "share"
+    folder: Path, size: int, collector: Collector, server: ValkeyServer, on_outage: str = "share", rules: str = RULES
 ) -> Iterator[list[Daemon]]:
     settings = f"""[cluster]
 mode = "slices"
@@ -107,7 +111,7 @@ on-outage = "{on_outage}"
         daemons = []
         for number in range(size):
             node = folder / f"node{number}"
-            daemon = Daemon(node, rules=RULES, destination=collector.port, interval=SLICES_INTERVAL, more=settings)
+            daemon = Daemon(node, rules=rules, destination=collector.port, interval=SLICES_INTERVAL, more=settings)
             stack.callback(daemon.kill)
             daemons.append(daemon.start(ready=False))
         meet(daemons)
@@ -306,3 +310,76 @@ def test_without_a_store_a_daemon_starts_and_says_so(tmp_path: Path, collector: 
     finally:
         daemon.kill()
         server.kill()
+
+
+STOCK_RULES = "[team.*]\nmetrics = 100\n[group.*]\nnamespaces = 10\n"
+
+
+def send_all(daemon: Daemon, names: list[str]) -> None:
+    now = int(time.time())
+    daemon.send("".join(f"{name} 1 {now}\n" for name in names))
+
+
+def settled(daemons: list[Daemon]) -> bool:
+    """Whether nothing waits for the store's word any more."""
+    return all(daemon.count("cluster_claims_waiting") == 0 for daemon in daemons)
+
+
+def test_new_metrics_that_come_to_all_nodes_count_once(tmp_path: Path, collector: Collector) -> None:
+    names = [f"team.a.m{number}" for number in range(1_000)] + [f"group.a.n{number}.m" for number in range(30)]
+    with (
+        valkey_server(tmp_path / "valkey") as server,
+        sharing_a_store(tmp_path, 2, collector, server, rules=STOCK_RULES) as daemons,
+    ):
+        for turn in range(3):
+            for daemon in daemons:
+                send_all(daemon, random.Random(turn).sample(names, len(names)))
+            send_all(daemons[turn % 2], ["free.of.limits"])
+        wait_until(lambda: all(daemon.counts().received >= 3 * len(names) for daemon in daemons), daemons[0].log)
+        wait_until(lambda: len(collector.metrics(b"team.a.")) >= 100, daemons[0].log)
+        wait_until(partial(settled, daemons), daemons[0].log)
+        time.sleep(0.5)
+        assert len(collector.metrics(b"team.a.")) == 100
+        assert len(collector.metrics(b"group.a.")) == 10
+        assert len(collector.metrics(b"free.")) == 1
+        # Every node has all of them in the end, as what one holds all may have.
+        assert all(daemon.counts().accepted >= 3 * 100 for daemon in daemons)
+        assert sum(daemon.count("cluster_claims_total") for daemon in daemons) > 0
+        status, body = daemons[0].get("/health")
+        assert (status, "cluster:" in body) == (200, False)
+
+
+def test_no_stock_is_passed_by_one_while_nodes_and_the_store_are_killed(tmp_path: Path, collector: Collector) -> None:
+    dice = random.Random(11)
+    with (
+        valkey_server(tmp_path / "valkey") as server,
+        sharing_a_store(tmp_path, 3, collector, server, "reject", STOCK_RULES) as daemons,
+    ):
+        for turn in range(5):
+            for number, daemon in enumerate(daemons):
+                # Some come to all, and some to one.
+                names = [f"team.{team}.m{dice.randrange(200)}" for team in "abc" for _ in range(60)]
+                send_all(daemon, names + [f"team.d.n{number}.{turn}.{k}" for k in range(30)])
+            disturb(turn, dice.choice(daemons), server)
+            assert_within_limits(collector)
+        wait_until(partial(settled, daemons), daemons[0].log, patience=60)
+        wait_until(lambda: all(daemon.count("cluster_claims_ready") for daemon in daemons), daemons[0].log)
+        for daemon in daemons:
+            send_all(daemon, [f"team.{team}.m{k}" for team in "abcd" for k in range(200)])
+        wait_until(lambda: len(collector.metrics(b"team.a.")) == 100, lambda: f"{len(collector.metrics(b'team.a.'))}")
+        time.sleep(1.0)
+        assert_within_limits(collector)
+
+
+def disturb(turn: int, daemon: Daemon, server: ValkeyServer) -> None:
+    """Kill the store once, and a node twice."""
+    killed: dict[int, Daemon | ValkeyServer] = {1: daemon, 2: server, 3: daemon}
+    if turn in killed:
+        killed[turn].kill()
+        killed[turn].start()
+    time.sleep(0.3)
+
+
+def assert_within_limits(collector: Collector) -> None:
+    counts = [len(collector.metrics(f"team.{team}.".encode())) for team in "abcd"]
+    assert max(counts) <= 100, counts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import socket
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from carbonquota.cluster.claim_store import ClaimStore
 from carbonquota.cluster.store import Membership, Request, Span, Status, Store, StoreError, Taken, connector
 from tests.support.valkey import ValkeyServer, valkey_server
 
@@ -240,3 +242,25 @@ def test_who_is_no_store_is_away_or_failed() -> None:
 def test_what_is_no_url_of_a_store_is_refused(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         connector(url, 1.0)
+
+
+def test_a_user_with_the_permissions_that_the_documents_name_is_enough(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
+    found = re.search(r"user needs `([^`]+)` and those keys", " ".join(text.split()))
+    assert found
+    permissions = found[1].split()
+    with valkey_server(tmp_path) as server:
+        for left_out in (None, *permissions):
+            name = f"u{permissions.index(left_out) if left_out else ''}"
+            given = [one for one in permissions if one != left_out]
+            server.client().execute_command("ACL", "SETUSER", name, "on", ">pw", "~{cq:*", *given)
+            server.client().function_flush()
+            one = store(server, url=f"valkey://{name}:pw@127.0.0.1:{server.port}")
+            if left_out is None:
+                assert one_try(one, next_span(server)).status is Status.OK
+                claims = ClaimStore(one, "test")
+                assert claims.declared(claims.begin(["n2"]))
+                assert not claims.sweep()
+            else:
+                with pytest.raises(StoreError, match="does not permit our user"):
+                    one_try(one, Span(1, int(time.time() * 1000) + 500, LENGTH))

@@ -82,6 +82,8 @@ class Decider:
         size_of: SizeOf,
         creates_per_second: int | None = None,
         storable: Storable | None = None,
+        *,
+        hold_new: bool = False,
     ) -> None:
         """Decide by `grants`, the index's rules made ready; `size_of` is asked for the size of new metrics.
 
@@ -90,7 +92,7 @@ class Decider:
         """
         self.storable = storable
         self.times: Times | None = None if storable is None else (storable.earliest, storable.latest)
-        self.creates = Creates(creates_per_second)
+        self.creates = Creates(creates_per_second, hold_new=hold_new)
         self._second = -1
         self.index = index
         self.grants = self._undivided = grants

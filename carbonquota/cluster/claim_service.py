@@ -1,0 +1,158 @@
+"""The claims of a node at work: the gate of the batches, and a thread that asks the store.
+
+This is an edge of the process: whatever a cycle raises is counted and logged, and the next one goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from threading import Event, Thread
+from typing import Final, Protocol
+
+from carbonquota.cluster import claims, gate
+from carbonquota.cluster.claim_store import ClaimStore
+from carbonquota.cluster.claims import ClaimNode
+from carbonquota.cluster.gate import Decide, Gate
+from carbonquota.cluster.hold import Hold
+from carbonquota.cluster.make import OnLoop
+from carbonquota.cluster.prepaid_service import PrepaidService, member_of, read_password
+from carbonquota.cluster.settings import ClusterSettings
+from carbonquota.cluster.store import Store, connector
+from carbonquota.controls import Admission
+from carbonquota.errors import QuotaError
+from carbonquota.service.bounded_log import BoundedLog
+from carbonquota.service.health import Sample
+from carbonquota.trie.columns import Column
+
+_log = logging.getLogger(__name__)
+
+_PATIENCE: Final = 10.0
+"""Seconds that the thread has to end."""
+
+
+class Engine(claims.Engine, gate.Engine, Protocol):
+    """What is asked of the engine; see `QuotaEngine`."""
+
+
+class ClaimService:
+    """Holds new metrics back until the store has said whether there is room for them.
+
+    `admit` and `bind` are for the event loop's thread, where what waits is decided too; `start` and `stop` are for any
+    one thread, the latter for another than the loop's, and the rest is for any.
+    """
+
+    def __init__(
+        self, settings: ClusterSettings, engine: Engine, slices: PrepaidService, node: str, on_loop: OnLoop
+    ) -> None:
+        """QuotaError where the store's URL is none. The engine must hold new metrics back.
+
+        `slices` is what takes slices of the throughput limits; it begins and ends with the claims.
+        """
+        try:
+            connect = connector(settings.store, settings.store_timeout, read_password(settings.store_password_file))
+        except ValueError as error:
+            raise QuotaError(f"[cluster] store: {error}") from error
+        self._store = Store(connect, settings.name, member_of(node))
+        self._settings = settings
+        self._slices = slices
+        self._on_loop = on_loop
+        self._finish: Callable[[], None] = lambda: None
+        self.on_answer = slices.on_answer
+        self.hurry = slices.hurry
+        self._hold = Hold(time.monotonic)
+        self._decide: Decide = lambda _, admit: admit()
+        self._gate = Gate(
+            engine,
+            self._hold,
+            settings.on_outage,
+            decide=self._decided,
+        )
+        self._node = ClaimNode(
+            engine,
+            ClaimStore(self._store, settings.name),
+            self._hold,
+            settle=lambda answer: on_loop(partial(self._gate.apply, answer, self._node)),
+            clock=time.monotonic,
+            on_outage=settings.on_outage,
+        )
+        self._thread: Thread | None = None
+        self._stopping, self._due = Event(), Event()
+        self._notices = BoundedLog(_log, time.monotonic)
+        self._failures = 0
+
+    def bind(self, decide: Decide, finish: Callable[[], None]) -> None:
+        """Have lines that are not held back any more decided in this way, and all of them at the end."""
+        self._decide = decide
+        self._finish = finish
+
+    @property
+    def spent(self) -> Column | None:
+        """Of whose throughput limits there is no more."""
+        return self._slices.spent
+
+    def _decided(self, lines: bytes, admit: Callable[[], Admission]) -> Admission | None:
+        """Have lines decided in the way that was given."""
+        return self._decide(lines, admit)
+
+    def start(self) -> None:
+        """Begin; the index must be known."""
+        self._slices.start()
+        self._thread = Thread(target=self._run, name="carbonquota-claims", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End: what waits is claimed for the last time, while the event loop goes on."""
+        self._stopping.set()
+        self._due.set()
+        if self._thread is not None:
+            self._thread.join(_PATIENCE)
+            self._thread = None
+        self._gate.is_closed = True
+        self._on_loop(self._finish)
+        self._slices.stop()
+
+    def admit(self, buffer: bytes) -> Admission:
+        """Decide lines of known metrics; others are decided once the store has been asked."""
+        waiting = len(self._hold)
+        admission = self._gate.admit(buffer)
+        if len(self._hold) > waiting:
+            self._due.set()
+        return admission
+
+    def _run(self) -> None:
+        """Ask the store until it is stopped."""
+        while not self._stopping.is_set():
+            self._attempt(self._node.cycle)
+            self._due.wait(self._settings.sync_interval)
+            self._due.clear()
+        self._attempt(self._node.close)
+        self._store.close()
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        """Do it; a bug in it is counted."""
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - the edge of the process, where a bug is counted
+            self._failures += 1
+            self._notices.exception("cycle", "internal error: claiming new metrics failed; it goes on")
+            self._stopping.wait(self._settings.sync_interval)
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Why new metrics are not accepted; empty if they are."""
+        own = (f"cluster: {self._node.trouble}",) if self._node.trouble else ()
+        return tuple(dict.fromkeys((*self._slices.troubles, *own)))
+
+    def health(self) -> Iterator[Sample]:
+        """What was claimed, and what waits."""
+        yield from self._slices.health()
+        for what, count in Counter(self._node.counts).items():
+            yield Sample("cluster_claims", count, what)
+        yield Sample("cluster_claims_waiting", len(self._hold))
+        yield Sample("cluster_claims_waiting_bytes", self._hold.size)
+        yield Sample("cluster_claims_ready", self._node.is_ready)
+        yield Sample("internal_errors", self._failures, "claims")

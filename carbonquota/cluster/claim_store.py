@@ -1,0 +1,190 @@
+"""What all nodes hold together, in the store: metrics are claimed, declared and released by their digests.
+
+One call is one atomic step of `functions.lua`, where the theory of it stands. This file packs and unpacks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carbonquota.controls.stock_limits import NamespaceLimits
+from carbonquota.model import ROOT, Size
+
+Codes = NDArray[np.int32]
+
+NEW: Final = 0
+KNOWN: Final = 1
+_CONTROLS: Final = 8
+"""A refusal's code is -(namespace * 8 + control), both from 1; controls in the order of `STOCKS`."""
+
+_NAMESPACE: Final = struct.Struct("<8sI5d")
+_SIZE: Final = struct.Struct("<3d")
+_METRIC: Final = struct.Struct("<16sII")
+
+
+class ClaimStatus(IntEnum):
+    """Whether the store grants claims now."""
+
+    OK = 0
+    WAIT = 1
+    """Not all nodes have declared what they hold."""
+    BEGIN = 2
+    """It does not know this run: the node is to begin, and to declare what it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of a node as the store knows it: its number, and the store's epoch in which it began."""
+
+    number: int
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """For how long, in ms, claims wait for a node that has not declared, and a silent node's metrics stay."""
+
+    grace: int = 30_000
+    forget: int = 86_400_000
+
+
+class Metric(NamedTuple):
+    """A metric to be claimed or declared: its normal name, the namespace it lies in, and its size."""
+
+    name: str
+    namespace: str
+    size: Size
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claimed:
+    """What the store said: `codes` go with the metrics, none where it granted nothing; `nodes` are all it knows."""
+
+    status: ClaimStatus
+    nodes: tuple[str, ...]
+    has_dead: bool
+    codes: Codes
+
+
+class Caller(Protocol):
+    """What is asked of `Store`."""
+
+    @property
+    def node(self) -> str:
+        """What this node is called."""
+
+    def key(self, what: str) -> str:
+        """A key of the cluster."""
+
+    def call(self, function: str, keys: Sequence[str], args: Sequence[object]) -> Any:  # noqa: ANN401 - as it comes
+        """Call a function; StoreError where that fails."""
+
+
+class Digester:
+    """The digests of a cluster's metrics and namespaces, by which the store knows them."""
+
+    def __init__(self, cluster: str) -> None:
+        """For the cluster of this name."""
+        self._key = hashlib.blake2b(cluster.encode(), digest_size=16).digest()
+        self._metric = hashlib.blake2b(digest_size=16, key=self._key)
+
+    def metric(self, name: str) -> bytes:
+        """128 bits of a metric's normal name."""
+        digest = self._metric.copy()
+        digest.update(name.encode())
+        return digest.digest()
+
+    def namespace(self, name: str) -> bytes:
+        """64 bits of a namespace's name."""
+        return hashlib.blake2b(name.encode(), digest_size=8, key=self._key).digest()
+
+
+class ClaimStore:
+    """The calls about what is held. Not safe to use from two threads at once."""
+
+    def __init__(self, store: Caller, cluster: str, patience: Patience | None = None) -> None:
+        """`store` is of the same cluster."""
+        self._store = store
+        self._digester = Digester(cluster)
+        self._patience = patience or Patience()
+        self._keys = tuple(store.key(what) for what in ("stock", "runs", "names", "usage", "sizes"))
+
+    def begin(self, known: Iterable[str], *, has_more: bool = False) -> Run:
+        """Begin a run that holds nothing yet. Claims of all wait for the nodes that are `known` here to declare.
+
+        They wait for this one too, if it `has_more` than it declared before, or has not declared.
+        """
+        args = [self._store.node, int(has_more), *(node for node in known if node != self._store.node)]
+        number, epoch = self._store.call("cq1_begin", self._keys[:2], args)
+        return Run(int(number), _text(epoch))
+
+    def declared(self, run: Run) -> bool:
+        """Tell that all was declared; whether the store still knew the run."""
+        return bool(self._store.call("cq1_declared", self._keys[:2], [self._store.node, run.number, run.epoch]))
+
+    def claim(
+        self, run: Run, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits], *, asks: bool = True
+    ) -> Claimed:
+        """Claim metrics, each as a whole, in their order; where it does not ask, whatever the limits.
+
+        `limits` are of the namespaces above the metrics, each after the one above it.
+        """
+        member = self._patience
+        args = [self._store.node, run.number, run.epoch, member.grace, member.forget, int(asks)]
+        blobs = self._packed(metrics, limits) if metrics else (b"", b"", b"")
+        answer = self._store.call("cq1_claim", self._keys, [*args, *blobs])
+        _, status, _, nodes, dead, codes = answer
+        names = tuple(_text(nodes).split())
+        return Claimed(ClaimStatus(status), names, bool(dead), np.frombuffer(codes, "<i4").astype(np.int32))
+
+    def _packed(self, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits]) -> tuple[bytes, bytes, bytes]:
+        """The blobs that `cq1_claim` takes."""
+        numbers = {one.namespace: number for number, one in enumerate(limits, 1)}
+        digest, pack = self._digester.namespace, _NAMESPACE.pack
+        namespaces = [pack(digest(one.namespace), numbers.get(above(one.namespace), 0), *one.limits) for one in limits]
+        sizes: dict[Size, int] = {}
+        packed, of_metric, line = [], self._digester.metric, _METRIC.pack
+        last, number = None, 0
+        for name, namespace, size in metrics:
+            # Sizes are asked for one after the other, and hashing one takes as long as all else here.
+            if size is not last:
+                last, number = size, sizes.setdefault(size, len(sizes) + 1)
+            packed.append(line(of_metric(name), numbers[namespace], number))
+        packed_sizes = [_SIZE.pack(size.logical, size.physical, size.data_points) for size in sizes]
+        return b"".join(namespaces), b"".join(packed_sizes), b"".join(packed)
+
+    def release(self, run: Run, names: Sequence[str]) -> bool:
+        """Hold these metrics no longer; whether the store still knew the run."""
+        digests = b"".join(map(self._digester.metric, names))
+        gone = self._store.call("cq1_release", self._keys, [self._store.node, run.number, run.epoch, digests])
+        return bool(gone != -1)
+
+    def sweep(self, most: int = 500) -> bool:
+        """Let go of what nobody holds any more, looking at about so many metrics; whether there is more to do."""
+        return bool(self._store.call("cq1_sweep", self._keys, [most]))
+
+
+def above(namespace: str) -> str:
+    """The namespace that this one lies in; empty for the root."""
+    if namespace == ROOT:
+        return ""
+    return namespace.rpartition(".")[0] or ROOT
+
+
+def refusal(code: int) -> tuple[int, int]:
+    """Which namespace refuses, by its place in the limits that were given, and which of the stocks, both from 0."""
+    namespace, control = divmod(-code, _CONTROLS)
+    return namespace - 1, control - 1
+
+
+def _text(value: object) -> str:
+    """What the store calls a string."""
+    return value.decode() if isinstance(value, bytes) else str(value)

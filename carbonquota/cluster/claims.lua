@@ -1,0 +1,329 @@
+-- The second half of the library that functions.lua begins.
+--
+-- What is held, over all nodes. Every metric is kept by its digest with all that it was charged, so what it held can be
+-- given back by whoever knows the digest, and a namespace's usage is at all times the sum of the metrics that are kept.
+--
+-- A metric is held by runs: each start of a node is a run with a number of its own, which declares all that it holds
+-- before it may claim. Then its runs before are dead, and what only dead runs hold is swept away: so nothing that a node
+-- claimed just before it was killed stays for ever. A server that may have forgotten something is another `epoch`: all
+-- nodes declare again, and nobody's claims are granted until all that are known of have done so.
+
+local CLAIM_WAIT, CLAIM_BEGIN = 1, 2
+local SETTLE = 2000
+
+-- Runs of nodes as the hash `runs` has them: node -> "<number> <state> <last heard, ms> <numbers before, each with a comma>"
+-- States: what it holds is not known (so all wait for it), it declared it, or it declared it in the run before.
+local UNKNOWN, DECLARED, BEFORE = 0, 1, 2
+
+local function run_of(text)
+  local number, state, heard, before = string.match(text or '0 0 0 ', '^(%d+) (%d) (%d+) (.*)$')
+  return {number = tonumber(number), state = tonumber(state), heard = tonumber(heard), before = before}
+end
+
+local function keep_run(key, node, run)
+  server.call('HSET', key, node,
+    string.format('%.0f %d %.0f %s', run.number, run.state, run.heard, run.before))
+end
+
+local function epoch_of(keys, now)
+  local run = string.match(server.call('INFO', 'server'), 'run_id:(%w+)')
+  local known = server.call('HMGET', keys[1], 'run', 'since')
+  local since = tonumber(known[2] or '')
+  if known[1] ~= run then
+    since = now
+    server.call('HSET', keys[1], 'run', run, 'since', string.format('%.0f', now))
+    local all = server.call('HGETALL', keys[2])
+    for at = 1, #all, 2 do
+      local one = run_of(all[at + 1])
+      one.state, one.heard = UNKNOWN, now
+      keep_run(keys[2], all[at], one)
+    end
+  end
+  return run .. ':' .. string.format('%.0f', since), since
+end
+
+local function bury(key, numbers)
+  if numbers ~= '' then server.call('HSET', key, 'dead', (server.call('HGET', key, 'dead') or '') .. numbers) end
+end
+
+-- Note that a run was heard: its status, and the names of all nodes.
+local function heard_of(keys, node, number, epoch, grace, forget)
+  local now = now_ms()
+  local running, since = epoch_of(keys, now)
+  local all = server.call('HGETALL', keys[2])
+  local status, nodes, mine = OK, {}, nil
+  if since > now - SETTLE then status = CLAIM_WAIT end
+  for at = 1, #all, 2 do
+    local run = run_of(all[at + 1])
+    if all[at] == node then
+      mine = run
+    elseif run.heard < now - forget then
+      server.call('HDEL', keys[2], all[at])
+      if run.number > 0 then bury(keys[1], run.number .. ',' .. run.before) end
+    else
+      if run.state == UNKNOWN and run.heard > now - grace then status = CLAIM_WAIT end
+    end
+    nodes[#nodes + 1] = all[at]
+  end
+  if running ~= epoch or not mine or mine.number ~= number then
+    status = CLAIM_BEGIN
+  else
+    if mine.state ~= DECLARED then status = CLAIM_WAIT end
+    mine.heard = now
+    keep_run(keys[2], node, mine)
+  end
+  local dead = server.call('HGET', keys[1], 'dead') or ''
+  return {now, status, running, table.concat(nodes, ' '), dead == '' and 0 or 1}
+end
+
+-- keys: stock runs; args: node, 1: it may hold what it did not declare before, then the nodes that it knows of. A node
+-- begins, with nothing: its number and the epoch.
+local function begin(keys, args)
+  local now = now_ms()
+  local epoch = epoch_of(keys, now)
+  local before = run_of(server.call('HGET', keys[2], args[1]))
+  local numbers = before.before
+  if before.number > 0 then numbers = numbers .. before.number .. ',' end
+  local number = server.call('HINCRBY', keys[1], 'next', 1)
+  local state = before.state ~= UNKNOWN and args[2] ~= '1' and BEFORE or UNKNOWN
+  keep_run(keys[2], args[1], {number = number, state = state, heard = now, before = numbers})
+  for at = 3, #args do server.call('HSETNX', keys[2], args[at], string.format('0 0 %.0f ', now)) end
+  return {number, epoch}
+end
+
+-- keys: stock runs; args: node, number, epoch. All that the node holds was declared: what it held before is nothing.
+local function declared(keys, args)
+  local now = now_ms()
+  local run = run_of(server.call('HGET', keys[2], args[1]))
+  if run.number ~= tonumber(args[2]) or epoch_of(keys, now) ~= args[3] then return 0 end
+  bury(keys[1], run.before)
+  keep_run(keys[2], args[1], {number = run.number, state = DECLARED, heard = now, before = ''})
+  return 1
+end
+
+local NOTHING = '\0\0\0\0\0\0\0\0'
+
+-- What namespaces hold: digest -> {digest above, metrics, logical size, physical size, data points, namespaces}
+local function opened(key, digests)
+  local held = {}
+  for at = 1, #digests, 1000 do
+    local last = math.min(at + 999, #digests)
+    local found = server.call('HMGET', key, unpack(digests, at, last))
+    for i = at, last do
+      local text = found[i - at + 1]
+      if text then held[digests[i]] = {struct.unpack('<c8ddddd', text)} end
+    end
+  end
+  return held
+end
+
+local function saved(key, held)
+  for digest, one in pairs(held) do
+    if one.changed then
+      if one[2] > 0 then
+        server.call('HSET', key, digest,
+          struct.pack('<c8ddddd', one[1], one[2], one[3], one[4], one[5], one[6]))
+      else
+        server.call('HDEL', key, digest)
+      end
+    end
+  end
+end
+
+-- The number of a size, which is 24 bytes; the text of a number.
+local function size_number(keys, size)
+  local number = server.call('HGET', keys[5], size)
+  if not number then
+    number = server.call('HINCRBY', keys[1], 'sizes', 1)
+    server.call('HSET', keys[5], size, number, '#' .. number, size)
+  end
+  return tonumber(number)
+end
+
+-- keys: stock runs names usage sizes; args: node, number, epoch, grace, forget (ms), 1: limits are asked or 0: it declares,
+-- then three blobs, all numbers in them little endian:
+--   namespaces  of each 52 bytes: digest (8 bytes), which one is above it (uint32, from 1, 0 for none; an earlier one),
+--               limits of metrics, logical size, physical size, data points, namespaces (doubles, -1 for none)
+--   sizes       of each 24 bytes: logical size, physical size, data points (doubles)
+--   metrics     of each 24 bytes: digest (16 bytes), its namespace and its size (uint32, from 1)
+-- Gives: now, status, epoch, nodes, whether there is something to sweep, and an int32 for each metric: 0 where it is
+-- new, 1 where it was known, or -(namespace * 8 + control) where one refuses, both from 1.
+local function claim(keys, args)
+  local number, asks = tonumber(args[2]), args[6] == '1'
+  local result = heard_of(keys, args[1], number, args[3], tonumber(args[4]), tonumber(args[5]))
+  local metrics = args[9]
+  if result[2] == CLAIM_BEGIN or (asks and result[2] ~= OK) or #metrics == 0 then
+    result[6] = ''
+    return result
+  end
+  local digests, above, limits, used, changed = {}, {}, {}, {}, {}
+  local at = 1
+  while at <= #args[7] do
+    local digest, up, m, l, p, d, n
+    digest, up, m, l, p, d, n, at = struct.unpack('<c8I4ddddd', args[7], at)
+    local i = #digests + 1
+    digests[i], above[i] = digest, up
+    limits[i] = asks and (m >= 0 or l >= 0 or p >= 0 or d >= 0 or n >= 0) and {m, l, p, d, n} or false
+  end
+  local held = opened(keys[4], digests)
+  for i = 1, #digests do
+    local one = held[digests[i]]
+    if not one then
+      one = {above[i] > 0 and digests[above[i]] or NOTHING, 0, 0, 0, 0, 0}
+      held[digests[i]] = one
+    end
+    used[i] = one
+  end
+  local sizes, numbers = {}, {}
+  at = 1
+  while at <= #args[8] do
+    sizes[#sizes + 1] = {1, struct.unpack('<ddd', args[8], at)}
+    at = at + 24
+  end
+  local own = struct.pack('<I4', number)
+  local answer, seen = {}, {}
+  for first = 1, #metrics, 24 * 500 do
+    local some, places = {}, {}
+    for place = first, math.min(first + 24 * 500 - 1, #metrics), 24 do
+      some[#some + 1] = string.sub(metrics, place, place + 15)
+    end
+    local found = server.call('HMGET', keys[3], unpack(some))
+    local write = {}
+    for i = 1, #some do
+      local digest, known = some[i], found[i]
+      local code = 1
+      if known then
+        -- After the 12 bytes of what it was charged come the runs that hold it.
+        local is_held = false
+        for place = 13, #known, 4 do is_held = is_held or string.sub(known, place, place + 3) == own end
+        if not is_held and not seen[digest] then
+          seen[digest] = true
+          write[#write + 1] = digest
+          write[#write + 1] = known .. own
+        end
+      elseif not seen[digest] then
+        local leaf, size = struct.unpack('<I4I4', metrics, first + (i - 1) * 24 + 16)
+        local needs = sizes[size]
+        code = 0
+        -- From the leaf up; the last that refuses is the one nearest to the root, which is the one to be named.
+        local namespace, gained = leaf, 0
+        while namespace > 0 do
+          local limit, holds = limits[namespace], used[namespace]
+          if limit then
+            if limit[5] >= 0 and holds[6] + gained > limit[5] then code = -(namespace * 8 + 5) end
+            for control = 4, 1, -1 do
+              if limit[control] >= 0 and holds[control + 1] + needs[control] > limit[control] then
+                code = -(namespace * 8 + control)
+              end
+            end
+          end
+          gained = holds[2] == 0 and 1 or 0
+          namespace = above[namespace]
+        end
+        if code == 0 then
+          seen[digest] = true
+          numbers[size] = numbers[size] or size_number(keys, string.sub(args[8], size * 24 - 23, size * 24))
+          write[#write + 1] = digest
+          write[#write + 1] = struct.pack('<c8I4c4', digests[leaf], numbers[size], own)
+          namespace, gained = leaf, 0
+          while namespace > 0 do
+            local holds = used[namespace]
+            holds[6] = holds[6] + gained
+            gained = holds[2] == 0 and 1 or 0
+            for control = 1, 4 do holds[control + 1] = holds[control + 1] + needs[control] end
+            holds.changed = true
+            namespace = above[namespace]
+          end
+        end
+      end
+      answer[#answer + 1] = struct.pack('<i4', code)
+    end
+    if #write > 0 then server.call('HSET', keys[3], unpack(write)) end
+  end
+  saved(keys[4], held)
+  result[6] = table.concat(answer)
+  return result
+end
+
+-- Let metrics go, of each its digest and all that is kept of it, as far as these runs hold them; how many are gone.
+local function let_go(keys, metrics, runs)
+  local held, sizes, gone = {}, {}, 0
+  for _, metric in ipairs(metrics) do
+    local digest, kept = metric[1], metric[2]
+    local others = {}
+    for place = 13, #kept, 4 do
+      local run = string.sub(kept, place, place + 3)
+      if not runs[run] then others[#others + 1] = run end
+    end
+    if #others == 0 then
+      gone = gone + 1
+      server.call('HDEL', keys[3], digest)
+      local namespace, size = struct.unpack('<c8I4', kept)
+      if not sizes[size] then
+        sizes[size] = {1, struct.unpack('<ddd', server.call('HGET', keys[5], '#' .. string.format('%.0f', size)))}
+      end
+      local lost = 0
+      while namespace ~= NOTHING do
+        if not held[namespace] then
+          held[namespace] = {struct.unpack('<c8ddddd', server.call('HGET', keys[4], namespace))}
+        end
+        local holds = held[namespace]
+        for control = 1, 4 do holds[control + 1] = holds[control + 1] - sizes[size][control] end
+        holds[6] = holds[6] - lost
+        holds.changed = true
+        lost = holds[2] == 0 and 1 or 0
+        namespace = holds[1]
+      end
+    elseif (#others * 4) + 12 < #kept then
+      server.call('HSET', keys[3], digest, string.sub(kept, 1, 12) .. table.concat(others))
+    end
+  end
+  saved(keys[4], held)
+  return gone
+end
+
+-- keys as of claim; args: node, number, epoch, digests (16 bytes each). How many metrics nobody holds any more; -1: begin.
+local function release(keys, args)
+  local run = run_of(server.call('HGET', keys[2], args[1]))
+  if run.number ~= tonumber(args[2]) or epoch_of(keys, now_ms()) ~= args[3] then return -1 end
+  local metrics, seen = {}, {}
+  for at = 1, #args[4], 16 do
+    local digest = string.sub(args[4], at, at + 15)
+    local kept = not seen[digest] and server.call('HGET', keys[3], digest)
+    seen[digest] = true
+    if kept then metrics[#metrics + 1] = {digest, kept} end
+  end
+  return let_go(keys, metrics, {[struct.pack('<I4', run.number)] = true})
+end
+
+-- keys as of claim; args: how many to look at. Lets go what dead runs hold, some at a time; 0 once there are none.
+local function sweep(keys, args)
+  local kept = server.call('HMGET', keys[1], 'dead', 'sweeping', 'cursor')
+  local dead, sweeping, cursor = kept[1] or '', kept[2] or '', kept[3] or '0'
+  if sweeping == '' then
+    if dead == '' then return 0 end
+    -- Those that die in the meantime have a round of their own, as what was looked at already may be theirs.
+    sweeping, cursor = dead, '0'
+  end
+  local runs = {}
+  for number in string.gmatch(sweeping, '%d+') do runs[struct.pack('<I4', tonumber(number))] = true end
+  local found = server.call('HSCAN', keys[3], cursor, 'COUNT', args[1])
+  local metrics, seen = {}, {}
+  for at = 1, #found[2], 2 do
+    -- A scan may come to the same one twice.
+    if not seen[found[2][at]] then metrics[#metrics + 1] = {found[2][at], found[2][at + 1]} end
+    seen[found[2][at]] = true
+  end
+  let_go(keys, metrics, runs)
+  if found[1] == '0' then
+    dead, sweeping = string.sub(dead, #sweeping + 1), ''
+  end
+  server.call('HSET', keys[1], 'dead', dead, 'sweeping', sweeping, 'cursor', found[1])
+  return dead == '' and 0 or 1
+end
+
+server.register_function('cq1_begin', begin)
+server.register_function('cq1_declared', declared)
+server.register_function('cq1_sweep', sweep)
+server.register_function('cq1_claim', claim)
+server.register_function('cq1_release', release)

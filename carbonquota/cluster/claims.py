@@ -1,0 +1,336 @@
+"""Slices mode, what is held: a new metric is claimed in the store before it is accepted, and counts once for all nodes.
+
+Theory of operation. A node that starts begins a run in the store, declares the metrics that it holds, whatever the
+limits, and may claim from then on; so it does again when the store is another or may have forgotten something, and when
+the rules change, as only metrics under a limit are told to the store. The store grants no claim before all nodes that
+are known to any have declared. What goes from the index here is released; the store keeps it while others hold it.
+
+The store holds at least what the nodes hold, always: a metric is claimed before it enters the index, and is released
+after it has left it. In doubt (an answer that did not arrive, a metric that throughput rejected after all) it is
+released later, unless it is in the index or waits by then.
+
+Everything here happens on one thread. The clock, the store, the engine and what becomes of answers come from outside.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final, Protocol
+
+from carbonquota.cluster.claim_store import KNOWN, NEW, Claimed, ClaimStatus, Metric, Run, refusal
+from carbonquota.cluster.hold import Hold, Waiting
+from carbonquota.cluster.settings import OnOutage
+from carbonquota.cluster.store import StoreError
+from carbonquota.controls.stock_limits import NamespaceLimits, Refused
+from carbonquota.controls.table import STOCKS
+from carbonquota.metric_name import dotted_part
+from carbonquota.model import ROOT, Clock, Size
+from carbonquota.rules import RuleSet
+from carbonquota.trie import Holdings
+
+_AT_ONCE: Final = 2_000
+"""Metrics claimed, declared or released in one step of the store, which answers nobody else meanwhile."""
+
+_STEPS: Final = 50
+"""So many steps of one kind at a time, so that none waits for long."""
+
+_LONG: Final = 5.0
+"""Seconds without a granted claim after which that is told."""
+
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 5.0
+
+
+class Engine(Protocol):
+    """What is asked of the engine; see `QuotaEngine`."""
+
+    @property
+    def rules(self) -> RuleSet:
+        """The rules in force."""
+
+    def holdings(self) -> Holdings:
+        """All that it holds."""
+
+    def limits_above(self, namespaces: Iterable[str]) -> list[NamespaceLimits]:
+        """The limits of namespaces and of all above them."""
+
+    def sizes_of(self, metrics: Sequence[str]) -> list[Size]:
+        """What new metrics would hold."""
+
+    def has_each(self, metrics: Iterable[str]) -> list[bool]:
+        """Whether it holds each of these."""
+
+    def take_unclaimed(self) -> tuple[list[str], list[str]]:
+        """What was loaded and what went, since it was last asked."""
+
+
+class Claims(Protocol):
+    """What is asked of the store; see `ClaimStore`."""
+
+    def begin(self, known: Iterable[str], *, has_more: bool = False) -> Run:
+        """Begin a run."""
+
+    def declared(self, run: Run) -> bool:
+        """All was declared."""
+
+    def claim(
+        self, run: Run, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits], *, asks: bool = True
+    ) -> Claimed:
+        """Claim or declare."""
+
+    def release(self, run: Run, names: Sequence[str]) -> bool:
+        """Release."""
+
+    def sweep(self, most: int = ...) -> bool:
+        """Let go of what nobody holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the store said of metrics that wait: these may come, those may not. `on-outage` decides on the `unasked`."""
+
+    granted: Sequence[Waiting] = ()
+    refused: Sequence[tuple[Waiting, Refused]] = ()
+    unasked: Sequence[Waiting] = ()
+
+
+@dataclass
+class _Doubts:
+    """Metrics to be declared, as they came without a claim, and to be released, if they are not here by then."""
+
+    came: dict[str, None] = field(default_factory=dict)
+    went: dict[str, None] = field(default_factory=dict)
+
+
+class ClaimNode:
+    """One node; `cycle` does all that is due."""
+
+    def __init__(  # noqa: PLR0913 - each is one thing that the node stands on
+        self,
+        engine: Engine,
+        store: Claims,
+        hold: Hold,
+        *,
+        settle: Callable[[Answer], None],
+        clock: Clock,
+        on_outage: OnOutage = "share",
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """`settle` decides what waits by an answer, and returns when that is done; `clock` never goes back."""
+        self.trouble = ""
+        self.counts: Counter[str] = Counter()
+        """Metrics that were granted, refused, released and declared."""
+        self._engine = engine
+        self._store = store
+        self._hold = hold
+        self._settle = settle
+        self._clock = clock
+        self._on_outage = on_outage
+        self._jitter = jitter
+        self._run: Run | None = None
+        self._is_declared = False
+        self._rules: RuleSet | None = None
+        self._nodes: tuple[str, ...] = ()
+        self._doubts = _Doubts()
+        self._retry_at, self._pause = 0.0, _FIRST_PAUSE
+        self._granted_at = clock()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the store knows all that this node holds."""
+        return self._is_declared
+
+    def note_doubtful(self, metrics: Iterable[str]) -> None:
+        """These were claimed, and may have been rejected after all."""
+        self._doubts.went.update(dict.fromkeys(metrics))
+
+    def note_unclaimed(self, metrics: Iterable[str]) -> None:
+        """These were accepted without a claim."""
+        self._doubts.came.update(dict.fromkeys(metrics))
+
+    def cycle(self) -> None:
+        """Begin if it is time to, tell what came and went, claim what waits, and give up on what waited too long."""
+        if self._clock() >= self._retry_at:
+            try:
+                self.trouble = ""
+                self._work()
+                self._pause = _FIRST_PAUSE
+            except StoreError as error:
+                self._fail(error)
+        self._give_up(at_once=self._clock() < self._retry_at and self._on_outage == "accept")
+
+    def _work(self) -> None:
+        """All that needs the store."""
+        if self._run is None or self._rules is not self._engine.rules:
+            self._begin()
+        self._tell()
+        self._claim()
+
+    def _fail(self, error: StoreError) -> None:
+        """Try again after a pause."""
+        self.trouble = str(error)
+        self._retry_at = self._clock() + self._pause * (0.5 + self._jitter())
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+
+    def _begin(self) -> None:
+        """Begin a run, and declare all that is held here."""
+        self._run, self._is_declared = None, False
+        rules = self._engine.rules
+        # Before the holdings are taken: what changes afterwards is told afterwards.
+        self._engine.take_unclaimed()
+        self._doubts = _Doubts()
+        run = self._store.begin(self._nodes, has_more=self._rules is not None and self._rules is not rules)
+        held = self._engine.holdings()
+        numbers = held.size_numbers.tolist()
+        for start in range(0, len(numbers), _AT_ONCE):
+            stretch = range(start, min(start + _AT_ONCE, len(numbers)))
+            names = [held.names[place].decode() for place in stretch]
+            if not self._declare(run, names, [held.sizes[numbers[place]] for place in stretch]):
+                return
+        if self._store.declared(run):
+            self._run, self._is_declared, self._rules = run, True, rules
+
+    def _declare(self, run: Run, names: Sequence[str], sizes: Sequence[Size]) -> bool:
+        """Declare metrics that are held here, as far as they are under a limit; whether the store knows the run."""
+        metrics, limits = self._under_limits(names, list(map(namespace_of, names)), sizes)
+        if not metrics:
+            return True
+        claimed = self._store.claim(run, metrics, limits, asks=False)
+        self.counts["declared"] += len(claimed.codes)
+        return self._is_known(claimed)
+
+    def _is_known(self, claimed: Claimed) -> bool:
+        """Whether the store knows this run. Where it does not, it may have forgotten other nodes, too."""
+        if claimed.status is ClaimStatus.BEGIN:
+            return False
+        self._nodes = claimed.nodes
+        return True
+
+    def _under_limits(
+        self, names: Sequence[str], namespaces: Sequence[str], sizes: Sequence[Size]
+    ) -> tuple[list[Metric], list[NamespaceLimits]]:
+        """Those of the metrics that are under a limit, and the limits above them."""
+        found = self._engine.limits_above(dict.fromkeys(namespaces))
+        limited = {one.namespace for one in found if one.is_limited}
+        metrics = [
+            Metric(name, namespace, size)
+            for name, namespace, size in zip(names, namespaces, sizes, strict=True)
+            if namespace in limited
+        ]
+        return metrics, found
+
+    def _tell(self) -> None:
+        """Tell the store what came here without a claim, and what went."""
+        run = self._run
+        came, went = self._engine.take_unclaimed()
+        self._doubts.came.update(dict.fromkeys(came))
+        self._doubts.went.update(dict.fromkeys(went))
+        if run is None:
+            return
+        for _ in range(_STEPS):
+            names = list(islice(self._doubts.came, _AT_ONCE))
+            if not names:
+                break
+            if not self._declare(run, names, self._engine.sizes_of(names)):
+                self._run = None
+                return
+            for name in names:
+                del self._doubts.came[name]
+        self._release(run)
+
+    def _release(self, run: Run) -> None:
+        """Release what went, and is not here again."""
+        # What waits may be accepted by a claim that was granted already, so that is looked at before the index is.
+        waiting = {name: None for name in self._doubts.went if name in self._hold}
+        names = [name for name in self._doubts.went if name not in waiting]
+        gone = [name for name, is_here in zip(names, self._engine.has_each(names), strict=True) if not is_here]
+        for start in range(0, len(gone), _AT_ONCE):
+            if not self._store.release(run, gone[start : start + _AT_ONCE]):
+                self._run = None
+                return
+        self.counts["released"] += len(gone)
+        self._doubts.went = waiting
+
+    def _claim(self) -> None:
+        """Claim what waits, and be heard of."""
+        for _ in range(_STEPS):
+            asked = self._hold.to_ask(_AT_ONCE)
+            try:
+                status = self._claim_some(asked)
+            except StoreError:
+                self._hold.ask_again(asked)
+                # The store may have granted them without our knowing.
+                self.note_doubtful(waiting.metric for waiting in asked)
+                raise
+            if status is not ClaimStatus.OK:
+                self._hold.ask_again(asked)
+            self._note(status)
+            if status is not ClaimStatus.OK or not asked:
+                return
+
+    def _note(self, status: ClaimStatus) -> None:
+        """Tell of it where claims are not granted for long."""
+        now = self._clock()
+        if status is ClaimStatus.OK:
+            self._granted_at = now
+        if now - self._granted_at > _LONG:
+            self.trouble = "new metrics wait, as not all nodes have told the store what they hold"
+
+    def _claim_some(self, asked: Sequence[Waiting]) -> ClaimStatus:
+        """Claim these, and have them decided by the answer."""
+        if self._run is None:
+            return ClaimStatus.BEGIN
+        names = [waiting.metric for waiting in asked]
+        namespaces = [waiting.namespace for waiting in asked]
+        metrics, limits = self._under_limits(names, namespaces, self._engine.sizes_of(names))
+        claimed = self._store.claim(self._run, metrics, limits)
+        if not self._is_known(claimed):
+            self._run = None
+        if claimed.status is not ClaimStatus.OK:
+            return claimed.status
+        if claimed.has_dead:
+            self._store.sweep(_AT_ONCE // 2)
+        if asked:
+            codes = dict(zip((metric.name for metric in metrics), claimed.codes.tolist(), strict=True))
+            self._decide(asked, codes, limits)
+        return claimed.status
+
+    def _decide(self, asked: Sequence[Waiting], codes: dict[str, int], limits: Sequence[NamespaceLimits]) -> None:
+        """Have metrics decided by the store's codes; what is under no limit any more may come."""
+        granted, refused = [], []
+        for waiting in asked:
+            code = codes.get(waiting.metric, KNOWN)
+            if code in {NEW, KNOWN}:
+                granted.append(waiting)
+            else:
+                place, stock = refusal(code)
+                refused.append((waiting, Refused(waiting.metric, limits[place].namespace, STOCKS[stock])))
+        self.counts["granted"] += len(granted)
+        self.counts["refused"] += len(refused)
+        self._settle(Answer(granted, refused))
+
+    def _give_up(self, *, at_once: bool) -> None:
+        """Decide without the store what has waited for too long."""
+        for _ in range(_STEPS):
+            overdue = self._hold.overdue(_AT_ONCE, at_once=at_once)
+            if not overdue:
+                return
+            self.counts["unasked"] += len(overdue)
+            self._settle(Answer(unasked=overdue))
+
+    def close(self) -> None:
+        """Claim what waits for the last time, tell what went, and decide what is left."""
+        try:
+            self._work()
+        except StoreError as error:
+            self._fail(error)
+        self._give_up(at_once=True)
+
+
+def namespace_of(metric: str) -> str:
+    """The namespace that a metric lies in, by its normal name."""
+    return dotted_part(metric).rpartition(".")[0] or ROOT

@@ -1,0 +1,140 @@
+"""The gate that batches go through in slices mode: points of known metrics at once, those of new ones once it is known.
+
+Everything happens on one thread, the one that batches are decided on. What waits is decided when an answer comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Protocol
+
+from carbonquota.cluster.claims import Answer, namespace_of
+from carbonquota.cluster.hold import Hold, Waiting
+from carbonquota.cluster.settings import OnOutage
+from carbonquota.controls import Admission
+from carbonquota.controls.stock_limits import NamespaceLimits, Refused
+from carbonquota.controls.table import STOCKS
+from carbonquota.metric_name import normalize
+from carbonquota.model import ROOT
+
+Decide = Callable[[bytes, Callable[[], Admission]], Admission | None]
+"""Has lines decided by a function, and what is accepted written; None where a bug kept it from that."""
+
+
+class Engine(Protocol):
+    """What is asked of the engine; see `QuotaEngine`."""
+
+    def admit(self, buffer: bytes) -> Admission:
+        """Decide lines, and hold new metrics back."""
+
+    def admit_new(self, buffer: bytes) -> Admission:
+        """Decide lines that were held back."""
+
+    def refuse(self, lines: Sequence[bytes], refused: Sequence[Refused]) -> Admission:
+        """Drop lines that were held back."""
+
+    def limits_above(self, namespaces: Iterable[str]) -> list[NamespaceLimits]:
+        """The limits of namespaces and of all above them."""
+
+    def has_each(self, metrics: Iterable[str]) -> list[bool]:
+        """Whether it holds each of these."""
+
+
+class Claimer(Protocol):
+    """Who asks the store; see `ClaimNode`."""
+
+    def note_doubtful(self, metrics: Iterable[str]) -> None:
+        """These were claimed, and were rejected after all."""
+
+    def note_unclaimed(self, metrics: Iterable[str]) -> None:
+        """These were accepted without a claim."""
+
+
+class Gate:
+    """Holds new metrics back, if they are under a limit, until there is an answer."""
+
+    def __init__(self, engine: Engine, hold: Hold, on_outage: OnOutage, *, decide: Decide) -> None:
+        """The engine must hold new metrics back."""
+        self._engine = engine
+        self._hold = hold
+        self._on_outage = on_outage
+        self._decide = decide
+        self.is_closed = False
+        """Nothing is held back any more, as nobody asks the store."""
+
+    def admit(self, buffer: bytes) -> Admission:
+        """Decide lines of known metrics; others are decided later."""
+        admission = self._engine.admit(buffer)
+        lines = admission.take_new()
+        if lines:
+            self._hold_back(lines)
+        return admission
+
+    def _hold_back(self, lines: Sequence[bytes]) -> None:
+        """Have lines of new metrics wait, if they are under a limit."""
+        names = [normalize(line.split(maxsplit=1)[0]) for line in lines]
+        namespaces = list(map(namespace_of, names))
+        limits = self._engine.limits_above(dict.fromkeys(namespaces))
+        limited = {one.namespace for one in limits if one.is_limited}
+        free = [line for line, namespace in zip(lines, namespaces, strict=True) if namespace not in limited]
+        entries = [entry for entry in zip(lines, names, namespaces, strict=True) if entry[2] in limited]
+        too_many = entries if self.is_closed else self._hold.put(entries)
+        if free:
+            self._admit_new(free)
+        if too_many:
+            self._drop_unasked([Waiting(name, namespace, 0.0, [line]) for line, name, namespace in too_many])
+
+    def apply(self, answer: Answer, claimer: Claimer) -> None:
+        """Decide what waits by an answer."""
+        granted = self._hold.take(answer.granted)
+        if granted:
+            self._admit_granted(granted, claimer)
+        refused = {waiting.metric: why for waiting, why in answer.refused}
+        self._refuse(self._hold.take(waiting for waiting, _ in answer.refused), refused)
+        unasked = self._hold.take(answer.unasked)
+        if self._on_outage != "accept":
+            self._drop_unasked(unasked)
+        elif unasked:
+            self._admit_new([line for waiting in unasked for line in waiting.lines])
+            claimer.note_unclaimed(self._here(unasked, is_here=True))
+
+    def _admit_granted(self, granted: Sequence[Waiting], claimer: Claimer) -> None:
+        """Accept claimed metrics, as far as throughput allows it."""
+        admission = self._admit_new([line for waiting in granted for line in waiting.lines])
+        if admission is None or admission.dropped or admission.malformed:
+            claimer.note_doubtful(self._here(granted, is_here=False))
+
+    def _here(self, waiting: Sequence[Waiting], *, is_here: bool) -> list[str]:
+        """Those of the metrics that are in the index, or not."""
+        names = [one.metric for one in waiting]
+        found = self._engine.has_each(names)
+        return [name for name, there in zip(names, found, strict=True) if there is is_here]
+
+    def _admit_new(self, lines: Sequence[bytes]) -> Admission | None:
+        """Decide lines by what is known here."""
+        joined = b"".join(lines)
+        return self._decide(joined, partial(self._engine.admit_new, joined))
+
+    def _drop_unasked(self, unasked: Sequence[Waiting]) -> None:
+        """Drop what the store could not be asked about, by the first limit that it would have been asked about."""
+        limits = {one.namespace: one for one in self._engine.limits_above({one.namespace for one in unasked})}
+        self._refuse(unasked, {one.metric: _first(one, limits) for one in unasked})
+
+    def _refuse(self, waiting: Sequence[Waiting], why: dict[str, Refused]) -> None:
+        """Drop the lines of metrics."""
+        lines = [(line, why[one.metric]) for one in waiting for line in one.lines]
+        if lines:
+            texts = [line for line, _ in lines]
+            self._decide(b"".join(texts), partial(self._engine.refuse, texts, [refused for _, refused in lines]))
+
+
+def _first(waiting: Waiting, limits: dict[str, NamespaceLimits]) -> Refused:
+    """The first limit, from the root down, that a metric is asked about."""
+    parts = waiting.namespace.split(".") if waiting.namespace != ROOT else []
+    for namespace in (ROOT, *(".".join(parts[:length]) for length in range(1, len(parts) + 1))):
+        asked = limits[namespace].limits
+        stock = next((stock for stock, limit in zip(STOCKS, asked, strict=True) if limit >= 0), None)
+        if stock is not None:
+            return Refused(waiting.metric, namespace, stock)
+    return Refused(waiting.metric, ROOT, STOCKS[0])

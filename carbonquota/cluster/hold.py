@@ -1,0 +1,121 @@
+"""The lines of new metrics that wait for the store's word, bounded in bytes and in time.
+
+They go by metric: what comes of a metric while the store is asked about it waits with its first line, and goes on with
+it, in order. Any thread may call.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from threading import Lock
+from typing import Final
+
+from carbonquota.model import Clock
+
+_PER_METRIC: Final = 320
+_PER_LINE: Final = 50
+"""Bytes of memory beside the text, as measured."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A metric, by its normal name, the namespace it lies in, and its lines; `since` is when the first came.
+
+    `size` is the memory that it takes, in bytes.
+    """
+
+    metric: str
+    namespace: str
+    since: float
+    lines: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much may wait: the bytes of memory that it takes, and for how many seconds each metric may."""
+
+    size: int = 64 * 1024 * 1024
+    seconds: float = 10.0
+
+
+class Hold:
+    """Metrics in the order in which they came."""
+
+    def __init__(self, clock: Clock, room: Room | None = None) -> None:
+        """Nothing waits yet; `clock` gives seconds that never go back."""
+        self._clock = clock
+        self._room = room or Room()
+        self._lock = Lock()
+        self._waiting: dict[str, Waiting] = {}
+        self._to_ask: deque[str] = deque()
+        self._size = 0
+        self._lines = 0
+
+    def __len__(self) -> int:
+        """How many lines wait."""
+        return self._lines
+
+    def __contains__(self, metric: str) -> bool:
+        """Whether lines of a metric wait."""
+        return metric in self._waiting
+
+    @property
+    def size(self) -> int:
+        """The bytes of memory that what waits takes."""
+        return self._size
+
+    def put(self, lines: Iterable[tuple[bytes, str, str]]) -> list[tuple[bytes, str, str]]:
+        """Have lines wait, each with its metric and the namespace that it lies in; those that there is no room for."""
+        refused = []
+        now = self._clock()
+        with self._lock:
+            for entry in lines:
+                line, metric, namespace = entry
+                waiting = self._waiting.get(metric)
+                size = _PER_LINE + len(line)
+                if waiting is None:
+                    size += _PER_METRIC + len(metric) + len(namespace)
+                if self._size + size > self._room.size:
+                    refused.append(entry)
+                    continue
+                if waiting is None:
+                    waiting = self._waiting[metric] = Waiting(metric, namespace, now)
+                    self._to_ask.append(metric)
+                waiting.lines.append(line)
+                waiting.size += size
+                self._size += size
+                self._lines += 1
+        return refused
+
+    def to_ask(self, most: int) -> list[Waiting]:
+        """The metrics that the store is to be asked about next; each is given once, unless it is put back."""
+        with self._lock:
+            names = [self._to_ask.popleft() for _ in range(min(most, len(self._to_ask)))]
+            return [self._waiting[name] for name in names if name in self._waiting]
+
+    def ask_again(self, metrics: Iterable[Waiting]) -> None:
+        """The store said nothing of these: ask about them again, before all others."""
+        with self._lock:
+            self._to_ask.extendleft(reversed([waiting.metric for waiting in metrics]))
+
+    def overdue(self, most: int, *, at_once: bool = False) -> list[Waiting]:
+        """Those that have waited for long enough, or, `at_once`, the first of all."""
+        before = self._clock() - self._room.seconds
+        with self._lock:
+            first = list(islice(self._waiting.values(), most))
+        return first if at_once else [waiting for waiting in first if waiting.since <= before]
+
+    def take(self, metrics: Iterable[Waiting]) -> list[Waiting]:
+        """Have these wait no more: with all lines that came until now."""
+        taken = []
+        with self._lock:
+            for waiting in metrics:
+                if self._waiting.pop(waiting.metric, None) is not None:
+                    taken.append(waiting)
+                    self._size -= waiting.size
+                    self._lines -= len(waiting.lines)
+        return taken
