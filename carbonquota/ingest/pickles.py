@@ -99,12 +99,12 @@ class PickleAssembler:
 
 @dataclass(frozen=True, slots=True)
 class Pickled:
-    """What a message came to: `points` plaintext `lines`, what was malformed by reason, and the first of that."""
+    """What a message came to: `points` plaintext `lines`; what was malformed, by reason, and the first of each."""
 
     lines: bytes = b""
     points: int = 0
     malformed: dict[str, int] = field(default_factory=dict)
-    sample: bytes = b""
+    samples: dict[str, bytes] = field(default_factory=dict)
 
 
 class _BadPointError(Exception):
@@ -144,14 +144,15 @@ def read_pickle(message: bytes) -> Pickled:
             reason = UNREADABLE
     if reason is None and isinstance(points, list | tuple):
         return _read_points(points, len(message))
-    return Pickled(malformed={reason or UNREADABLE: 1}, sample=message[:SAMPLE])
+    reason = reason or UNREADABLE
+    return Pickled(malformed={reason: 1}, samples={reason: message[:SAMPLE]})
 
 
 def _read_points(points: Sequence[object], size: int) -> Pickled:
     """The points of a message of `size` bytes as lines; more than can be in as many bytes are refused."""
     lines: list[str] = []
     malformed: dict[str, int] = {}
-    sample = b""
+    samples: dict[str, bytes] = {}
     room = _AMPLE + _EXPANSION * size
     if len(points) * _SHORTEST_POINT > size + SAMPLE:
         room = 0
@@ -161,14 +162,15 @@ def _read_points(points: Sequence[object], size: int) -> Pickled:
             room -= len(line)
             if room < 0:
                 malformed["pickle_point"] = malformed.get("pickle_point", 0) + len(points) - position
-                sample = sample or b"too many repetitions"
+                samples.setdefault("pickle_point", b"too many repetitions")
                 break
             lines.append(line)
         except _BadPointError as error:
             reason = str(error)
             malformed[reason] = malformed.get(reason, 0) + 1
-            sample = sample or _shown.repr(point)[:SAMPLE].encode(errors="replace")
-    return Pickled("".join(lines).encode(), len(lines), malformed, sample)
+            if reason not in samples:
+                samples[reason] = _shown.repr(point)[:SAMPLE].encode(errors="replace")
+    return Pickled("".join(lines).encode(), len(lines), malformed, samples)
 
 
 def _as_line(point: object) -> str:

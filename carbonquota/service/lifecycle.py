@@ -70,6 +70,8 @@ class Lifecycle:
             return
         restored = state.restore()
         self._is_restored = restored.found
+        if self._runtime.scanner is not None:
+            self._runtime.scanner.expect_without_file(restored.journaled)
         if restored.found:
             _log.info("%d metrics restored in %.1f s", restored.series, restored.seconds)
 

@@ -9,7 +9,8 @@ during the walk was never noted, so the scan cannot lose it.
 What looks like a disk that is not mounted makes no metric be forgotten: a tree that is not there, or is another
 directory than before, or has no file of a metric where the index expects some; what lies behind a link that leads
 nowhere, or below a directory that had a disk of its own. And where more than a tenth of the index would go at once,
-each metric has to be missing in two scans, one after the other.
+each metric has to be missing in two scans, one after the other. Metrics that were written to the journal ahead of a
+file that a kill kept from being made do not count there: the first scan after the start forgets them.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class Scanner:
         self._ended = 0.0
         self._mounts: set[str] = set()
         self._doubted: frozenset[bytes] = frozenset()
+        self._without_file: frozenset[bytes] = frozenset()
         self._trouble = ""
 
     def scan(self, advance: Callable[[int], None] = lambda _: None) -> ScanResult:
@@ -99,6 +101,10 @@ class Scanner:
         self._ended = self._clock()
         _log.info("%s", _summary(self._tree.root, self._last))
         return self._last
+
+    def expect_without_file(self, metrics: frozenset[bytes]) -> None:
+        """Have the next scan that gets through forget these where they have no file, however many they are."""
+        self._without_file = metrics
 
     def stop(self) -> None:
         """End a scan that runs, and every later one, at the next file."""
@@ -148,7 +154,10 @@ class Scanner:
                 "forgotten; mount it again, or restart to use what is there now"
             )
         gone = self._gone(walk.missing())
-        return self._forget(self._believed(gone, walk.known))
+        never_made = [metric for metric in gone if metric in self._without_file]
+        lost = [metric for metric in gone if metric not in self._without_file]
+        self._without_file = frozenset()
+        return self._forget([*never_made, *self._believed(lost, walk.known)])
 
     def _believed(self, gone: Sequence[bytes], known: int) -> Sequence[bytes]:
         """Those of the metrics gone that are to be forgotten now: all, unless so many are that a disk may be away."""

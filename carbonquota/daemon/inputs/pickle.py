@@ -79,7 +79,7 @@ class PickleConnection(Connection):
         """Give the lines of one message to the intake, and tell it what was malformed."""
         self._intake.put(pickled.lines)
         for reason, count in pickled.malformed.items():
-            self._intake.malformed(reason, count, pickled.sample, self._sender)
+            self._intake.malformed(reason, count, pickled.samples[reason], self._sender)
 
     def _account(self) -> None:
         """Tell all others how much this one holds."""

@@ -148,8 +148,10 @@ def _longest_retention(file: BinaryIO) -> int:
         raise whisper.CorruptWhisperFile("the file is empty", file.name)
     if len(start) < whisper.metadataSize:
         raise whisper.CorruptWhisperFile("unable to read header", file.name)
-    retention: int = struct.unpack(whisper.metadataFormat, start[: whisper.metadataSize])[1]
-    return retention
+    _, retention, _, archives = struct.unpack(whisper.metadataFormat, start[: whisper.metadataSize])
+    if not retention or not archives:
+        raise whisper.CorruptWhisperFile("its header names no archive", file.name)
+    return int(retention)
 
 
 def _write(file: BinaryIO, points: list[Point], now: int) -> None:

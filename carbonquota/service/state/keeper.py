@@ -74,12 +74,17 @@ class KeptIndex(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a start began with: whether a whole index was found, its series, what was set aside, how long it took."""
+    """What a start began with: whether a whole index was found, its series, what was set aside, how long it took.
+
+    `journaled` are metrics that were written down ahead of their first point, so that a kill may have kept them from
+    ever having a file.
+    """
 
     found: bool
     series: int
     set_aside: tuple[str, ...]
     seconds: float
+    journaled: frozenset[bytes] = frozenset()
 
 
 class StateKeeper:
@@ -131,7 +136,8 @@ class StateKeeper:
         except BaseException:
             self._unlock()
             raise
-        return Restored(kept.found, len(kept.holdings.names), kept.set_aside, monotonic() - started)
+        seconds = monotonic() - started
+        return Restored(kept.found, len(kept.holdings.names), kept.set_aside, seconds, kept.journaled)
 
     def _open(self) -> Kept:
         """Lock the directory and give the engine what is there; OSError, and then nothing is locked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -29,7 +30,8 @@ class Kept:
     """What a directory holds: whether a whole index was `found`, and the `generation` whose journal goes on.
 
     `snapshot_time` is when the snapshot was taken, in seconds since the epoch, 0 where there is none. `set_aside` are
-    the files that now have what is damaged.
+    the files that now have what is damaged. `journaled` are the metrics that came since the snapshot, or none of them
+    where they are too many to be remembered.
     """
 
     holdings: Holdings
@@ -37,7 +39,11 @@ class Kept:
     found: bool
     snapshot_time: float
     set_aside: tuple[str, ...]
+    journaled: frozenset[bytes] = frozenset()
 
+
+_MOST_JOURNALED: Final = 200_000
+"""So many metrics since the snapshot are remembered, some 20 MB."""
 
 NOTHING_KEPT: Final = Kept(EMPTY, 0, found=False, snapshot_time=0.0, set_aside=())
 """What a directory holds that cannot be read."""
@@ -112,7 +118,14 @@ def read_state(directory: Path, now: float) -> Kept:
     found = first > 0 or (journals[:1] == [0] and bool(changes))
     generation = max([first, *journals]) + (not reading.is_journal_whole)
     _tidy(directory)
-    return Kept(merged(holdings, changes), generation, found, snapshot.time, tuple(reading.set_aside))
+    whole, set_aside = merged(holdings, changes), tuple(reading.set_aside)
+    return Kept(whole, generation, found, snapshot.time, set_aside, _journaled(changes))
+
+
+def _journaled(changes: Sequence[Change]) -> frozenset[bytes]:
+    """The metrics that changes say of that they came; none where they are too many."""
+    came = frozenset(change.name for change in changes if change.size is not None)
+    return came if len(came) <= _MOST_JOURNALED else frozenset()
 
 
 def _tidy(directory: Path) -> None:

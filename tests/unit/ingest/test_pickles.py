@@ -29,6 +29,12 @@ def frame(message: bytes) -> bytes:
     return struct.pack(">I", len(message)) + message
 
 
+def test_each_reason_of_a_message_has_a_sample_of_its_own() -> None:
+    read = read_pickle(pickle.dumps([("a b", (1, 2)), ("ok", (1, 2)), ("c", "no"), ("d e", (1, 2))]))
+    assert read.malformed == {"name": 2, "pickle_point": 1}
+    assert read.samples == {"name": b"('a b', (1, 2))", "pickle_point": b"('c', 'no')"}
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_protocol_gives_the_same_lines(protocol: int) -> None:
     assert read_pickle(pickle.dumps(POINTS, protocol)) == Pickled(LINES, 4)
@@ -110,7 +116,7 @@ def test_a_point_becomes_the_line_that_means_it(point: object, line: bytes) -> N
 def test_a_bad_point_is_counted_and_the_others_are_taken(point: object, reason: str) -> None:
     read = read_pickle(pickle.dumps([("a", (1, 2)), point, ("b", (1, 2))], 4))
     assert (read.lines, read.points, read.malformed) == (b"a 2 1\nb 2 1\n", 2, {reason: 1})
-    assert 0 < len(read.sample) <= 200
+    assert 0 < len(read.samples[reason]) <= 200
 
 
 class Harmful:
@@ -204,7 +210,7 @@ def test_opcodes_that_name_call_or_fetch_are_refused(unsafe: bytes) -> None:
     ],
 )
 def test_what_is_no_list_of_points_is_counted_once(unreadable: bytes) -> None:
-    assert read_pickle(unreadable) == Pickled(malformed={"pickle": 1}, sample=unreadable[:100])
+    assert read_pickle(unreadable) == Pickled(malformed={"pickle": 1}, samples={"pickle": unreadable[:100]})
 
 
 def test_a_sound_pickle_of_the_shortest_points_is_without_fault() -> None:
@@ -252,7 +258,7 @@ def test_a_list_within_itself_and_a_billion_laughs_are_shown_shortly() -> None:
     for bad in (inside, laughs):
         read = read_pickle(pickle.dumps([("a", (1, bad))], 2))
         assert read.malformed == {"pickle_point": 1}
-        assert len(read.sample) <= 100
+        assert len(read.samples["pickle_point"]) <= 100
 
 
 @given(

@@ -306,6 +306,29 @@ def test_more_than_a_tenth_gone_at_once_has_to_be_seen_twice(tmp_path: Path, cap
     assert len(engine) == 70
 
 
+def test_metrics_that_a_kill_kept_from_having_a_file_are_forgotten_at_once(tmp_path: Path) -> None:
+    for number in range(20):
+        create(tmp_path, f"a.m{number}")
+    engine = engine_with(*(f"new.m{number}" for number in range(50)))
+    scanner = Scanner(Tree(str(tmp_path)), engine)
+    scanner.expect_without_file(frozenset(f"new.m{number}".encode() for number in range(50)))
+    create(tmp_path, "new.m7")
+    assert counts(scanner.scan()) == {"files": 21, "loaded": 20, "resized": 1, "forgotten": 49}
+    assert not scanner.troubles
+
+
+def test_only_one_scan_goes_by_what_a_kill_may_have_done(tmp_path: Path) -> None:
+    files = [create(tmp_path, f"a.m{number}") for number in range(50)]
+    engine = engine_with()
+    scanner = Scanner(Tree(str(tmp_path)), engine)
+    scanner.expect_without_file(frozenset(f"a.m{number}".encode() for number in range(50)))
+    scanner.scan()
+    for path in files[:40]:
+        path.unlink()
+    assert counts(scanner.scan()) == {"files": 10}
+    assert len(engine) == 50
+
+
 def test_another_directory_under_the_same_path_forgets_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -152,7 +152,8 @@ def test_a_name_too_long_for_the_disk_is_a_matter_of_names(tmp_path: Path) -> No
     [
         (b"", "the file is empty"),
         (b"not a whisper file at all", "unable to read header"),
-        (bytes.fromhex("00000001 00000e10 3f000000 00000000"), "stopiteration"),
+        (bytes.fromhex("00000001 00000e10 3f000000 00000000"), "its header names no archive"),
+        (bytes(64), "its header names no archive"),
         (bytes.fromhex("00000001 00000e10 3f000000 00000001"), "unable to read archive0 metadata"),
         (
             bytes.fromhex("00000001 00000e10 3f000000 00000001 0000001c 0000003c 00000064"),

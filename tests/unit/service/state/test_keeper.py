@@ -51,6 +51,35 @@ def test_snapshots_and_journals_together_are_the_whole(tmp_path: Path, snapshots
     assert restored(tmp_path) == wanted
 
 
+def test_a_restart_knows_which_metrics_came_since_the_snapshot(tmp_path: Path) -> None:
+    engine = new_engine()
+    with life(tmp_path, engine) as kept:
+        engine.load("a.old", SIZE)
+        kept.snapshot()
+        for name in ("a.new", "a.went"):
+            engine.load(name, SIZE)
+        engine.forget("a.went")
+        kept.flush()
+    assert journaled(tmp_path) == {b"a.new", b"a.went"}
+
+
+def test_after_an_orderly_end_none_came_since_the_snapshot(tmp_path: Path) -> None:
+    engine = new_engine()
+    kept = StateKeeper(str(tmp_path), engine, ManualClock(NOW))
+    kept.restore()
+    engine.load("a.b", SIZE)
+    kept.close()
+    assert journaled(tmp_path) == set()
+
+
+def journaled(directory: Path) -> set[bytes]:
+    """What a restart is told of metrics that may have no file."""
+    again = StateKeeper(str(directory), new_engine(), ManualClock(NOW))
+    told = again.restore().journaled
+    again.abandon()
+    return set(told)
+
+
 def test_closing_keeps_everything_and_lets_go(tmp_path: Path) -> None:
     engine = new_engine()
     kept = StateKeeper(str(tmp_path), engine, ManualClock(NOW))
