@@ -211,7 +211,5 @@ def _set_of(texts: Sequence[Any]) -> Any:  # noqa: ANN401 - google-re2 has no ty
 
 
 def _may_begin(prefix: str, namespace: str) -> bool:
-    """Whether a name that is the namespace and one more part can begin with the prefix."""
-    if len(prefix) <= len(namespace):
-        return namespace.startswith(prefix)
-    return prefix.startswith(namespace) and "." not in prefix[len(namespace) :]
+    """Whether a name at or below the namespace can begin with the prefix."""
+    return prefix.startswith(namespace) or namespace.startswith(prefix)

@@ -217,6 +217,18 @@ def test_memory_of_namespaces_is_bounded() -> None:
     assert first.remembered <= 20_000
 
 
+@pytest.mark.parametrize("rest", [[], [r"^a\."], [r"^a\.", ".*"], ["k$"]])
+def test_a_pattern_of_a_deeper_namespace_is_found_whoever_was_asked_about_first(rest: list[str]) -> None:
+    expressions = [read_expression(pattern) for pattern in (r"^a\.b\.c\.", r"^a\.b\.", *rest)]
+    deeper = ["a.b.c.x", "a.b.c.d.x", "a.b.x", "a.b.d.x"]
+    for names in (["a.x", "a.y", *deeper], [*deeper, "a.x"], ["a.b.x", "a.b.y", "a.x", *deeper]):
+        first, whole = FirstMatch(expressions), FirstMatch(expressions)
+        for _ in range(3):
+            assert [first.find(name) for name in deeper if name in names] == [0, 0, 1, 1]
+            assert whole.find_all([*names, *deeper])[-4:] == [0, 0, 1, 1]
+            first.find_all(names)
+
+
 @pytest.mark.parametrize("dots", [100, 2_000, 50_000])
 def test_a_name_of_very_many_parts_is_matched_like_any_other(dots: int) -> None:
     first = FirstMatch([read_expression(pattern) for pattern in (r"^b\.a", r"^a\.a\.", "b$")])
