@@ -63,7 +63,10 @@ class CarbonCache:
         with (self._root / "carbon.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, str(script), "--config", str(configuration), "--nodaemon", "start"],
-                env={**os.environ, "GRAPHITE_ROOT": str(self._root), "GRAPHITE_CONF_DIR": str(configuration.parent)},
+                env=os.environ
+                | {"GRAPHITE_ROOT": str(self._root), "GRAPHITE_CONF_DIR": str(configuration.parent)}
+                # Carbon's own messages are of a protobuf that was older than the one which other parts need.
+                | {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"},
                 cwd=self._root,
                 stdout=log,
                 stderr=log,
