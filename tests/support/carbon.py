@@ -17,7 +17,7 @@ from typing import Final
 import whisper
 from loopback_ports import free_ports
 
-from carbonquota.daemon.values.address import Address
+from carbonquota.service.values.address import Address
 
 _CONFIGURATION: Final = """\
 [cache]
