@@ -1,0 +1,1 @@
+"""How others ask the limiter: Envoy over gRPC, gateways over HTTP."""

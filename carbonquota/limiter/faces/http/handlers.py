@@ -1,0 +1,105 @@
+"""What is asked over HTTP: the check of gateways, envoyproxy/ratelimit's `/json`, and JSON for our own clients."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Final
+
+from envoy.service.ratelimit.v3 import rls_pb2
+from google.protobuf import json_format
+
+from carbonquota.limiter.faces.checker import Checker, FaceStats
+from carbonquota.limiter.faces.grpc.messages import MessageError, read_request, write_answer
+from carbonquota.limiter.faces.headers import HeaderStyle, answer_headers
+from carbonquota.limiter.faces.http.replies import HttpRequest, Reply, document_reply, problem
+from carbonquota.limiter.identity.heads import HeadReader
+from carbonquota.limiter.identity.resolve import Identity
+from carbonquota.limiter.model import Answer, Code, Request
+
+CHECK: Final = "/check"
+_UNKNOWN: Final = problem(401, "a token or an API key is needed", (("www-authenticate", "Bearer"),))
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """Answers the requests of the HTTP face. `denied` is the status of a request that may not pass."""
+
+    limiter: Checker
+    identity: Identity
+    heads: HeadReader
+    stats: FaceStats
+    style: HeaderStyle = field(default_factory=HeaderStyle)
+    denied: int = 429
+    is_serving: Callable[[], bool] = lambda: True
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The fields of a head that are looked at."""
+        return self.heads.wanted | {"expect"}
+
+    def handle(self, request: HttpRequest) -> Reply | Awaitable[Reply]:
+        """The reply to a request, or what gives it when a store has been asked."""
+        path = request.path
+        if path.startswith(CHECK) and path[len(CHECK) :][:1] in {"", "/"}:
+            return self._check(request)
+        if path == "/json":
+            return self._json(request)
+        if path == "/healthcheck":
+            return _text(200, "OK") if self.is_serving() else _text(500, "")
+        return problem(404)
+
+    def _check(self, request: HttpRequest) -> Reply | Awaitable[Reply]:
+        """May the request pass that this one tells of, or that stands behind `/check`?"""
+        began = perf_counter()
+        target = request.target[len(CHECK) :] or "/"
+        head = self.heads.read(request.method, target, request.fields, request.peer)
+        found = self.identity.resolve(head)
+        if self.identity.policy.needs_identity and not found.known:
+            self.stats.faults["unknown"] += 1
+            return _UNKNOWN
+        return self._decide(found.question, began, self._verdict)
+
+    def _decide(
+        self, question: Request, began: float, reply: Callable[[Answer], Reply]
+    ) -> Reply | Coroutine[Any, Any, Reply]:
+        if not self.limiter.is_local:
+            return self._decide_later(question, began, reply)
+        answer = self.limiter.check(question)
+        self.stats.note(answer, perf_counter() - began)
+        return reply(answer)
+
+    async def _decide_later(self, question: Request, began: float, reply: Callable[[Answer], Reply]) -> Reply:
+        self.stats.waiting += 1
+        try:
+            answer = await self.limiter.check_async(question)
+        finally:
+            self.stats.waiting -= 1
+        self.stats.note(answer, perf_counter() - began)
+        return reply(answer)
+
+    def _verdict(self, answer: Answer) -> Reply:
+        headers = answer_headers(answer, self.style)
+        return Reply(200, headers) if answer.allowed else problem(self.denied, "", headers)
+
+    def _json(self, request: HttpRequest) -> Reply | Awaitable[Reply]:
+        """Envoy's messages as JSON: 200 passes, 429 does not."""
+        if request.method != "POST":
+            return problem(405, "", (("allow", "POST"),))
+        began = perf_counter()
+        try:
+            message = json_format.Parse(request.body, rls_pb2.RateLimitRequest())
+            question = read_request(message)
+        except (json_format.ParseError, MessageError, UnicodeDecodeError, RecursionError) as error:
+            self.stats.faults["malformed"] += 1
+            return problem(400, str(error)[:200])
+        return self._decide(question, began, self._json_verdict)
+
+    def _json_verdict(self, answer: Answer) -> Reply:
+        body = json_format.MessageToDict(write_answer(answer, self.style))
+        return document_reply(429 if answer.code is Code.OVER_LIMIT else 200, body)
+
+
+def _text(status: int, text: str) -> Reply:
+    return Reply(status, (), text.encode(), "text/plain; charset=utf-8")

@@ -1,0 +1,93 @@
+"""Requests and replies of the HTTP face as values, and the bytes of a reply."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+
+from carbonquota.limiter.faces.headers import Header
+
+_LINES: Final = {int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n" for status in HTTPStatus}
+_EMPTY: Final = "content-length: 0\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A whole request: `fields` has those that are wanted, by name in small letters."""
+
+    method: str
+    target: str
+    fields: Mapping[str, Sequence[str]]
+    peer: str
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    def field(self, name: str) -> str:
+        """The last value of a field; "" without one."""
+        return self.fields.get(name, ("",))[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A status, headers and a body of a type; without a type there is no body."""
+
+    status: int
+    headers: Sequence[Header] = ()
+    body: bytes = b""
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBounds:
+    """What a client may send, in bytes, and how long it may take, in seconds."""
+
+    head: int = 32_768
+    body: int = 262_144
+    patience: float = 10.0
+    idle: float = 120.0
+    pipelined: int = 64
+
+
+def problem(status: int, detail: str = "", headers: Sequence[Header] = ()) -> Reply:
+    """A reply that says what is wrong, as RFC 9457 has it."""
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    return document_reply(
+        status, document | ({"detail": detail} if detail else {}), headers, "application/problem+json"
+    )
+
+
+def document_reply(
+    status: int, document: object, headers: Sequence[Header] = (), kind: str = "application/json"
+) -> Reply:
+    """A reply that is a JSON document."""
+    return Reply(status, headers, json.dumps(document, separators=(",", ":")).encode(), kind)
+
+
+def written(reply: Reply, *, keep_alive: bool, with_body: bool = True) -> bytes:
+    """The bytes of a reply; without its body for HEAD."""
+    fields = [f"{name}: {value}\r\n" for name, value in reply.headers]
+    if reply.kind:
+        fields.append(f"content-type: {reply.kind}\r\ncontent-length: {len(reply.body)}\r\n")
+    else:
+        fields.append(_EMPTY)
+    end = "\r\n" if keep_alive else "connection: close\r\n\r\n"
+    head = (_LINES[reply.status] + "".join(fields) + end).encode("latin-1", "replace")
+    return head + reply.body if reply.body and with_body else head
+
+
+@dataclass(slots=True)
+class Gathered:
+    """A request while it comes in."""
+
+    target: list[bytes] = field(default_factory=list)
+    fields: dict[str, list[str]] = field(default_factory=dict)
+    body: list[bytes] = field(default_factory=list)
+    head_size: int = 0
+    body_size: int = 0
