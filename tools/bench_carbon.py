@@ -125,7 +125,9 @@ def running(script: str, folder: Path, *, quotas: bool) -> Iterator[Cache]:
     line, query = _write_configuration(folder, quotas=quotas)
     command = [str(Path(sysconfig.get_path("scripts")) / script), "--nodaemon", "start"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=os.environ | {"GRAPHITE_ROOT": str(folder)}, stdout=log, stderr=log)
+        # Carbon's own messages are of a protobuf that was older than the one which other parts need.
+        environment = os.environ | {"GRAPHITE_ROOT": str(folder), "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         handle = psutil.Process(process.pid)
         handle.cpu_affinity([(os.cpu_count() or 1) - 1])

@@ -12,9 +12,9 @@ from typing import Any
 
 from carbonquota.cluster.settings import ClusterSettings
 from carbonquota.daemon.inputs import InputSettings, default_inputs
-from carbonquota.daemon.values.address import Address
 from carbonquota.model import ThroughputUnit
 from carbonquota.service.runtime_settings import DEFAULTS, RuntimeSettings
+from carbonquota.service.values.address import Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,7 +146,6 @@ class Status:
 class Lease:
     """A place among the requests in flight, which is given back when the request is done, or else runs out."""
 
-    rule: str
     key: str
     token: int
     places: int = 1

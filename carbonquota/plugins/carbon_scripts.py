@@ -45,6 +45,8 @@ def _run(program: str) -> None:
     """Run one of carbon's programs to its end."""
     # No matrix is multiplied here, and the threads that numpy would begin for it look for work in vain.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Carbon's messages were generated for a protobuf before 4; a later one takes them only without its parser in C.
+    os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
     script = Path(sys.argv[0]).absolute().with_name(f"{program}.py")
     _find_carbon(script.parent.parent)
     try:

@@ -51,7 +51,7 @@ class Losses:
             spell = self._spells.get(reason)
             counted = points + (spell.points if spell and now - spell.last < RECENT else 0)
             self._spells[reason] = _Spell(counted, now, sample)
-        self._notices.warning(reason, "%d accepted points are lost: %s", points, self._cause(reason, sample))
+        self._notices.warning(reason, "%s lost: %s", points_are(points, "is", "are"), self._cause(reason, sample))
 
     @property
     def troubles(self) -> tuple[str, ...]:
@@ -60,9 +60,14 @@ class Losses:
         with self._lock:
             recent = [(reason, spell) for reason, spell in self._spells.items() if now - spell.last < RECENT]
         return tuple(
-            f"{spell.points:,} accepted points were lost: {self._cause(why, spell.sample)}" for why, spell in recent
+            f"{points_are(spell.points, 'was', 'were')} lost: {self._cause(why, spell.sample)}" for why, spell in recent
         )
 
     def _cause(self, reason: str, sample: str) -> str:
         such_as = f", such as of {sample}" if sample else ""
         return f"{self._meanings.get(reason, reason)} ({reason}{such_as})"
+
+
+def points_are(points: int, one: str, many: str) -> str:
+    """So many accepted points with the verb that they take."""
+    return f"1 accepted point {one}" if points == 1 else f"{points:,} accepted points {many}"

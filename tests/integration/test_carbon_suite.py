@@ -29,6 +29,8 @@ def outcome(folder: Path, *quotas: Path) -> dict[str, Any]:
         # Without -P, the folder of the script would come first, and its carbon.py with it.
         [sys.executable, "-P", str(SCRIPT), str(folder), str(Path(CHECKOUT).resolve()), *map(str, quotas)],
         capture_output=True,
+        # Carbon's own messages are of a protobuf that was older than the one which other parts need.
+        env=os.environ | {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"},
         text=True,
         timeout=300,
         check=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import whisper
@@ -146,3 +147,30 @@ def test_what_senders_put_below_the_prefix_is_counted_from_a_scan_from_nothing(t
         path.unlink()
     with running(folder) as daemon:
         assert daemon.count("series") == 1
+
+
+def test_a_full_disk_below_the_state_costs_no_start_and_no_metric(tmp_path: Path, mounted: Mounted) -> None:
+    folder, disk = tmp_path / "daemon", tmp_path / "daemon/state"
+    with mounted(disk):
+        fill(disk / "others")
+        with running(folder, rules=RULES) as daemon:
+            wait_until(lambda: "No space left" in daemon.log or "no space left" in daemon.log, lambda: daemon.log)
+            daemon.send(lines(0, 50))
+            assert daemon.settled(lambda counts: counts.received == 50).dropped == 10
+            assert any("no space left" in reason for reason in reasons(daemon))
+            (disk / "others").unlink()
+            wait_until(lambda: not reasons(daemon), lambda: f"{reasons(daemon)} {daemon.log}")
+            daemon.kill()
+            daemon.start()
+            daemon.send(lines(50, 60))
+            assert daemon.settled(lambda counts: counts.received == 10).dropped == 10
+
+
+def fill(path: Path) -> None:
+    """A file that takes all of the room on its disk."""
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(65_536))
+    with suppress(OSError), path.open("ab", buffering=0) as file:
+        while True:
+            file.write(b"x")

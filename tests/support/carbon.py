@@ -17,7 +17,7 @@ from typing import Final
 import whisper
 from loopback_ports import free_ports
 
-from carbonquota.daemon.values.address import Address
+from carbonquota.service.values.address import Address
 
 _CONFIGURATION: Final = """\
 [cache]
@@ -63,7 +63,10 @@ class CarbonCache:
         with (self._root / "carbon.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, str(script), "--config", str(configuration), "--nodaemon", "start"],
-                env={**os.environ, "GRAPHITE_ROOT": str(self._root), "GRAPHITE_CONF_DIR": str(configuration.parent)},
+                env=os.environ
+                | {"GRAPHITE_ROOT": str(self._root), "GRAPHITE_CONF_DIR": str(configuration.parent)}
+                # Carbon's own messages are of a protobuf that was older than the one which other parts need.
+                | {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"},
                 cwd=self._root,
                 stdout=log,
                 stderr=log,

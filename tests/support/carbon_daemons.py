@@ -55,7 +55,9 @@ def environment(root: Path) -> dict[str, str]:
     """What a carbon below this root is started with: nothing of another one, and a writer that does not sleep long."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("GRAPHITE_")}
     path = os.pathsep.join(filter(None, (str(_PACE), os.environ.get("PYTHONPATH"))))
-    return inherited | {"GRAPHITE_ROOT": str(root), "PYTHONPATH": path}
+    # Carbon's own messages are of a protobuf that was older than the one which other parts need.
+    protobuf = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
+    return inherited | protobuf | {"GRAPHITE_ROOT": str(root), "PYTHONPATH": path}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 
 from loopback_ports import free_port
 
-from carbonquota.daemon.values.address import Address
+from carbonquota.service.values.address import Address
 
 
 async def until(condition: Callable[[], bool], what: str = "", within: float = 60.0) -> None:

@@ -12,8 +12,8 @@ from starlette.types import ASGIApp
 
 from carbonquota import QuotaEngine
 from carbonquota.daemon.http import HttpServer, HttpSource, ReloadOutcome, ReloadStatus, Status, make_app
-from carbonquota.daemon.values.address import Address
 from carbonquota.service.health import Health
+from carbonquota.service.values.address import Address
 from tests.support.small import engine_under
 
 RULES = """\

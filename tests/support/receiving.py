@@ -14,8 +14,8 @@ from carbonquota.daemon.inputs.pickle import PickleSettings
 from carbonquota.daemon.inputs.receivers import InputTimeouts, Receivers
 from carbonquota.daemon.intake import Admit, Batching, Intake
 from carbonquota.daemon.settings import Settings
-from carbonquota.daemon.values.address import Address
 from carbonquota.service.health import Sample
+from carbonquota.service.values.address import Address
 from tests.support.small import engine_under
 
 PATIENCE = 60.0

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from carbonquota.daemon.relay import RelaySink, Tuning
 from carbonquota.daemon.settings import Relay
-from carbonquota.daemon.values.address import Address
 from carbonquota.model import Clock
+from carbonquota.service.values.address import Address
 
 QUICK = Tuning(tick=0.01, shortest_wait=0.005, longest_wait=0.02, steady=0.02, segment_size=4096)
 """Everything that takes seconds takes hundredths of one."""

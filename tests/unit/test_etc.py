@@ -12,7 +12,7 @@ from carbonquota.cli.checked import check_file
 from carbonquota.cli.run import command as run
 from carbonquota.daemon.configuration import KEYS, load_settings
 from carbonquota.daemon.settings import Settings
-from carbonquota.daemon.values.address import Address
+from carbonquota.service.values.address import Address
 
 ROOT = Path(__file__).parents[2]
 ETC = ROOT / "etc"

@@ -16,8 +16,8 @@ from carbonquota.cluster.store_url import has_password
 from carbonquota.daemon.configuration.toml import Path, TomlDocument
 from carbonquota.daemon.inputs import INPUTS, InputSettings, sections
 from carbonquota.daemon.settings import CarbonServer, Settings
-from carbonquota.daemon.values.address import Address
 from carbonquota.errors import Problem
+from carbonquota.service.values.address import Address
 
 _ANYWHERE: Final = ("", "0.0.0.0", "::")  # noqa: S104 - to be recognized, not to be listened at
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")

@@ -14,10 +14,10 @@ from carbonquota.daemon.configuration.keys import KEYS
 from carbonquota.daemon.configuration.toml import TomlDocument, read_toml
 from carbonquota.daemon.settings import Settings
 from carbonquota.daemon.values.kinds import HOST
-from carbonquota.daemon.values.value_error import SettingValueError, described
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.metric_name import normalize
 from carbonquota.rules.files import read_text
+from carbonquota.service.values.value_error import SettingValueError, described
 
 DEFAULT_GRAPH_PREFIX: Final = f"carbon.agents.{HOST}"
 

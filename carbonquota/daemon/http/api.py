@@ -14,8 +14,7 @@ from fastapi import APIRouter, HTTPException, Path, Query
 from numpy.typing import NDArray
 
 from carbonquota.controls import Children, NamespaceExplanation, Quotas
-from carbonquota.daemon.http.documents import Answers, Refusal
-from carbonquota.daemon.http.kept import Recent
+from carbonquota.daemon.http.documents import Answers
 from carbonquota.daemon.http.orders import STRETCH, Positions, by_amount, by_name
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import MetricNameError
@@ -40,6 +39,8 @@ from carbonquota.service.usage_documents import (
     rule_row,
 )
 from carbonquota.service.usage_tree import TreeSort, UsageTree
+from carbonquota.web.kept import Recent
+from carbonquota.web.problems import ProblemDocument
 
 MOST_LINES: Final = 20_000
 """Lines of a tree in one answer."""
@@ -55,9 +56,9 @@ Limit = Annotated[int, Query(ge=1, le=_MOST_ROWS, description="The most rows of 
 Offset = Annotated[int, Query(ge=0, le=MAXIMUM, description="How many rows to pass over")]
 Ordered = Annotated[Order | None, Query(description="Amounts come largest first unless told, names from a on")]
 
-_BAD: Final[Answers] = {422: {"model": Refusal, "description": "A parameter is out of range"}}
-_UNKNOWN: Final[Answers] = {404: {"model": Refusal, "description": "No metric lies in it"}}
-_NO_NAME: Final[Answers] = {400: {"model": Refusal, "description": "No metric can be called so"}}
+_BAD: Final[Answers] = {422: {"model": ProblemDocument, "description": "A parameter is out of range"}}
+_UNKNOWN: Final[Answers] = {404: {"model": ProblemDocument, "description": "No metric lies in it"}}
+_NO_NAME: Final[Answers] = {400: {"model": ProblemDocument, "description": "No metric can be called so"}}
 
 
 class Api:

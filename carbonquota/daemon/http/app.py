@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, cast
+from typing import Final
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from carbonquota.daemon.http.api import Api
-from carbonquota.daemon.http.bugs import BugCount, Edge
-from carbonquota.daemon.http.description import describe
-from carbonquota.daemon.http.guard import Guard
 from carbonquota.daemon.http.operations import Operations
 from carbonquota.daemon.http.source import HttpSource
-from carbonquota.errors import MetricNameError, QuotaError
+from carbonquota.errors import MetricNameError
+from carbonquota.web.description import describe
+from carbonquota.web.edge import BugCount, Edge
+from carbonquota.web.guard import Guard
+from carbonquota.web.openapi import finish_openapi
+from carbonquota.web.problems import add_problem_handlers, problem
 
 _ABOUT: Final = (
     "Quotas on namespaces of Graphite metrics: how the daemon is, and what its namespaces hold. "
@@ -34,9 +35,9 @@ def make_app(source: HttpSource, allowed_hosts: Iterable[str] = ()) -> FastAPI:
     app.include_router(Operations(source).router())
     app.include_router(Api(source.engine).router())
     _add_description(app)
-    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    finish_openapi(app)
+    add_problem_handlers(app)
     app.add_exception_handler(MetricNameError, _answer_no_name)
-    app.add_exception_handler(QuotaError, _answer_refused)
     bugs = BugCount()
     source.health.add(bugs.health)
     app.add_middleware(Guard, allowed=tuple(allowed_hosts))
@@ -54,21 +55,6 @@ def _add_description(app: FastAPI) -> None:
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False, response_model=None)
 
 
-def _answer_invalid(_: Request, error: Exception) -> JSONResponse:
-    """422 with every parameter that is out of range, in one text."""
-    problems = cast("RequestValidationError", error).errors()
-    return _refusal(422, "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in problems))
-
-
-def _answer_no_name(_: Request, error: Exception) -> JSONResponse:
+def _answer_no_name(_: Request, error: Exception) -> Response:
     """400 for what no metric can be called."""
-    return _refusal(400, str(error))
-
-
-def _answer_refused(_: Request, error: Exception) -> JSONResponse:
-    """422 for what cannot be worked out, such as sizes past the bounds of the index."""
-    return _refusal(422, str(error))
-
-
-def _refusal(status: int, detail: str) -> JSONResponse:
-    return JSONResponse({"detail": detail}, status)
+    return problem(400, str(error))

@@ -20,13 +20,6 @@ Stats = dict[str, float | dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why there is no answer, in words."""
-
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class ReloadState:
     """The last reload: whether it succeeded, when it was tried in seconds since the epoch, and its problems in full."""
 

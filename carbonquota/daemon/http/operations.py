@@ -12,22 +12,22 @@ from carbonquota.daemon.http.documents import (
     Answers,
     HealthDocument,
     ReadyDocument,
-    Refusal,
     ReloadDocument,
     ReloadState,
     Stats,
 )
-from carbonquota.daemon.http.pages import SharedPage
 from carbonquota.daemon.http.recent import TOO_OLD, RecentStats
 from carbonquota.daemon.http.source import HttpSource, Status
 from carbonquota.service.exposition import CONTENT_TYPE
+from carbonquota.web.problems import ProblemDocument
+from carbonquota.web.shared_page import SharedPage
 
 _TEXT: Final[Answers] = {200: {"content": {"text/plain": {}}, "description": "The page"}}
 _FAILING: Final[Answers] = {503: {"model": HealthDocument, "description": "It is failing"}}
-_NOT_READY: Final[Answers] = {503: {"model": Refusal, "description": "It is not, and why"}}
+_NOT_READY: Final[Answers] = {503: {"model": ProblemDocument, "description": "It is not, and why"}}
 _REFUSED: Final[Answers] = {
-    415: {"model": Refusal, "description": "The header is missing that a form in a browser cannot send"},
-    422: {"model": Refusal, "description": "Every problem of the files in full; the rules in force stay"},
+    415: {"model": ProblemDocument, "description": "The header is missing that a form in a browser cannot send"},
+    422: {"model": ProblemDocument, "description": "Every problem of the files in full; the rules in force stay"},
 }
 
 

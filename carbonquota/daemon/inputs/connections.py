@@ -16,8 +16,8 @@ from time import monotonic
 from typing import ClassVar, Final, cast
 
 from carbonquota.daemon.intake import Intake
-from carbonquota.daemon.values.address import Address
 from carbonquota.service.bounded_log import BoundedLog
+from carbonquota.service.values.address import Address
 
 _log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from carbonquota.daemon.inputs.connections import ConnectionPool
 from carbonquota.daemon.inputs.declaration import Input, InputSettings, registered
-from carbonquota.daemon.inputs.listening import BACKLOG, ListenPlace, bound_address, open_sockets
 from carbonquota.daemon.intake import Intake
-from carbonquota.daemon.values.address import Address
 from carbonquota.service.health import Sample
+from carbonquota.service.listening import BACKLOG, ListenPlace, bound_address, open_sockets
+from carbonquota.service.values.address import Address
 
 _log = logging.getLogger(__name__)
 

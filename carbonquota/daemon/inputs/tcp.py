@@ -8,8 +8,8 @@ from socket import SOCK_STREAM
 from carbonquota.daemon.inputs.connections import Connection, ConnectionPool
 from carbonquota.daemon.inputs.declaration import Input, InputSettings, register
 from carbonquota.daemon.intake import Intake
-from carbonquota.daemon.values.address import Address
 from carbonquota.ingest import LineAssembler
+from carbonquota.service.values.address import Address
 
 
 class TcpConnection(Connection):

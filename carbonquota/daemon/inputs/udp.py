@@ -10,8 +10,8 @@ from socket import SOCK_DGRAM
 from carbonquota.daemon.inputs.connections import ConnectionPool, sender_name
 from carbonquota.daemon.inputs.declaration import Input, InputSettings, register
 from carbonquota.daemon.intake import Intake
-from carbonquota.daemon.values.address import Address
 from carbonquota.ingest import without_long_lines
+from carbonquota.service.values.address import Address
 
 
 class Datagrams(asyncio.DatagramProtocol):

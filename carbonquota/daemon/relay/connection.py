@@ -16,8 +16,8 @@ import termios
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from carbonquota.daemon.values.address import Address
 from carbonquota.model import Clock
+from carbonquota.service.values.address import Address
 
 _READ_SIZE: Final = 65_536
 

@@ -20,6 +20,7 @@ from carbonquota.daemon.relay.spooler import Spooler
 from carbonquota.daemon.settings import Relay
 from carbonquota.model import Clock
 from carbonquota.service.health import Sample
+from carbonquota.service.losses import points_are
 
 _LARGEST_OUTBOX: Final = 262_144
 _ROOM: Final = 0.75
@@ -129,7 +130,7 @@ class RelaySink:
         else:
             why = self._spooler.trouble or "the spool (spool-max-size) is too small for them"
         if lost:
-            log.error("relay: %d accepted points are lost with this end: %s", lost, why)
+            log.error("relay: %s lost with this end: %s", points_are(lost, "is", "are"), why)
         if unsure:
             log.error("relay: %d points may be lost with this end: they were sent, but not acknowledged", unsure)
         if self._ledger.waiting:

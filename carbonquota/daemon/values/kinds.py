@@ -14,13 +14,13 @@ from typing import Any, Final, NoReturn
 
 from carbonquota.cluster.peers import Peer, peer_of
 from carbonquota.cluster.store_url import check_store_url, masked
-from carbonquota.daemon.values.address import read_destination, read_listen
-from carbonquota.daemon.values.amounts import read_duration, read_size, write_duration
-from carbonquota.daemon.values.value_error import SettingValueError, described
 from carbonquota.errors import MetricNameError
 from carbonquota.metric_name import normalize
 from carbonquota.model import MAXIMUM
 from carbonquota.rules.suggest import did_you_mean
+from carbonquota.service.values.address import read_destination, read_listen
+from carbonquota.service.values.amounts import read_duration, read_size, write_duration
+from carbonquota.service.values.value_error import SettingValueError, described
 
 _LARGEST_FACTOR: Final = 1000
 """Times that a file may be as large on disk as its points are: far past any that is."""

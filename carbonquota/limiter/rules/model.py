@@ -7,13 +7,14 @@ values in the order of the file, then the key alone. A rule holds descriptors of
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from carbonquota.limiter.algorithms import Policy
-from carbonquota.limiter.model import Descriptor, Entry, Limit
+from carbonquota.limiter.model import Entry, Limit
+from carbonquota.limiter.rules.lists import Clients
 
 SEPARATOR: Final = "\x1f"
 """Between the parts of a counter's key; no name on the wire holds it."""
@@ -29,26 +30,27 @@ class OnOutage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One limit of a rule, ready to be decided by; a hit costs `cost`. `name` tells it from others of its rule."""
+    """One limit of a rule, ready to be decided by; a hit costs `cost`. `suffix` tells its counter from others there."""
 
     limit: Limit
     policy: Policy
     cost: int = 1
-    name: str = ""
+    suffix: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
     """What holds the descriptors of one place in the rules.
 
-    `name` is how counters and answers call it, `domain.key_value.key`. `tiers` have grants of their own. `replaces`
-    names limits that do not count where this rule matches. `source` and `line` tell where it stands.
+    `name` is how counters and answers call it, `domain.key_value.key`. No grants are no limit. `tiers` have grants of
+    their own. `replaces` names limits that do not count where this rule matches. `guarantees` are clients' own shares
+    of a total, by the value of the last entry. `source` and `line` tell where it stands, and `text` is that
+    line.
     """
 
     name: str
     grants: tuple[Grant, ...] = ()
     tiers: Mapping[str, tuple[Grant, ...]] = field(default_factory=dict)
-    unlimited: bool = False
     shadow: bool = False
     replaces: frozenset[str] = frozenset()
     detailed: bool = False
@@ -57,9 +59,9 @@ class Rule:
     challenge: bool = False
     on_outage: OnOutage = OnOutage.SHARE
     guarantees: Mapping[str, Grant] = field(default_factory=dict)
-    is_shared: bool = False
     source: str = ""
     line: int = 0
+    text: str = ""
 
     @property
     def place(self) -> str:
@@ -70,12 +72,22 @@ class Rule:
         """The limits of a tier."""
         return self.tiers.get(tier, self.grants) if tier else self.grants
 
+    @property
+    def limit_names(self) -> frozenset[str]:
+        """What its limits are called, which other rules may replace."""
+        grants = (self.grants, *self.tiers.values())
+        return frozenset(grant.limit.name for some in grants for grant in some if grant.limit.name)
+
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One place in the nested lists: its rule, and the places below it by entry, by glob, and by key."""
+    """One place in the nested lists: its rule, and the places below it by entry, by glob, and by key.
+
+    `shared` takes the place of the value in counters' keys, so that all values have one counter.
+    """
 
     rule: Rule | None = None
+    shared: str | None = None
     exact: dict[Entry, Node] = field(default_factory=dict)
     globs: list[tuple[str, re.Pattern[str], Node]] = field(default_factory=list)
     keys: dict[str, Node] = field(default_factory=dict)
@@ -85,38 +97,48 @@ class Node:
         found = self.exact.get(entry)
         if found is None and self.globs:
             key, value = entry
-            found = next((node for name, glob, node in self.globs if name == key and glob.fullmatch(value)), None)
+            found = next((node for name, pattern, node in self.globs if name == key and pattern.fullmatch(value)), None)
         return found if found is not None else self.keys.get(entry[0])
 
+    def rules(self) -> Iterator[Rule]:
+        """The rules here and below, in the order of the file."""
+        if self.rule is not None:
+            yield self.rule
+        for node in (*self.exact.values(), *(node for _, _, node in self.globs), *self.keys.values()):
+            yield from node.rules()
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """The rule that holds a descriptor, and the key of its counters."""
+
+class Match(NamedTuple):
+    """The rule that holds a descriptor, the key of its counters, and the value of the last entry."""
 
     rule: Rule
     key: str
+    value: str
 
 
 @dataclass(slots=True, eq=False)
 class Domain:
-    """The rules of one domain."""
+    """The rules of one domain, and who always passes in it, or never does."""
 
     name: str
     root: Node = field(default_factory=Node)
+    allow: Clients = field(default_factory=Clients)
+    deny: Clients = field(default_factory=Clients)
 
-    def match(self, descriptor: Descriptor) -> Match | None:
+    def match(self, entries: tuple[Entry, ...]) -> Match | None:
         """The rule that holds a descriptor; None where none does."""
         node: Node | None = self.root
-        for entry in descriptor.entries:
-            node = node.below(entry) if node is not None else None
-        if node is None or node.rule is None:
-            return None
-        return Match(node.rule, counter_key(self.name, descriptor.entries))
+        key = self.name
+        for entry in entries:
+            node = node.below(entry)  # type: ignore[union-attr]
+            if node is None:
+                return None
+            key = f"{key}{SEPARATOR}{entry[0]}{SEPARATOR}{entry[1] if node.shared is None else node.shared}"
+        return None if node.rule is None else Match(node.rule, key, entries[-1][1])  # type: ignore[union-attr]
 
-
-def counter_key(domain: str, entries: Sequence[Entry]) -> str:
-    """The key of a descriptor's counters."""
-    return SEPARATOR.join((domain, *(part for entry in entries for part in entry)))
+    def rules(self) -> Iterator[Rule]:
+        """All of its rules, in the order of the file."""
+        return iter(sorted(self.root.rules(), key=lambda rule: (rule.source, rule.line)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +150,15 @@ class RuleSet:
     @classmethod
     def from_text(cls, text: str, source: str = "<text>") -> RuleSet:
         """The rules that a text of YAML says; ConfigError with all that is wrong with it."""
-        from carbonquota.limiter.rules.reading import read_text  # noqa: PLC0415 - it makes what stands here
+        return cls.from_texts([(source, text)])
 
-        return read_text(text, source)
+    @classmethod
+    def from_texts(cls, texts: list[tuple[str, str]]) -> RuleSet:
+        """The rules of several texts, (source, text) each, which may share domains; ConfigError as well."""
+        from carbonquota.limiter.rules.reading import read_texts  # noqa: PLC0415 - it makes what stands here
+
+        return read_texts(texts)
+
+    def rules(self) -> list[Rule]:
+        """All rules."""
+        return [rule for domain in self.domains.values() for rule in domain.rules()]

@@ -1,47 +1,187 @@
-"""YAML -> rules."""
+"""Texts of YAML -> rules: read by tables of keys, checked, and put into nodes."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from typing import Any
 
 import yaml
 
-from carbonquota.limiter.algorithms import Algorithm, policy_of
-from carbonquota.limiter.model import Limit, Unit
-from carbonquota.limiter.rules.model import Domain, Grant, Node, Rule, RuleSet
+from carbonquota.errors import ConfigError, Problem
+from carbonquota.limiter.algorithms import Algorithm
+from carbonquota.limiter.rules.fields import ROOT
+from carbonquota.limiter.rules.grants import Defaults, grants_of, guarantees_of
+from carbonquota.limiter.rules.lists import Clients, Network, glob
+from carbonquota.limiter.rules.model import Domain, Node, OnOutage, Rule, RuleSet
+from carbonquota.limiter.rules.yaml_nodes import Reader, Value
+
+Fields = Mapping[str, Value]
 
 
-def read_text(text: str, source: str) -> RuleSet:
-    """The rules of one text."""
-    document = yaml.safe_load(text)
-    domain = Domain(document["domain"])
-    _fill(domain.root, document.get("descriptors") or (), domain.name, source)
-    return RuleSet({domain.name: domain})
+def read_texts(texts: Sequence[tuple[str, str]]) -> RuleSet:
+    """The rules of texts, (source, text) each; ConfigError with the problems of all."""
+    domains: dict[str, Domain] = {}
+    problems: list[Problem] = []
+    for source, text in texts:
+        reading = _Reading(Reader(text, source), domains)
+        reading.read()
+        problems += sorted(reading.reader.problems, key=lambda problem: (problem.line, problem.column))
+    if problems:
+        raise ConfigError(problems)
+    return RuleSet(domains)
 
 
-def _fill(parent: Node, descriptors: Any, name: str, source: str) -> None:  # noqa: ANN401 - as YAML gives it
-    for one in descriptors:
-        key, value = str(one["key"]), str(one.get("value", ""))
-        node = Node()
-        rule_name = f"{name}.{key}_{value}" if value else f"{name}.{key}"
-        if not value:
-            parent.keys[key] = node
-        elif "*" in value:
-            parent.globs.append((key, re.compile(".*".join(map(re.escape, value.split("*")))), node))
-        else:
-            parent.exact[key, value] = node
-        limit = one.get("rate_limit")
-        if limit is not None:
-            node.rule = _rule(rule_name, one, limit, source)
-        _fill(node, one.get("descriptors") or (), rule_name, source)
+@dataclass(slots=True)
+class _Reading:
+    """One text on its way into the domains."""
+
+    reader: Reader
+    domains: dict[str, Domain]
+    defaults: Defaults = field(default_factory=Defaults)
+
+    def read(self) -> None:
+        """Read it all."""
+        root = self.reader.root()
+        if root is None:
+            if not self.reader.problems:
+                self.reader.problems.append(_empty(self.reader.source))
+            return
+        fields = self.reader.mapping(root, ROOT, "the file")
+        if fields is None:
+            return
+        if "domain" not in fields:
+            self.reader.note(root, 'there is no "domain"', 'write a line "domain: NAME"')
+        self.defaults = Defaults(
+            _value(fields, "algorithm", Algorithm.FIXED_WINDOW), _value(fields, "on_outage", OnOutage.SHARE)
+        )
+        name = _value(fields, "domain", "")
+        domain = self.domains.setdefault(name, Domain(name))
+        self._fill(domain.root, _value(fields, "descriptors", ()), name)
+        domain.allow = _joined(domain.allow, self._clients(_value(fields, "allow", ())))
+        domain.deny = _joined(domain.deny, self._clients(_value(fields, "deny", ())))
+
+    def _fill(self, parent: Node, descriptors: Sequence[Value], above: str) -> None:
+        """Put descriptors below a node; `above` is the name of what they stand in."""
+        for fields, node in ((one.value, one.node) for one in descriptors):
+            if "key" not in fields:
+                self.reader.note(node, 'a descriptor without "key"')
+                continue
+            key, value = fields["key"].value, _value(fields, "value", "")
+            name = f"{above}.{key}_{value}" if value else f"{above}.{key}"
+            place = Node(shared=self._shared(fields, value))
+            if not _put(parent, key, value, place):
+                there = fields.get("value", fields["key"]).node
+                self.reader.note(there, f'"{name}" stands twice', "merge the two descriptors, or remove one")
+                continue
+            place.rule = self._rule(name, fields, node)
+            self._fill(place, _value(fields, "descriptors", ()), name)
+
+    def _shared(self, fields: Fields, value: str) -> str | None:
+        """What stands for the value in counters' keys: a total is one for all."""
+        if "guarantee" in fields:
+            return "*"
+        if _value(fields, "share_threshold", default=False):
+            if "*" in value:
+                return value
+            self.reader.note(fields["share_threshold"].node, '"share_threshold" needs a value with a *')
+        return None
+
+    def _rule(self, name: str, fields: Fields, node: yaml.Node) -> Rule | None:
+        """The rule of a descriptor; None where it limits nothing."""
+        if "rate_limit" not in fields and "tiers" not in fields:
+            for key in ("guarantee", "charge_denied", "challenge", "on_outage", "quota_mode"):
+                if key in fields:
+                    self.reader.note(fields[key].node, f'"{key}" without "rate_limit"', "there is nothing to limit")
+            return None
+        limits: list[Value] = _value(fields, "rate_limit", [])
+        grants = grants_of(self.reader, limits, self.defaults)
+        tiers = {
+            tier: grants_of(self.reader, _inherited(one.value, limits), self.defaults)
+            for tier, one in _value(fields, "tiers", {}).items()
+        }
+        replaces = [one for limit in limits for one in _value(limit.value, "replaces", ())]
+        rule = Rule(
+            name,
+            grants,
+            tiers,
+            shadow=_value(fields, "shadow_mode", default=False),
+            replaces=frozenset(one.value for one in replaces),
+            detailed=any(_value(fields, key, default=False) for key in ("detailed_metric", "value_to_metric")),
+            quota_mode=_value(fields, "quota_mode", default=False),
+            charge_denied=_value(fields, "charge_denied", default=False),
+            challenge=_value(fields, "challenge", default=False),
+            on_outage=_value(fields, "on_outage", self.defaults.on_outage),
+            guarantees=guarantees_of(self.reader, fields, grants),
+            source=self.reader.source,
+            line=node.start_mark.line + 1,
+            text=self.reader.line(node),
+        )
+        for one in replaces:
+            if one.value in rule.limit_names:
+                self.reader.note(one.node, f'"{one.value}" cannot replace itself', "name the limit of another rule")
+        return rule
+
+    def _clients(self, listed: Sequence[Value]) -> Clients:
+        """A list of clients."""
+        networks: list[Network] = []
+        entries: list[tuple[str, str]] = []
+        for one in listed:
+            key, value = one.value
+            network = _network(value) if not key or "/" in value else None
+            if network is not None:
+                networks.append(network)
+            elif key:
+                entries.append(one.value)
+            else:
+                self.reader.note(one.node, f'"{value}" is no network', "a client by name is written as key: value")
+        return Clients.of(networks, entries)
 
 
-def _rule(name: str, one: dict[str, Any], limit: dict[str, Any], source: str) -> Rule:
-    shadow = bool(one.get("shadow_mode"))
-    if limit.get("unlimited"):
-        return Rule(name, unlimited=True, shadow=shadow, source=source)
-    unit, requests = Unit(limit["unit"].lower()), int(limit["requests_per_unit"])
-    algorithm = Algorithm[limit.get("algorithm", "fixed_window").upper()]
-    policy = policy_of(algorithm, requests, unit.seconds, limit.get("burst"))
-    return Rule(name, (Grant(Limit(requests, unit, limit.get("name", "")), policy),), shadow=shadow, source=source)
+def _value(fields: Fields, key: str, default: Any) -> Any:  # noqa: ANN401 - as the key has it
+    """The value of a key, or what holds where it is missing."""
+    found = fields.get(key)
+    return default if found is None else found.value
+
+
+def _put(parent: Node, key: str, value: str, node: Node) -> bool:
+    """Put a node into its place; False where there is one already."""
+    if not value:
+        return parent.keys.setdefault(key, node) is node
+    if "*" in value:
+        pattern = glob(value)
+        if any(name == key and known.pattern == pattern.pattern for name, known, _ in parent.globs):
+            return False
+        parent.globs.append((key, pattern, node))
+        return True
+    return parent.exact.setdefault((key, value), node) is node
+
+
+def _inherited(own: list[Value], base: list[Value]) -> list[Value]:
+    """A tier's limits: where there is one, with all that it does not say itself as the rule says it."""
+    if len(own) != 1 or len(base) != 1 or "unlimited" in own[0].value:
+        return own
+    kept = {key: one for key, one in base[0].value.items() if key not in {"unlimited", "replaces", "burst"}}
+    return [replace(own[0], value={**kept, **own[0].value})]
+
+
+def _network(text: str) -> Network | None:
+    """The network that a text is; None where it is none."""
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def _joined(one: Clients, other: Clients) -> Clients:
+    """Two lists as one."""
+    if not one or not other:
+        return one or other
+    lengths, none = {**one.networks, **other.networks}, frozenset[int]()
+    networks = {length: one.networks.get(length, none) | other.networks.get(length, none) for length in lengths}
+    return Clients(networks, one.entries | other.entries, one.globs + other.globs)
+
+
+def _empty(source: str) -> Problem:
+    return Problem(source, 0, 0, 0, "", "this file is empty", 'it takes a line "domain: NAME" at least')

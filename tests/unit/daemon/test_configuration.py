@@ -16,8 +16,8 @@ from carbonquota.daemon.configuration import (
     read_configuration,
 )
 from carbonquota.daemon.settings import Common, Settings
-from carbonquota.daemon.values.address import Address
 from carbonquota.service.runtime_settings import RuntimeSettings
+from carbonquota.service.values.address import Address
 
 ROOT = Path(__file__).parents[3]
 

@@ -27,7 +27,7 @@ from carbonquota.daemon.settings import (
     StatsD,
     Whisper,
 )
-from carbonquota.daemon.values.address import Address
+from carbonquota.service.values.address import Address
 
 ROOT = Path(__file__).parents[3]
 

@@ -18,7 +18,7 @@ from socket import SOCK_STREAM
 
 from carbonquota.daemon.inputs.declaration import Input, InputSettings, register
 from carbonquota.daemon.inputs.tcp import TcpConnection
-from carbonquota.daemon.values.address import Address
+from carbonquota.service.values.address import Address
 
 
 class LinesConnection(TcpConnection):

@@ -16,8 +16,8 @@ from carbonquota.daemon.inputs import InputSettings
 from carbonquota.daemon.inputs.receivers import Receivers
 from carbonquota.daemon.intake import Intake
 from carbonquota.daemon.settings import Settings
-from carbonquota.daemon.values.address import Address
 from carbonquota.errors import QuotaError
+from carbonquota.service.values.address import Address
 from tests.support.receiving import ANY_PORT, KeepingSink, Loops, receiving, run, settings_for, with_inputs
 from tests.support.small import engine_under
 
@@ -63,7 +63,7 @@ def test_where_ipv6_is_off_all_interfaces_are_those_of_ipv4(loops: Loops, monkey
         return real(family, *rest, **more)  # type: ignore[arg-type]
 
     async def main() -> None:
-        monkeypatch.setattr("carbonquota.daemon.inputs.listening.socket.socket", without_ipv6)
+        monkeypatch.setattr("carbonquota.service.listening.socket.socket", without_ipv6)
         async with receiving(replace(settings_for(tcp=Address("", 0)))) as daemon:
             monkeypatch.undo()
             assert [address.host for address in daemon.receivers.addresses["tcp"]] == ["0.0.0.0"]  # noqa: S104
@@ -123,7 +123,7 @@ def test_a_port_that_is_not_permitted(loops: Loops, monkeypatch: pytest.MonkeyPa
     def refuse(*_arguments: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("carbonquota.daemon.inputs.listening._open", refuse)
+    monkeypatch.setattr("carbonquota.service.listening._open", refuse)
     assert complaint_of(settings_for(tcp=Address("::1", 203)), loops) == (
         "[tcp] listen: cannot listen at [::1]:203: not permitted: choose a port from 1024 on, "
         "or give the daemon the capability CAP_NET_BIND_SERVICE"

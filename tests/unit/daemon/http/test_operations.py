@@ -69,7 +69,7 @@ def test_it_is_ready_once_it_takes_points() -> None:
     standings = [replace(STATUS, ready=False, not_ready=("reading the state", "no listener yet")), STATUS]
     client = client_of(source_of(engine_under(), status=lambda: standings[0]))
     answer = client.get("/ready")
-    assert (answer.status_code, answer.json()) == (503, {"detail": "reading the state; no listener yet"})
+    assert (answer.status_code, answer.json()["detail"]) == (503, "reading the state; no listener yet")
     del standings[0]
     assert client.json("/ready") == {"ready": True}
 
@@ -105,19 +105,19 @@ def test_no_form_of_another_site_can_reload(headers: dict[str, str], code: int) 
     if code == 200:
         assert answer.json() == {"ok": True, "text": "applied: 3 rules in force"}
     else:
-        assert answer.json() == {"detail": "send the header `Content-Type: application/json` or `X-Requested-With`"}
+        assert answer.json()["detail"] == "send the header `Content-Type: application/json` or `X-Requested-With`"
 
 
 def test_a_refused_reload_tells_every_problem() -> None:
     problems = "rules.conf:1:1: one\nrules.conf:2:1: two"
     client = client_of(source_of(engine_under(), reload=lambda: ReloadOutcome(ok=False, text=problems)))
     answer = client.request("POST", "/api/reload", headers={"X-Requested-With": "x"})
-    assert (answer.status_code, answer.json()) == (422, {"detail": problems})
+    assert (answer.status_code, answer.json()["detail"]) == (422, problems)
 
 
 def test_a_get_reloads_nothing() -> None:
     answer = client_of(source_of(engine_under())).get("/api/reload")
-    assert (answer.status_code, answer.json()) == (405, {"detail": "Method Not Allowed"})
+    assert (answer.status_code, answer.json()["detail"]) == (405, "Method Not Allowed")
 
 
 def test_a_bug_is_counted_logged_and_not_shown(caplog: pytest.LogCaptureFixture) -> None:
@@ -129,7 +129,7 @@ def test_a_bug_is_counted_logged_and_not_shown(caplog: pytest.LogCaptureFixture)
         for _ in range(3):
             answer = client.get("/metrics")
             assert answer.status_code == 500
-            assert answer.json() == {"detail": "a bug kept this from being answered: see the daemon's log"}
+            assert answer.json()["detail"] == "a bug kept this from being answered: see the daemon's log"
     assert [record.getMessage() for record in caplog.records] == ["HTTP: a bug kept /metrics from being answered"]
     assert client.json("/health")["stats"]["internal_errors"] == {"http": 3}
 

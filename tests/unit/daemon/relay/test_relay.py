@@ -18,7 +18,7 @@ import uvloop
 from carbonquota import QuotaError
 from carbonquota.daemon.relay.spool import Spool
 from carbonquota.daemon.settings import Relay
-from carbonquota.daemon.values.address import Address
+from carbonquota.service.values.address import Address
 from carbonquota.testing import ManualClock
 from tests.support.destination import Destination, destination, until
 from tests.support.relays import QUICK, Traffic, accounted, count, lost, relay_to, started

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from carbonquota.web.problems import problem
 
 RESERVED: Final = frozenset({"/health", "/ready"})
 """What orchestrators ask: a daemon that does not answer it is restarted."""
@@ -26,7 +27,7 @@ class Reserve:
             await self._application(scope, receive, send)
         elif self._taken >= self._most:
             detail = f"{self._most} requests are being answered already: ask again in a moment"
-            refusal = JSONResponse({"detail": detail}, 503, headers={"Retry-After": "1"})
+            refusal = problem(503, detail, headers={"Retry-After": "1"})
             await refusal(scope, receive, send)
         else:
             self._taken += 1

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from carbonquota.daemon.http import make_app
-from carbonquota.daemon.http.pages import Page
+from carbonquota.web.shared_page import Page
 from tests.support.http import Client, client_of, engine_with_names, source_of
 
 TEXT = [b"line %d of a page\n" % number * 50 for number in range(2000)]

@@ -15,22 +15,29 @@ from urllib.parse import unquote
 import h11
 from starlette.types import ASGIApp, Message
 
-from carbonquota.daemon.http.wire import Wire, response
+from carbonquota.web.wire import Wire, response
 
 
 class HttpConnection:
     """A client's connection, on the server's loop. `waiting_since` is None while a request is answered."""
 
-    def __init__(self, application: ASGIApp, wire: Wire) -> None:
-        """Answer by `application`."""
+    def __init__(self, application: ASGIApp, connecting: asyncio.Task[Wire | None]) -> None:
+        """Answer by `application`; `connecting` gives the wire, which takes a while with TLS, or None."""
         self._application = application
-        self._wire = wire
+        self._connecting = connecting
+        self._wire: Wire | None = None
         self._is_ending = False
         self.waiting_since: float | None = asyncio.get_running_loop().time()
 
     async def serve(self) -> None:
         """Answer requests until the client is done, or too slow; leaves nothing open, and raises nothing."""
-        wire = self._wire
+        try:
+            wire = self._wire = await self._connecting
+        except asyncio.CancelledError:
+            wire = None
+        if wire is None:
+            self.waiting_since = None
+            return
         try:
             while not self._is_ending and (request := await wire.next_request()) is not None:
                 self.waiting_since = None
@@ -47,12 +54,18 @@ class HttpConnection:
     def end(self) -> None:
         """Take no more requests; one that is being answered is finished."""
         self._is_ending = True
-        if self.waiting_since is not None:
+        if self._wire is None:
+            self.abort()
+        elif self.waiting_since is not None:
             self._wire.hang_up()
 
     def abort(self) -> None:
         """Close at once."""
-        self._wire.abort()
+        if self._wire is not None:
+            self._wire.abort()
+        else:
+            self._is_ending = True
+            self._connecting.cancel()
 
 
 class _Exchange:
@@ -80,7 +93,7 @@ class _Exchange:
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": self._request.http_version.decode("ascii"),
             "method": self._request.method.decode("ascii"),
-            "scheme": "http",
+            "scheme": "https" if self._wire.is_encrypted else "http",
             "path": unquote(raw_path.decode("ascii")),
             "raw_path": raw_path,
             "query_string": query,

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from carbonquota.daemon.http import make_app
-from carbonquota.daemon.http.guard import Guard, host_name
+from carbonquota.web.guard import Guard, host_name
 from tests.support.http import Client, client_of, engine_with_names, source_of
 
 RELOAD = {"Content-Type": "application/json"}
@@ -40,9 +40,12 @@ def test_it_answers_to_addresses_and_to_its_own_names(host: str) -> None:
 def test_another_name_that_leads_here_reads_nothing(path: str) -> None:
     answer = client().request("GET", path, headers={"Host": "evil.example:8080"})
     assert answer.status_code == 421
+    assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json() == {
+        "title": "Misdirected Request",
+        "status": 421,
         "detail": 'this daemon does not answer to the name "evil.example": ask it by its address, or add the name to '
-        "[carbonserver] allowed-hosts"
+        "[carbonserver] allowed-hosts",
     }
 
 

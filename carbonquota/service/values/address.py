@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Final
 
-from carbonquota.daemon.values.value_error import SettingValueError
+from carbonquota.service.values.value_error import SettingValueError
 
 _ADDRESS: Final = re.compile(r"(?:\[(?P<bracketed>[^\[\]]*)\]|(?P<host>[^\s\[\]:/@]*)):(?P<port>[^:]*)")
 _SCHEME: Final = re.compile(r"[a-z]+://", re.IGNORECASE)

@@ -1,8 +1,8 @@
-"""Keeps pages of other sites, open in the browser of somebody who can reach the daemon, from using it.
+"""Keeps pages of other sites, open in the browser of somebody who can reach a service, from using it.
 
 Two ways lead a browser here. A site may have its own name resolve to this machine ("DNS rebinding"), and then read
 what it likes as itself: such a request bears the site's name as `Host`, so only names of this machine are answered to.
-Addresses in figures are always taken, as no site can have those. And a site may send requests to the daemon itself,
+Addresses in figures are always taken, as no site can have those. And a site may send requests to the service itself,
 without reading the answer: browsers mark these by `Sec-Fetch-Site` or `Origin`, so none of them changes a thing.
 """
 
@@ -16,8 +16,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from carbonquota.web.problems import problem
 
 ANY: Final = "*"
 """Among the allowed hosts it stands for all names."""
@@ -37,9 +38,19 @@ class Guard:
     """An application around another, which is asked only by who may."""
 
     def __init__(
-        self, application: ASGIApp, allowed: Iterable[str] = (), own_names: Callable[[], Iterable[str]] = machine_names
+        self,
+        application: ASGIApp,
+        allowed: Iterable[str] = (),
+        own_names: Callable[[], Iterable[str]] = machine_names,
+        program: str = "daemon",
+        setting: str = "[carbonserver] allowed-hosts",
     ) -> None:
-        """Answer to `allowed` host names, to those of loopback, and to `own_names`, looked up when first in doubt."""
+        """Answer to `allowed` host names, to those of loopback, and to `own_names`, looked up when first in doubt.
+
+        `program` and the `setting` that `allowed` comes from are for the text of a refusal.
+        """
+        self._program = program
+        self._setting = setting
         self._application = application
         self._names = {name.lower() for name in (*allowed, *_LOOPBACK)}
         self._own_names = own_names
@@ -51,18 +62,18 @@ class Guard:
         host = headers.get("host", "")
         if not await self._is_ours(host_name(host)):
             detail = (
-                f'this daemon does not answer to the name "{host_name(host)[:100]}": ask it by its address, or add the '
-                "name to [carbonserver] allowed-hosts"
+                f'this {self._program} does not answer to the name "{host_name(host)[:100]}": ask it by its address, '
+                f"or add the name to {self._setting}"
             )
-            await JSONResponse({"detail": detail}, 421)(scope, receive, send)
+            await problem(421, detail)(scope, receive, send)
         elif scope["method"] not in _READING and _is_of_another_site(headers, host):
             detail = "a page of another site may not do that: send the request without Origin and Sec-Fetch-Site"
-            await JSONResponse({"detail": detail}, 403)(scope, receive, send)
+            await problem(403, detail)(scope, receive, send)
         else:
             await self._application(scope, receive, send)
 
     async def _is_ours(self, name: str) -> bool:
-        """Whether the daemon answers to this name; probes that speak HTTP/1.0 send none, and browsers always do."""
+        """Whether the service answers to this name; probes that speak HTTP/1.0 send none, and browsers always do."""
         if not name or ANY in self._names or name in self._names or _is_address(name):
             return True
         if not self._is_complete:

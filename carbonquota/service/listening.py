@@ -8,8 +8,8 @@ import socket
 from dataclasses import dataclass
 from typing import Any, Final
 
-from carbonquota.daemon.values.address import Address
 from carbonquota.errors import QuotaError
+from carbonquota.service.values.address import Address
 
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted, if the system allows as many."""

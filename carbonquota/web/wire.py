@@ -16,6 +16,8 @@ from typing import Final
 
 import h11
 
+from carbonquota.web.problems import PROBLEM, problem_members
+
 _CHUNK: Final = 65_536
 """Bytes that are read at once, and that may wait to be sent."""
 _STATUSES: Final = frozenset(HTTPStatus)
@@ -116,9 +118,9 @@ class Wire:
 
     async def _refuse(self, status: int, detail: str) -> None:
         """Answer what is no request, and be done with the client."""
-        body = json.dumps({"detail": detail}).encode()
+        body = json.dumps(problem_members(status, detail)).encode()
         headers = [
-            (b"content-type", b"application/json"),
+            (b"content-type", PROBLEM.encode()),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
         ]
@@ -128,6 +130,11 @@ class Wire:
             async with asyncio.timeout(self._timeouts.farewell):
                 while await self._reader.read(_CHUNK):
                     pass
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether TLS is spoken."""
+        return self._writer.get_extra_info("ssl_object") is not None
 
     def hang_up(self) -> None:
         """Begin to close."""

@@ -18,8 +18,8 @@ import pytest
 from starlette.types import ASGIApp
 
 from carbonquota.daemon.http import HttpServer, HttpTimeouts, make_app
-from carbonquota.daemon.values.address import Address
 from carbonquota.errors import QuotaError
+from carbonquota.service.values.address import Address
 from tests.support.http import engine_with_names, serving, source_of
 
 LONG = 60.0
@@ -243,7 +243,7 @@ def test_a_request_that_hangs_is_told_so_in_time(caplog: pytest.LogCaptureFixtur
         assert stop(server, 1.0) < LONG / 2
         answer = connection.recv(65_536)
         assert answer.startswith(b"HTTP/1.1 503 ")
-        assert answer.endswith(b'{"detail":"the daemon is ending"}')
+        assert answer.endswith(b'"detail":"the daemon is ending"}')
         go_on.set()
     assert [message for message in caplog.messages if "Traceback" in message] == []
     assert not [thread for thread in threading.enumerate() if thread.name == "http"]

@@ -14,6 +14,8 @@ import asyncio
 import logging
 import resource
 import socket
+import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event, Thread
@@ -22,24 +24,17 @@ from typing import Final
 
 from starlette.types import ASGIApp
 
-from carbonquota.daemon.http.connection import HttpConnection
-from carbonquota.daemon.http.reserve import Reserve
-from carbonquota.daemon.http.wire import HttpTimeouts, Wire
-from carbonquota.daemon.inputs.listening import ListenPlace, bound_address, open_sockets
-from carbonquota.daemon.values.address import Address
 from carbonquota.errors import QuotaError
 from carbonquota.service.bounded_log import BoundedLog
+from carbonquota.service.listening import ListenPlace, bound_address, open_sockets
+from carbonquota.service.values.address import Address
+from carbonquota.web.connection import HttpConnection
+from carbonquota.web.reserve import Reserve
+from carbonquota.web.wire import HttpTimeouts, Wire
 
 _log = logging.getLogger(__name__)
 
-SETTING: Final = "[carbonserver] listen"
-"""Where the address comes from."""
-
-_MOST: Final = 128
-"""Connections at a time, where enough files may be open."""
 _LEAST: Final = 8
-_SHARE: Final = 8
-"""Connections take one of so many files that may be open."""
 _HEAD: Final = 65_536
 """Bytes that a request's line and headers may have: 4,096 characters of a metric's name, escaped, fit."""
 _PAUSE: Final = 0.1
@@ -48,6 +43,21 @@ _LAST_WORDS: Final = 0.2
 """Seconds that requests have to be answered with 503 after they were cancelled."""
 _OPENING: Final = 10.0
 """Seconds that the thread has to begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How a program serves: `setting` is where its address comes from, `program` what the log calls it.
+
+    `tls` encrypts. `most` connections are taken at a time, where a `share`-th of the files that may be open is as many.
+    """
+
+    setting: str = "[carbonserver] listen"
+    program: str = "daemon"
+    tls: ssl.SSLContext | None = None
+    most: int = 128
+    share: int = 8
+    new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 
 
 @dataclass(slots=True)
@@ -82,9 +92,17 @@ class _Run:
 class HttpServer:
     """Serves an application at an address until it is stopped. It leaves signals alone and logs through `logging`."""
 
-    def __init__(self, app: ASGIApp, address: Address, *, timeouts: HttpTimeouts | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        address: Address,
+        *,
+        timeouts: HttpTimeouts | None = None,
+        options: ServerOptions | None = None,
+    ) -> None:
         """Serve `app`; host "" is all interfaces, port 0 any free one. `timeouts` is for clients."""
-        self._most = _most_connections()
+        self._options = options or ServerOptions()
+        self._most = _most_connections(self._options)
         self._application = Reserve(app, max(self._most * 3 // 4, 1))
         self._wanted = address
         self._address = address
@@ -101,12 +119,12 @@ class HttpServer:
 
     async def start(self) -> None:
         """Open the sockets and serve; QuotaError says what to do where the address cannot be had."""
-        sockets = await open_sockets(ListenPlace(SETTING, self._wanted, socket.SOCK_STREAM))
+        sockets = await open_sockets(ListenPlace(self._options.setting, self._wanted, socket.SOCK_STREAM))
         self._address = Address(self._wanted.host, bound_address(sockets[0]).port)
         self._thread = Thread(target=self._serve, args=(sockets,), name="http", daemon=True)
         self._thread.start()
         if not await asyncio.to_thread(self._begun.wait, _OPENING) or self._run is None:
-            raise QuotaError(f"{SETTING}: cannot serve HTTP at {self._address}: the log tells why")
+            raise QuotaError(f"{self._options.setting}: cannot serve HTTP at {self._address}: the log tells why")
 
     async def stop(self, timeouts: float) -> None:
         """Take no more requests, finish those that have begun, and end within `timeouts` seconds in any case."""
@@ -124,10 +142,10 @@ class HttpServer:
     def _serve(self, sockets: list[socket.socket]) -> None:
         """The thread."""
         try:
-            with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+            with asyncio.Runner(loop_factory=self._options.new_loop) as runner:
                 runner.run(self._live(sockets))
         except Exception:  # noqa: BLE001 - the edge of a thread
-            _log.exception("HTTP has ended by a bug; the daemon goes on without it")
+            _log.exception("HTTP has ended by a bug; the %s goes on without it", self._options.program)
         finally:
             self._begun.set()
             for one in sockets:
@@ -168,20 +186,35 @@ class HttpServer:
 
     async def _begin(self, run: _Run, accepted: socket.socket) -> None:
         """Serve a client, in the place of the one that has waited longest where there are too many."""
-        try:
-            reader, writer = await asyncio.open_connection(sock=accepted)
-        except BaseException:
-            accepted.close()
-            raise
         if len(run.clients) >= self._most and (oldest := run.longest_waiting()) is not None:
             run.clients.pop(oldest).abort()
-        client = HttpConnection(self._application, Wire(reader, writer, self._timeouts, _HEAD))
+        connecting = run.loop.create_task(self._connect(run.loop, accepted))
+        connecting.add_done_callback(lambda done: accepted.close() if done.cancelled() else None)
+        client = HttpConnection(self._application, connecting)
         task = asyncio.create_task(client.serve())
         run.clients[task] = client
         task.add_done_callback(lambda done: run.clients.pop(done, None))
+        # A handshake may take its client's time; without one this is a turn or two of the loop.
+        await asyncio.wait((connecting,), timeout=0 if self._options.tls else None)
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop, accepted: socket.socket) -> Wire | None:
+        """What speaks HTTP with a client; None where it does not get that far, such as one that speaks no TLS."""
+        tls = self._options.tls
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        try:
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: protocol, accepted, ssl=tls, ssl_handshake_timeout=self._timeouts.head if tls else None
+            )
+        except OSError:
+            accepted.close()
+            return None
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        return Wire(reader, writer, self._timeouts, _HEAD)
 
 
-def _most_connections() -> int:
+def _most_connections(options: ServerOptions) -> int:
     """How many connections the limit of open files allows."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return _MOST if limit == resource.RLIM_INFINITY else min(max(limit // _SHARE, _LEAST), _MOST)
+    allowed = options.most if limit == resource.RLIM_INFINITY else limit // options.share
+    return min(max(allowed, _LEAST), options.most)

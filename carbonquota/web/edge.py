@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from threading import Lock
 from time import monotonic
 
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.health import Sample
+from carbonquota.web.problems import problem
 
 
 class BugCount:
@@ -36,9 +36,10 @@ class BugCount:
 class Edge:
     """An application around another: it answers where that one raises, or is cancelled, before it has begun to."""
 
-    def __init__(self, app: ASGIApp, bugs: BugCount) -> None:
-        """Go around `app`, counting `bugs`."""
+    def __init__(self, app: ASGIApp, bugs: BugCount, program: str = "daemon") -> None:
+        """Go around `app`, counting `bugs`; `program` is what answers are told of."""
         self._app = app
+        self._program = program
         self._bugs = bugs
         self._log = BoundedLog(logging.getLogger(__name__), monotonic)
 
@@ -59,15 +60,15 @@ class Edge:
             await self._app(scope, receive, send_on)
         except asyncio.CancelledError:
             # The server ends, and has waited for this one as long as it could.
-            status, detail = 503, "the daemon is ending"
+            status, detail = 503, f"the {self._program} is ending"
         except Exception:  # noqa: BLE001 - the edge
             if gone:
                 # The client went, or was too slow: there is nobody to tell, and no bug.
                 return
             self._bugs.add()
             self._log.exception("bug", "HTTP: a bug kept %s from being answered", scope.get("path", ""))
-            status, detail = 500, "a bug kept this from being answered: see the daemon's log"
+            status, detail = 500, f"a bug kept this from being answered: see the {self._program}'s log"
         else:
             return
         if not begun:
-            await JSONResponse({"detail": detail}, status)(scope, receive, send)
+            await problem(status, detail)(scope, receive, send)

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import Final
 
-from carbonquota.daemon.values.value_error import SettingValueError, described
+from carbonquota.service.values.value_error import SettingValueError, described
 
 _UNITS: Final = {
     "h": Decimal(3600),

@@ -1,0 +1,152 @@
+"""One request on its way: which rules hold it, what these charge, and the answer that a decision makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from carbonquota.limiter.algorithms import NEVER, Algorithm, Outcome, policy_of
+from carbonquota.limiter.charge import Charge, Decision, Kind
+from carbonquota.limiter.model import Answer, Code, Descriptor, Lease, Reason, Request, Status
+from carbonquota.limiter.rules.model import SEPARATOR, Domain, Grant, Match, Rule
+
+TIER_KEY: Final = "tier"
+"""The only key of a descriptor that names the request's tier, where the request does not."""
+
+_NO_RULE: Final = Status(Code.OK, Reason.NO_RULE)
+_ALLOWED: Final = Status(Code.OK, Reason.ALLOWED)
+_DENIED: Final = Status(Code.OVER_LIMIT, Reason.DENIED, remaining=0, retry_after=None)
+
+
+def listed(domain: Domain, request: Request) -> Answer | None:
+    """The answer to who is on a list of the domain; being denied comes first."""
+    if domain.deny and domain.deny.has(request):
+        return Answer(Code.OVER_LIMIT, (_DENIED,) * len(request.descriptors))
+    if domain.allow and domain.allow.has(request):
+        return Answer(Code.OK, (_ALLOWED,) * len(request.descriptors))
+    return None
+
+
+def tier_of(request: Request) -> str:
+    """The tier of a request."""
+    if request.tier:
+        return request.tier
+    for descriptor in request.descriptors:
+        if len(descriptor.entries) == 1 and descriptor.entries[0][0] == TIER_KEY:
+            return descriptor.entries[0][1]
+    return ""
+
+
+class Plan:
+    """The charges of a request, and the answer behind them."""
+
+    __slots__ = ("_grants", "_request", "_spans", "charges", "matches", "tier")
+
+    def __init__(self, domain: Domain | None, request: Request) -> None:
+        """Match a request in its domain, None where there is no such."""
+        self._request = request
+        self.tier = tier_of(request)
+        self.matches = [_match(domain, request.domain, one) for one in request.descriptors]
+        self.charges: list[Charge] = []
+        self._grants: list[Grant] = []
+        self._spans: list[tuple[int, int]] = []
+        replaced = _replaced(self.matches)
+        for descriptor, match in zip(request.descriptors, self.matches, strict=True):
+            first = len(self.charges)
+            if match is not None and match.rule.limit_names.isdisjoint(replaced):
+                self._charge(descriptor, match)
+            self._spans.append((first, len(self.charges)))
+
+    def _charge(self, descriptor: Descriptor, match: Match) -> None:
+        """Add what a descriptor is charged by its rule."""
+        rule, key, value = match
+        hits = self._request.hits if descriptor.hits is None else descriptor.hits
+        kind = (Kind.SHADOW if rule.shadow else 0) | (Kind.CHARGE_DENIED if rule.charge_denied else 0)
+        if rule.guarantees and (own := rule.guarantees.get(value)) is not None:
+            self._add(SEPARATOR.join((key, value)), own, hits, Kind.GUARANTEE)
+        for grant in rule.grants_of(self.tier):
+            self._add(key, grant, hits, kind)
+
+    def _add(self, key: str, grant: Grant, hits: int, kind: int) -> None:
+        counter = f"{key}{SEPARATOR}{grant.suffix}" if grant.suffix else key
+        self.charges.append(Charge(counter, grant.policy, hits * grant.cost, kind))
+        self._grants.append(grant)
+
+    def answer(self, decision: Decision) -> Answer:
+        """The answer that a decision makes."""
+        statuses = tuple(
+            self._status(match, first, last, decision)
+            for match, (first, last) in zip(self.matches, self._spans, strict=True)
+        )
+        is_over, challenge = False, False
+        for status, match in zip(statuses, self.matches, strict=True):
+            if status.is_over and match is not None:
+                is_over = is_over or not match.rule.quota_mode
+                challenge = challenge or match.rule.challenge
+        leases = tuple(self._lease(at, token) for at, token in decision.tokens.items())
+        return Answer(Code.OVER_LIMIT if is_over else Code.OK, statuses, challenge, leases)
+
+    def _lease(self, at: int, token: int) -> Lease:
+        charge = self.charges[at]
+        return Lease(charge.key, token, charge.hits)
+
+    def _status(self, match: Match | None, first: int, last: int, decision: Decision) -> Status:
+        """What became of a descriptor, by the charges from `first` on."""
+        if match is None:
+            return _NO_RULE
+        rule = match.rule
+        name = f"{rule.name}_{match.value}" if rule.detailed else rule.name
+        if first == last:
+            reason = Reason.REPLACED if rule.grants_of(self.tier) else Reason.UNLIMITED
+            return Status(Code.OK, reason, rule=name)
+        at = self._telling(first, last, decision.outcomes)
+        outcome = decision.outcomes[at]
+        is_over = not outcome.fits
+        refuses = is_over and not rule.shadow
+        return Status(
+            Code.OVER_LIMIT if refuses else Code.OK,
+            Reason.OVER if is_over else Reason.UNDER,
+            self._grants[at].limit,
+            outcome.remaining,
+            outcome.reset / 1e6,
+            _wait(outcome) if refuses else 0.0,
+            is_over and rule.shadow,
+            name,
+        )
+
+    def _telling(self, first: int, last: int, outcomes: Sequence[Outcome]) -> int:
+        """Which of a descriptor's charges its status tells of: its guarantee if that holds, else what leaves least."""
+        if self.charges[first].kind & Kind.GUARANTEE:
+            if outcomes[first].fits:
+                return first
+            first += 1
+        return min(range(first, last), key=lambda at: _order(outcomes[at])) if last - first > 1 else first
+
+
+def _match(domain: Domain | None, name: str, descriptor: Descriptor) -> Match | None:
+    """The rule that holds a descriptor, or what its own limit makes of it."""
+    if descriptor.limit is None:
+        return domain.match(descriptor.entries) if domain is not None else None
+    limit = descriptor.limit
+    parts = (f"{key}_{value}" if value else key for key, value in descriptor.entries)
+    grant = Grant(limit, policy_of(Algorithm.FIXED_WINDOW, limit.requests, limit.seconds), suffix="own")
+    key = SEPARATOR.join((name, *(part for entry in descriptor.entries for part in entry)))
+    return Match(Rule(".".join((name, *parts)), (grant,)), key, "")
+
+
+def _replaced(matches: Sequence[Match | None]) -> frozenset[str]:
+    """The names of limits that do not count for a request, as other rules that hold it take their place."""
+    if len(matches) < 2:
+        return frozenset()
+    return frozenset().union(*(match.rule.replaces for match in matches if match is not None))
+
+
+def _order(outcome: Outcome) -> tuple[bool, int]:
+    """What is lowest for the limit of a rule that a client should be told of."""
+    if outcome.fits:
+        return True, outcome.remaining
+    return False, -outcome.retry if outcome.retry != NEVER else -(2**63)
+
+
+def _wait(outcome: Outcome) -> float | None:
+    return None if outcome.retry == NEVER else outcome.retry / 1e6
