@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntFlag
 from typing import Final, NamedTuple, Protocol
 
 from carbonquota.limiter.algorithms import Outcome, Policy
+from carbonquota.limiter.model import Lease
+from carbonquota.limiter.stats import Sample
 
 
 class Kind(IntFlag):
@@ -19,6 +21,10 @@ class Kind(IntFlag):
     """It is made even where the request is refused."""
     GUARANTEE = 4
     """It refuses nothing; where it fits, the charge behind it is made whether it fits or not."""
+    FAIL_OPEN = 8
+    """While the store is away, it fits."""
+    FAIL_CLOSED = 16
+    """While the store is away, it does not fit; without either of the two, this process has its share."""
 
 
 class Charge(NamedTuple):
@@ -31,11 +37,15 @@ class Charge(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """Whether the charges were made, an outcome each, and the tokens of leases by the charges' positions."""
+    """Whether the charges were made, an outcome each, and the tokens of leases by the charges' positions.
+
+    `outage` says that this was decided without the store, as it is away.
+    """
 
     passes: bool
     outcomes: Sequence[Outcome]
     tokens: dict[int, int]
+    outage: bool = False
 
 
 NOTHING: Final = Decision(passes=True, outcomes=(), tokens={})
@@ -45,8 +55,25 @@ NOTHING: Final = Decision(passes=True, outcomes=(), tokens={})
 class Counters(Protocol):
     """Where hits are counted: in this process, or in a store. Safe to use from any thread."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it never waits for a store."""
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What is wrong with it now, for health."""
+
+    def samples(self) -> Iterator[Sample]:
+        """How it is."""
+
     def decide(self, charges: Sequence[Charge]) -> Decision:
         """Make all charges or none, as one step."""
 
-    def release(self, key: str, token: int) -> None:
+    async def decide_async(self, charges: Sequence[Charge]) -> Decision:
+        """The same, for an event loop."""
+
+    def release(self, lease: Lease) -> None:
         """End a lease, if it still runs."""
+
+    def close(self) -> None:
+        """Let go of what it holds."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Final
 
 from carbonquota.limiter.algorithms import NEVER, Algorithm, Outcome, policy_of
 from carbonquota.limiter.charge import Charge, Decision, Kind
 from carbonquota.limiter.model import Answer, Code, Descriptor, Lease, Reason, Request, Status
-from carbonquota.limiter.rules.model import SEPARATOR, Domain, Grant, Match, Rule
+from carbonquota.limiter.rules.model import SEPARATOR, Domain, Grant, Match, OnOutage, Rule
 
 TIER_KEY: Final = "tier"
 """The only key of a descriptor that names the request's tier, where the request does not."""
+
+_LONGEST_KEY: Final = 200
+"""Characters of a counter's key; what is sent may be as long as a header."""
 
 _NO_RULE: Final = Status(Code.OK, Reason.NO_RULE)
 _ALLOWED: Final = Status(Code.OK, Reason.ALLOWED)
@@ -61,14 +65,15 @@ class Plan:
         """Add what a descriptor is charged by its rule."""
         rule, key, value = match
         hits = self._request.hits if descriptor.hits is None else descriptor.hits
-        kind = (Kind.SHADOW if rule.shadow else 0) | (Kind.CHARGE_DENIED if rule.charge_denied else 0)
         if rule.guarantees and (own := rule.guarantees.get(value)) is not None:
-            self._add(SEPARATOR.join((key, value)), own, hits, Kind.GUARANTEE)
+            self._add(SEPARATOR.join((key, value)), own, hits, Kind.GUARANTEE | (rule.kind & Kind.FAIL_CLOSED))
         for grant in rule.grants_of(self.tier):
-            self._add(key, grant, hits, kind)
+            self._add(key, grant, hits, rule.kind)
 
     def _add(self, key: str, grant: Grant, hits: int, kind: int) -> None:
-        counter = f"{key}{SEPARATOR}{grant.suffix}" if grant.suffix else key
+        counter = f"{key}{SEPARATOR}{grant.suffix}"
+        if len(counter) > _LONGEST_KEY:
+            counter = shortened(counter)
         self.charges.append(Charge(counter, grant.policy, hits * grant.cost, kind))
         self._grants.append(grant)
 
@@ -105,7 +110,7 @@ class Plan:
         refuses = is_over and not rule.shadow
         return Status(
             Code.OVER_LIMIT if refuses else Code.OK,
-            Reason.OVER if is_over else Reason.UNDER,
+            _reason(rule.on_outage, is_over=is_over) if decision.outage else Reason.OVER if is_over else Reason.UNDER,
             self._grants[at].limit,
             outcome.remaining,
             outcome.reset / 1e6,
@@ -121,6 +126,13 @@ class Plan:
                 return first
             first += 1
         return min(range(first, last), key=lambda at: _order(outcomes[at])) if last - first > 1 else first
+
+
+def shortened(key: str) -> str:
+    """A key that stands for one that is too long; the domain before it stays."""
+    domain = key.partition(SEPARATOR)[0]
+    digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+    return f"{domain}{SEPARATOR}{digest}"
 
 
 def _match(domain: Domain | None, name: str, descriptor: Descriptor) -> Match | None:
@@ -139,6 +151,15 @@ def _replaced(matches: Sequence[Match | None]) -> frozenset[str]:
     if len(matches) < 2:
         return frozenset()
     return frozenset().union(*(match.rule.replaces for match in matches if match is not None))
+
+
+def _reason(on_outage: OnOutage, *, is_over: bool) -> Reason:
+    """Why a descriptor got its code while the store is away."""
+    if on_outage is OnOutage.OPEN:
+        return Reason.FAIL_OPEN
+    if on_outage is OnOutage.CLOSED:
+        return Reason.FAIL_CLOSED
+    return Reason.SHARE if is_over else Reason.UNDER
 
 
 def _order(outcome: Outcome) -> tuple[bool, int]:

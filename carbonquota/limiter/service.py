@@ -6,6 +6,7 @@ charged, unless its rule says so.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -28,7 +29,7 @@ class Limiter:
     @property
     def is_local(self) -> bool:
         """Whether `check` never waits for a store, so that an event loop may call it."""
-        return isinstance(self._counters, PlainCounters)
+        return self._counters.is_local
 
     @property
     def rules(self) -> RuleSet:
@@ -37,15 +38,24 @@ class Limiter:
 
     def check(self, request: Request) -> Answer:
         """Whether a request passes; if it does, it is charged to all of its limits, else to none."""
-        domain = self._rules.domains.get(request.domain)
-        if domain is not None and (answer := listed(domain, request)) is not None:
-            return answer
-        plan = Plan(domain, request)
+        plan = self._plan(request)
+        if isinstance(plan, Answer):
+            return plan
         return plan.answer(self._counters.decide(plan.charges) if plan.charges else NOTHING)
 
     async def check_async(self, request: Request) -> Answer:
         """The same, for an event loop."""
-        return self.check(request)
+        plan = self._plan(request)
+        if isinstance(plan, Answer):
+            return plan
+        return plan.answer(await self._counters.decide_async(plan.charges) if plan.charges else NOTHING)
+
+    def _plan(self, request: Request) -> Plan | Answer:
+        """What a request is to be charged, or the answer to who is on a list."""
+        domain = self._rules.domains.get(request.domain)
+        if domain is not None and (answer := listed(domain, request)) is not None:
+            return answer
+        return Plan(domain, request)
 
     def check_many(self, requests: Sequence[Request]) -> list[Answer]:
         """The same for several, in their order, each by itself."""
@@ -54,15 +64,19 @@ class Limiter:
     def release(self, answer: Answer) -> None:
         """Tell that a request is done: its places among those in flight are free again."""
         for lease in answer.leases:
-            self._counters.release(lease.key, lease.token)
+            self._counters.release(lease)
 
     async def release_async(self, answer: Answer) -> None:
         """The same, for an event loop."""
-        self.release(answer)
+        if self.is_local or not answer.leases:
+            self.release(answer)
+        else:
+            await asyncio.to_thread(self.release, answer)
 
     def apply(self, rules: RuleSet) -> None:
         """Decide by other rules from here on; what was counted stays counted."""
         self._rules = rules
 
     def close(self) -> None:
-        """End what runs in the background."""
+        """Let go of connections."""
+        self._counters.close()

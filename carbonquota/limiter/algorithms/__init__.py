@@ -13,7 +13,7 @@ burst, or one window, more at most.
 from __future__ import annotations
 
 from carbonquota.limiter.algorithms.functions import FUNCTIONS, Functions, ask, expiry, functions_of, penalize, take
-from carbonquota.limiter.algorithms.policy import NEVER, Algorithm, Outcome, Policy, State, policy_of
+from carbonquota.limiter.algorithms.policy import NEVER, Algorithm, Outcome, Policy, State, policy_of, scaled
 
 __all__ = [
     "FUNCTIONS",
@@ -28,5 +28,6 @@ __all__ = [
     "functions_of",
     "penalize",
     "policy_of",
+    "scaled",
     "take",
 ]

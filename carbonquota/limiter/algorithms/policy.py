@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from fractions import Fraction
 from math import gcd
 from typing import Final, NamedTuple
 
@@ -80,6 +81,14 @@ def policy_of(algorithm: Algorithm, requests: int, seconds: float, burst: int | 
     if algorithm is Algorithm.SLIDING_WINDOW:
         return Policy(algorithm, requests, -(-period // SLOTS))
     return Policy(algorithm, requests, period)
+
+
+def scaled(policy: Policy, factor: Fraction) -> Policy:
+    """A policy that grants so many times as much, rounded down; the lengths of times stay."""
+    if policy.algorithm is not Algorithm.TOKEN_BUCKET:
+        return replace(policy, capacity=int(policy.capacity * factor))
+    requests, period = policy.rate * factor.numerator, policy.per_hit * factor.denominator
+    return _bucket(requests, period, int(policy.most * factor))
 
 
 def _bucket(requests: int, period: int, burst: int) -> Policy:

@@ -1,14 +1,13 @@
 """Counters of this process in a dict, bounded by what is evicted.
 
-Theory of operation. The dict is in the order of use. Where there is no room, the keys that were not used for longest
-are looked at: one whose state is as good as none goes first, then the first that is not being limited, as that one
-would be let in anew. A key is being limited when its last charge was refused and it has not reset since.
+Theory of operation. The dict is in the order of use. Where there is no room, the key that was not used for longest
+goes, but one that is being limited gets a second chance, as it would be let in anew. A key is being limited when its
+last charge was refused, and its state is not yet as good as none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from threading import Lock
 from typing import Final
 
@@ -16,7 +15,9 @@ from carbonquota.limiter.algorithms import State, functions_of
 from carbonquota.limiter.algorithms.concurrency import give_back
 from carbonquota.limiter.algorithms.policy import Algorithm, Policy
 from carbonquota.limiter.charge import Charge, Decision, Kind
+from carbonquota.limiter.model import Lease
 from carbonquota.limiter.reference.decide import decide
+from carbonquota.limiter.stats import Sample
 from carbonquota.model import Clock
 
 _LOOKED_AT: Final = 32
@@ -46,12 +47,34 @@ class PlainCounters:
             self._note(charges, decision, behind, now)
             return decision
 
-    def release(self, key: str, token: int) -> None:
+    async def decide_async(self, charges: Sequence[Charge]) -> Decision:
+        """The same, as it never waits."""
+        return self.decide(charges)
+
+    def release(self, lease: Lease) -> None:
         """End a lease, if it still runs."""
         with self._lock:
-            held = self._states.get(key)
+            held = self._states.get(lease.key)
             if held is not None and held[0].algorithm is Algorithm.CONCURRENCY:
-                self._states[key] = (held[0], give_back(held[1], token), False)
+                self._states[lease.key] = (held[0], give_back(held[1], lease.token), False)
+
+    def close(self) -> None:
+        """Nothing is held that does not go by itself."""
+
+    @property
+    def is_local(self) -> bool:
+        """It never waits."""
+        return True
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def samples(self) -> Iterator[Sample]:
+        """How many keys there are, and were evicted."""
+        yield Sample("limiter_keys", len(self))
+        yield Sample("limiter_evicted", self.evicted)
 
     def _state(self, key: str) -> State | None:
         held = self._states.get(key)
@@ -69,9 +92,12 @@ class PlainCounters:
                 self._states[charge.key] = (charge.policy, state, is_limited)
 
     def _evict(self, now: int) -> None:
-        """Make room for a key."""
-        looked_at = list(islice(self._states.items(), _LOOKED_AT))
+        """Make room for a key: of those looked at, who is being limited gets a second chance, and goes to the end."""
         self.evicted += 1
-        idle = (key for key, (policy, state, _) in looked_at if functions_of(policy).expiry(policy, state) <= now)
-        unlimited = (key for key, (_, _, is_limited) in looked_at if not is_limited)
-        del self._states[next(idle, None) or next(unlimited, None) or looked_at[0][0]]
+        for _ in range(min(_LOOKED_AT, len(self._states))):
+            key = next(iter(self._states))
+            policy, state, is_limited = held = self._states.pop(key)
+            if not is_limited or functions_of(policy).expiry(policy, state) <= now:
+                return
+            self._states[key] = held
+        del self._states[next(iter(self._states))]

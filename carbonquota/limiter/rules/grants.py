@@ -30,7 +30,7 @@ def grants_of(reader: Reader, limits: Sequence[Value], defaults: Defaults) -> tu
         if "unlimited" in fields and fields["unlimited"].value:
             _check_unlimited(reader, fields, alone=len(limits) == 1)
             continue
-        grant = _grant(reader, limit, defaults, suffix=f"{len(found)}" if found else "")
+        grant = _grant(reader, limit, defaults, at=len(found))
         if grant is not None:
             found.append(grant)
     return tuple(found)
@@ -44,7 +44,7 @@ def _check_unlimited(reader: Reader, fields: Mapping[str, Value], *, alone: bool
         reader.note(fields["unlimited"].node, '"unlimited" beside other limits', "remove it, or the others")
 
 
-def _grant(reader: Reader, limit: Value, defaults: Defaults, suffix: str) -> Grant | None:
+def _grant(reader: Reader, limit: Value, defaults: Defaults, at: int) -> Grant | None:
     """One limit; None after a problem was noted."""
     fields: Mapping[str, Value] = limit.value
     for key, hint in (("unit", _UNITS), ("requests_per_unit", 'for no limit, write "unlimited: true"')):
@@ -61,7 +61,7 @@ def _grant(reader: Reader, limit: Value, defaults: Defaults, suffix: str) -> Gra
     requests: int = fields["requests_per_unit"].value
     granted = Limit(requests, unit, _get(fields, "name", ""), _get(fields, "unit_multiplier", 1))
     policy = policy_of(algorithm, requests, granted.seconds, _get(fields, "burst", None))
-    return Grant(granted, policy, _get(fields, "cost", 1), suffix)
+    return Grant(granted, policy, _get(fields, "cost", 1), f"{algorithm:d}.{at}")
 
 
 def _is_noted(reader: Reader, limit: Value) -> bool:
@@ -91,7 +91,9 @@ def guarantees_of(reader: Reader, fields: Mapping[str, Value], grants: Sequence[
 
 def _share(total: Grant, requests: int) -> Grant:
     limit = Limit(requests, total.limit.unit, total.limit.name, total.limit.multiplier)
-    return Grant(limit, policy_of(total.policy.algorithm, requests, limit.seconds), total.cost, "guarantee")
+    return Grant(
+        limit, policy_of(total.policy.algorithm, requests, limit.seconds), total.cost, f"{total.policy.algorithm:d}.own"
+    )
 
 
 def _get(fields: Mapping[str, Value], key: str, default: Any) -> Any:  # noqa: ANN401 - as the key has it

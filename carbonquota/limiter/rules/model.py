@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from carbonquota.limiter.algorithms import Policy
+from carbonquota.limiter.charge import Kind
 from carbonquota.limiter.model import Entry, Limit
 from carbonquota.limiter.rules.lists import Clients
 
@@ -62,6 +63,15 @@ class Rule:
     source: str = ""
     line: int = 0
     text: str = ""
+
+    @property
+    def kind(self) -> int:
+        """What its charges are for."""
+        return (
+            (Kind.SHADOW if self.shadow else 0)
+            | (Kind.CHARGE_DENIED if self.charge_denied else 0)
+            | {OnOutage.OPEN: Kind.FAIL_OPEN, OnOutage.CLOSED: Kind.FAIL_CLOSED, OnOutage.SHARE: 0}[self.on_outage]
+        )
 
     @property
     def place(self) -> str:

@@ -1,0 +1,130 @@
+"""The calls of the limiter to its store, one round trip each, or one for many: charges in, decisions out.
+
+This file is the shell around the client library. What the answers mean stands in `functions.lua`; errors are the
+`StoreError` of the cluster's store, told apart by what an operator has to do about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib import resources
+from threading import Lock
+from typing import Any, Final
+
+from valkey.exceptions import ResponseError, ValkeyError
+
+from carbonquota.cluster.store import StoreError, kind_of
+from carbonquota.limiter.algorithms import Outcome
+from carbonquota.limiter.charge import Charge, Decision
+from carbonquota.limiter.model import Lease
+from carbonquota.limiter.rules.model import SEPARATOR
+
+FUNCTIONS: Final = resources.files("carbonquota.limiter.stores").joinpath("functions.lua")
+_FIELDS: Final = 5
+"""Numbers of an outcome in an answer."""
+
+
+class StoreCalls:
+    """Decides in the store. Safe to use from any thread."""
+
+    def __init__(self, connect: Callable[[], Any], name: str, clock: Callable[[], int] = lambda: 0) -> None:
+        """`name` tells those apart that share a server. `clock`, in us, takes the place of the server's, which is 0."""
+        self._connect = connect
+        self._client: Any = None
+        self._name = name
+        self._clock = clock
+        self._lock = Lock()
+        self._runs: dict[str, str] = {}
+
+    def decide(self, charges: Sequence[Charge]) -> Decision:
+        """Make all charges or none; StoreError where the store does not do it."""
+        call = self._call_of(charges)
+        return self._decision(charges, self._ask(lambda client: client.fcall(*call)))
+
+    def decide_many(self, several: Sequence[Sequence[Charge]]) -> list[Decision | StoreError]:
+        """The same for several requests, each by itself, in one round trip."""
+        calls = [self._call_of(charges) for charges in several]
+
+        def ask(client: Any) -> list[Any]:  # noqa: ANN401 - the library's own
+            pipeline = client.pipeline(transaction=False)
+            for call in calls:
+                pipeline.fcall(*call)
+            answers: list[Any] = pipeline.execute(raise_on_error=False)
+            missing = next((one for one in answers if _lacks_functions(one)), None)
+            if missing is not None:
+                raise missing
+            return answers
+
+        # Where a server has no functions, no call did anything, so that all may be made again.
+        return [
+            _error(answer) if isinstance(answer, Exception) else self._decision(charges, answer)
+            for charges, answer in zip(several, self._ask(ask), strict=True)
+        ]
+
+    def release(self, lease: Lease) -> None:
+        """End a lease."""
+        key = self._key(lease.key)
+        self._ask(lambda client: client.fcall("cql1_release", 1, key, lease.token, lease.places))
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            with suppress(ValkeyError, OSError):
+                client.close()
+
+    def _call_of(self, charges: Sequence[Charge]) -> list[Any]:
+        """The function, its keys and arguments for charges, which are of one domain."""
+        domain = charges[0].key.partition(SEPARATOR)[0]
+        call: list[Any] = ["cql1_decide", len(charges) + 1, self._tag(domain) + "server"]
+        call += [self._key(charge.key) for charge in charges]
+        call += [self._clock(), self._runs.get(domain, "")]
+        for _, policy, hits, kind in charges:
+            call += (int(policy.algorithm), policy.capacity, policy.per_hit, policy.rate, hits, int(kind))
+        return call
+
+    def _tag(self, domain: str) -> str:
+        return f"{{cql:{self._name}:{domain}}}:"
+
+    def _key(self, key: str) -> bytes:
+        domain, _, rest = key.partition(SEPARATOR)
+        # A name from the wire may hold halves of characters.
+        return (self._tag(domain) + rest).encode("utf-8", "surrogatepass")
+
+    def _decision(self, charges: Sequence[Charge], answer: Sequence[Any]) -> Decision:
+        passes, run, *numbers = answer
+        if run:
+            self._runs[charges[0].key.partition(SEPARATOR)[0]] = run.decode()
+        rows = [numbers[at : at + _FIELDS] for at in range(0, len(numbers), _FIELDS)]
+        outcomes = [Outcome(bool(fits), remaining, reset, retry) for fits, remaining, reset, retry, _ in rows]
+        return Decision(bool(passes), outcomes, {at: row[4] for at, row in enumerate(rows) if row[4]})
+
+    def _ask(self, ask: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - as it comes
+        """Ask the client, loading the functions first where the server does not know them."""
+        try:
+            client = self._connected()
+            try:
+                return ask(client)
+            except ResponseError as error:
+                if not _lacks_functions(error):
+                    raise
+                client.function_load(FUNCTIONS.read_text(), replace=True)
+                return ask(client)
+        except (ValkeyError, OSError) as error:
+            raise _error(error) from error
+
+    def _connected(self) -> Any:  # noqa: ANN401 - the library's own
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+
+def _lacks_functions(answer: object) -> bool:
+    return isinstance(answer, ResponseError) and "unction not found" in str(answer)
+
+
+def _error(error: Exception) -> StoreError:
+    return StoreError(kind_of(error), str(error))

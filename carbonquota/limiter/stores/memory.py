@@ -1,0 +1,145 @@
+"""What this process knows of keys without asking the store: who is over the limit, and what was taken ahead.
+
+Theory of operation. A refused key is refused until the time that the store gave, for as many hits or more. Of a key
+that is asked for often, a slice is taken ahead: it is charged in the store before anybody uses it, so that no limit is
+passed; it is a small part of what is left, and is thrown away after a moment, or when its window ends. Times are
+counted from before the store was asked, on a clock that only grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Final, TypeVar
+
+from carbonquota.limiter.algorithms import Algorithm, Outcome, Policy
+from carbonquota.limiter.charge import Charge, Decision, Kind
+
+_MOST: Final = 100_000
+"""Keys that are remembered."""
+
+_PART: Final = 16
+"""A slice is at most this part of what is left, so that the last hits of a limit are given out one by one."""
+
+_LEAST: Final = 1_000
+"""Hits that must be left for a slice: a small limit is given out one by one from the beginning."""
+
+_LIFE: Final = 50_000
+"""Microseconds that a slice is good for; within as many, two requests make a key one that is asked for often."""
+
+_NOT_SLICED: Final = Kind.SHADOW | Kind.GUARANTEE | Kind.CHARGE_DENIED
+
+
+Kept = TypeVar("Kept")
+
+
+class Memory:
+    """Refusals and slices. Safe to use from any thread."""
+
+    def __init__(self, clock: Callable[[], float], *, slices: bool = True) -> None:
+        """Start empty; `clock` gives seconds that only grow."""
+        self._clock = clock
+        self._slices = slices
+        self._lock = Lock()
+        self._refused: dict[str, tuple[Policy, int, int, Outcome]] = {}
+        self._taken: dict[str, tuple[Policy, int, int, Outcome]] = {}
+        self._asked: dict[str, int] = {}
+        self.refusals = 0
+        self.sliced = 0
+
+    def now(self) -> int:
+        """Microseconds of the clock."""
+        return int(self._clock() * 1e6)
+
+    def decide(self, charges: Sequence[Charge]) -> Decision | None:
+        """The decision where it is known here; None where the store has to be asked."""
+        now = self.now()
+        with self._lock:
+            return self._refusal(charges, now) or self._from_slices(charges, now)
+
+    def _refusal(self, charges: Sequence[Charge], now: int) -> Decision | None:
+        """A refusal that still holds; nothing is told of the other charges but what fits into a new state."""
+        if not self._refused or any(charge.kind & (Kind.CHARGE_DENIED | Kind.GUARANTEE) for charge in charges):
+            return None
+        for at, charge in enumerate(charges):
+            held = self._refused.get(charge.key)
+            if held is None or charge.kind & Kind.SHADOW:
+                continue
+            policy, until, hits, outcome = held
+            if now >= until or policy != charge.policy:
+                del self._refused[charge.key]
+            elif charge.hits >= hits:
+                outcomes = [Outcome(fits=True, remaining=one.policy.most, reset=0, retry=0) for one in charges]
+                retry = until - now if outcome.retry > 0 else outcome.retry
+                outcomes[at] = outcome._replace(retry=retry, reset=max(outcome.reset - outcome.retry + retry, 0))
+                self.refusals += 1
+                return Decision(passes=False, outcomes=outcomes, tokens={})
+        return None
+
+    def _from_slices(self, charges: Sequence[Charge], now: int) -> Decision | None:
+        """A decision from what was taken ahead of all keys."""
+        if not self._taken:
+            return None
+        outcomes: list[Outcome] = []
+        left: dict[str, int] = {}
+        for charge in charges:
+            held = self._taken.get(charge.key)
+            if held is None or charge.kind & _NOT_SLICED or held[0] != charge.policy or now >= held[1]:
+                return None
+            after = left.get(charge.key, held[2]) - charge.hits
+            if after < 0:
+                return None
+            left[charge.key] = after
+            outcomes.append(held[3]._replace(remaining=held[3].remaining + after))
+        for key, after in left.items():
+            policy, until, _, outcome = self._taken[key]
+            self._taken[key] = (policy, until, after, outcome)
+        self.sliced += 1
+        return Decision(passes=True, outcomes=outcomes, tokens={})
+
+    def with_slices(self, charges: Sequence[Charge]) -> Sequence[Charge]:
+        """The charges to ask the store for: more than is needed of keys that are asked for often."""
+        if not self._slices or any(charge.kind & Kind.GUARANTEE for charge in charges):
+            return charges
+        now = self.now()
+        with self._lock:
+            return [charge._replace(hits=charge.hits + self._ahead(charge, now)) for charge in charges]
+
+    def _ahead(self, charge: Charge, now: int) -> int:
+        """How many hits to take ahead of a key."""
+        if charge.kind & _NOT_SLICED or charge.policy.algorithm is Algorithm.CONCURRENCY:
+            return 0
+        last = self._asked.pop(charge.key, None)
+        _put(self._asked, charge.key, now)
+        held = self._taken.get(charge.key)
+        if last is None or now - last > _LIFE or held is None:
+            return 0
+        remaining = held[3].remaining
+        return min(remaining // _PART, 64 * charge.hits) if remaining >= _LEAST else 0
+
+    def note(self, charges: Sequence[Charge], asked: Sequence[Charge], decision: Decision, then: int) -> Decision:
+        """Remember what the store said at `then`; the decision as it is for the charges themselves."""
+        with self._lock:
+            for charge, whole, outcome in zip(charges, asked, decision.outcomes, strict=True):
+                self._note(charge, whole.hits - charge.hits, outcome, decision, then)
+        return decision
+
+    def _note(self, charge: Charge, ahead: int, outcome: Outcome, decision: Decision, then: int) -> None:
+        if charge.policy.algorithm is Algorithm.CONCURRENCY or charge.kind & _NOT_SLICED:
+            return
+        if not outcome.fits:
+            until = then + outcome.retry if outcome.retry > 0 else then + 1_000_000
+            _put(self._refused, charge.key, (charge.policy, until, charge.hits, outcome))
+            self._taken.pop(charge.key, None)
+        elif decision.passes:
+            held = self._taken.get(charge.key)
+            if held is not None and held[0] == charge.policy and then < held[1]:
+                ahead += held[2]
+            _put(self._taken, charge.key, (charge.policy, then + min(_LIFE, outcome.reset), ahead, outcome))
+
+
+def _put(kept: dict[str, Kept], key: str, value: Kept) -> None:
+    """Keep a value, and drop the one that was kept first where there is no room."""
+    if key not in kept and len(kept) >= _MOST:
+        del kept[next(iter(kept))]
+    kept[key] = value
