@@ -21,8 +21,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Protocol
 
-from carbonquota.cluster.claim_store import KNOWN, NEW, Claimed, ClaimStatus, Metric, Run, refusal
+import numpy as np
+
+from carbonquota.cluster.claim_store import Claimed, ClaimStatus, Metric, Run, refusal
 from carbonquota.cluster.hold import Hold, Waiting
+from carbonquota.cluster.known_limits import KnownLimits
 from carbonquota.cluster.settings import OnOutage
 from carbonquota.cluster.store import StoreError
 from carbonquota.controls.stock_limits import NamespaceLimits, Refused
@@ -125,6 +128,7 @@ class ClaimNode:
         self.counts: Counter[str] = Counter()
         """Metrics that were granted, refused, released and declared."""
         self._engine = engine
+        self._limits = KnownLimits(engine)
         self._store = store
         self._hold = hold
         self._settle = settle
@@ -214,14 +218,9 @@ class ClaimNode:
         self, names: Sequence[str], namespaces: Sequence[str], sizes: Sequence[Size]
     ) -> tuple[list[Metric], list[NamespaceLimits]]:
         """Those of the metrics that are under a limit, and the limits above them."""
-        found = self._engine.limits_above(dict.fromkeys(namespaces))
-        limited = {one.namespace for one in found if one.is_limited}
-        metrics = [
-            Metric(name, namespace, size)
-            for name, namespace, size in zip(names, namespaces, sizes, strict=True)
-            if namespace in limited
-        ]
-        return metrics, found
+        limits = self._limits.of(namespaces)
+        metrics = [metric for metric in map(Metric, names, namespaces, sizes) if limits[metric.namespace].is_limited]
+        return metrics, self._limits.with_all_above(metric.namespace for metric in metrics)
 
     def _tell(self) -> None:
         """Tell the store what came here without a claim, and what went."""
@@ -295,20 +294,13 @@ class ClaimNode:
         if claimed.has_dead:
             self._store.sweep(_AT_ONCE // 2)
         if asked:
-            codes = dict(zip((metric.name for metric in metrics), claimed.codes.tolist(), strict=True))
-            self._decide(asked, codes, limits)
+            self._decide(asked, _refusals(metrics, claimed, limits))
         return claimed.status
 
-    def _decide(self, asked: Sequence[Waiting], codes: dict[str, int], limits: Sequence[NamespaceLimits]) -> None:
-        """Have metrics decided by the store's codes; what is under no limit any more may come."""
-        granted, refused = [], []
-        for waiting in asked:
-            code = codes.get(waiting.metric, KNOWN)
-            if code in {NEW, KNOWN}:
-                granted.append(waiting)
-            else:
-                place, stock = refusal(code)
-                refused.append((waiting, Refused(waiting.metric, limits[place].namespace, STOCKS[stock])))
+    def _decide(self, asked: Sequence[Waiting], refusals: dict[str, Refused]) -> None:
+        """Have metrics decided by the store's answer; what is under no limit any more may come."""
+        granted = asked if not refusals else [one for one in asked if one.metric not in refusals]
+        refused = [(one, refusals[one.metric]) for one in asked if one.metric in refusals] if refusals else []
         self.counts["granted"] += len(granted)
         self.counts["refused"] += len(refused)
         self._settle(Answer(granted, refused))
@@ -329,6 +321,16 @@ class ClaimNode:
         except StoreError as error:
             self._fail(error)
         self._give_up(at_once=True)
+
+
+def _refusals(metrics: Sequence[Metric], claimed: Claimed, limits: Sequence[NamespaceLimits]) -> dict[str, Refused]:
+    """Which metrics the store refuses, by what limit."""
+    refusals = {}
+    for at in np.flatnonzero(claimed.codes < 0).tolist():
+        place, stock = refusal(int(claimed.codes[at]))
+        name = metrics[at].name
+        refusals[name] = Refused(name, limits[place].namespace, STOCKS[stock])
+    return refusals
 
 
 def namespace_of(metric: str) -> str:

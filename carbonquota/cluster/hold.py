@@ -83,10 +83,11 @@ class Hold:
                     refused.append(entry)
                     continue
                 if waiting is None:
-                    waiting = self._waiting[metric] = Waiting(metric, namespace, now)
+                    self._waiting[metric] = Waiting(metric, namespace, now, [line], size)
                     self._to_ask.append(metric)
-                waiting.lines.append(line)
-                waiting.size += size
+                else:
+                    waiting.lines.append(line)
+                    waiting.size += size
                 self._size += size
                 self._lines += 1
         return refused

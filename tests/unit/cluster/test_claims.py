@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from carbonquota import QuotaEngine, RuleSet
 from carbonquota.cluster.claim_store import Patience
 from carbonquota.cluster.claims import ClaimNode
-from carbonquota.cluster.gate import Gate
+from carbonquota.cluster.gate import Gate, names_of
 from carbonquota.cluster.hold import Hold, Room
 from carbonquota.cluster.settings import OnOutage
 from carbonquota.controls import Admission
+from carbonquota.errors import MetricNameError
+from carbonquota.metric_name import normalize
 from carbonquota.testing import ManualClock
 from tests.support.claim_store import ModelClaims, Stock
 
@@ -335,3 +337,22 @@ def test_whatever_fails_no_limit_is_passed_and_in_the_end_the_store_holds_what_t
         fleet.cycle(1.0)
     assert fleet.waiting() == 0
     assert set(fleet.stock.names) == fleet.held("a") | fleet.held("b") | fleet.held("c")
+
+
+SPELLINGS = st.lists(
+    st.text(st.sampled_from("ab.;=/~-é"), min_size=1, max_size=8).filter(lambda text: text.strip("./~;=")), min_size=1
+)
+
+
+@given(SPELLINGS)
+def test_names_of_lines_are_in_their_normal_form_however_they_are_spelled(spellings: list[str]) -> None:
+    spellings = [spelled for spelled in spellings if is_name(spelled)]
+    lines = [f"{spelled} 1 1700000000\n".encode() for spelled in spellings]
+    assert names_of(lines) == [normalize(spelled) for spelled in spellings]
+
+
+def is_name(spelled: str) -> bool:
+    try:
+        return bool(normalize(spelled))
+    except MetricNameError:
+        return False
