@@ -17,6 +17,7 @@ from time import sleep, time
 from typing import get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from carbonquota.controls import (
     Admission,
@@ -112,6 +113,7 @@ class QuotaEngine:
             self._index.quotas.parts = self._index.quotas.next_parts = 0
             self._decider.divide(0)
         self._parts = self._index.quotas.parts
+        self._is_shared = prepaid
         turn = Turn(self._lock, clock, clock_is_system=clock is time, begin=self._begin)
         self._backend = backend_of(self._decider, turn)
         # Until the clock leaves this stretch, it is the same interval and, where these matter, the same second.
@@ -313,8 +315,10 @@ class QuotaEngine:
         """Close the interval and give every stat by its name, without the graph prefix.
 
         `quota.<control>.<name>`, `usage.<control>.<name>`, `throttle.<name>` and `dropped.<name>`; throughput usage,
-        throttle and dropped are the points since the last report, as far as their intervals have ended. Of namespaces
-        that were rejected before they existed, those past the first 1,000 may be told too low, or not at all.
+        throttle and dropped are the points since the last report, as far as their intervals have ended: where limits
+        are shared (`share`), a report ends no interval, and the counts of the running one are left to the next.
+        Of namespaces that were rejected before they existed, those past the first 1,000 may be told too low, or not
+        at all.
         """
         self._give_stat_names()
         with self._lock:
@@ -338,7 +342,9 @@ class QuotaEngine:
     def _close_and_clear(self) -> StandingColumns:
         """End the interval if none ended since the last report, and take the counts of those that ended."""
         quotas = self._index.quotas
-        if self._interval.report():
+        ends_early = self._interval.report()
+        # Nodes that share limits share their intervals as well: none of them begins one anew by itself.
+        if ends_early and not self._is_shared:
             self._index.note_absent()
             quotas.close()
         standings = take_columns(self._index, [grant.limits for grant in self._decider.grants])
@@ -371,6 +377,16 @@ class QuotaEngine:
                 self._decider.put_in_force(made_ready, size_of)
                 self._backend.rebind()
                 self._rules = rules
+
+    def share(self) -> None:
+        """Have throughput limits be shared with other nodes: intervals end by the clock alone from now on."""
+        with self._lock:
+            self._is_shared = True
+
+    def are_there(self, namespaces: Namespaces) -> NDArray[np.bool_]:
+        """Which of the namespaces that `counted` gave still exist."""
+        with self._lock:
+            return sharing.are_there(self._index, namespaces)
 
     def counted(self) -> Counted:
         """What was accepted in the running interval under throughput limits, for who shares these with other nodes."""

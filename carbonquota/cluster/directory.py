@@ -1,13 +1,14 @@
 """The namespaces of this node that share a throughput limit, by the digests that all nodes know them by.
 
 A namespace gets its digest when points of it were first accepted here; what others said of that digest before counts
-from then on. Everything goes by the directory's own positions, which stay. Namespaces that are gone keep theirs until
-`prune` drops them. This file must not know sockets or clocks.
+from then on. Everything goes by the directory's own positions, which stay until `drop_gone` makes them new: it is to be
+called now and then, or namespaces that are gone would add up. This file must not know sockets or clocks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,12 @@ from carbonquota.controls.sharing import Namespaces
 Positions = NDArray[np.intp]
 NamesOf = Callable[[Namespaces], list[str]]
 """The names of namespaces, empty for one that is gone."""
+
+AreThere = Callable[[Namespaces], NDArray[np.bool_]]
+"""Which of some namespaces still exist."""
+
+_FEW: Final = 1_000
+"""So many that are gone are not worth looking for."""
 
 
 class Directory:
@@ -33,6 +40,7 @@ class Directory:
         self._position_of_row = np.empty(0, np.int64)
         self._ordered = np.empty(0, np.uint64)
         self._order = np.empty(0, np.intp)
+        self._kept = 0
 
     def __len__(self) -> int:
         """How many are known."""
@@ -93,9 +101,18 @@ class Directory:
         """The namespaces at these positions."""
         return Namespaces(self.rows[positions], self.born[positions])
 
-    def prune(self, keep: Positions) -> None:
-        """Drop all but those at `keep`, ascending; positions are new from here on."""
+    def drop_gone(self, are_there: AreThere) -> Positions | None:
+        """Drop namespaces that are gone, if there may be as many of them as others.
+
+        The positions before of those that are left, ascending: from here on they are 0, 1 and so on. None if nothing
+        is dropped.
+        """
+        if len(self) <= 2 * self._kept + _FEW:
+            return None
+        keep = np.flatnonzero(are_there(Namespaces(self.rows, self.born)))
         self.rows, self.born, self.digests = self.rows[keep], self.born[keep], self.digests[keep]
         self._position_of_row = np.full(int(self.rows.max(initial=-1)) + 1, -1, np.int64)
         self._position_of_row[self.rows] = np.arange(len(self.rows))
         self._sort()
+        self._kept = len(self)
+        return keep

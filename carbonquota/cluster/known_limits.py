@@ -1,4 +1,4 @@
-"""The limits above namespaces, kept as long as the rules are the same, since new metrics come again and again in the same.
+"""The limits above namespaces, kept while the rules are the same: new metrics come to the same ones again and again.
 
 Not safe to use from two threads at once; each has its own.
 """

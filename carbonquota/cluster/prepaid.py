@@ -56,6 +56,9 @@ class Engine(Protocol):
     def names_of(self, namespaces: Namespaces) -> list[str]:
         """The names of namespaces."""
 
+    def are_there(self, namespaces: Namespaces) -> NDArray[np.bool_]:
+        """Which namespaces still exist."""
+
     def prepay(self, parts: int) -> None:
         """Have limits begin with one of so many parts, from the next interval on."""
 
@@ -127,6 +130,11 @@ class PrepaidNode:
         self.outages: Counter[str] = Counter()
         """How often the store could not be used, by kind of trouble."""
 
+    @property
+    def namespaces(self) -> int:
+        """How many namespaces are kept whose limits are shared."""
+        return len(self._directory)
+
     def tick(self) -> None:
         """Do what is due."""
         now = self._clock()
@@ -143,6 +151,7 @@ class PrepaidNode:
         """Bring the rates up to date; where the namespaces found stand, -1 for one that is gone."""
         if found.start != self._start:
             self._start = found.start
+            self._drop_gone()
             self._seen[:] = 0
             self._ahead[:] = False
             self._is_spent[:] = False
@@ -162,11 +171,20 @@ class PrepaidNode:
         self._last_tick = now
         return positions
 
+    def _drop_gone(self) -> None:
+        """Keep nothing of namespaces that are gone."""
+        keep = self._directory.drop_gone(self._engine.are_there)
+        if keep is not None:
+            self._rates, self._seen = self._rates[keep], self._seen[keep]
+            self._ahead, self._is_spent = self._ahead[keep], self._is_spent[keep]
+
     def _exchange(self, found: Counted, positions: Positions, now: float) -> None:
         """One or two round trips: take what is needed, and hand back what is spare."""
-        there = np.flatnonzero((positions >= 0) & (found.limits < MOST_SHARED))
+        there = np.flatnonzero(positions >= 0)
         positions = positions[there]
-        limits, allowed, accepted = found.limits[there], found.allowed[there], found.accepted[there]
+        # No interval sees as many points as the store can count.
+        limits = np.minimum(found.limits[there], MOST_SHARED)
+        allowed, accepted = found.allowed[there], found.accepted[there]
         left = found.start + self._length - now
         rates = self._rates[positions]
         asked = wanted(limits, allowed, accepted, rates, left, self._pace)

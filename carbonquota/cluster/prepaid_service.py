@@ -137,6 +137,7 @@ class PrepaidService:
         """How the node and its store are."""
         node = self._node
         yield Sample("cluster_nodes", node.nodes)
+        yield Sample("cluster_namespaces", node.namespaces)
         yield Sample("cluster_store_up", not node.trouble)
         yield Sample("cluster_store_seconds", self._seconds)
         yield Sample("cluster_store_skew", node.skew)

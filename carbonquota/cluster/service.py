@@ -148,6 +148,7 @@ class SyncService:
         """How the node and its peers are."""
         peers = self._node.peers()
         yield Sample("cluster_nodes", 1 + len({peer.run.node for peer in peers}))
+        yield Sample("cluster_namespaces", self._node.namespaces)
         yield Sample("cluster_sent", self._sent)
         yield Sample("cluster_heard", self._heard)
         yield Sample("cluster_missed", self._node.missed)

@@ -36,7 +36,7 @@ from carbonquota.errors import QuotaError
 FUNCTIONS: Final = ("functions.lua", "claims.lua")
 """The files of the library of functions, one behind the other."""
 MOST_SHARED: Final = 2**53
-"""Greater limits are not shared: the store counts in doubles."""
+"""The store counts in doubles, so of a greater limit it gives as much."""
 
 
 class StoreError(QuotaError):

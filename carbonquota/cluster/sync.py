@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from carbonquota.cluster.counts import Elsewhere
 from carbonquota.cluster.directory import Directory, Positions
@@ -32,11 +33,17 @@ from carbonquota.trie.columns import Column
 class Engine(Protocol):
     """What is asked of the engine; see `QuotaEngine`."""
 
+    def share(self) -> None:
+        """Have intervals end by the clock alone."""
+
     def counted(self) -> Counted:
         """What was accepted in the running interval under throughput limits."""
 
     def names_of(self, namespaces: Namespaces) -> list[str]:
         """The names of namespaces."""
+
+    def are_there(self, namespaces: Namespaces) -> NDArray[np.bool_]:
+        """Which namespaces still exist."""
 
     def leave_to_others(self, start: float, namespaces: Namespaces, points: Column) -> bool:
         """Let no more be accepted than the limits less these points."""
@@ -75,6 +82,7 @@ class SyncNode:
         """Points over limits that reject, over all nodes, as far as they were seen here."""
         self.bound = 0
         """Points that others let in between the last two messages: by so many limits may be passed in all."""
+        engine.share()
         self._engine = engine
         self._run = run
         self._length = length
@@ -94,6 +102,11 @@ class SyncNode:
     def missed(self) -> int:
         """Messages of others that never came."""
         return self._elsewhere.missed
+
+    @property
+    def namespaces(self) -> int:
+        """How many namespaces are kept whose limits are shared."""
+        return len(self._directory)
 
     def peers(self) -> list[PeerState]:
         """Every run heard of lately, but our own."""
@@ -119,6 +132,7 @@ class SyncNode:
             return
         self._start = start
         self._interval = round(start / self._length)
+        self._directory.drop_gone(self._engine.are_there)
         self._told = np.zeros(len(self._directory), np.int64)
         self._others = np.zeros(len(self._directory), np.int64)
         self._over = np.zeros(len(self._directory), np.int64)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from carbonquota.model import MAXIMUM
 from carbonquota.trie import Index
@@ -66,6 +67,14 @@ def counted(index: Index, start: float) -> Counted:
     )
 
 
+def are_there(index: Index, namespaces: Namespaces) -> NDArray[np.bool_]:
+    """Which of these namespaces still exist."""
+    inside = namespaces.rows < index.namespaces.size
+    there = np.zeros(len(namespaces.rows), np.bool_)
+    there[inside] = index.namespaces.born[namespaces.rows[inside]] == namespaces.born[inside]
+    return there
+
+
 def names(index: Index, namespaces: Namespaces) -> list[str]:
     """The full names of namespaces, the root's being "/"; empty for one that is gone."""
     there = index.namespaces.born[namespaces.rows] == namespaces.born
@@ -96,8 +105,7 @@ def take_back(index: Index, namespaces: Namespaces, points: Column) -> Column:
 
 def _quotas_of(index: Index, namespaces: Namespaces) -> tuple[Column, Column]:
     """The quotas of those namespaces that are there and have a throughput limit: which of them, and their rows."""
-    places = np.flatnonzero(namespaces.rows < index.namespaces.size)
-    places = places[index.namespaces.born[namespaces.rows[places]] == namespaces.born[places]]
+    places = np.flatnonzero(are_there(index, namespaces))
     quotas = index.quotas
     rows = index.namespaces.quota[namespaces.rows[places]]
     own = (quotas.namespace[rows] == namespaces.rows[places]) & (quotas.throughputs(rows) < MAXIMUM)

@@ -88,6 +88,7 @@ HEALTH: Final[dict[str, HealthStat]] = {
     "expired": HealthStat(COUNTER, "Metrics that stopped counting because no point of them came for series-ttl"),
     "internal_errors": HealthStat(COUNTER, "Bugs that were survived, by place", "place"),
     "cluster_nodes": HealthStat(GAUGE, "Nodes of the cluster that are known here, this one included"),
+    "cluster_namespaces": HealthStat(GAUGE, "Namespaces kept whose throughput limits are shared"),
     "cluster_sent": HealthStat(COUNTER, "Messages published to the other nodes"),
     "cluster_heard": HealthStat(COUNTER, "Messages that came from the other nodes"),
     "cluster_missed": HealthStat(COUNTER, "Messages of other nodes that never came"),

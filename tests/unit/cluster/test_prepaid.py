@@ -169,6 +169,45 @@ def test_a_node_that_is_cut_off_lives_on_a_share_that_the_others_leave_to_it() -
     assert min(others) > 0
 
 
+def test_namespaces_that_are_gone_are_not_kept() -> None:
+    fleet, most = warmed_up(), 0
+    for round_ in range(6):
+        for number in range(500):
+            fleet.engines[0].offer(f"n{round_}x{number}.m")
+        for _ in range(10):
+            fleet.tick(1.0)
+        fleet.engines[0].report()
+        most = max(most, fleet.nodes[0].namespaces)
+    assert 500 <= most <= 2_000
+    start = fleet.engines[0].counted().start
+    fleet.run(9.0, (3, 3, 3))
+    assert fleet.accepted[start] == LIMIT
+
+
+def test_a_report_before_the_end_of_an_interval_changes_nothing_of_what_was_granted() -> None:
+    fleet = warmed_up()
+    start = fleet.engines[0].counted().start
+    for _ in range(3):
+        fleet.run(3.0, (3, 3, 3))
+        for engine in fleet.engines:
+            engine.report()
+    assert fleet.accepted[start] == LIMIT
+
+
+@pytest.mark.parametrize("limit", [2**53, 2**53 + 1, 2**63 - 2])
+def test_limits_past_what_the_store_can_count_are_granted(limit: int) -> None:
+    clock = ManualClock(1_000_000.0)
+    engine = QuotaEngine(RuleSet.from_text(f"[a]\nthroughput = {limit}\n"), clock=clock, interval=LENGTH, prepaid=True)
+    shelf = Shelf(lambda: round(clock() * 1000))
+    node = PrepaidNode(engine, ModelStore(shelf, Membership("one")), cluster="c", length=LENGTH, clock=clock)
+    accepted = 0
+    for _ in range(150):
+        accepted += sum(engine.offer("a.x").accepted for _ in range(3))
+        node.tick()
+        clock.advance(0.1)
+    assert accepted >= 3 * 149 - 30
+
+
 def test_a_store_that_lost_its_memory_gives_nothing_of_the_running_interval() -> None:
     fleet = warmed_up()
     start = fleet.engines[0].counted().start

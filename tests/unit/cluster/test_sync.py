@@ -163,6 +163,41 @@ def test_after_a_partition_all_know_all_within_two_ticks() -> None:
         assert not engine.offer("a.x", 41).accepted
 
 
+def test_a_report_before_the_end_of_an_interval_begins_no_limit_anew_and_loses_no_count() -> None:
+    fleet = Fleet("[*]\nthroughput = 10\n", 2)
+    for engine in fleet.engines:
+        engine.offer("a.x", 4)
+    fleet.exchange()
+    assert "usage.throughput.a" in fleet.engines[0].report()
+    assert not fleet.engines[0].offer("a.x", 3).accepted
+    assert fleet.engines[0].offer("a.x", 2).accepted
+    fleet.exchange()
+    assert not fleet.engines[1].offer("a.x", 1).accepted
+    fleet.clock.advance(LENGTH)
+    report = fleet.engines[0].report()
+    assert (report["usage.throughput.a"], report["dropped.a"]) == (6, 3)
+
+
+def test_namespaces_that_are_gone_are_not_kept() -> None:
+    fleet, most = Fleet("[*]\nthroughput = 10\n", 2), 0
+    for round_ in range(12):
+        names = [f"n{round_}x{number}.m" for number in range(400)]
+        for name in names:
+            fleet.engines[0].offer(name)
+        fleet.exchange()
+        for name in names:
+            fleet.engines[0].forget(name)
+        fleet.clock.advance(LENGTH)
+        fleet.engines[0].report()
+        most = max(most, fleet.nodes[0].namespaces)
+    assert most <= 2_000
+    # What stays is still known by what others say of it.
+    fleet.engines[0].offer("stays.m")
+    fleet.engines[1].offer("stays.m", 9)
+    fleet.exchange()
+    assert not fleet.engines[0].offer("stays.m").accepted
+
+
 def test_clocks_that_differ_are_measured_and_counts_go_to_the_senders_interval() -> None:
     fleet = Fleet("[*]\nthroughput = 10\n", 2, skews=(0.0, 0.75))
     fleet.clock.set(6_059.5)
