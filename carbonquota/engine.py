@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from carbonquota.controls import (
     Admission,
     BatchDecision,
+    ClockWatch,
     Decider,
     Explanation,
     Interval,
@@ -77,6 +78,7 @@ class QuotaEngine:
         storable: Storable | None = None,
         prepaid: bool = False,
         hold_new: bool = False,
+        steady: Clock | None = None,
     ) -> None:
         """Start without metrics.
 
@@ -88,7 +90,8 @@ class QuotaEngine:
         second of the clock. What is not `storable` is malformed, as nobody is to be charged for what is lost;
         without it the engine knows no store. `prepaid` has throughput limits that reject begin with nothing, until
         `grant` is called. `hold_new` has `admit` hold new metrics back, for `Admission.take_new`, until `admit_new` is
-        called. ValueError says what is out of range.
+        called. `steady` gives seconds that never go back: where it is given, an interval that begins by the clock's
+        being set begins with nothing of prepaid limits. ValueError says what is out of range.
         """
         if not (interval >= 1 and isfinite(interval)):
             raise ValueError(f"the interval must be at least 1 second, not {interval}")
@@ -114,6 +117,7 @@ class QuotaEngine:
             self._decider.divide(0)
         self._parts = self._index.quotas.parts
         self._is_shared = prepaid
+        self._clock_watch = None if steady is None else ClockWatch(steady, clock())
         turn = Turn(self._lock, clock, clock_is_system=clock is time, begin=self._begin)
         self._backend = backend_of(self._decider, turn)
         # Until the clock leaves this stretch, it is the same interval and, where these matter, the same second.
@@ -539,8 +543,10 @@ class QuotaEngine:
         if interval.is_over(now):
             self._index.note_absent()
             quotas = self._index.quotas
+            expected = interval.end
             interval.advance(now, counted=quotas.have_counts())
-            quotas.close()
+            was_set = self._clock_watch is not None and self._clock_watch.was_set(now)
+            quotas.close(in_order=interval.start == expected and not was_set)
             if quotas.parts != self._parts:
                 self._parts = quotas.parts
                 self._decider.divide(self._parts)

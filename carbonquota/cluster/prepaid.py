@@ -9,7 +9,8 @@ While the store is away, the running interval goes on with what was granted. Fro
 its share (limit / nodes, by `on_outage`; it has none before all nodes know of it), but only if the store cannot take it
 for well: the store keeps back the shares of nodes that it has not heard for `lapse` when an interval begins. So a node
 that tried to reach the store later than that waits one more interval. When the store is back, shares end with the
-running interval.
+running interval. A node whose clock was set while it is alone has no share until that is undone or the store is back:
+nobody can tell in which interval it lives.
 
 Everything here happens on one thread; the clock, the store and the engine come from outside.
 """
@@ -98,15 +99,21 @@ class PrepaidNode:
         clock: Clock,
         on_outage: OnOutage = "share",
         lapse: float = 2.0,
+        steady: Clock | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`length` is that of an interval, `clock` the engine's, `lapse` the store's; all in seconds."""
+        """`length` is that of an interval, `clock` the engine's, `lapse` the store's; all in seconds.
+
+        `steady` gives seconds that never go back, by which a clock that is set is noticed.
+        """
         self._engine = engine
         self._store = store
         self._length = length
         self._clock = clock
         self._on_outage = on_outage
         self._lapse = lapse
+        self._steady = steady or clock
+        self._ahead_of_steady = clock() - self._steady()
         self._jitter = jitter
         self._pace = Pace()
         self._directory = Directory(cluster, engine.names_of)
@@ -115,8 +122,7 @@ class PrepaidNode:
         self._ahead: NDArray[np.bool_] = np.empty(0, np.bool_)
         self._is_spent: NDArray[np.bool_] = np.empty(0, np.bool_)
         self._start = self._last_attempt = self._retry_at = -math.inf
-        self._last_tick = clock()
-        self._pause = _FIRST_PAUSE
+        self._last_tick, self._pause = clock(), _FIRST_PAUSE
         self.nodes = self._share = 0
         """Members of the cluster, as the store last said; 0 before it said anything."""
         self.spent: Column = np.empty(0, np.int64)
@@ -206,6 +212,7 @@ class PrepaidNode:
         taken = self._store.take(self._span(start), self._divisor(), requests)
         self.nodes, self._share = taken.nodes, taken.share
         self.skew = taken.now / 1000 - self._clock()
+        self._ahead_of_steady = self._clock() - self._steady()
         given = np.array(taken.points, np.int64)
         total = int(given.sum())
         self.points["taken"] += total
@@ -269,7 +276,13 @@ class PrepaidNode:
         elif self._on_outage == "share":
             next_start = self._start + self._length
             is_known_to_be_away = self._last_attempt < next_start - self._lapse - _SKEW
-            self._engine.prepay(self._share if is_known_to_be_away else 0)
+            self._engine.prepay(self._share if is_known_to_be_away and not self.clock_set_by else 0)
+
+    @property
+    def clock_set_by(self) -> float:
+        """By how many seconds the clock was set since the store was last heard; 0 for as good as not at all."""
+        seconds = self._clock() - self._steady() - self._ahead_of_steady
+        return seconds if abs(seconds) > _SKEW else 0.0
 
     def _is_back(self, now: float) -> bool:
         """Whether a store that was away can be used again. Trying must not make the store take us for well."""

@@ -56,6 +56,7 @@ class PrepaidService:
             clock=clock,
             on_outage=settings.on_outage,
             lapse=member.lapse / 1000,
+            steady=time.monotonic,
         )
         self._settings = settings
         self._thread: Thread | None = None
@@ -69,7 +70,15 @@ class PrepaidService:
     @property
     def troubles(self) -> tuple[str, ...]:
         """Why the cluster does not do as it should; empty if it does."""
-        return (f"cluster: {self._node.trouble}",) if self._node.trouble else ()
+        node = self._node
+        if not node.trouble:
+            return ()
+        if self._settings.on_outage != "share" or not (seconds := node.clock_set_by):
+            return (f"cluster: {node.trouble}",)
+        return (
+            f"cluster: {node.trouble}",
+            f"cluster: the clock was set by {seconds:+.1f} s meanwhile, so this node has no share of the limits",
+        )
 
     def start(self) -> None:
         """Begin. A store that is away does not keep a node from starting."""

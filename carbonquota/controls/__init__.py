@@ -9,7 +9,7 @@ from carbonquota.controls.admission import WHY_MALFORMED, Admission, BatchDecisi
 from carbonquota.controls.backend import Backend, Turn
 from carbonquota.controls.children import Children
 from carbonquota.controls.explanation import ControlState, Explanation, NamespaceExplanation, NamespaceQuota
-from carbonquota.controls.interval import Interval
+from carbonquota.controls.interval import ClockWatch, Interval
 from carbonquota.controls.reference import Decider, ReferenceBackend
 from carbonquota.controls.standing import Quotas
 from carbonquota.controls.table import CONTROLS, THROUGHPUT, Control, Grant, grants
@@ -24,6 +24,7 @@ __all__ = [
     "Backend",
     "BatchDecision",
     "Children",
+    "ClockWatch",
     "Control",
     "ControlState",
     "Decider",

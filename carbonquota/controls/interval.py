@@ -8,6 +8,26 @@ end the running one. So a late report takes nothing from a new interval, and non
 from __future__ import annotations
 
 from math import floor
+from typing import Final
+
+from carbonquota.model import Clock
+
+_TOLERANCE: Final = 0.5
+"""Seconds that a clock may be moved without being set: it is brought into line bit by bit."""
+
+
+class ClockWatch:
+    """Tells whether a clock was set, by another one that never is."""
+
+    def __init__(self, steady: Clock, now: float) -> None:
+        """`steady` gives seconds that never go back; `now` is what the clock says."""
+        self._steady = steady
+        self._ahead = now - steady()
+
+    def was_set(self, now: float) -> bool:
+        """Whether the clock, which says `now`, was set since it was last asked."""
+        before, self._ahead = self._ahead, now - self._steady()
+        return abs(self._ahead - before) > _TOLERANCE
 
 
 class Interval:

@@ -151,6 +151,7 @@ def _profile(settings: Settings) -> HostProfile:
         emitters=make_emitters(settings),
         prepaid=settings.cluster.mode == "slices",
         hold_new=settings.cluster.mode == "slices",
+        steady=time.monotonic if settings.cluster.mode == "slices" else None,
     )
 
 

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final, Protocol
 
 from carbon.pipeline import Processor
@@ -85,6 +86,7 @@ class CarbonParts:
             storable=storable,
             creates_key=_CREATES,
             prepaid=settings.cluster.mode == "slices",
+            steady=monotonic if settings.cluster.mode == "slices" else None,
         )
         self.runtime = runtime = Runtime(settings.runtime, profile, clock)
         node = f"{socket.gethostname()}:{settings.runtime.state_dir}"

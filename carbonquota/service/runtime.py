@@ -35,7 +35,8 @@ class HostProfile:
     `rule_files` gives the files of rules; it is called with the search for patterns that may take long. Reports are
     made under `graph_prefix` and sent to the `emitters` too. `storable` tells what the host's store can keep.
     `creates_key` is what the host's configuration calls the limit on new metrics a second. With `prepaid`, throughput
-    is taken in slices from elsewhere; with `hold_new`, new metrics are held back until they are claimed elsewhere.
+    is taken in slices from elsewhere, and `steady` tells when the clock was set; with `hold_new`, new metrics are held
+    back until they are claimed elsewhere.
     """
 
     rule_files: Callable[[Search], RuleFiles]
@@ -45,6 +46,7 @@ class HostProfile:
     emitters: Sequence[Emitter] = ()
     prepaid: bool = False
     hold_new: bool = False
+    steady: Clock | None = None
 
 
 class Part(Protocol):
@@ -98,6 +100,7 @@ class Runtime:
             storable=profile.storable,
             prepaid=profile.prepaid,
             hold_new=profile.hold_new,
+            steady=profile.steady,
         )
         self.rulebook = Rulebook(self.engine, loaded, clock=clock, interval=interval, throughput_unit=unit)
         self.throttling = ThrottleLog(

@@ -407,16 +407,23 @@ class Quotas(Columns):
         size = self.size
         return bool((self.left[:size] != self.limit[:size]).any()) or any(count[:size].any() for count in self.counts)
 
-    def close(self) -> None:
-        """End the interval: its counts wait for a report from here on, and the throughput limits start anew."""
+    def close(self, *, in_order: bool = True) -> None:
+        """End the interval: its counts wait for a report from here on, and the throughput limits start anew.
+
+        With `in_order`, the next interval begins. Without, it is another one, as the clock was set: then nothing counts
+        that was granted for the next, and prepaid limits begin with nothing.
+        """
         for start in range(0, self.size, _STRETCH):
             self._close_some(slice(start, start + _STRETCH))
         # The kernel gives new quotas their first part without a word.
         if self._is_lowered or self.parts != 1:
             rows = self.in_use()
             self._is_lowered = False
-            self.parts = self.next_parts
-            self.limit[rows] = self.left[rows] = self._first_parts(rows) + self.ahead[rows]
+            self.parts = self.next_parts if in_order or self.next_parts == 1 else 0
+            self.limit[rows] = self.left[rows] = self._first_parts(rows)
+            if in_order:
+                self.limit[rows] += self.ahead[rows]
+                self.left[rows] = self.limit[rows]
             self.ahead[rows] = 0
 
     def _close_some(self, stretch: slice) -> None:

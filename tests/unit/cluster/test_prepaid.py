@@ -48,7 +48,7 @@ class Fleet:
         """Begin this node anew, as another member: what it had taken is lost."""
         self.runs += 1
         clock = lambda: self.clock() + self.ahead[number]  # noqa: E731 - a clock
-        engine = QuotaEngine(RuleSet.from_text(RULES), clock=clock, interval=LENGTH, prepaid=True)
+        engine = QuotaEngine(RuleSet.from_text(RULES), clock=clock, interval=LENGTH, prepaid=True, steady=self.clock)
         store = ModelStore(self.shelf, Membership(f"run{self.runs}", lapse=2_000))
         self.engines[number], self.stores[number] = engine, store
         self.nodes[number] = PrepaidNode(
@@ -58,6 +58,7 @@ class Fleet:
             length=LENGTH,
             clock=clock,
             on_outage=self.on_outage,
+            steady=self.clock,
             jitter=lambda: 0.5,
         )
 
@@ -169,6 +170,28 @@ def test_a_node_that_is_cut_off_lives_on_a_share_that_the_others_leave_to_it() -
     assert min(others) > 0
 
 
+def test_a_node_whose_clock_is_set_while_it_is_alone_has_no_share_until_that_is_undone() -> None:
+    fleet = warmed_up()
+    fleet.run(2.0, (1, 1, 1))
+    fleet.shelf.is_up = False
+    fleet.run(10.0 + LENGTH, (3, 3, 3))
+    before = fleet.accepted.total()
+    for seconds in (7.0, 4 * LENGTH, -9 * LENGTH):
+        fleet.ahead[0] += seconds
+        assert fleet.run(3.0, (3, 0, 0)) == [0, 0, 0]
+    assert fleet.nodes[0].clock_set_by == -43.0
+    assert fleet.accepted.total() == before
+    fleet.ahead[0] = 0.0
+    assert fleet.run(1.8 * LENGTH, (3, 0, 0))[0] == LIMIT // 3
+
+
+def test_what_was_granted_of_the_next_interval_is_not_for_another() -> None:
+    fleet = warmed_up()
+    fleet.run(9.5, (1, 1, 1))
+    fleet.ahead[0] = 5 * LENGTH
+    assert fleet.offer(0, 10) == 0
+
+
 def test_namespaces_that_are_gone_are_not_kept() -> None:
     fleet, most = warmed_up(), 0
     for round_ in range(6):
@@ -261,9 +284,8 @@ def wipe(fleet: Fleet) -> None:
 
 
 def step(fleet: Fleet, number: int, seconds: float) -> None:
-    """Set a node's clock; a share that it lives on is of the time that it takes it for: only where it takes none."""
-    if fleet.on_outage == "reject":
-        fleet.ahead[number] += seconds
+    """Set a node's clock, or set it right again."""
+    fleet.ahead[number] = 0.0 if fleet.ahead[number] else seconds
 
 
 STEPS: dict[str, Callable[[Fleet, int, int], object]] = {
