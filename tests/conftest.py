@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -34,3 +36,22 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def mounted() -> Mounted:
     """Mounts a file system in memory on a directory; without the right to, the test is skipped."""
     return mounting()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A Postgres server, for all tests that need one."""
+    from tests.support.hub import postgres_server  # noqa: PLC0415 - only some tests need it
+
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new database of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/hub.sqlite"
+    from tests.support.hub import new_postgres_database  # noqa: PLC0415 - only some tests need it
+
+    return new_postgres_database(request.getfixturevalue("postgres"))

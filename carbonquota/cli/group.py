@@ -34,6 +34,7 @@ _COMMANDS: Final = {
     "explain": ("carbonquota.cli.explain", "Tell which rules hold a metric and whether it would be accepted."),
     "dry-run": ("carbonquota.cli.dry_run", "Tell what rules would do to metrics, without doing it."),
     "run": ("carbonquota.cli.run", "Run the daemon: quotas on live traffic, stored in Whisper files or relayed."),
+    "serve": ("carbonquota.cli.serve", "Run the quota service: what customers of a fleet may hold, and hold."),
     "init": ("carbonquota.cli.init", "Write a configuration and a systemd unit to start from."),
     "cluster-key": (
         "carbonquota.cli.cluster_key",
@@ -47,7 +48,8 @@ _MEANT: Final = {
     **dict.fromkeys(("help", "man"), "--help"),
     "version": "--version",
     **dict.fromkeys(("lint", "validate", "verify", "test"), "check"),
-    **dict.fromkeys(("start", "serve", "daemon", "server", "relay"), "run"),
+    **dict.fromkeys(("start", "daemon", "server", "relay"), "run"),
+    **dict.fromkeys(("hub", "quota-service"), "serve"),
     **dict.fromkeys(("why", "match"), "explain"),
     **dict.fromkeys(("simulate", "try", "diff"), "dry-run"),
     **dict.fromkeys(("list", "tree", "top", "status", "stats"), "usage"),

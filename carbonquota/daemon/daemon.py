@@ -23,12 +23,12 @@ from functools import partial
 from time import time
 from typing import Final
 
-from carbonquota.daemon.loop_tasks import LoopCalls, LoopTasks
 from carbonquota.daemon.parts import DaemonParts
 from carbonquota.daemon.settings import Settings
 from carbonquota.kernel import KERNEL
 from carbonquota.model import Clock
 from carbonquota.service.lifecycle import Lifecycle
+from carbonquota.service.loop_tasks import LoopCalls, LoopTasks
 from carbonquota.service.periodic_tasks import Action
 from carbonquota.service.reporter import Report
 from carbonquota.service.rulebook import log_warnings

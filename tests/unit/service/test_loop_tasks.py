@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from carbonquota.daemon.loop_tasks import LoopCalls, LoopTasks
 from carbonquota.service.health import Sample
+from carbonquota.service.loop_tasks import LoopCalls, LoopTasks
 
 PATIENCE = 30.0
 

@@ -1,0 +1,1 @@
+"""What the quota service is about: customers, providers, limits, usage, grants. Pure: no clock, no database."""

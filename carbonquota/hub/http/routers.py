@@ -1,0 +1,13 @@
+"""The topics of the HTTP API, one file each; who adds one adds a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from fastapi import APIRouter
+
+from carbonquota.hub.http import quotas
+from carbonquota.hub.service.hub import Hub
+
+ROUTERS: Final[tuple[Callable[[Hub], APIRouter], ...]] = (quotas.make_router,)

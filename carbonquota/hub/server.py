@@ -1,0 +1,97 @@
+"""One server of the quota service as a process: opened, its faces and periodic tasks run, closed at a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+from time import monotonic
+from typing import Final
+
+from carbonquota.hub.domain.errors import UnavailableError
+from carbonquota.hub.http.app import make_app
+from carbonquota.hub.service.hub import Hub
+from carbonquota.hub.settings import HubSettings
+from carbonquota.hub.storage.database import Database
+from carbonquota.service.bounded_log import BoundedLog
+from carbonquota.service.loop_tasks import LoopTasks
+from carbonquota.web.server import HttpServer, ServerOptions
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # it is not to be had everywhere
+    from asyncio import new_event_loop  # type: ignore[assignment]
+
+_log = logging.getLogger(__name__)
+
+_GRACE: Final = 5.0
+"""Seconds that requests have to be answered, once the server stops."""
+
+
+def serve(settings: HubSettings) -> int:
+    """Serve until told to end; the exit code. QuotaError where it cannot start."""
+    gc.enable()
+    # It tells of each of its own parts.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    hub = Hub(Database(settings.database))
+    try:
+        hub.open()
+        # What was read stays until the end: looking through it for garbage is work for nothing.
+        gc.freeze()
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_Server(hub, settings).run())
+    finally:
+        hub.close()
+    _log.info("ended")
+    return 0
+
+
+class _Server:
+    """The faces and the periodic tasks, on one event loop."""
+
+    def __init__(self, hub: Hub, settings: HubSettings) -> None:
+        self._hub = hub
+        self._settings = settings
+        self._tasks = LoopTasks()
+        self._notices = BoundedLog(_log, monotonic)
+        self._ending = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until a signal."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end, number)
+        http = HttpServer(
+            make_app(self._hub, (self._settings.listen.host, *self._settings.allowed_hosts)),
+            self._settings.listen,
+            options=ServerOptions(setting="--listen", program="quota service"),
+        )
+        await http.start()
+        _log.info("ready: http://%s answers", http.address)
+        try:
+            self._tasks.repeat("sync", lambda: self._settings.freshness, self._sync)
+            await self._ending.wait()
+        finally:
+            await http.stop(_GRACE)
+            await self._tasks.stop()
+
+    async def _sync(self) -> None:
+        """Read what others changed."""
+        was_away = bool(self._hub.synchronizer.trouble)
+        try:
+            await asyncio.to_thread(self._hub.synchronizer.sync)
+        except UnavailableError as error:
+            self._notices.warning("away", "%s; what is in memory is told on", error)
+        else:
+            if was_away:
+                _log.info("the database is back")
+
+    def _end(self, number: signal.Signals) -> None:
+        """End in order at the first signal, and at once at the second."""
+        if self._ending.is_set():
+            _log.warning("%s again: ending at once", number.name)
+            os._exit(128 + number)
+        _log.info("%s: ending; once more ends at once", number.name)
+        self._ending.set()

@@ -1,0 +1,86 @@
+"""Keeps the book in memory in line with the database: all of it at the start, then what was changed, again and again.
+
+A server that has changed something reads it back at once; others hear of it within the interval. While the database is
+away the book stays as it is, and `age` says how old that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+
+import numpy as np
+from sqlalchemy import Connection
+
+from carbonquota.hub.domain.book import Book
+from carbonquota.hub.domain.controls import CONTROLS
+from carbonquota.hub.domain.errors import UnavailableError
+from carbonquota.hub.storage.changes import changed_customers, changed_providers, changed_quotas
+from carbonquota.hub.storage.database import Database
+
+
+class Synchronizer:
+    """Reads changes of one database into one book. May be used from any thread."""
+
+    def __init__(self, database: Database, book: Book, monotonic: Callable[[], float]) -> None:
+        """Nothing is read yet."""
+        self._database = database
+        self._book = book
+        self._monotonic = monotonic
+        self._lock = Lock()
+        self._since = {"customers": 0, "providers": 0, "quotas": 0}
+        self._read_at: float | None = None
+        self.trouble = ""
+        """Why the database could not be read last time; empty if it could."""
+
+    @property
+    def age(self) -> float:
+        """For how many seconds at most others may have changed what is not known here."""
+        return float("inf") if self._read_at is None else self._monotonic() - self._read_at
+
+    def sync(self) -> None:
+        """Read what was changed; UnavailableError where that cannot be done."""
+        with self._lock:
+            begun = self._monotonic()
+            try:
+                with self._database.reading() as connection:
+                    self._read(connection)
+            except UnavailableError as error:
+                self.trouble = str(error)
+                raise
+            self._read_at, self.trouble = begun, ""
+
+    def _read(self, connection: Connection) -> None:
+        """One topic after the other."""
+        self._read_providers(connection)
+        self._read_customers(connection)
+        self._read_quotas(connection)
+
+    def _read_providers(self, connection: Connection) -> None:
+        for number, provider, deleted, change in changed_providers(connection, self._since["providers"]):
+            with self._book.lock:
+                self._book.put_provider(number, provider, deleted=deleted)
+            self._note("providers", change)
+
+    def _read_customers(self, connection: Connection) -> None:
+        highest = 0
+        for number, name, deleted, change in changed_customers(connection, self._since["customers"]):
+            with self._book.lock:
+                self._book.put_customer(number, name, deleted=deleted)
+            highest = max(highest, change)
+        self._note("customers", highest)
+
+    def _read_quotas(self, connection: Connection) -> None:
+        highest = 0
+        for rows in changed_quotas(connection, self._since["quotas"]):
+            with self._book.lock:
+                self._book.reserve(int(rows[:, 0].max()) + 1)
+                for provider in np.unique(rows[:, 1]).tolist():
+                    some = rows[rows[:, 1] == provider]
+                    for control in range(len(CONTROLS)):
+                        self._book.put_limits(provider, control, some[:, 0], some[:, 3 + control])
+            highest = max(highest, int(rows[:, 2].max()))
+        self._note("quotas", highest)
+
+    def _note(self, topic: str, change: int) -> None:
+        self._since[topic] = max(self._since[topic], change)

@@ -1,0 +1,125 @@
+"""The database: connections, transactions, and its errors as those of the quota service.
+
+SQLite is in WAL mode: readers go on while one writes. A transaction that writes takes the lock at its begin, so that
+it never fails half-way because another came first.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from carbonquota.hub.domain.errors import ConflictError, InvalidError, UnavailableError
+
+_PATIENCE: Final = 5.0
+"""Seconds to wait for a connection, a lock or an answer."""
+_WRITES: Final = "carbonquota_writes"
+_QUICK: Final = "carbonquota_quick"
+
+
+class Database:
+    """One database. May be used from any thread."""
+
+    def __init__(self, url: str) -> None:
+        """Nothing is connected yet; InvalidError where the URL is none of SQLite or Postgres."""
+        self.engine = _make_engine(url)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that reads one state; UnavailableError where the database cannot be used."""
+        with _told(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self, *, quick: bool = False) -> Iterator[Connection]:
+        """A transaction that writes, committed at its end; UnavailableError where the database cannot be used.
+
+        A `quick` one is lost by no death of a process; the machine's loss of power may undo the last ones.
+        """
+        with _told(), self.engine.connect() as plain:
+            connection = plain.execution_options(**{_WRITES: True, _QUICK: quick})
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.engine.dispose()
+
+
+def _make_engine(url: str) -> Engine:
+    """The engine with its settings."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise InvalidError(_bad_url(url)) from None
+    if parsed.drivername in {"postgresql", "postgres"}:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    backend = parsed.get_backend_name()
+    if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        arguments: dict[str, Any] = {"timeout": _PATIENCE, "check_same_thread": False}
+    elif backend == "postgresql":
+        arguments = {"connect_timeout": int(_PATIENCE), "options": f"-c statement_timeout={int(_PATIENCE * 6000)}"}
+    else:
+        raise InvalidError(_bad_url(url))
+    try:
+        engine = create_engine(parsed, connect_args=arguments, pool_pre_ping=backend != "sqlite", pool_size=10,
+                               max_overflow=20, pool_timeout=_PATIENCE)  # fmt: skip
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise InvalidError(f"the database at {parsed.render_as_string()} needs a package: {error}") from None
+    if backend == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "begin", _begin_postgres)
+    return engine
+
+
+def _bad_url(url: str) -> str:
+    """What is said of a URL; a password in it is not."""
+    scheme = url.partition(":")[0]
+    return f"{scheme!r} is no database: give sqlite:///path/to/file or postgresql://user:password@host/name"
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    """Settings of a new connection."""
+    # Transactions are begun by us, not by the driver's guess at statements.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Begin a transaction: at once as a writer where it will write."""
+    options = connection.get_execution_options()
+    connection.exec_driver_sql(f"PRAGMA synchronous = {'NORMAL' if options.get(_QUICK) else 'FULL'}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES) else "BEGIN")
+
+
+def _begin_postgres(connection: Connection) -> None:
+    """Say how durable it has to be."""
+    if connection.get_execution_options().get(_QUICK):
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what a database that is away raises into UnavailableError."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise ConflictError(f"another change came first: read it anew and try again ({error.orig})") from error
+    except PoolTimeoutError as error:
+        raise UnavailableError("the database is busy: nothing was changed, try again") from error
+    except DBAPIError as error:
+        reason = str(error.orig).strip().split("\n")[0]
+        raise UnavailableError(f"the database cannot be used ({reason}): nothing was changed, try again") from error

@@ -1,0 +1,103 @@
+"""The tables, as the newest migration leaves them.
+
+Customers have numbers from 1 on that are never used again: a number is the position of a customer in all columns, in
+memory and in blocks of utilization. Rows that servers keep in memory bear the number of their last `change`; a deleted
+customer or quota stays as a row without content, so that others hear of it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata: Final = MetaData()
+
+counters: Final = Table(
+    "counters",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+"""Numbers that are given out once: whoever takes one holds its row until the end of the transaction."""
+
+customers: Final = Table(
+    "customers",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("namespaces", Text, nullable=False),
+    Column("about", Text, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("change", BigInteger, nullable=False, index=True),
+)
+
+"""Its namespaces are patterns, one a line."""
+
+providers: Final = Table(
+    "providers",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("kind", String(20), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("interval", Float, nullable=False),
+    Column("stale_after", Float, nullable=False),
+    Column("mapping", JSON, nullable=False),
+    Column("about", Text, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("change", BigInteger, nullable=False, index=True),
+)
+
+quotas: Final = Table(
+    "quotas",
+    metadata,
+    Column("customer", Integer, primary_key=True, autoincrement=False),
+    Column("provider", Integer, primary_key=True, autoincrement=False),
+    Column("bytes", BigInteger),
+    Column("physical_bytes", BigInteger),
+    Column("metrics", BigInteger),
+    Column("data_points", BigInteger),
+    Column("points_per_minute", BigInteger),
+    Column("change", BigInteger, nullable=False, index=True),
+)
+"""Provider 0 is the quota over all of them."""
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("number", Integer().with_variant(BigInteger, "postgresql"), primary_key=True),
+    Column("time", Float, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("before", JSON(none_as_null=True)),
+    Column("after", JSON(none_as_null=True)),
+    Column("why", Text, nullable=False),
+    Index("audit_subject", "subject", "number"),
+)
+
+utilization: Final = Table(
+    "utilization",
+    metadata,
+    Column("provider", Integer, primary_key=True, autoincrement=False),
+    Column("control", Integer, primary_key=True, autoincrement=False),
+    Column("block", Integer, primary_key=True, autoincrement=False),
+    Column("amounts", LargeBinary, nullable=False),
+    Column("times", LargeBinary, nullable=False),
+    Column("change", BigInteger, nullable=False, index=True),
+)
+"""The last known usage of 256 customers each: int64 amounts, and float64 seconds since the epoch, 0 for not known."""
