@@ -31,7 +31,7 @@ export GRAPHITE_NO_PREFIX := True
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv run dry-run test test-plain soak sanitize fuzz fuzz-portable check format bench bench-cluster lock dist \
+.PHONY: help venv assets run dry-run test test-plain soak sanitize fuzz fuzz-portable check format bench bench-cluster lock dist \
 	clean FORCE
 
 # Says what is wrong with PYTHON and what to do, before anything else can fail less clearly.
@@ -48,7 +48,11 @@ help: ## Show this list
 
 venv: $(BUILT) ## Set up the virtualenv, and nothing more
 
+assets: $(STAMP) ## Get the JavaScript of others for the pages, by npm: htmx and uPlot
+	@$(BIN)/python tools/assets.py
+
 run: $(BUILT) ## Run the daemon, feed it the metrics of this machine, and show live what its quotas do
+	@$(BIN)/python tools/assets.py --try
 	@$(BIN)/python tools/live_daemon.py --config $(CONFIG)
 
 dry-run: $(BUILT) ## Show once what etc/storage-quotas.conf would do to the metrics of this machine
@@ -98,6 +102,7 @@ bench-cluster: $(BUILT) ## Measure limits that several nodes share
 	$(BIN)/python tools/bench_cluster.py --json bench-cluster.json
 
 dist: $(BUILT) ## Build a wheel for this machine and an sdist into dist/, with etc/ inside
+	@$(BIN)/python tools/assets.py --try
 	@rm -rf build dist
 	@$(BIN)/python $(PIP) wheel --no-index --no-deps --no-build-isolation --wheel-dir dist .
 	@$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')" >/dev/null

@@ -234,7 +234,7 @@ class Show:
         return (
             f"carbonquota run --config {options.config}; this machine sends it metrics every {options.every:g} s.\n"
             f"Rules: {shown_path(self.rules) if self.rules else 'none'}  Log: {options.log}\n"
-            f"Pages: {url}/docs  Ctrl-C ends both. Send your own:\n"
+            f"Page: {url}/  Ctrl-C ends both. Send your own:\n"
             f"""  bash -c 'echo "team.a.test 1 $(date +%s)" > /dev/tcp/{host.strip("[]")}/{port}'"""
         )
 

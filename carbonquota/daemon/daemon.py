@@ -30,6 +30,7 @@ from carbonquota.model import Clock
 from carbonquota.service.lifecycle import Lifecycle
 from carbonquota.service.loop_tasks import LoopCalls, LoopTasks
 from carbonquota.service.periodic_tasks import Action
+from carbonquota.service.rates import EVERY
 from carbonquota.service.reporter import Report
 from carbonquota.service.rulebook import log_warnings
 
@@ -156,6 +157,9 @@ class Daemon:
             runtime.cluster.start()
         await parts.receivers.start()
         lifecycle.begin(scan_at_once=not is_first)
+        if parts.http is not None:
+            parts.rates.look()
+            self._tasks.repeat("rates", lambda: EVERY, self._in_thread(parts.rates.look))
         parts.status.waits_for = ()
         parts.systemd.ready()
         rules = len(runtime.engine.rules.rules)

@@ -27,6 +27,7 @@ from carbonquota.daemon.whisper import WhisperSink
 from carbonquota.model import Clock
 from carbonquota.rules.expressions import Search, search_here
 from carbonquota.service.exposition import Exposition
+from carbonquota.service.rates import RateHistory
 from carbonquota.service.reporter import OWN_STATS, Emitter
 from carbonquota.service.rule_source import RuleFiles
 from carbonquota.service.runtime import HostProfile, Runtime
@@ -61,6 +62,7 @@ class DaemonParts:
         self.runtime.add_troubled_parts(self.sink)
         if self.whisper is not None:
             self.runtime.scan(self._tree(self.whisper), settle)
+        self.rates = RateHistory(self.intake.health, clock)
         self.http = self._make_http() if settings.carbonserver.enabled else None
 
     def _make_intake(self) -> Intake:
@@ -97,7 +99,18 @@ class DaemonParts:
         runtime, server = self.runtime, self.settings.carbonserver
         most = server.prometheus_max_namespaces
         exposition = Exposition(runtime.reporter, runtime.health, self.status.version, most=most)
-        source = HttpSource(runtime.engine, runtime.health, exposition.pieces, self.status.status, self._reload)
+        source = HttpSource(
+            runtime.engine,
+            runtime.health,
+            exposition.pieces,
+            self.status.status,
+            self._reload,
+            host=socket.gethostname(),
+            interval=self.settings.carbonserver.quota_usage_report_frequency,
+            findings=runtime.rulebook.findings,
+            last_over=lambda: runtime.reporter.last_over,
+            rates=self.rates,
+        )
         return HttpServer(make_app(source, (server.listen.host, *server.allowed_hosts)), server.listen)
 
     def _reload(self) -> ReloadOutcome:

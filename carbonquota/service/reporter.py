@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from math import floor
 from threading import Lock
 from time import perf_counter, time
@@ -26,6 +27,9 @@ from carbonquota.stats import plaintext_lines
 
 MARGIN: Final = 0.01
 """Seconds after an interval's end at which its report is due: a timer that fires a hair early must not cut it short."""
+
+_MOST_KEPT: Final = 100
+"""Namespaces that are remembered of the last report."""
 
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9_]")
 
@@ -93,6 +97,7 @@ class Reporter:
         self._creates = 0
         self._own_points = 0
         self._seconds = 0.0
+        self._last_over: Sequence[Tally] = ()
         health.add(self.health)
 
     def report(self) -> Report:
@@ -110,6 +115,7 @@ class Reporter:
         self._own_points += points
         self._seconds = self._stopwatch() - start
         created, self._creates = self._creates, creates
+        self._last_over = nlargest(_MOST_KEPT, over, key=lambda tally: tally.over)
         return Report(timestamp, lines, points, self._seconds, over, creates - created)
 
     def _take(self) -> tuple[dict[str, int], list[Tally]]:
@@ -130,6 +136,11 @@ class Reporter:
             quotas = self._engine.quota_columns()
             self._totals.look(map(quotas.value, quotas.positions(self._totals.namespaces)))
             return quotas, self._totals.tallies()
+
+    @property
+    def last_over(self) -> Sequence[Tally]:
+        """The namespaces that the last report found most over their quota, `_MOST_KEPT` at most."""
+        return self._last_over
 
     def next_report(self, now: float) -> float:
         """The seconds from `now` until the report of the running interval is due."""

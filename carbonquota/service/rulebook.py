@@ -23,7 +23,7 @@ from typing import Final
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.model import Clock, ThroughputUnit
-from carbonquota.rules import Schemas, Severity, diff, lint
+from carbonquota.rules import Finding, RuleSet, Schemas, Severity, diff, lint
 from carbonquota.rules.aggregation import Aggregations
 from carbonquota.rules.expressions import Expression
 from carbonquota.service.health import Sample
@@ -88,6 +88,8 @@ class Rulebook:
         self._unit = throughput_unit
         self._source = source or FileSource(loaded.files)
         self._lock = Lock()
+        self._linting = Lock()
+        self._linted: tuple[RuleSet, tuple[Finding, ...]] | None = None
         self._counts: Counter[Outcome] = Counter()
         self._tell_schemas: list[Callable[[Schemas], None]] = []
         self._tell_aggregations: list[Callable[[Aggregations], None]] = []
@@ -210,8 +212,16 @@ class Rulebook:
             return
         difference = str(diff(before.rules, loaded.rules)).splitlines()
         _log_lines(logging.INFO, difference)
-        findings = lint(loaded.rules, interval=self._interval, throughput_unit=self._unit)
-        _log_lines(logging.WARNING, [str(found) for found in findings if found.severity is Severity.WARNING])
+        warnings = [str(found) for found in self.findings() if found.severity is Severity.WARNING]
+        _log_lines(logging.WARNING, warnings)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What looks wrong in the quotas in force; looked for when it is first asked, which takes a while of many."""
+        rules = self._loaded.rules
+        with self._linting:
+            if self._linted is None or self._linted[0] is not rules:
+                self._linted = rules, lint(rules, interval=self._interval, throughput_unit=self._unit)
+            return self._linted[1]
 
 
 def log_warnings(loaded: LoadedRules) -> None:

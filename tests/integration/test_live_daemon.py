@@ -106,7 +106,7 @@ def test_a_few_rounds_show_who_is_over_a_quota_and_why(daemon: Daemon) -> None:
     for counts in TOTALS.findall(done.stdout):
         received, accepted, dropped = (int(count.replace(",", "")) for count in counts)
         assert received == accepted + dropped
-    assert re.search(r"^Rules: quotas\.conf  Log: log\nPages: http://127\.0\.0\.1:\d+/docs ", done.stdout, re.MULTILINE)
+    assert re.search(r"^Rules: quotas\.conf  Log: log\nPage: http://127\.0\.0\.1:\d+/ ", done.stdout, re.MULTILINE)
     assert log(daemon.folder).endswith("INFO ended\n")
     assert processes(daemon.folder) == []
 

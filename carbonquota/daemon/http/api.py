@@ -171,7 +171,7 @@ class Api:
 
     def rules(self) -> RulesDocument:
         """The rules in force with their places, their limits as their file has them, and how much each holds."""
-        quotas = self._all_quotas()
+        quotas = self.standing()
         numbers = np.bincount(quotas.rules, minlength=len(quotas.grants)).tolist()
         held = {
             (grant.rule.pattern, grant.rule.line): number for grant, number in zip(quotas.grants, numbers, strict=True)
@@ -192,7 +192,7 @@ class Api:
 
         Where there are very many, the answer may be seconds old. Names are sorted by their first 64 bytes.
         """
-        quotas = self._all_quotas()
+        quotas = self.standing()
         positions = self._quota_order.get(
             (quotas, sort, order, over), lambda: _ordered(quotas, sort, order, only_over=over)
         )
@@ -200,7 +200,7 @@ class Api:
         rows: tuple[QuotaRow, ...] = tuple(quota_row(quotas.value(position)) for position in page)
         return QuotaPage(len(positions), offset, limit, rows)
 
-    def _all_quotas(self) -> Quotas:
+    def standing(self) -> Quotas:
         """How all quotas stand, or stood a moment ago."""
         return self._quotas.get((), self._engine.quota_columns)
 

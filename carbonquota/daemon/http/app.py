@@ -6,16 +6,18 @@ from collections.abc import Iterable
 from typing import Final
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
 from carbonquota.daemon.http.api import Api
 from carbonquota.daemon.http.operations import Operations
 from carbonquota.daemon.http.source import HttpSource
+from carbonquota.daemon.http.usage import DaemonUsage
 from carbonquota.errors import MetricNameError
 from carbonquota.web.description import describe
 from carbonquota.web.edge import BugCount, Edge
 from carbonquota.web.guard import Guard
 from carbonquota.web.openapi import finish_openapi
+from carbonquota.web.page import Explorer, Pages, Place, Site
 from carbonquota.web.problems import add_problem_handlers, problem
 
 _ABOUT: Final = (
@@ -25,6 +27,15 @@ _ABOUT: Final = (
 _CLOSED: Final = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 """The description needs nothing but itself."""
 
+_PLACES: Final = (
+    Place("Now", "/"),
+    Place("Explore", "/explore"),
+    Place("Limits", "/limits"),
+    Place("Explain", "/explain"),
+    Place("Rules", "/rules"),
+    Place("API", "/docs"),
+)
+
 
 def make_app(source: HttpSource, allowed_hosts: Iterable[str] = ()) -> FastAPI:
     """The application that answers from `source`; bugs that it survives are counted in the source's health.
@@ -32,9 +43,11 @@ def make_app(source: HttpSource, allowed_hosts: Iterable[str] = ()) -> FastAPI:
     It answers to the names of this machine and of loopback, and to `allowed_hosts`.
     """
     app = FastAPI(title="carbonquota", description=_ABOUT, version="1", docs_url=None, redoc_url=None)
+    api = Api(source.engine)
     app.include_router(Operations(source).router())
-    app.include_router(Api(source.engine).router())
+    app.include_router(api.router())
     _add_description(app)
+    _add_pages(app, source, api)
     finish_openapi(app)
     add_problem_handlers(app)
     app.add_exception_handler(MetricNameError, _answer_no_name)
@@ -45,14 +58,20 @@ def make_app(source: HttpSource, allowed_hosts: Iterable[str] = ()) -> FastAPI:
     return app
 
 
+def _add_pages(app: FastAPI, source: HttpSource, api: Api) -> None:
+    """The pages for people, from `/` on."""
+    pages = Pages(Site("carbonquota", source.host, _PLACES))
+    app.include_router(pages.router())
+    app.include_router(Explorer(DaemonUsage(source, api), pages).router())
+
+
 def _add_description(app: FastAPI) -> None:
-    """`/docs`, and the way there from `/`."""
+    """`/docs`."""
 
     def docs() -> HTMLResponse:
         return HTMLResponse(describe(app.openapi()), headers=_CLOSED)
 
     app.add_api_route("/docs", docs, include_in_schema=False, response_model=None)
-    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False, response_model=None)
 
 
 def _answer_no_name(_: Request, error: Exception) -> Response:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from carbonquota.engine import QuotaEngine
+from carbonquota.rules import Finding
 from carbonquota.service.health import Health
+from carbonquota.service.rates import RateHistory
+from carbonquota.service.totals import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,9 @@ class HttpSource:
     """All that is read of the daemon; every call may come from any thread, and some wait for the engine's lock.
 
     `metrics` gives the page for Prometheus, piece by piece. `reload` puts in force what the files say.
+
+    The rest is for pages: what they call this daemon, its report interval in seconds, what looks wrong in the rules in
+    force, which namespaces the last report found over a quota, and what came in over the last hour.
     """
 
     engine: QuotaEngine
@@ -58,3 +64,8 @@ class HttpSource:
     metrics: Callable[[], Iterable[bytes]]
     status: Callable[[], Status]
     reload: Callable[[], ReloadOutcome]
+    host: str = ""
+    interval: float = 60.0
+    findings: Callable[[], Sequence[Finding]] = tuple
+    last_over: Callable[[], Sequence[Tally]] = tuple
+    rates: RateHistory | None = None

@@ -70,11 +70,6 @@ def test_the_document_tells_of_every_path() -> None:
         assert f"| `{method.upper()} {path}` |" in text
 
 
-def test_the_root_leads_to_the_page(client: Client) -> None:
-    answer = client.get("/")
-    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
-
-
 @pytest.mark.parametrize("path", ["/nowhere", "/api", "/api/nowhere", "/redoc"])
 def test_what_is_not_there_is_404(client: Client, path: str) -> None:
     answer = client.get(path)
