@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Final
 
 from carbonquota.limiter.algorithms import NEVER, Algorithm, Outcome, policy_of
 from carbonquota.limiter.charge import Charge, Decision, Kind
 from carbonquota.limiter.model import Answer, Code, Descriptor, Lease, Reason, Request, Status
+from carbonquota.limiter.rules.lists import ADDRESS_KEYS
 from carbonquota.limiter.rules.model import SEPARATOR, Domain, Grant, Match, OnOutage, Rule
+
+Dim = Callable[[Grant], Grant]
+"""Multiplies a limit, where all of a tier are."""
 
 TIER_KEY: Final = "tier"
 """The only key of a descriptor that names the request's tier, where the request does not."""
@@ -31,6 +35,22 @@ def listed(domain: Domain, request: Request) -> Answer | None:
     return None
 
 
+def banned(request: Request, left: float) -> Answer:
+    """The answer to a client that is denied for so many seconds more."""
+    status = Status(Code.OVER_LIMIT, Reason.BANNED, remaining=0, reset=left, retry_after=left)
+    return Answer(Code.OVER_LIMIT, (status,) * len(request.descriptors))
+
+
+def client_of(request: Request) -> str:
+    """What the client of a request is called: its name, its address, or else what its first descriptor says."""
+    named = request.client or request.address
+    if named or not request.descriptors:
+        return named
+    entries = request.descriptors[0].entries
+    address = next((value for key, value in entries if key in ADDRESS_KEYS), "")
+    return address or ",".join(f"{key}={value}" for key, value in entries)
+
+
 def tier_of(request: Request) -> str:
     """The tier of a request."""
     if request.tier:
@@ -44,12 +64,13 @@ def tier_of(request: Request) -> str:
 class Plan:
     """The charges of a request, and the answer behind them."""
 
-    __slots__ = ("_grants", "_request", "_spans", "charges", "matches", "tier")
+    __slots__ = ("_dim", "_grants", "_request", "_spans", "charges", "matches", "tier")
 
-    def __init__(self, domain: Domain | None, request: Request) -> None:
-        """Match a request in its domain, None where there is no such."""
+    def __init__(self, domain: Domain | None, request: Request, tier: str, dim: Dim | None = None) -> None:
+        """Match a request of a tier in its domain, None where there is no such; `dim` changes its limits."""
         self._request = request
-        self.tier = tier_of(request)
+        self._dim = dim
+        self.tier = tier
         self.matches = [_match(domain, request.domain, one) for one in request.descriptors]
         self.charges: list[Charge] = []
         self._grants: list[Grant] = []
@@ -71,6 +92,8 @@ class Plan:
             self._add(key, grant, hits, rule.kind)
 
     def _add(self, key: str, grant: Grant, hits: int, kind: int) -> None:
+        if self._dim is not None:
+            grant = self._dim(grant)
         counter = f"{key}{SEPARATOR}{grant.suffix}"
         if len(counter) > _LONGEST_KEY:
             counter = shortened(counter)

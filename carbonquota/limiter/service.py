@@ -1,30 +1,48 @@
-"""The limiter: a request's descriptors matched to rules, decided as one, and answered.
+"""The limiter: a request's descriptors matched to rules, decided as one, answered, and counted.
 
 A request passes if all of its descriptors do, and is then charged to all of their limits; where one refuses, none is
-charged, unless its rule says so.
+charged, unless its rule says so. Before the limits come the lists: who is denied never passes, who is allowed always
+does, and who was blocked too often does not for a while.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from carbonquota.limiter.abuse import BanEvent, Bans, Brownout, Counts, Offenders
 from carbonquota.limiter.charge import NOTHING, Counters
 from carbonquota.limiter.model import Answer, Request
-from carbonquota.limiter.plan import Plan, listed
+from carbonquota.limiter.plan import Plan, banned, client_of, listed, tier_of
 from carbonquota.limiter.reference import PlainCounters
-from carbonquota.limiter.rules import RuleSet
+from carbonquota.limiter.rules import Domain, RuleSet
+from carbonquota.limiter.stats import Sample
 from carbonquota.model import Clock
 
 
 class Limiter:
-    """Decides on requests by rules. Safe to use from any thread."""
+    """Decides on requests by rules. Safe to use from any thread.
 
-    def __init__(self, rules: RuleSet, *, counters: Counters | None = None, clock: Clock = time.time) -> None:
+    `counts` tells what was decided, `offenders` who is blocked most, `bans` who is denied for a while, and `brownout`
+    multiplies the limits of a tier.
+    """
+
+    def __init__(
+        self,
+        rules: RuleSet,
+        *,
+        counters: Counters | None = None,
+        clock: Clock = time.time,
+        on_ban: Callable[[BanEvent], object] | None = None,
+    ) -> None:
         """Count in this process, unless `counters` are given; `clock` gives seconds since the epoch."""
         self._rules = rules
         self._counters = counters or PlainCounters(clock)
+        self.counts = Counts()
+        self.offenders = Offenders()
+        self.bans = Bans(clock, on_ban)
+        self.brownout = Brownout(clock)
 
     @property
     def is_local(self) -> bool:
@@ -36,30 +54,44 @@ class Limiter:
         """The rules in force."""
         return self._rules
 
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What is wrong now, for health; empty where all is well."""
+        return self._counters.troubles
+
     def check(self, request: Request) -> Answer:
         """Whether a request passes; if it does, it is charged to all of its limits, else to none."""
-        plan = self._plan(request)
-        if isinstance(plan, Answer):
-            return plan
-        return plan.answer(self._counters.decide(plan.charges) if plan.charges else NOTHING)
+        domain, tier = self._rules.domains.get(request.domain), tier_of(request)
+        answer = self._listed(domain, request)
+        if answer is not None:
+            return self._counted(domain, request, tier, answer, is_listed=True)
+        plan = self._plan(domain, request, tier)
+        answer = plan.answer(self._counters.decide(plan.charges) if plan.charges else NOTHING)
+        return self._counted(domain, request, tier, answer)
 
     async def check_async(self, request: Request) -> Answer:
         """The same, for an event loop."""
-        plan = self._plan(request)
-        if isinstance(plan, Answer):
-            return plan
-        return plan.answer(await self._counters.decide_async(plan.charges) if plan.charges else NOTHING)
-
-    def _plan(self, request: Request) -> Plan | Answer:
-        """What a request is to be charged, or the answer to who is on a list."""
-        domain = self._rules.domains.get(request.domain)
-        if domain is not None and (answer := listed(domain, request)) is not None:
-            return answer
-        return Plan(domain, request)
+        domain, tier = self._rules.domains.get(request.domain), tier_of(request)
+        answer = self._listed(domain, request)
+        if answer is not None:
+            return self._counted(domain, request, tier, answer, is_listed=True)
+        plan = self._plan(domain, request, tier)
+        answer = plan.answer(await self._counters.decide_async(plan.charges) if plan.charges else NOTHING)
+        return self._counted(domain, request, tier, answer)
 
     def check_many(self, requests: Sequence[Request]) -> list[Answer]:
         """The same for several, in their order, each by itself."""
         return [self.check(request) for request in requests]
+
+    def peek(self, request: Request) -> Answer:
+        """What the answer would be to a request without hits: what is left of each limit; nothing is charged."""
+        domain, tier = self._rules.domains.get(request.domain), tier_of(request)
+        answer = self._listed(domain, request)
+        if answer is not None:
+            return answer
+        plan = self._plan(domain, request, tier)
+        charges = [charge._replace(hits=0) for charge in plan.charges]
+        return plan.answer(self._counters.decide(charges) if charges else NOTHING)
 
     def release(self, answer: Answer) -> None:
         """Tell that a request is done: its places among those in flight are free again."""
@@ -77,6 +109,38 @@ class Limiter:
         """Decide by other rules from here on; what was counted stays counted."""
         self._rules = rules
 
+    def samples(self) -> Iterator[Sample]:
+        """How the limiter is, and what it decided."""
+        yield Sample("limiter_rules", len(self._rules.rules()))
+        yield from self.counts.samples()
+        yield from self._counters.samples()
+        yield from self.bans.samples()
+        yield from self.brownout.samples()
+
     def close(self) -> None:
         """Let go of connections."""
         self._counters.close()
+
+    def _listed(self, domain: Domain | None, request: Request) -> Answer | None:
+        """The answer to who is on a list; None for all others."""
+        answer = listed(domain, request) if domain is not None else None
+        if answer is None and self.bans and (left := self.bans.left(client_of(request))):
+            return banned(request, left)
+        return answer
+
+    def _plan(self, domain: Domain | None, request: Request, tier: str) -> Plan:
+        factor = self.brownout.factor(tier)
+        return Plan(domain, request, tier, None if factor is None else lambda one: self.brownout.dimmed(one, factor))
+
+    def _counted(
+        self, domain: Domain | None, request: Request, tier: str, answer: Answer, *, is_listed: bool = False
+    ) -> Answer:
+        """Count what was decided, and see to who was blocked too often."""
+        self.counts.note(answer.statuses, request.route, tier)
+        if not answer.allowed:
+            client = client_of(request)
+            self.offenders.note(client)
+            # Who is on a list anyway is not denied for longer by asking again.
+            if domain is not None and domain.ban is not None and not is_listed:
+                self.bans.note_blocked(client, domain.ban)
+        return answer

@@ -26,9 +26,11 @@ def decide(charges: Sequence[Charge], state_of: StateOf, now: int) -> tuple[Deci
         outcome = functions.ask(charge.policy, state, now, charge.hits)
         outcomes.append(outcome)
         if outcome.fits or forced:
-            behind[charge.key] = taken = functions.take(charge.policy, state, now, charge.hits)
-            if charge.policy.algorithm is Algorithm.CONCURRENCY:
-                tokens[at] = taken[-2]
+            in_flight = charge.policy.algorithm is Algorithm.CONCURRENCY
+            if charge.hits or not in_flight:
+                behind[charge.key] = taken = functions.take(charge.policy, state, now, charge.hits)
+                if in_flight:
+                    tokens[at] = taken[-2]
         elif not charge.kind & (Kind.SHADOW | Kind.GUARANTEE):
             passes = False
         forced = bool(charge.kind & Kind.GUARANTEE) and outcome.fits

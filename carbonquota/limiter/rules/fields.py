@@ -9,13 +9,14 @@ import yaml
 
 from carbonquota.limiter.algorithms import Algorithm
 from carbonquota.limiter.model import UNLIMITED, Unit
-from carbonquota.limiter.rules.model import OnOutage
+from carbonquota.limiter.rules.model import BanPolicy, OnOutage
 from carbonquota.limiter.rules.yaml_nodes import Reader, ReadValue, Value, boolean, choice, text, whole, word
 
 UNITS: Final = {unit.value: unit for unit in Unit}
 ALGORITHMS: Final = {algorithm.name.lower(): algorithm for algorithm in Algorithm}
 ON_OUTAGE: Final = {on_outage.value: on_outage for on_outage in OnOutage}
 
+_LONGEST: Final = 365 * 86_400
 _requests: Final = whole(0, UNLIMITED)
 
 
@@ -81,6 +82,25 @@ def _listed(reader: Reader, node: yaml.Node) -> list[Value] | None:
     return found
 
 
+_BAN: Final[dict[str, ReadValue]] = {
+    "blocked": whole(1, UNLIMITED),
+    "within": whole(1, _LONGEST, "it is in seconds"),
+    "for": whole(1, _LONGEST, "it is in seconds"),
+}
+
+
+def _ban(reader: Reader, node: yaml.Node) -> BanPolicy | None:
+    """When a client is denied for a while."""
+    found = reader.mapping(node, _BAN, '"ban"')
+    if found is None:
+        return None
+    for key in _BAN:
+        if key not in found:
+            reader.note(node, f'"ban" without "{key}"', "it takes blocked, within and for, the latter two in seconds")
+            return None
+    return BanPolicy(*(found[key].value for key in _BAN))
+
+
 DESCRIPTOR: Final[dict[str, ReadValue]] = {
     "key": word,
     "value": text,
@@ -103,6 +123,7 @@ ROOT: Final[dict[str, ReadValue]] = {
     "descriptors": _descriptors,
     "algorithm": choice(ALGORITHMS, "algorithm"),
     "on_outage": choice(ON_OUTAGE, "on_outage"),
+    "ban": _ban,
     "allow": _listed,
     "deny": _listed,
 }

@@ -29,6 +29,13 @@ class OnOutage(Enum):
     SHARE = "share"
 
 
+_OUTAGE_KINDS: Final = {
+    OnOutage.OPEN: Kind.FAIL_OPEN,
+    OnOutage.CLOSED: Kind.FAIL_CLOSED,
+    OnOutage.SHARE: Kind.PLAIN,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """One limit of a rule, ready to be decided by; a hit costs `cost`. `suffix` tells its counter from others there."""
@@ -45,8 +52,8 @@ class Rule:
 
     `name` is how counters and answers call it, `domain.key_value.key`. No grants are no limit. `tiers` have grants of
     their own. `replaces` names limits that do not count where this rule matches. `guarantees` are clients' own shares
-    of a total, by the value of the last entry. `source` and `line` tell where it stands, and `text` is that
-    line.
+    of a total, by the value of the last entry. `kind` is what its charges are for, `limit_names` what its limits are
+    called. `source` and `line` tell where it stands, and `text` is that line.
     """
 
     name: str
@@ -63,15 +70,16 @@ class Rule:
     source: str = ""
     line: int = 0
     text: str = ""
+    kind: int = field(init=False, default=0)
+    limit_names: frozenset[str] = field(init=False, default=frozenset())
 
-    @property
-    def kind(self) -> int:
-        """What its charges are for."""
-        return (
-            (Kind.SHADOW if self.shadow else 0)
-            | (Kind.CHARGE_DENIED if self.charge_denied else 0)
-            | {OnOutage.OPEN: Kind.FAIL_OPEN, OnOutage.CLOSED: Kind.FAIL_CLOSED, OnOutage.SHARE: 0}[self.on_outage]
-        )
+    def __post_init__(self) -> None:
+        """Find once what its charges are for, and what its limits are called."""
+        kind = (Kind.SHADOW if self.shadow else 0) | (Kind.CHARGE_DENIED if self.charge_denied else 0)
+        object.__setattr__(self, "kind", int(kind | _OUTAGE_KINDS[self.on_outage]))
+        grants = (self.grants, *self.tiers.values())
+        names = frozenset(grant.limit.name for some in grants for grant in some if grant.limit.name)
+        object.__setattr__(self, "limit_names", names)
 
     @property
     def place(self) -> str:
@@ -81,12 +89,6 @@ class Rule:
     def grants_of(self, tier: str) -> tuple[Grant, ...]:
         """The limits of a tier."""
         return self.tiers.get(tier, self.grants) if tier else self.grants
-
-    @property
-    def limit_names(self) -> frozenset[str]:
-        """What its limits are called, which other rules may replace."""
-        grants = (self.grants, *self.tiers.values())
-        return frozenset(grant.limit.name for some in grants for grant in some if grant.limit.name)
 
 
 @dataclass(slots=True, eq=False)
@@ -126,14 +128,24 @@ class Match(NamedTuple):
     value: str
 
 
+@dataclass(frozen=True, slots=True)
+class BanPolicy:
+    """Who is blocked more than `blocked` times within so many seconds is denied for `length` seconds."""
+
+    blocked: int
+    within: int
+    length: int
+
+
 @dataclass(slots=True, eq=False)
 class Domain:
-    """The rules of one domain, and who always passes in it, or never does."""
+    """The rules of one domain, who always passes in it, or never does, and who does not for a while."""
 
     name: str
     root: Node = field(default_factory=Node)
     allow: Clients = field(default_factory=Clients)
     deny: Clients = field(default_factory=Clients)
+    ban: BanPolicy | None = None
 
     def match(self, entries: tuple[Entry, ...]) -> Match | None:
         """The rule that holds a descriptor; None where none does."""

@@ -16,6 +16,7 @@ from carbonquota.limiter.rules.grants import Defaults, grants_of, guarantees_of
 from carbonquota.limiter.rules.lists import Clients, Network, glob
 from carbonquota.limiter.rules.model import Domain, Node, OnOutage, Rule, RuleSet
 from carbonquota.limiter.rules.yaml_nodes import Reader, Value
+from carbonquota.rules.emptied import is_empty_on_purpose
 
 Fields = Mapping[str, Value]
 
@@ -45,7 +46,7 @@ class _Reading:
         """Read it all."""
         root = self.reader.root()
         if root is None:
-            if not self.reader.problems:
+            if not self.reader.problems and not is_empty_on_purpose(self.reader.text):
                 self.reader.problems.append(_empty(self.reader.source))
             return
         fields = self.reader.mapping(root, ROOT, "the file")
@@ -59,6 +60,7 @@ class _Reading:
         name = _value(fields, "domain", "")
         domain = self.domains.setdefault(name, Domain(name))
         self._fill(domain.root, _value(fields, "descriptors", ()), name)
+        domain.ban = _value(fields, "ban", domain.ban)
         domain.allow = _joined(domain.allow, self._clients(_value(fields, "allow", ())))
         domain.deny = _joined(domain.deny, self._clients(_value(fields, "deny", ())))
 

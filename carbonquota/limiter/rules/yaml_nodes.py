@@ -42,13 +42,13 @@ class Reader:
         self.source = source
         self.problems: list[Problem] = []
         self._lines = text.splitlines()
-        self._text = text
+        self.text = text
         self._read = 0
         self._deep = 0
 
     def root(self) -> yaml.Node | None:
         """The one document of the text; None where there is none, or it is no YAML."""
-        loader = yaml.SafeLoader(self._text)
+        loader = yaml.SafeLoader(self.text)
         try:
             return loader.get_single_node()
         except yaml.MarkedYAMLError as error:

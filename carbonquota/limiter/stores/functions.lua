@@ -304,7 +304,7 @@ local function decide(keys, args)
     local outcome
     if charge.algorithm == CONCURRENCY then
       outcome = unknown_flight(charge, since, now) or flight.ask(charge.policy, charge.key, now, charge.hits)
-      if outcome[1] or forced then tokens[at] = flight.take(charge.policy, charge.key, now, charge.hits) end
+      if charge.hits > 0 and (outcome[1] or forced) then tokens[at] = flight.take(charge.policy, charge.key, now, charge.hits) end
     else
       local functions = ALGORITHMS[charge.algorithm]
       local state = behind[charge.key] or state_of(charge, stored, since)

@@ -1,0 +1,148 @@
+"""The limiter's rules in force, and their reload: read when the files have settled, put in force together, told.
+
+What is bad changes nothing: the rules that were in force stay, and the error is told in full. The same holds where all
+rules are gone, unless a comment `# empty` says that this is meant.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from threading import Lock
+from typing import Final
+
+from carbonquota.errors import ConfigError, Problem
+from carbonquota.limiter.rules import RuleSet, lint
+from carbonquota.limiter.rules.files import files_of, read_files
+from carbonquota.limiter.stats import Sample
+from carbonquota.model import Clock
+from carbonquota.rules import Severity
+from carbonquota.rules.emptied import is_empty_on_purpose
+from carbonquota.service.rulebook import Outcome, ReloadResult
+from carbonquota.service.settling import Signature, signatures, wait_until_settled
+
+_LOGGER: Final = logging.getLogger(__name__)
+_MOST_READINGS: Final = 5
+"""How often files are read again because they changed meanwhile."""
+_MOST_LINES: Final = 50
+"""Errors, findings and changed rules that are logged at one reload."""
+
+Texts = list[tuple[str, str]]
+"""(path, text) of each file."""
+
+
+class LimitRulebook:
+    """Keeps rules as files say; `apply` is called with others each time they change."""
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        apply: Callable[[RuleSet], object],
+        clock: Clock,
+        *,
+        settle: Callable[[Sequence[str]], tuple[Signature, ...] | None] = wait_until_settled,
+    ) -> None:
+        """Read files and directories; ConfigError with all that is wrong with them. `settle` waits for who writes."""
+        self.paths = tuple(paths)
+        self._apply = apply
+        self._clock = clock
+        self._settle = settle
+        self._lock = Lock()
+        self._texts = read_files(paths)
+        self.rules = RuleSet.from_texts(self._texts)
+        self._counts: Counter[Outcome] = Counter()
+        self.last = self._result(Outcome.APPLIED, "start")
+        _log_findings(self.rules)
+
+    def version(self) -> tuple[tuple[str, ...], tuple[Signature, ...]]:
+        """Something by which a change of the files shows, also of which there are."""
+        files = files_of(self.paths)
+        return tuple(files), signatures(files)
+
+    def reload(self, reason: str) -> ReloadResult:
+        """Read the files again, and put what they say in force; `reason` says who asks for it."""
+        with self._lock:
+            try:
+                texts = self._read()
+                rules = self.rules if texts == self._texts else self._parsed(texts)
+            except ConfigError as error:
+                self.last = self._refused(reason, error)
+            else:
+                self.last = self._accepted(reason, texts, rules)
+            self._counts[self.last.outcome] += 1
+            return self.last
+
+    def samples(self) -> Iterator[Sample]:
+        """How reloads went."""
+        for outcome in Outcome:
+            yield Sample("limiter_reloads", self._counts[outcome], (outcome.value,))
+        yield Sample("limiter_reload_ok", float(self.last.ok))
+
+    def _read(self) -> Texts:
+        """The texts, once nobody is changing them; ConfigError where they cannot be read."""
+        for _ in range(_MOST_READINGS):
+            files = files_of(self.paths)
+            if self._settle(files) is None:
+                break
+            before = self.version()
+            texts = read_files(self.paths)
+            if self.version() == before:
+                return texts
+        message = "the files keep changing, and half a file may not be put in force"
+        raise ConfigError([Problem(", ".join(self.paths), 0, 0, 0, "", message, "ask again when they are written")])
+
+    def _parsed(self, texts: Texts) -> RuleSet:
+        """The rules of texts; ConfigError also where all rules are gone without a word that this is meant."""
+        rules = RuleSet.from_texts(texts)
+        if not rules.rules() and self.rules.rules() and not any(is_empty_on_purpose(text) for _, text in texts):
+            count = len(self.rules.rules())
+            message = f"there are no limits any more, while {count:,} {'is' if count == 1 else 'are'} in force"
+            remedy = 'where that is meant, write a line "# empty" into a file, or restart'
+            raise ConfigError([Problem(", ".join(self.paths), 0, 0, 0, "", message, remedy)])
+        return rules
+
+    def _refused(self, reason: str, error: ConfigError) -> ReloadResult:
+        _log(logging.ERROR, [str(problem) for problem in error.problems])
+        _LOGGER.error("reload (%s) failed: the limits in force stay, until the files change again", reason)
+        return self._result(Outcome.FAILED, reason, str(error))
+
+    def _accepted(self, reason: str, texts: Texts, rules: RuleSet) -> ReloadResult:
+        if rules is self.rules:
+            _LOGGER.info("reload (%s): the files say what is in force already", reason)
+            return self._result(Outcome.UNCHANGED, reason)
+        changes = list(_changes(self.rules, rules))
+        self._apply(rules)
+        self._texts, self.rules = texts, rules
+        _LOGGER.info("reload (%s): %d limits in force", reason, len(rules.rules()))
+        _log(logging.INFO, changes)
+        _log_findings(rules)
+        return self._result(Outcome.APPLIED, reason)
+
+    def _result(self, outcome: Outcome, reason: str, error: str = "") -> ReloadResult:
+        return ReloadResult(outcome, reason, self._clock(), len(self.rules.rules()), error)
+
+
+def _changes(before: RuleSet, after: RuleSet) -> Iterator[str]:
+    """The rules that came, went, or grant something else."""
+    was = {rule.name: rule for rule in before.rules()}
+    now = {rule.name: rule for rule in after.rules()}
+    for name in [*was, *(name for name in now if name not in was)]:
+        if name not in now:
+            yield f"- {name}"
+        elif name not in was:
+            yield f"+ {name}"
+        elif (was[name].grants, was[name].tiers, was[name].kind) != (now[name].grants, now[name].tiers, now[name].kind):
+            yield f"~ {name}"
+
+
+def _log_findings(rules: RuleSet) -> None:
+    _log(logging.WARNING, [str(found) for found in lint(rules) if found.severity is Severity.WARNING])
+
+
+def _log(level: int, lines: Sequence[str]) -> None:
+    """Log each line, but a bounded number of them."""
+    for line in lines[:_MOST_LINES]:
+        _LOGGER.log(level, "%s", line)
+    if len(lines) > _MOST_LINES:
+        _LOGGER.log(level, "and %d more, which `carbonquota limits check` tells", len(lines) - _MOST_LINES)
