@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
-_PASSWORD: Final = re.compile(r"""(\w://[^\s"'/@:]*:)[^\s"']+(?=@)""")
+from carbonquota.service.values.masking import masked
 
 _SINGLE: Final = ("valkey", "valkeys", "redis", "rediss", "unix")
 
@@ -22,11 +22,6 @@ class StoreTarget:
     service: str = ""
     user: str = ""
     password: str = ""
-
-
-def masked(text: str) -> str:
-    """A text without the passwords of the URLs in it, for eyes."""
-    return _PASSWORD.sub(r"\1***", text)
 
 
 def has_password(url: str) -> bool:

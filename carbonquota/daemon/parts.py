@@ -22,7 +22,6 @@ from carbonquota.daemon.process_status import ProcessStatus
 from carbonquota.daemon.relay import RelaySink
 from carbonquota.daemon.settings import Settings
 from carbonquota.daemon.sink import Sink
-from carbonquota.daemon.systemd import Systemd
 from carbonquota.daemon.whisper import WhisperSink
 from carbonquota.model import Clock
 from carbonquota.rules.expressions import Search, search_here
@@ -32,6 +31,7 @@ from carbonquota.service.reporter import OWN_STATS, Emitter
 from carbonquota.service.rule_source import RuleFiles
 from carbonquota.service.runtime import HostProfile, Runtime
 from carbonquota.service.scan import Settle, Tree
+from carbonquota.service.systemd import Systemd
 from carbonquota.stats.statsd import StatsDEmitter
 from carbonquota.storage.paths import storable_below
 

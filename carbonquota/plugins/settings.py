@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from carbonquota.cluster.settings import ClusterSettings
-from carbonquota.cluster.store_url import masked
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.plugins.cluster_settings import (
     READERS,
@@ -27,6 +26,7 @@ from carbonquota.plugins.cluster_settings import (
 )
 from carbonquota.rules.suggest import did_you_mean
 from carbonquota.service.runtime_settings import DEFAULTS, RuntimeSettings
+from carbonquota.service.values.masking import masked
 
 if TYPE_CHECKING:
     from carbonquota.model import ThroughputUnit

@@ -13,11 +13,11 @@ from typing import Final
 
 from carbonquota.cluster.settings import is_private
 from carbonquota.cluster.store_url import has_password
-from carbonquota.daemon.configuration.toml import Path, TomlDocument
 from carbonquota.daemon.inputs import INPUTS, InputSettings, sections
 from carbonquota.daemon.settings import CarbonServer, Settings
 from carbonquota.errors import Problem
 from carbonquota.service.values.address import Address
+from carbonquota.service.values.toml import Path, TomlDocument
 
 _ANYWHERE: Final = ("", "0.0.0.0", "::")  # noqa: S104 - to be recognized, not to be listened at
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from carbonquota.daemon.configuration.keys import KEYS
-from carbonquota.daemon.configuration.toml import Path, TomlDocument
 from carbonquota.daemon.inputs import sections
 from carbonquota.daemon.settings import Cache
 from carbonquota.errors import Problem
 from carbonquota.rules.suggest import did_you_mean, nearest
+from carbonquota.service.values.toml import Path, TomlDocument
 
 FOREIGN_SECTIONS: Final = frozenset(
     ["carbon", "carbonlink", "dump", "grpc", "logging", "pprof", "prometheus", "receiver", "tags", "tracing"],

@@ -10,19 +10,14 @@ from carbonquota.cluster.settings import Mode, OnOutage
 from carbonquota.controls import ThroughputUnit
 from carbonquota.daemon.inputs import INPUTS
 from carbonquota.daemon.settings import Cache
-from carbonquota.daemon.values.kinds import (
-    DESTINATION,
+from carbonquota.daemon.values.kinds import DESTINATION, FACTOR, PEERS, PREFIX, STATSD_PREFIX, STORE
+from carbonquota.service.values.kinds import (
     DIRECTORY,
-    FACTOR,
     FILE,
     HOSTS,
     LISTEN,
     LISTEN_TEXT,
     NAME,
-    PEERS,
-    PREFIX,
-    STATSD_PREFIX,
-    STORE,
     SWITCH,
     ValueKind,
     choice,

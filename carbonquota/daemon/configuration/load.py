@@ -11,12 +11,12 @@ from typing import Any, Final
 from carbonquota.daemon.configuration.cross_checks import cross_check, remarks_on, resolve_sink
 from carbonquota.daemon.configuration.go_carbon import Notes, find_unknown, foreign_notes
 from carbonquota.daemon.configuration.keys import KEYS
-from carbonquota.daemon.configuration.toml import TomlDocument, read_toml
 from carbonquota.daemon.settings import Settings
 from carbonquota.daemon.values.kinds import HOST
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.metric_name import normalize
 from carbonquota.rules.files import read_text
+from carbonquota.service.values.toml import TomlDocument, read_toml
 from carbonquota.service.values.value_error import SettingValueError, described
 
 DEFAULT_GRAPH_PREFIX: Final = f"carbon.agents.{HOST}"

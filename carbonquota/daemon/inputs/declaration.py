@@ -14,8 +14,8 @@ from typing import Any, Final, Generic, TypeVar
 
 from carbonquota.daemon.inputs.connections import ConnectionPool
 from carbonquota.daemon.intake import Intake
-from carbonquota.daemon.values.kinds import LISTEN, SWITCH, ValueKind
 from carbonquota.service.values.address import Address
+from carbonquota.service.values.kinds import LISTEN, SWITCH, ValueKind
 
 
 @dataclass(frozen=True, slots=True)

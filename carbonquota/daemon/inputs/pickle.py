@@ -11,9 +11,9 @@ from typing import ClassVar, Final
 from carbonquota.daemon.inputs.connections import REASONS, Connection, ConnectionPool
 from carbonquota.daemon.inputs.declaration import Input, InputSettings, register
 from carbonquota.daemon.intake import Intake
-from carbonquota.daemon.values.kinds import size
 from carbonquota.ingest import PickleAssembler, Pickled, read_pickle
 from carbonquota.service.values.address import Address
+from carbonquota.service.values.kinds import size
 
 _HELD_MESSAGES: Final = 4
 """Unfinished messages of all connections may hold so many times the largest one."""

@@ -14,7 +14,6 @@ from carbonquota.daemon.configuration import (
     is_configuration,
     read_configuration,
 )
-from carbonquota.daemon.configuration.toml import find_places
 from carbonquota.daemon.inputs import InputSettings
 from carbonquota.daemon.inputs.pickle import PickleSettings
 from carbonquota.daemon.settings import (
@@ -28,6 +27,7 @@ from carbonquota.daemon.settings import (
     Whisper,
 )
 from carbonquota.service.values.address import Address
+from carbonquota.service.values.toml import find_places
 
 ROOT = Path(__file__).parents[3]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from carbonquota.cluster.prepaid_service import read_password
-from carbonquota.cluster.store_url import masked, read_store_url
+from carbonquota.cluster.store_url import read_store_url
 from carbonquota.daemon.configuration import format_settings, load_settings
 from carbonquota.errors import ConfigError, QuotaError
+from carbonquota.service.values.masking import masked
 
 SECRET = "hunter2"  # noqa: S105 - made up
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
 
-from carbonquota.cluster.store_url import masked
 from carbonquota.errors import ConfigError, Problem
+from carbonquota.service.values.masking import masked
 
 Path = tuple[str, ...]
 """The names that lead to a value, from the top of the file."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from carbonquota.daemon.systemd import Systemd
+from carbonquota.service.systemd import Systemd
 from carbonquota.testing import ManualClock
 
 
