@@ -6,11 +6,11 @@ they are int64, so `MAXIMUM` (2^63 - 1, what go-carbon's `max` means) is the lar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from fractions import Fraction
-from typing import Final, Literal
+from typing import Final, Literal, Protocol, runtime_checkable
 
 MAXIMUM: Final = 2**63 - 1
 """The largest amount and the meaning of `max`: practically no limit, yet reported."""
@@ -42,6 +42,24 @@ class Size:
 
 SizeOf = Callable[[str], Size]
 """Gives the size that a new metric will have, from its name in normal form."""
+
+
+@runtime_checkable
+class SizeTable(Protocol):
+    """A `SizeOf` that knows what its answers come to, so that most need not be asked for."""
+
+    def __call__(self, metric: str, /) -> Size:
+        """The size that a new metric will have."""
+
+    def sizes_of(self, metrics: Sequence[str]) -> list[Size]:
+        """The same for many."""
+
+    def size_below(self, namespace: str) -> Size | None:
+        """The size of all new metrics at and below this namespace, if it is one; "" is the root."""
+
+    @property
+    def bounds(self) -> tuple[Size, Size]:
+        """The least and the most that a size may be, each field by itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,7 @@ NO_RULES = RuleSet("no rules")
 
 def size_of_schemas(path: str | None) -> SizeOf:
     """What a metric holds by a storage-schemas.conf; without one, every metric has the default retention."""
-    schemas = Schemas.from_file(path) if path is not None else Schemas.from_text("")
-    return schemas.size_of
+    return Schemas.from_file(path) if path is not None else Schemas.from_text("")
 
 
 class Index:

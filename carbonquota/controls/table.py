@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from carbonquota.model import CONTROL_FIELDS, MAXIMUM, ROOT, Limits, Rule, ThroughputUnit, throughput_per_interval
+from carbonquota.model import CONTROL_FIELDS, MAXIMUM, ROOT, Limits, Rule, Size, ThroughputUnit, throughput_per_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,11 @@ STOCKS: Final = (METRICS, LOGICAL_SIZE, PHYSICAL_SIZE, DATA_POINTS, NAMESPACES)
 
 Throughput is the one flow: it counts what passes, starts anew in each interval, and is asked before any of these.
 """
+
+
+def amounts_of(size: Size) -> tuple[int, ...]:
+    """What a metric of this size adds to each namespace above it, by stock, but for sub-namespaces."""
+    return (0, 1, size.logical, size.physical, size.data_points)
 
 
 @dataclass(frozen=True, slots=True)

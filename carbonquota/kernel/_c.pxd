@@ -47,7 +47,7 @@ cdef extern from "_bulk.h" nogil:
     ctypedef struct cq_slots:
         int64_t live
     ctypedef struct cq_space:
-        pass
+        unsigned short size
     ctypedef struct cq_names:
         cq_keys* keys
         cq_epochs epochs
@@ -66,7 +66,7 @@ cdef extern from "_bulk.h" nogil:
         uint64_t hash
         uint32_t name_length
         uint32_t namespace_row
-        uint32_t odd
+        unsigned char odd
     ctypedef struct cq_times:
         int64_t earliest
         int64_t latest

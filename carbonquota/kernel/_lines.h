@@ -43,7 +43,9 @@ typedef struct {
     uint32_t name_length;
     uint32_t spelled; /* where among the batch's spellings the normal form is, or 0: the name as it came, if normal */
     uint32_t namespace_row; /* of its series, where there is one; of a new metric the nearest namespace above it */
-    uint32_t odd; /* whether it may have to go on otherwise than it came: its blanks, or its name */
+    uint8_t odd; /* whether it may have to go on otherwise than it came: its blanks, or its name */
+    uint8_t plain; /* whether the name of a new metric is known to be in normal form as it came */
+    uint16_t unused;
     uint32_t path;          /* of a new metric in normal form: how long the name of its own namespace is */
     uint32_t known;         /* and that of the nearest namespace that is there */
 } cq_line;
@@ -87,7 +89,8 @@ static inline const unsigned char *cq_end_of_names(const cq_batch *batch, const 
 static inline int cq_is_normal(const cq_batch *batch, const cq_line *line)
 {
     int64_t dot;
-    return line->spelled != 0 || cq_is_plain_name(batch->text + line->start, line->name_length, &dot);
+    return line->spelled != 0 || line->plain ||
+           cq_is_plain_name(batch->text + line->start, line->name_length, &dot);
 }
 
 /* Where the separators are, in order. */
@@ -217,7 +220,7 @@ static inline int64_t cq_read_line(cq_cursor *cursor, int64_t start, const cq_ti
     line->row = CQ_UNKNOWN;
     line->name_length = 0;
     line->spelled = 0;
-    line->odd = 0;
+    line->odd = line->plain = 0;
     line->hash = 0;
     int64_t name_end = cq_next_separator(cursor);
     if (name_end < cursor->length && text[name_end] == ' ' && name_end > start) {
@@ -333,7 +336,7 @@ static inline int cq_respell(const cq_keys *keys, cq_batch *batch, cq_line *line
     batch->spelled += (int64_t)sizeof(size) + length;
     if (length == line->name_length && memcmp(name, spelling, (size_t)length) == 0)
         return 0;
-    line->odd |= (uint32_t)cq_may_be_another_file(name, line->name_length, spelling, length);
+    line->odd |= (uint8_t)cq_may_be_another_file(name, line->name_length, spelling, length);
     line->hash = cq_hash(keys, spelling, length, cq_end_of_names(batch, line));
     return 1;
 }
@@ -355,6 +358,7 @@ static inline int cq_look_closer(const cq_keys *keys, cq_batch *batch, cq_line *
     line->path = line->known = 0;
     if (cq_is_plain_name(batch->text + line->start, line->name_length, &dot)) {
         line->path = dot > 0 ? (uint32_t)dot : 0;
+        line->plain = 1;
         return 0;
     }
     int is_another = line->spelled == 0 && cq_respell(keys, batch, line);

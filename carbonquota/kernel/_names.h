@@ -48,14 +48,16 @@ static inline int cq_equal(const unsigned char *one, const unsigned char *other,
 #define CQ_ELSEWHERE 255 /* stands for the length of a name that has a text of its own */
 #define CQ_SHORT 32
 #define CQ_LEVELS 4
+#define CQ_SIZES_DIFFER 1
+#define CQ_MOST_KEPT 60000 /* sizes that are kept with namespaces */
 
 /* A namespace: its name, and what whoever decides keeps there to have it at hand. One cache line. */
 typedef struct {
     cq_text *text; /* the name, where it is long, else NULL */
     uint8_t form; /* 0 where the row is not in use, one more than the length of `name`, or CQ_ELSEWHERE */
     uint8_t levels; /* of `chain`, or more where it does not fit */
-    uint16_t unused;
-    uint32_t generation; /* `chain` is of this one */
+    uint16_t size;   /* of each new metric below, above CQ_SIZES_DIFFER; 0 where it is not known whether it is one */
+    uint32_t generation; /* `chain` and `size` are of this one */
     int32_t chain[CQ_LEVELS];
     unsigned char name[CQ_SHORT];
 } cq_space;

@@ -88,6 +88,15 @@ class FirstMatch:
             answers[place] = answer
         return answers
 
+    def find_below(self, namespace: str) -> int | None:
+        """The first expression in all names at and below a namespace, if it is one; "" is the root, with all names."""
+        if not namespace:
+            return None if self._expressions else 0
+        left = self._left_below(f"{namespace}.")
+        if isinstance(left, list):
+            left = self._left_below(f"{namespace}.")
+        return left if isinstance(left, int) else None
+
     def searching(self, search: Search) -> FirstMatch:
         """One for the same expressions, which asks `search` where RE2 cannot answer."""
         return FirstMatch(self._expressions, search) if self._unread else self

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from fractions import Fraction
 from typing import Final
 
@@ -118,6 +118,10 @@ class Schemas:
         """The same, with `search` asked about patterns that RE2 does not read."""
         return replace(self, _first=self._first.searching(search))
 
+    def __call__(self, metric: str, /) -> Size:
+        """`size_of`: an engine that is given the schemas themselves asks for fewer sizes."""
+        return self.size_of(metric)
+
     def size_of(self, metric: str) -> Size:
         """The size that a new metric will have; its name is in normal form."""
         return (self._sizes or (self.default_size,))[self._first.find(metric)]
@@ -126,6 +130,18 @@ class Schemas:
         """The same for each of a batch's new metrics, which costs less than asking one by one."""
         sizes = self._sizes or (self.default_size,)
         return [sizes[index] for index in self._first.find_all(metrics)]
+
+    def size_below(self, namespace: str) -> Size | None:
+        """The size of all new metrics at and below a namespace, if it is one; "" is the root."""
+        sizes = self._sizes or (self.default_size,)
+        index = 0 if len(sizes) == 1 else self._first.find_below(namespace)
+        return None if index is None else sizes[index]
+
+    @property
+    def bounds(self) -> tuple[Size, Size]:
+        """The least and the most that a size may be, each field by itself."""
+        fields = list(zip(*map(astuple, self._sizes or (self.default_size,)), strict=True))
+        return Size(*map(min, fields)), Size(*map(max, fields))
 
     def match(self, metric: str) -> Schema | None:
         """The schema that the metric follows, or None."""

@@ -182,7 +182,7 @@ class Rulebook:
         if loaded is before:
             _LOGGER.info("reload (%s): the files say what is in force already", reason)
             return self._result(Outcome.UNCHANGED, reason)
-        self._engine.apply(loaded.rules, size_of=loaded.schemas.size_of)
+        self._engine.apply(loaded.rules, size_of=loaded.schemas)
         self._loaded = loaded
         self._hand_on(before, loaded)
         self._tell(reason, before, loaded)

@@ -90,7 +90,7 @@ class Runtime:
         interval, unit = settings.usage_report_frequency, settings.throughput_unit
         self.engine = QuotaEngine(
             loaded.rules,
-            size_of=loaded.schemas.size_of,
+            size_of=loaded.schemas,
             clock=clock,
             interval=interval,
             throughput_unit=unit,

@@ -7,6 +7,8 @@ from random import Random
 import pytest
 
 from carbonquota import QuotaEngine, RuleSet, Size
+from carbonquota.model import SizeOf
+from carbonquota.rules import Schemas
 from carbonquota.testing import ManualClock
 
 RULES = {
@@ -19,16 +21,43 @@ RULES = {
     "points of a team": "[*]\nthroughput = 40\n",
     "points of each, and metrics of some": "[*.*]\nthroughput = 6\n[*.*.*]\nmetrics = 2\nthroughput = 3\n",
     "sizes": "[/]\nlogical-size = 4,000\n[*]\ndata-points = 90\n[*.*]\nphysical-size = 260\n",
+    "sizes that some have": (
+        "[*]\ndata-points = 300\n[*.*]\nlogical-size = 200\nphysical-size = 8192\n[*.*.*]\ndata-points = 5\n"
+    ),
     "nothing is dropped": "[*]\nmetrics = 5\nnamespaces = 2\nthroughput = 9\ndropping-policy = none\n",
     "some are dropped below": "[*]\nnamespaces = 2\nthroughput = 9\ndropping-policy = none\n[*.*]\nmetrics = 3\n",
     "names in stats with prefixes": "[*]\nmetrics = 9\nstat-metric-prefix = level1.\n[*.*]\nmetrics = 3\n",
 }
 
 
-def engine_under(text: str, creates: int | None) -> QuotaEngine:
+SCHEMAS = """
+[an application]
+pattern = ^team0\\.app[12]\\.
+retentions = 60:3
+[a namespace]
+pattern = ^team1\\.app3\\.
+retentions = 60:2,600:4
+[leaves]
+pattern = free$
+retentions = 60:20
+[a team]
+pattern = ^team0\\.
+retentions = 60:1
+[the rest]
+pattern = .*
+retentions = 60:7
+"""
+SIZES: dict[str, SizeOf] = {
+    "by their names": lambda name: Size(100, 50 + len(name), 10),
+    "by schemas": Schemas.from_text(SCHEMAS, sparse=True, physical_size_factor=0.01),
+    "by schemas of whole namespaces": Schemas.from_text(SCHEMAS.replace("free$", "^team2"), sparse=True),
+}
+
+
+def engine_under(text: str, creates: int | None, size_of: SizeOf = SIZES["by their names"]) -> QuotaEngine:
     return QuotaEngine(
         RuleSet.from_text(text),
-        size_of=lambda name: Size(100, 50 + len(name), 10),
+        size_of=size_of,
         clock=ManualClock(60.0),
         record_changes=True,
         keep_seen=True,
@@ -51,10 +80,13 @@ def flood(random: Random, teams: int, number: int) -> list[bytes]:
 
 @pytest.mark.parametrize("creates", [None, 70])
 @pytest.mark.parametrize("rules", RULES)
-@pytest.mark.parametrize("seed", range(6))
-def test_a_flood_of_namespaces_is_decided_as_its_lines_one_by_one(rules: str, creates: int | None, seed: int) -> None:
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_flood_of_namespaces_is_decided_as_its_lines_one_by_one(
+    rules: str, creates: int | None, sizes: str, seed: int
+) -> None:
     random = Random(seed)
-    at_once, singly = engine_under(RULES[rules], creates), engine_under(RULES[rules], creates)
+    at_once, singly = (engine_under(RULES[rules], creates, SIZES[sizes]) for _ in range(2))
     for _ in range(3):
         lines = flood(random, random.choice([1, 3]), random.choice([20, 200]))
         accepted = [line for line in lines if singly.offer(line.split()[0])]

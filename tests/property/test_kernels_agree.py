@@ -284,9 +284,9 @@ class Ways:
         self._helped: Batch | None = None
         self._decide, self._answer = native_batch().decide, native_batch().answer
 
-    def decide(self, decider: Decider, ledger: Ledger, batch: Batch) -> None:
+    def decide(self, decider: Decider, ledger: Ledger, batch: Batch, sizes: Anything) -> None:
         self._helped = batch
-        self._decide(decider, ledger, batch)
+        self._decide(decider, ledger, batch, sizes)
 
     def answer(self, decider: Decider, batch: Batch) -> BatchDecision:
         by_itself = "with drops" if batch.rejected else "settled"

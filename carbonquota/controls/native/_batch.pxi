@@ -9,12 +9,9 @@ cdef class Batch:
     cdef object kept
     cdef bint decided
     cdef readonly int64_t position
-    cdef int32_t size_count
-    cdef int32_t size_room
 
     def __dealloc__(self):
         free(self.deciding.fates)
-        free(self.deciding.sizes)
 
     @staticmethod
     def of(Lines lines not None, points=None):
@@ -87,30 +84,8 @@ cdef class Batch:
         return cq_points_of(&self.deciding, position)
 
     def size(self, int64_t position):
-        """Which of the sizes that were added a new metric has, or -1 where it is not known."""
-        return max(self.at(position).size, 0) - 1
-
-    def add_size(self, int64_t logical, int64_t physical, int64_t data_points, int32_t number):
-        """Have a size to give to lines, by the number that is returned; `number` is what its owner calls it."""
-        cdef cq_size* sizes
-        if min(logical, physical, data_points, number) < 0:
-            raise ValueError("no amount of a size is below 0")
-        if self.size_count == self.size_room:
-            sizes = <cq_size*>realloc(self.deciding.sizes, (2 * self.size_room + 16) * sizeof(cq_size))
-            if sizes == NULL:
-                raise MemoryError
-            self.deciding.sizes = sizes
-            self.size_room = 2 * self.size_room + 16
-        sizes = &self.deciding.sizes[self.size_count]
-        sizes.logical, sizes.physical, sizes.data_points, sizes.number = logical, physical, data_points, number
-        self.size_count += 1
-        return self.size_count - 1
-
-    cpdef put_size(self, int64_t position, int32_t size):
-        """Note which size a new metric has, by what `add_size` gave."""
-        if not 0 <= size < self.size_count:
-            raise ValueError(f"there is no size {size}")
-        self.at(position).size = size + 1
+        """Which of the ledger's sizes a new metric has, or -1 where it is not known."""
+        return self.at(position).size - 1
 
     def put_malformed(self, int64_t position, int64_t reason):
         """Note why a line is no data point, or that it is BLANK."""
@@ -133,20 +108,26 @@ cdef class Batch:
             cq_reject(&self.deciding, position, quota, control)
 
     def created_names(self, Py_ssize_t sizes, bint with_text):
-        """Of each number of a size: how many lines brought a metric of it into the table, and, if wanted, their names.
+        """Of each size of which metrics were put into the table: its number, how many, and, if wanted, their names.
 
-        The names, in normal form, are one text, in the order of the lines, each ended by a line feed.
+        Sizes are numbered up to `sizes`. The names, in normal form, are one text, in the order of the lines, each
+        ended by a line feed.
         """
         cdef Py_ssize_t size
         cdef int64_t at, length
         cdef const unsigned char* name
-        cdef int64_t* counts = <int64_t*>calloc(2 * sizes + 1, sizeof(int64_t))
-        cdef unsigned char** ends = <unsigned char**>calloc(sizes + 1, sizeof(unsigned char*))
-        cdef int64_t* lengths = counts + sizes
-        texts = []
+        cdef int64_t* counts
+        cdef int64_t* lengths
+        cdef unsigned char** ends
+        if self.deciding.created == 0:
+            return []
+        counts = <int64_t*>calloc(2 * sizes + 1, sizeof(int64_t))
+        ends = <unsigned char**>calloc(sizes + 1, sizeof(unsigned char*))
+        found = []
         try:
             if counts == NULL or ends == NULL:
                 raise MemoryError
+            lengths = counts + sizes
             for at in range(self.lines.batch.count):
                 if self.deciding.fates[at].control == CQ_CREATED:
                     size = self.deciding.fates[at].size - 1
@@ -156,9 +137,10 @@ cdef class Batch:
                     counts[size] += 1
                     lengths[size] += length + 1
             for size in range(sizes):
-                text = PyBytes_FromStringAndSize(NULL, lengths[size]) if with_text else b""
-                ends[size] = <unsigned char*>PyBytes_AS_STRING(text)
-                texts.append(text)
+                if counts[size]:
+                    text = PyBytes_FromStringAndSize(NULL, lengths[size]) if with_text else b""
+                    ends[size] = <unsigned char*>PyBytes_AS_STRING(text)
+                    found.append((size, counts[size], text))
             for at in range(self.lines.batch.count if with_text else 0):
                 if self.deciding.fates[at].control == CQ_CREATED:
                     size = self.deciding.fates[at].size - 1
@@ -166,7 +148,7 @@ cdef class Batch:
                     memcpy(ends[size], name, length)
                     ends[size][length] = b"\n"
                     ends[size] += length + 1
-            return [(counts[size], texts[size]) for size in range(sizes)]
+            return found
         finally:
             free(counts)
             free(ends)

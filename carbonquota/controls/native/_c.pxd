@@ -5,12 +5,11 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from carbonquota.kernel._c cimport cq_batch, cq_matcher, cq_names, cq_series
 
 cdef extern from "_ledger.h" nogil:
-    enum: CQ_CONTROLS, CQ_STOCKS, CQ_CREATED, CQ_SIZE_WANTED, CQ_LONGEST_PREFIX
+    enum: CQ_CONTROLS, CQ_STOCKS, CQ_CREATED, CQ_LONGEST_PREFIX, CQ_SIZES_DIFFER, CQ_MOST_KEPT
     ctypedef struct cq_size:
-        int64_t logical
-        int64_t physical
-        int64_t data_points
+        int64_t* amounts
         int32_t number
+    ctypedef int32_t (*cq_ask_size)(void* owner, int64_t at, int64_t namespace_row) noexcept
     ctypedef struct cq_fate:
         int32_t quota
         int32_t control
@@ -19,7 +18,8 @@ cdef extern from "_ledger.h" nogil:
         cq_batch* lines
         cq_fate* fates
         const int64_t* points
-        cq_size* sizes
+        cq_ask_size ask
+        void* owner
         int64_t rejected
         int64_t accepted
         int64_t dropped
@@ -58,14 +58,16 @@ cdef extern from "_ledger.h" nogil:
         int32_t* stocks
         int64_t flow_width
         int64_t stock_width
-        int64_t* limits
+        int64_t* checks
+        cq_size* sizes
+        bint sizes_by_namespace, sizes_are_bounded
+        cq_size least, most
         int64_t rows
         int32_t* size_number
         uint32_t* seen
         uint32_t now
         uint32_t generation
-        int32_t* order
-        int32_t namespaces, metrics, logical_size, physical_size, data_points, throughput, creates
+        int32_t namespaces, metrics, throughput, creates
         int32_t some_reject_alone
         int32_t* state
         int32_t* first_child

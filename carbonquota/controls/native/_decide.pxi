@@ -17,34 +17,33 @@ cdef class Ledger:
     cdef Lock lock
     cdef object clock
     cdef object owner
+    cdef object size_of, number_of, sizes_of, size_below
+    cdef object last_size
+    cdef int32_t last_number, size_count, size_room
+    cdef Batch asking
+    cdef int64_t ahead
+    cdef object raised
     cdef bint clock_is_system
     cdef double quiet_from
     cdef double quiet_until
 
-    def __cinit__(self, SeriesTable table not None, *, controls, order):
-        """Decide on the series of `table`.
-
-        `controls` has the number of each control by its name, `order` the names of the stocks as they are asked.
-        """
-        cdef int at = 0
+    def __cinit__(self, SeriesTable table not None, *, controls):
+        """Decide on the series of `table`; `controls` has the number of each control by its name."""
         self.table = table
         self.ledger.sure_length = CQ_LONGEST_NAME
         self.ledger.series = &table.series
         self.ledger.namespaces = controls["namespaces"]
         self.ledger.metrics = controls["metrics"]
-        self.ledger.logical_size = controls["logical_size"]
-        self.ledger.physical_size = controls["physical_size"]
-        self.ledger.data_points = controls["data_points"]
         self.ledger.throughput = controls["throughput"]
         self.ledger.creates = controls["creates"]
-        if len(order) != CQ_STOCKS:
-            raise ValueError(f"there are {CQ_STOCKS} stocks, not {len(order)}")
-        for name in order:
-            self.ledger.order[at] = controls[name]
-            at += 1
+        # Of whatever size it is, it is one metric.
+        self.ledger.least.amounts[self.ledger.metrics] = self.ledger.most.amounts[self.ledger.metrics] = 1
+
+    def __dealloc__(self):
+        free(self.ledger.sizes)
 
     def bind(
-        self, *, columns, narrow, rows, used, dropped, flows, stocks, limits, size_number, seen, matcher, absent,
+        self, *, columns, narrow, rows, used, dropped, flows, stocks, checks, size_number, seen, matcher, absent,
         some_reject_alone
     ):
         """Decide over these arrays from now on; to be called whenever one was replaced.
@@ -53,7 +52,8 @@ cdef class Ledger:
         `rule_metered` and `rule_throughput`, of quotas the others. `narrow` has int32 ones: `state`, `first_child`, `next_sibling` and
         `previous_sibling` of namespaces, `named` of quotas. `rows` has two `trie.columns.Columns`, of namespaces and
         of quotas, that give out rows. `used` and `dropped` are int64 columns by control, `flows` and
-        `stocks` chains of quotas (int32, shape (quotas, width)), `limits` int64 of shape (rules, controls),
+        `stocks` chains of quotas (int32, shape (quotas, width)), `checks` int64 of shape (rules, stocks + 1, 2): numbers of
+        stocks with their limits, as they are asked, -1 behind the last;
         `size_number` int32 and `seen` uint32 or None, by series. `absent` counts by namespaces that do not exist: a
         `NameTable`, how many it may hold, and its columns, `throttle` before those by control.
         """
@@ -78,10 +78,10 @@ cdef class Ledger:
         bound.flow_width = flows.shape[1]
         bound.stocks = _chains(stocks)
         bound.stock_width = stocks.shape[1]
-        cdef int64_t[:, ::1] amounts = limits
-        if amounts.shape[1] != CQ_CONTROLS:
-            raise ValueError(f"limits must have {CQ_CONTROLS} columns")
-        bound.limits = &amounts[0, 0]
+        cdef int64_t[:, :, ::1] pairs = checks
+        if pairs.shape[1] != CQ_STOCKS + 1 or pairs.shape[2] != 2:
+            raise ValueError(f"checks must be {CQ_STOCKS + 1} pairs for each rule")
+        bound.checks = &pairs[0, 0, 0]
         cdef int32_t[::1] numbers = size_number
         bound.size_number = &numbers[0]
         bound.rows = numbers.shape[0]
@@ -114,7 +114,7 @@ cdef class Ledger:
         bound.generation += 1
         self.ledger = bound
         self.matcher = flat
-        self.kept = (columns, narrow, rows[0].free, rows[1].free, used, dropped, flows, stocks, limits, size_number, seen, absent)
+        self.kept = (columns, narrow, rows[0].free, rows[1].free, used, dropped, flows, stocks, checks, size_number, seen, absent)
 
     cdef int check(self) except -1:
         if self.ledger.generation == 0:
@@ -267,11 +267,104 @@ cdef class Ledger:
         if cq_reserve_series(self.ledger.series, more):
             raise MemoryError
 
-    def decide(self, Batch batch not None, int64_t start, int64_t creates_left, ask):
+    def ask_for_sizes(self, size_of, number_of, size_below=None, sizes_of=None, bounds=None):
+        """Have new metrics be of the sizes that `size_of` gives for their normal names.
+
+        `number_of` gives what `add_size` gave for one. `size_below` gives the size of all new metrics below a namespace
+        if they have one, else None; `sizes_of` those of many names; and `bounds` has the least and the most that they
+        may add, by control.
+        """
+        cdef cq_size least, most
+        cdef int control
+        if bounds is not None:
+            for control in range(CQ_STOCKS):
+                least.amounts[control], most.amounts[control] = bounds[0][control], bounds[1][control]
+            self.ledger.least, self.ledger.most = least, most
+        self.ledger.sizes_are_bounded = bounds is not None
+        self.ledger.sizes_by_namespace = size_below is not None
+        self.size_of, self.number_of, self.size_below, self.sizes_of = size_of, number_of, size_below, sizes_of
+        self.forget_sizes()
+
+    def forget_sizes(self):
+        """Have no sizes any more; to be called when no batch is being decided."""
+        self.last_size = None
+        self.size_count = 0
+        self.ledger.generation += 1
+
+    def add_size(self, amounts, int32_t number):
+        """Have a size to give to metrics, by the number that is returned.
+
+        `amounts` has what it adds by each stock, `number` is what it is by series.
+        """
+        cdef cq_size* sizes
+        cdef int control
+        if len(amounts) != CQ_STOCKS or min(*amounts, number) < 0:
+            raise ValueError(f"a size has {CQ_STOCKS} amounts, none below 0")
+        if self.size_count == self.size_room:
+            sizes = <cq_size*>realloc(self.ledger.sizes, (2 * self.size_room + 16) * sizeof(cq_size))
+            if sizes == NULL:
+                raise MemoryError
+            self.ledger.sizes = sizes
+            self.size_room = 2 * self.size_room + 16
+        for control in range(CQ_STOCKS):
+            self.ledger.sizes[self.size_count].amounts[control] = amounts[control]
+        self.ledger.sizes[self.size_count].number = number
+        self.size_count += 1
+        return self.size_count - 1
+
+    cdef int32_t number(self, size) except -1:
+        # Most have the size of the one before, often the very object.
+        cdef int32_t number
+        if size is not self.last_size:
+            number = self.number_of(size)
+            if not 0 <= number < self.size_count:
+                raise ValueError(f"there is no size {number}")
+            self.last_size, self.last_number = size, number
+        return self.last_number
+
+    cdef int32_t size_at(self, int64_t at, int64_t namespace_row) except -1:
+        cdef cq_space* space
+        cdef int32_t number
+        if self.size_below is not None:
+            space = cq_space_at(self.ledger.series.names, namespace_row)
+            if space.size == 0:
+                size = self.size_below(self.table.namespaces.name(namespace_row).decode())
+                number = CQ_MOST_KEPT if size is None else self.number(size)
+                space.size = CQ_SIZES_DIFFER + (number + 1 if number < CQ_MOST_KEPT else 0)
+                if size is not None:
+                    return number + 1
+        if self.sizes_of is not None:
+            return self.sizes_from(at)
+        return self.number(self.size_of(self.asking.lines.normal_name(at))) + 1
+
+    cdef int32_t sizes_from(self, int64_t at) except -1:
+        # Asking for more than one name at a time is cheaper, but some of them may be rejected without it.
+        cdef int64_t place, most = self.ahead
+        cdef cq_line* line
+        cdef cq_fate* fates = self.asking.deciding.fates
+        names, places = [], []
+        for place in range(at, self.asking.lines.batch.count):
+            line = &self.asking.lines.batch.lines[place]
+            if line.row != CQ_UNKNOWN or fates[place].size > 0:
+                continue
+            if place > at and cq_space_at(self.ledger.series.names, line.namespace_row).size > CQ_SIZES_DIFFER:
+                continue
+            name = self.asking.lines.normal_name(place)
+            if name is not None:
+                names.append(name)
+                places.append(place)
+                most -= 1
+                if most == 0:
+                    break
+        self.ahead = min(2 * self.ahead, CQ_GROUP)
+        for place, size in zip(places, self.sizes_of(names), strict=True):
+            fates[place].size = self.number(size) + 1
+        return fates[at].size
+
+    def decide(self, Batch batch not None, int64_t start, int64_t creates_left):
         """Decide on the lines from `start` on; the position of the first that is left to the caller, or their number.
 
-        Where the size of a new metric matters, `ask` is called with the name, in normal form; it gives what `add_size`
-        gave. `reserve` must have been called for as many series as lines are unknown. Columns by series must reach as
+        `reserve` must have been called for as many series as lines are unknown. Columns by series must reach as
         far, too. Where metrics are unknown, the interpreter is kept: a decision that stops for sizes would else wait
         for it at each, with the owner's lock.
         """
@@ -283,24 +376,38 @@ cdef class Ledger:
             with nogil:
                 start = cq_decide(&self.ledger, &batch.deciding, start)
         else:
-            start = self.decide_new(batch, start, ask)
+            start = self.decide_new(batch, start)
         batch.decided = start == batch.lines.batch.count
         return start
 
-    cdef int64_t decide_new(self, Batch batch, int64_t start, ask) except -1:
+    cdef int64_t decide_new(self, Batch batch, int64_t start) except -1:
         cdef cq_wanted_step* wanted = &self.ledger.wanted
-        while True:
-            wanted.part = NULL
-            start = cq_decide(&self.ledger, &batch.deciding, start)
-            if start == batch.lines.batch.count:
-                return start
-            if wanted.part != NULL:
-                if not self.matcher.learn(wanted.state, wanted.part, wanted.length):
+        self.asking, self.ahead = batch, 1
+        batch.deciding.owner = <void*>self
+        if self.size_of is not None:
+            # The interpreter is kept, so it may be called, whatever its type says.
+            batch.deciding.ask = <cq_ask_size><void*>_ask_size
+        try:
+            while True:
+                wanted.part = NULL
+                start = cq_decide(&self.ledger, &batch.deciding, start)
+                if self.raised is not None:
+                    raise self.raised
+                if wanted.part == NULL or not self.matcher.learn(wanted.state, wanted.part, wanted.length):
                     return start
-            elif batch.deciding.fates[start].size == CQ_SIZE_WANTED:
-                batch.put_size(start, ask(batch.lines.normal_name(start)))
-            else:
-                return start
+        finally:
+            self.asking = self.raised = None
+            batch.deciding.ask = NULL
+
+
+cdef int32_t _ask_size(void* owner, int64_t at, int64_t namespace_row) noexcept:
+    cdef Ledger ledger = <Ledger>owner
+    try:
+        return ledger.size_at(at, namespace_row)
+    except BaseException as error:
+        # C has to end its work first.
+        ledger.raised = error
+        return 0
 
 
 cdef int64_t* _longs(int64_t[::1] column) except NULL:

@@ -19,6 +19,12 @@
 #define CQ_STOCKS 5
 #define CQ_LONGEST_PREFIX 64
 
+/* What a metric may be counted with. */
+typedef struct {
+    int64_t amounts[CQ_STOCKS]; /* by control: what it adds to each namespace above it */
+    int32_t number;             /* that its owner has for it */
+} cq_size;
+
 typedef struct {
     cq_series *series;
     /* by namespace row */
@@ -31,17 +37,19 @@ typedef struct {
     int32_t *flows, *stocks; /* chains, root first, with 0 behind them */
     int32_t *named;
     int64_t flow_width, stock_width;
-    /* by rule, `CQ_CONTROLS` side by side */
-    int64_t *limits;
+    /* by rule, in the order of asking: pairs of a stock's number and its limit, with -1 behind the last of them */
+    int64_t *checks;
     int64_t *rule_enforcing, *rule_metered, *rule_throughput; /* by rule; what a quota's limit begins with */
     /* by series row, as far as `rows`; `seen` may be NULL */
     int64_t rows;
     int32_t *size_number;
     uint32_t *seen;
     uint32_t now;
-    int32_t order[CQ_STOCKS]; /* in which the stocks are asked */
-    int32_t namespaces, metrics, logical_size, physical_size, data_points, throughput, creates; /* numbers */
-    uint32_t generation; /* of the columns: chains kept with namespaces are of one */
+    int32_t namespaces, metrics, throughput, creates; /* numbers of controls */
+    uint32_t generation; /* of the columns and the sizes: what is kept with namespaces is of one */
+    cq_size *sizes;      /* that are known; 0 stands for none, and n + 1 for the one at n */
+    int sizes_by_namespace, sizes_are_bounded; /* whether a namespace may tell them, and `least` and `most` do */
+    cq_size least, most;                       /* of all that a new metric may have */
     int64_t sure_length; /* bytes up to which a plain name can be stored, unless it begins with the prefix */
     unsigned char doubtful_prefix[CQ_LONGEST_PREFIX];
     int32_t prefix_length;
@@ -51,28 +59,25 @@ typedef struct {
     cq_wanted_step wanted; /* without which a line could not be decided */
 } cq_ledger;
 
-/* What a metric may be counted with, and the number that its owner has for it. */
-typedef struct {
-    int64_t logical, physical, data_points;
-    int32_t number;
-} cq_size;
-
 /* What was decided on a line. */
 typedef struct {
     int32_t quota; /* that rejects it, or 0 */
     int32_t control; /* by which, or CQ_CREATED */
-    int32_t size; /* which one of the batch's sizes, from 1 on, a new metric has; 0 where it is not known */
+    int32_t size; /* of a new metric, or 0 where it is not known */
 } cq_fate;
 
-enum { CQ_CREATED = -2 };     /* stands for a control where the line brought its metric into the table */
-enum { CQ_SIZE_WANTED = -1 }; /* stands for a size where the decision has stopped for it */
+enum { CQ_CREATED = -2 }; /* stands for a control where the line brought its metric into the table */
+
+/* Gives the size of the new metric on a line, below a namespace that is there; 0 where it cannot. */
+typedef int32_t (*cq_ask_size)(void *owner, int64_t at, int64_t namespace_row);
 
 /* A batch and what it came to so far: counts of points, of malformed lines and of metrics. */
 typedef struct {
     cq_batch *lines;
     cq_fate *fates; /* a line each */
     const int64_t *points; /* a line each, or NULL where each line is one */
-    cq_size *sizes;
+    cq_ask_size ask; /* NULL where no metric may come */
+    void *owner;     /* whom to ask */
     int64_t rejected; /* lines */
     int64_t accepted, dropped, malformed, created, creates_left;
 } cq_deciding;
@@ -139,6 +144,7 @@ static inline void cq_keep_chain(cq_ledger *ledger, cq_space *space, int64_t nam
         if (levels < CQ_LEVELS)
             space->chain[levels] = chain[levels];
     space->levels = (uint8_t)levels;
+    space->size = 0;
     space->generation = ledger->generation;
 }
 
@@ -176,34 +182,34 @@ static inline int32_t cq_take_known(cq_ledger *ledger, int64_t row, int64_t name
     return rejecter;
 }
 
-/* Whether a namespace, or an empty one where the row is below 0, can take so much more of a control under a rule. */
-static inline int cq_has_room(
-    const cq_ledger *ledger, int64_t rule, int64_t namespace_row, int32_t control, int64_t needed)
-{
-    int64_t limit = ledger->limits[rule * CQ_CONTROLS + control];
-    return (namespace_row < 0 ? 0 : ledger->used[control][namespace_row]) <= limit - needed;
-}
-
-static inline int cq_is_size(const cq_ledger *ledger, int32_t control)
-{
-    return control == ledger->logical_size || control == ledger->physical_size || control == ledger->data_points;
-}
-
 #define CQ_UNSIZED -3
 
-/* The first control of a rule over which what is needed would bring a namespace, or -1. Without `needed` sizes
- * (`sized` being 0) a limit of one, asked in its turn, gives CQ_UNSIZED. */
-static inline int32_t cq_first_over(
-    const cq_ledger *ledger, int64_t rule, int64_t namespace_row, const int64_t *needed, int sized)
+/* What a new metric adds to a namespace, by control: its size may be between two, or not known at all. */
+typedef struct {
+    int64_t least[CQ_STOCKS], most[CQ_STOCKS];
+    int is_open; /* whether only a size can tell */
+} cq_need;
+
+static inline int cq_is_of_size(const cq_ledger *ledger, int32_t control)
 {
-    for (int64_t turn = 0; turn < CQ_STOCKS; turn++) {
-        int32_t control = ledger->order[turn];
-        if (!sized && cq_is_size(ledger, control)) {
-            if (ledger->limits[rule * CQ_CONTROLS + control] != INT64_MAX)
-                return CQ_UNSIZED;
-        } else if (!cq_has_room(ledger, rule, namespace_row, control, needed[control])) {
+    return control != ledger->namespaces && control != ledger->metrics;
+}
+
+/* The first control of a rule over which what is needed brings a namespace, or an empty one where the row is below 0;
+ * else -1, or CQ_UNSIZED where a size is needed to tell. */
+static inline int32_t cq_first_over(
+    const cq_ledger *ledger, int64_t rule, int64_t namespace_row, const cq_need *need)
+{
+    const int64_t *check = ledger->checks + rule * 2 * (CQ_STOCKS + 1);
+    for (; check[0] >= 0; check += 2) {
+        int32_t control = (int32_t)check[0];
+        int64_t used = namespace_row < 0 ? 0 : ledger->used[control][namespace_row];
+        if (need->is_open && cq_is_of_size(ledger, control))
+            return CQ_UNSIZED;
+        if (used > check[1] - need->least[control])
             return control;
-        }
+        if (used > check[1] - need->most[control])
+            return CQ_UNSIZED;
     }
     return -1;
 }
@@ -228,7 +234,7 @@ typedef struct {
     int64_t points;
     int64_t coming_count;
     cq_coming coming[CQ_MOST_COMING]; /* those of the missing ones that are under a rule, where these matter */
-    int64_t needed[CQ_CONTROLS];
+    cq_need need;
 } cq_arrival;
 
 /* Note a quota that is over its limit; whether it rejects, or CQ_TOO_DEEP. */
@@ -257,25 +263,29 @@ static inline int cq_walk_flows(const cq_ledger *ledger, const cq_arrival *arriv
     return found;
 }
 
+static inline void cq_gain(const cq_ledger *ledger, cq_need *need, int64_t gained)
+{
+    need->least[ledger->namespaces] = need->most[ledger->namespaces] = gained;
+}
+
 /* Ask for what is held, from the root down. */
-static inline int cq_walk_stocks(
-    const cq_ledger *ledger, cq_arrival *arrival, int sized, cq_overs *overs)
+static inline int cq_walk_stocks(const cq_ledger *ledger, cq_arrival *arrival, cq_overs *overs)
 {
     int64_t gaining = cq_gaining(ledger, arrival->nearest, !arrival->own);
     const int32_t *chain = ledger->stocks + ledger->quota_of[arrival->nearest] * ledger->stock_width;
     int found = CQ_ROOM;
     for (int64_t level = 0; level < ledger->stock_width && chain[level] != 0 && found == CQ_ROOM; level++) {
         int64_t row = ledger->held[chain[level]];
-        arrival->needed[ledger->namespaces] = row == gaining;
-        int32_t over = cq_first_over(ledger, ledger->rule[chain[level]], row, arrival->needed, sized);
+        cq_gain(ledger, &arrival->need, row == gaining);
+        int32_t over = cq_first_over(ledger, ledger->rule[chain[level]], row, &arrival->need);
         if (over == CQ_UNSIZED)
             return CQ_WANTS_SIZE;
         if (over >= 0)
             found = cq_note_over(overs, chain[level], over, ledger->enforcing[chain[level]]);
     }
-    arrival->needed[ledger->namespaces] = 0;
+    cq_gain(ledger, &arrival->need, 0);
     for (int64_t at = 0; at < arrival->coming_count && found == CQ_ROOM; at++) {
-        int32_t over = cq_first_over(ledger, arrival->coming[at].rule, -1, arrival->needed, sized);
+        int32_t over = cq_first_over(ledger, arrival->coming[at].rule, -1, &arrival->need);
         if (over == CQ_UNSIZED)
             return CQ_WANTS_SIZE;
         if (over >= 0)
@@ -285,13 +295,12 @@ static inline int cq_walk_stocks(
 }
 
 /* Ask all quotas above a new metric, those of missing namespaces too: throughput first, then what is held. Nothing is
- * counted; `overs` has those that are over, of which the last one rejects if any does. Where the size is not known yet
- * (`sized` being 0) and a limit of it is to be asked, it is wanted. */
-static inline int cq_walk(const cq_ledger *ledger, cq_arrival *arrival, int sized, cq_overs *overs)
+ * counted; `overs` has those that are over, of which the last one rejects if any does. Its size may be wanted first. */
+static inline int cq_walk(const cq_ledger *ledger, cq_arrival *arrival, cq_overs *overs)
 {
     overs->count = 0;
     int found = cq_walk_flows(ledger, arrival, overs);
-    return found == CQ_ROOM ? cq_walk_stocks(ledger, arrival, sized, overs) : found;
+    return found == CQ_ROOM ? cq_walk_stocks(ledger, arrival, overs) : found;
 }
 
 /* Count points of a rejected metric at a namespace that does not exist. */
@@ -319,37 +328,49 @@ static inline void cq_count_overs(cq_ledger *ledger, const cq_arrival *arrival, 
     }
 }
 
-static inline int cq_can_hold(const cq_ledger *ledger, const int64_t *needed)
+/* Whether the root's sums can take so much more. */
+static inline int cq_can_hold(const cq_ledger *ledger, const int64_t *amounts)
 {
-    return ledger->used[ledger->logical_size][0] <= INT64_MAX - needed[ledger->logical_size] &&
-           ledger->used[ledger->physical_size][0] <= INT64_MAX - needed[ledger->physical_size] &&
-           ledger->used[ledger->data_points][0] <= INT64_MAX - needed[ledger->data_points];
+    for (int control = 0; control < CQ_STOCKS; control++)
+        if (ledger->used[control][0] > INT64_MAX - amounts[control])
+            return 0;
+    return 1;
 }
 
 /* Count one more metric at a namespace and at all above it. */
-static inline void cq_hold(cq_ledger *ledger, int64_t namespace_row, const int64_t *needed)
+static inline void cq_hold(cq_ledger *ledger, int64_t namespace_row, const int64_t *amounts)
 {
     int was_empty = 0;
     for (; namespace_row >= 0; namespace_row = ledger->parent[namespace_row]) {
-        ledger->used[ledger->namespaces][namespace_row] += was_empty;
+        int64_t gained = was_empty;
         was_empty = ledger->used[ledger->metrics][namespace_row] == 0;
-        ledger->used[ledger->metrics][namespace_row]++;
-        ledger->used[ledger->logical_size][namespace_row] += needed[ledger->logical_size];
-        ledger->used[ledger->physical_size][namespace_row] += needed[ledger->physical_size];
-        ledger->used[ledger->data_points][namespace_row] += needed[ledger->data_points];
+        for (int control = 0; control < CQ_STOCKS; control++)
+            if (control != ledger->namespaces)
+                ledger->used[control][namespace_row] += amounts[control];
+        if (gained)
+            ledger->used[ledger->namespaces][namespace_row]++;
     }
 }
 
-/* What a new metric of this size would add to a namespace, by control, where that gains no sub-namespace by it. */
-static inline void cq_need(const cq_ledger *ledger, const cq_size *size, int64_t *needed)
+/* Have it be known what a new metric adds, as far as its size is. */
+static inline void cq_note_need(const cq_ledger *ledger, int32_t size, cq_need *need)
 {
-    memset(needed, 0, CQ_CONTROLS * sizeof(*needed));
-    needed[ledger->metrics] = 1;
-    if (size == NULL)
-        return;
-    needed[ledger->logical_size] = size->logical;
-    needed[ledger->physical_size] = size->physical;
-    needed[ledger->data_points] = size->data_points;
+    const cq_size *least = size > 0 ? &ledger->sizes[size - 1] : &ledger->least;
+    const cq_size *most = size > 0 ? least : &ledger->most;
+    memcpy(need->least, least->amounts, sizeof(need->least));
+    memcpy(need->most, most->amounts, sizeof(need->most));
+    need->is_open = size == 0 && !(ledger->sizes_are_bounded && cq_can_hold(ledger, need->most));
+}
+
+/* The size of a new metric, as far as it is known: of itself, or of all below its namespace. */
+static inline int32_t cq_known_size(cq_ledger *ledger, const cq_fate *fate, int64_t namespace_row)
+{
+    if (fate->size > 0 || !ledger->sizes_by_namespace)
+        return fate->size;
+    cq_space *space = cq_space_at(ledger->series->names, namespace_row);
+    if (space->generation != ledger->generation)
+        cq_keep_chain(ledger, space, namespace_row);
+    return space->size > CQ_SIZES_DIFFER ? space->size - CQ_SIZES_DIFFER : 0;
 }
 
 /* Whether a name may be one that the store has no file for. With tags it is a file's name as a whole, each dot in five
@@ -394,13 +415,6 @@ static inline int cq_foresee_coming(cq_ledger *ledger, cq_arrival *arrival)
     return arrival->own || !ledger->some_reject_alone ||
            cq_foresee(ledger->matcher, ledger->state[arrival->nearest], arrival->name, arrival->known, arrival->path,
                       arrival->coming, &arrival->coming_count, &ledger->wanted) == CQ_FORESEEN;
-}
-
-/* Ask the quotas above it. Without a size it is wanted where a limit of it is to be asked. */
-static inline int cq_ask(cq_ledger *ledger, cq_arrival *arrival, const cq_size *size, cq_overs *overs)
-{
-    cq_need(ledger, size, arrival->needed);
-    return cq_foresee_coming(ledger, arrival) ? cq_walk(ledger, arrival, size != NULL, overs) : CQ_TOO_DEEP;
 }
 
 static inline int64_t cq_length_of_chain(const int32_t *chain, int64_t width)
@@ -467,6 +481,17 @@ static inline int cq_can_create(const cq_ledger *ledger, const cq_arrival *arriv
            cq_length_of_chain(flows, ledger->flow_width) + arrival->coming_count <= ledger->flow_width;
 }
 
+/* Have it be known of a new namespace what size new metrics have there, if all below its parent have one. */
+static inline void cq_inherit_size(cq_ledger *ledger, int64_t parent, int64_t row)
+{
+    const cq_space *above = cq_space_at(ledger->series->names, parent);
+    cq_space *space = cq_space_at(ledger->series->names, row);
+    if (above->generation != ledger->generation || above->size <= CQ_SIZES_DIFFER)
+        return;
+    cq_keep_chain(ledger, space, row);
+    space->size = above->size;
+}
+
 /* Create what is missing above a metric, each namespace under its rule; whether that was possible. */
 static inline int cq_create_missing(cq_ledger *ledger, cq_arrival *arrival)
 {
@@ -494,6 +519,7 @@ static inline int cq_create_missing(cq_ledger *ledger, cq_arrival *arrival)
             ledger->quota_of[row] = cq_create_quota(ledger, row, found.rule, ledger->quota_of[row]);
             arrival->coming[coming++].quota = (int32_t)ledger->quota_of[row];
         }
+        cq_inherit_size(ledger, arrival->nearest, row);
         arrival->nearest = row;
         arrival->known = end;
     }
@@ -511,7 +537,7 @@ static inline int64_t cq_take_in(cq_ledger *ledger, const cq_arrival *arrival, u
         return -1;
     const int32_t *chain = ledger->flows + ledger->quota_of[arrival->nearest] * ledger->flow_width;
     cq_charge(ledger, chain, ledger->flow_width, arrival->points);
-    cq_hold(ledger, arrival->nearest, arrival->needed);
+    cq_hold(ledger, arrival->nearest, arrival->need.least);
     ledger->size_number[row] = size_number;
     if (ledger->seen != NULL)
         ledger->seen[row] = ledger->now;
@@ -547,7 +573,7 @@ static inline int cq_accept_new(
     cq_fate *fate = &deciding->fates[at];
     if (!arrival->own && !cq_create_missing(ledger, arrival))
         return 0;
-    int64_t row = cq_take_in(ledger, arrival, line->hash, deciding->sizes[fate->size - 1].number);
+    int64_t row = cq_take_in(ledger, arrival, line->hash, ledger->sizes[fate->size - 1].number);
     if (row < 0)
         return 0;
     cq_count_overs(ledger, arrival, overs);
@@ -559,12 +585,10 @@ static inline int cq_accept_new(
     return 1;
 }
 
-/* Decide on points of a metric that is not in the table; whether that was possible. Where its size is wanted first,
- * the line's fate says so. */
+/* Decide on points of a metric that is not in the table; whether that was possible. */
 static inline int cq_decide_new(cq_ledger *ledger, cq_deciding *deciding, int64_t at)
 {
     cq_fate *fate = &deciding->fates[at];
-    const cq_size *size = fate->size <= 0 ? NULL : &deciding->sizes[fate->size - 1];
     cq_arrival arrival;
     cq_overs overs;
     if (!cq_locate(ledger, deciding, at, &arrival))
@@ -573,19 +597,25 @@ static inline int cq_decide_new(cq_ledger *ledger, cq_deciding *deciding, int64_
         cq_reject(deciding, at, -1, ledger->creates);
         return 1;
     }
-    int found = cq_ask(ledger, &arrival, size, &overs);
-    if (size != NULL && !cq_can_hold(ledger, arrival.needed))
+    int32_t size = cq_known_size(ledger, fate, arrival.nearest);
+    cq_note_need(ledger, size, &arrival.need);
+    int found = cq_foresee_coming(ledger, &arrival) ? cq_walk(ledger, &arrival, &overs) : CQ_TOO_DEEP;
+    if (size == 0 && (found == CQ_WANTS_SIZE || found == CQ_ROOM)) {
+        if (deciding->ask == NULL || (size = deciding->ask(deciding->owner, at, arrival.nearest)) == 0)
+            return 0;
+        cq_note_need(ledger, size, &arrival.need);
+        if (found == CQ_WANTS_SIZE)
+            found = cq_walk(ledger, &arrival, &overs);
+    }
+    if (size > 0 && !cq_can_hold(ledger, arrival.need.least))
         return 0;
     if (found == CQ_REJECTED) {
         cq_reject_new(ledger, &arrival, &overs, deciding, at);
         return 1;
     }
-    if (found == CQ_TOO_DEEP || ledger->series->size >= ledger->rows)
+    if (found == CQ_TOO_DEEP || deciding->ask == NULL || ledger->series->size >= ledger->rows)
         return 0;
-    if (size == NULL) {
-        fate->size = CQ_SIZE_WANTED;
-        return 0;
-    }
+    fate->size = size;
     return cq_accept_new(ledger, &arrival, &overs, deciding, at);
 }
 
@@ -637,17 +667,18 @@ static inline void cq_fetch_group(const cq_ledger *ledger, const cq_line *lines,
 }
 
 /* Decide on the lines from this one on; the first that could not be, or the number of lines. */
-static inline int64_t cq_decide(cq_ledger *ledger, cq_deciding *deciding, int64_t from)
+static inline int64_t cq_decide(cq_ledger *ledger, cq_deciding *deciding, int64_t at)
 {
     const cq_batch *batch = deciding->lines;
-    for (int64_t first = from; first < batch->count; first += CQ_GROUP) {
-        int64_t count = batch->count - first < CQ_GROUP ? batch->count - first : CQ_GROUP;
-        cq_fetch_group(ledger, batch->lines + first, count, deciding->rejected > 0);
-        for (int64_t at = first; at < first + count; at++)
-            if (!cq_decide_line(ledger, deciding, at))
-                return at;
+    for (; at < batch->count; at++) {
+        if (at % CQ_GROUP == 0) {
+            int64_t count = batch->count - at < CQ_GROUP ? batch->count - at : CQ_GROUP;
+            cq_fetch_group(ledger, batch->lines + at, count, deciding->rejected > 0);
+        }
+        if (!cq_decide_line(ledger, deciding, at))
+            return at;
     }
-    return batch->count;
+    return at;
 }
 
 #endif

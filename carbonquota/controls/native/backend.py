@@ -10,6 +10,7 @@ from carbonquota.controls.backend import Points, Turn
 from carbonquota.controls.native import batch
 from carbonquota.controls.native._cy import Batch
 from carbonquota.controls.native.binding import bind, ledger_of
+from carbonquota.controls.native.sizes import Sizes
 from carbonquota.controls.reference import Decider, offer_all
 from carbonquota.controls.table import THROUGHPUT
 from carbonquota.kernel import UNKNOWN
@@ -30,6 +31,7 @@ class NativeBackend:
         self._ledger = ledger_of(decider.index, decider.storable)
         self._ledger.bind_lock(turn.lock, turn.clock, turn.clock_is_system, self)
         self._ledger.count_creates(decider.creates.cell)
+        self._sizes = Sizes(decider, self._ledger)
         decider.index.moved = self.rebind
         self.rebind()
         # The ledger's own methods, as each call in between costs as much as the decision on a known metric.
@@ -47,7 +49,7 @@ class NativeBackend:
     def decide_locked(self, undecided: Batch) -> None:
         """Decide on a batch."""
         self._turn.begin()
-        batch.decide(self._decider, self._ledger, undecided)
+        batch.decide(self._decider, self._ledger, undecided, self._sizes)
 
     def answer(self, decided: Batch) -> BatchDecision:
         """What became of it."""

@@ -2,7 +2,7 @@
 
 Theory of operation. The ledger decides until it meets a line that needs more than columns: a namespace for which there
 is no room in these, a name that only `normalize` can tell about, a line that only `parse` understands. That line has
-its turn here, and the ledger goes on behind it. Where a new metric's size matters, it asks for it.
+its turn here, and the ledger goes on behind it.
 """
 
 from __future__ import annotations
@@ -11,65 +11,19 @@ import numpy as np
 
 from carbonquota.controls.admission import Admission, BatchDecision
 from carbonquota.controls.native._cy import Batch, Ledger
+from carbonquota.controls.native.sizes import Sizes
 from carbonquota.controls.reference import Decider
 from carbonquota.controls.rejections import Rejections
 from carbonquota.kernel import BLANK, UNKNOWN, Malformed, parse
-from carbonquota.model import Size
 
 
-class Sizes:
-    """The sizes of a batch's new metrics, each once, by the numbers that its lines know them by."""
-
-    __slots__ = ("_batch", "_in_series", "_index", "_last", "_last_number", "_numbers", "_size_of", "sizes")
-
-    def __init__(self, decider: Decider, batch: Batch) -> None:
-        """Start without sizes."""
-        self._index = decider.index
-        self._size_of = decider.size_of
-        self._batch = batch
-        self._numbers: dict[Size, int] = {}
-        self._in_series: list[int] = []
-        self._last: Size | None = None
-        self._last_number = 0
-        self.sizes: list[Size] = []
-
-    def ask(self, metric: str) -> int:
-        """The number of the size that a new metric has."""
-        size = self._size_of(metric)
-        # Most have the size of the one before, often the very object.
-        if size is not self._last:
-            self._last, self._last_number = size, self._number(size)
-        return self._last_number
-
-    def _number(self, size: Size) -> int:
-        """The number of a size."""
-        number = self._numbers.get(size)
-        if number is None:
-            in_series = self._index.series.number(size, 0)
-            number = self._batch.add_size(size.logical, size.physical, size.data_points, in_series)
-            self._numbers[size] = number
-            self._in_series.append(in_series)
-            self.sizes.append(size)
-        return number
-
-    def note_created(self) -> None:
-        """Note the new series that the ledger put into the index: who has which size, and that they came."""
-        if not self.sizes:
-            return
-        series, changes = self._index.series, self._index.changes
-        created = self._batch.created_names(len(self.sizes), with_text=changes is not None)
-        for size, number, (count, names) in zip(self.sizes, self._in_series, created, strict=True):
-            series.have_holders(number, count)
-            if changes is not None:
-                changes.note_run(size, count, names)
-
-
-def decide(decider: Decider, ledger: Ledger, batch: Batch) -> None:
+def decide(decider: Decider, ledger: Ledger, batch: Batch, sizes: Sizes) -> None:
     """Decide and charge the points of a batch, in their order; to be called under the index's lock."""
+    sizes.keep_up()
     if batch.lines.unknown and decider.creates.left > 0:
-        _decide_with_new(decider, ledger, batch)
+        _decide_with_new(decider, ledger, batch, sizes)
     else:
-        _decide(decider, ledger, batch, Sizes(decider, batch))
+        _decide(decider, ledger, batch, sizes)
 
 
 def answer(decider: Decider, batch: Batch) -> BatchDecision:
@@ -91,7 +45,7 @@ def _decide(decider: Decider, ledger: Ledger, batch: Batch, sizes: Sizes) -> Non
     position, count = batch.position, len(batch.lines)
     while position < count:
         try:
-            position = ledger.decide(batch, position, decider.creates.left, sizes.ask)
+            position = ledger.decide(batch, position, decider.creates.left)
         finally:
             # Also where a size cannot be told.
             decider.creates.left = batch.creates_left
@@ -100,10 +54,9 @@ def _decide(decider: Decider, ledger: Ledger, batch: Batch, sizes: Sizes) -> Non
             position += 1
 
 
-def _decide_with_new(decider: Decider, ledger: Ledger, batch: Batch) -> None:
+def _decide_with_new(decider: Decider, ledger: Ledger, batch: Batch, sizes: Sizes) -> None:
     """The same where some lines are of new metrics."""
     index = decider.index
-    sizes = Sizes(decider, batch)
     # A line that is left to its turn in Python may bring a metric, too.
     more = batch.lines.unknown + batch.lines.doubts
     ledger.reserve(more)
@@ -117,7 +70,7 @@ def _decide_with_new(decider: Decider, ledger: Ledger, batch: Batch) -> None:
     finally:
         # What a turn in Python raises must not leave half of what was decided before it.
         index.cover()
-        sizes.note_created()
+        sizes.note_created(batch)
 
 
 def _take_turn(decider: Decider, batch: Batch, position: int, sizes: Sizes) -> None:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Final, cast
 
 import numpy as np
 
 from carbonquota.controls.native._cy import Ledger
-from carbonquota.controls.table import CREATES, STOCK_CONTROLS, STOCKS, THROUGHPUT, Grant
+from carbonquota.controls.table import CREATES, STOCK_CONTROLS, STOCKS, Grant
 from carbonquota.kernel._cy import FlatMatcher
-from carbonquota.model import CONTROL_FIELDS, MAXIMUM, Storable
+from carbonquota.model import CONTROL_FIELDS, Storable
 from carbonquota.rules import Matcher
 from carbonquota.trie import Index
+
+_NO_CHECK: Final = (-1, 0)
 
 
 def ledger_of(index: Index, storable: Storable | None) -> Ledger:
     """A ledger that decides on the series of an index, of which those that are not storable are none."""
     controls = {name: number for number, name in enumerate(CONTROL_FIELDS)}
-    order = [CONTROL_FIELDS[at] for at in STOCKS]
-    ledger = Ledger(index.table, controls=controls | {"creates": CREATES}, order=order)
+    ledger = Ledger(index.table, controls=controls | {"creates": CREATES})
     if storable is not None:
         prefix = storable.doubtful_prefix.encode()
         ledger.hold_to(storable.earliest, storable.latest, storable.sure_length, prefix)
@@ -39,7 +40,6 @@ def bind(ledger: Ledger, index: Index, grants: Sequence[Grant]) -> None:
         "rule_enforcing": np.array([grant.enforcing for grant in grants], np.int64),
         **{name: getattr(quotas, name) for name in ("rule", "left", "limit", "enforcing", "throttle")},
     }
-    limits = [[_limit(grant, control) for control in CONTROL_FIELDS] for grant in grants]
     ledger.bind(
         columns=columns,
         narrow={
@@ -53,7 +53,7 @@ def bind(ledger: Ledger, index: Index, grants: Sequence[Grant]) -> None:
         dropped=quotas.dropped,
         flows=quotas.flows,
         stocks=quotas.stocks,
-        limits=np.array(limits, np.int64).reshape(-1, len(CONTROL_FIELDS)),
+        checks=np.array([_checks(grant) for grant in grants], np.int64).reshape(-1, len(STOCKS) + 1, 2),
         size_number=index.series.size_number,
         seen=None if seen is None else seen.time,
         matcher=_flat(ledger, cast("Matcher", index.matcher)),
@@ -75,9 +75,6 @@ def _rejects_alone(grant: Grant) -> bool:
     return grant.throughput < 1 or any(limit is not None for limit in sizes)
 
 
-def _limit(grant: Grant, control: str) -> int:
-    """A rule's limit of one control, as it is for a namespace that is new; 2^63 - 1 where there is none."""
-    if control == CONTROL_FIELDS[THROUGHPUT]:
-        return grant.throughput
-    limit: int | None = getattr(grant.limits, control)
-    return MAXIMUM if limit is None else limit
+def _checks(grant: Grant) -> list[tuple[int, int]]:
+    """A rule's limits of stocks as they are asked, with none behind the last of them."""
+    return [*grant.checks, *[_NO_CHECK] * (len(STOCKS) + 1 - len(grant.checks))]

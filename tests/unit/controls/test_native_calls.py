@@ -55,7 +55,7 @@ class Owned:
         self.lock = Lock()
         self.called: list[tuple[object, ...]] = []
         self.fails = False
-        self.ledger: Whatever = Ledger(table, controls=CONTROLS, order=STOCKS)
+        self.ledger: Whatever = Ledger(table, controls=CONTROLS)
         columns = {name: np.zeros(2, np.int64) for name in COLUMNS}
         columns |= {name: np.full(2, LIMIT) for name in ("left", "limit")}
         columns |= {name: np.full(2, QUOTA) for name in ("enforcing", "quota_of")}
@@ -67,7 +67,7 @@ class Owned:
             dropped=[np.zeros(2, np.int64) for _ in range(6)],
             flows=np.array([[0, 0], [QUOTA, 0]], np.int32),
             stocks=np.zeros((2, 2), np.int32),
-            limits=np.full((1, 6), 2**63 - 1, np.int64),
+            checks=np.full((1, 6, 2), -1, np.int64),
             size_number=np.zeros(64, np.int32),
             seen=np.zeros(64, np.uint32),
             **without_missing(),
@@ -267,7 +267,7 @@ def test_a_buffer_that_is_not_bytes_is_refused_before_the_lock_is_taken(owned: O
 
 
 def test_what_is_bound_to_nothing_decides_nothing(owned: Owned) -> None:
-    ledger = type(owned.ledger)(owned.table, controls=CONTROLS, order=STOCKS)
+    ledger = type(owned.ledger)(owned.table, controls=CONTROLS)
     calls: list[Callable[[], object]] = [
         lambda: ledger.offer("a.b", 1),
         lambda: ledger.admit(LINE),

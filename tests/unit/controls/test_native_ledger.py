@@ -38,7 +38,7 @@ class Bound:
         assert COMPILED is not None
         table: Any = COMPILED.table_of(NAMES)
         self.table = table
-        self.ledger: Any = Ledger(table, controls=CONTROLS, order=STOCKS)
+        self.ledger: Any = Ledger(table, controls=CONTROLS)
         self.batch_of: Any = lambda buffer: Batch.of(table.read(buffer))
         columns = {name: np.zeros(2, np.int64) for name in COLUMNS}
         columns["limit"][:] = columns["left"][:] = LIMIT
@@ -50,7 +50,7 @@ class Bound:
             "dropped": [np.zeros(2, np.int64) for _ in range(6)],
             "flows": np.array([[0, 0], [QUOTA, 0]], np.int32),
             "stocks": np.array([[0, 0], [QUOTA, 0]], np.int32),
-            "limits": np.full((1, 6), 2**63 - 1, np.int64),
+            "checks": np.full((1, 6, 2), -1, np.int64),
             "size_number": np.zeros(64, np.int32),
             "seen": np.zeros(64, np.uint32),
             **without_missing(),
@@ -131,7 +131,7 @@ def test_a_series_is_known_from_its_insertion_to_its_removal(bound: Bound) -> No
 WRONG: dict[str, Any] = {
     "flows": [np.zeros(4, np.int32), np.zeros((2, 2), np.int64), np.zeros((2, 4), np.int32)[:, ::2]],
     "stocks": [np.zeros(4, np.int32), np.zeros((2, 2, 2), np.int32), np.zeros((2, 2), np.uint32)],
-    "limits": [np.zeros((1, 5), np.int64), np.zeros(6, np.int64), np.zeros((1, 6), np.int32), np.zeros((1, 6))],
+    "checks": [np.zeros((1, 5, 2), np.int64), np.zeros((1, 6), np.int64), np.zeros((1, 6, 2), np.int32)],
     "size_number": [np.zeros(64, np.int64), np.zeros((8, 8), np.int32), np.zeros(64, np.int32)[::2]],
     "matcher": [None, object()],
     "seen": [np.zeros(64, np.int32), np.zeros(64, np.int64), np.zeros((8, 8), np.uint32)],
@@ -165,31 +165,28 @@ def test_too_few_columns_by_control_are_refused(bound: Bound, part: str) -> None
 
 
 def test_limits_that_are_not_laid_out_by_rules_are_refused(bound: Bound) -> None:
-    limits = np.asfortranarray(np.arange(12, dtype=np.int64).reshape(2, 6))
+    checks = np.asfortranarray(np.arange(24, dtype=np.int64).reshape(2, 6, 2))
     with pytest.raises(ValueError, match="contiguous"):
-        bound.bind(limits=limits)
+        bound.bind(checks=checks)
 
 
-def test_a_ledger_needs_a_number_for_every_control_and_an_order_of_all_stocks(bound: Bound) -> None:
-    ledger = type(bound.ledger)
+def test_a_ledger_needs_a_number_for_every_control(bound: Bound) -> None:
     with pytest.raises(KeyError, match="creates"):
-        ledger(bound.table, controls={name: at for name, at in CONTROLS.items() if name != "creates"}, order=STOCKS)
-    with pytest.raises(ValueError, match=r"^there are 5 stocks, not 4$"):
-        ledger(bound.table, controls=CONTROLS, order=STOCKS[:-1])
+        type(bound.ledger)(bound.table, controls={name: at for name, at in CONTROLS.items() if name != "creates"})
 
 
 def test_lines_say_what_was_decided_on_them(bound: Bound) -> None:
     batch = bound.batch_of(b"a.b 1 1\n\nx y\na.b 1 1\n a.b 1 1\na.b 1 nan\na.b x 1\n")
     bound.parts["columns"]["left"][QUOTA] = 1
-    assert bound.ledger.decide(batch, 0, 5, no_size) == 4, "only `parse` understands the fifth line"
+    assert bound.ledger.decide(batch, 0, 5) == 4, "only `parse` understands the fifth line"
     batch.put_decision(4, QUOTA, 2)
-    assert bound.ledger.decide(batch, 5, 5, no_size) == len(batch.lines) == 7
+    assert bound.ledger.decide(batch, 5, 5) == len(batch.lines) == 7
     assert (batch.accepted, batch.dropped, batch.malformed, batch.created, batch.creates_left) == (1, 2, 3, 0, 5)
     assert [column.tolist() for column in batch.rejected_at()] == [[3, 4], [QUOTA, QUOTA], [CONTROLS["throughput"], 2]]
     assert batch.lines.malformed_at() == {Malformed.FIELDS: [2], Malformed.TIMESTAMP: [5], Malformed.VALUE: [6]}
     gone = np.array([2, 3, 4, 5, 6], np.int64)
     assert batch.lines.without(gone) == b"a.b 1 1\n\n"
-    assert batch.created_names(2, with_text=True) == [(0, b""), (0, b"")]
+    assert batch.created_names(2, with_text=True) == []
 
 
 @pytest.mark.parametrize("position", [-1, 2, 2**40])
@@ -215,9 +212,7 @@ def test_only_a_reason_can_be_noted_on_a_line(bound: Bound, row: int) -> None:
         bound.batch_of(b"a.b 1 1\n").put_malformed(0, row)
 
 
-def no_size(metric: str) -> int:
-    """What is asked where no size is wanted."""
-    raise AssertionError(metric)
+AMOUNTS = (0, 1, 2, 3, 4)
 
 
 def test_a_decision_asks_for_a_size_only_where_it_takes_one(bound: Bound) -> None:
@@ -225,27 +220,47 @@ def test_a_decision_asks_for_a_size_only_where_it_takes_one(bound: Bound) -> Non
     bound.ledger.reserve(len(batch.lines))
     asked: list[str] = []
 
-    def ask(metric: str) -> int:
+    def size_of(metric: str) -> str:
         asked.append(metric)
-        return int(batch.add_size(1, 2, 3, 0))
+        return metric
 
-    assert bound.ledger.decide(batch, 0, 9, ask) == 1, "for the second line's namespace there is no room"
+    bound.ledger.ask_for_sizes(size_of, lambda _: bound.ledger.add_size(AMOUNTS, 0))
+    assert bound.ledger.decide(batch, 0, 9) == 1, "for the second line's namespace there is no room"
     batch.put_decision(1, QUOTA, 1)
-    assert bound.ledger.decide(batch, 2, 9, ask) == len(batch.lines)
+    assert bound.ledger.decide(batch, 2, 9) == len(batch.lines)
     assert asked == ["new", "new.b", "newer"], "the last one's metric is known by then"
-    assert batch.created_names(3, with_text=True) == [(1, b"new\n"), (0, b""), (1, b"newer\n")]
+    assert batch.created_names(3, with_text=True) == [(0, 1, b"new\n"), (2, 1, b"newer\n")]
 
 
-def test_a_line_has_no_size_but_those_that_were_added(bound: Bound) -> None:
+def test_the_size_of_all_below_a_namespace_is_asked_for_once(bound: Bound) -> None:
+    batch = bound.batch_of(b"new 1 1\nnewer 1 1\n")
+    bound.ledger.reserve(len(batch.lines))
+    asked: list[str] = []
+
+    def below(namespace: str) -> str:
+        asked.append(namespace)
+        return "the only one"
+
+    bound.ledger.ask_for_sizes(str, lambda _: bound.ledger.add_size(AMOUNTS, 0), below)
+    assert bound.ledger.decide(batch, 0, 9) == 2
+    assert asked == [""]
+    assert batch.created_names(1, with_text=True) == [(0, 2, b"new\nnewer\n")]
+    bound.ledger.forget_sizes()
+    again = bound.batch_of(b"newest 1 1\n")
+    assert bound.ledger.decide(again, 0, 9) == 1
+    assert asked == ["", ""]
+
+
+def test_sizes_are_whole_and_those_that_were_added(bound: Bound) -> None:
+    assert [bound.ledger.add_size(AMOUNTS, number) for number in range(40)] == list(range(40))
+    for wrong in ((0, 1, -2, 3, 4), (0, 1, 2, 3)):
+        with pytest.raises(ValueError, match=r"^a size has 5 amounts, none below 0$"):
+            bound.ledger.add_size(wrong, 0)
     batch = bound.batch_of(b"new 1 1\n")
     assert batch.size(0) == -1
-    with pytest.raises(ValueError, match=r"^there is no size 0$"):
-        batch.put_size(0, 0)
-    assert [batch.add_size(1, 2, 3, number) for number in range(40)] == list(range(40))
-    with pytest.raises(ValueError, match=r"^no amount of a size is below 0$"):
-        batch.add_size(1, -2, 3, 4)
-    batch.put_size(0, 39)
-    assert batch.size(0) == 39
+    bound.ledger.ask_for_sizes(str, lambda _: 40)
+    with pytest.raises(ValueError, match=r"^there is no size 40$"):
+        bound.ledger.decide(batch, 0, 9)
 
 
 @pytest.mark.parametrize("doubtful", [b" %b 1 1\n", b"%b 1 1e9\n", b"%b. 1 1\n"])

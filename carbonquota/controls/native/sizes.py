@@ -1,0 +1,78 @@
+"""The sizes of new metrics, by the numbers that the ledger knows them by.
+
+Theory of operation. The ledger asks for the size of a new metric where a limit of sizes decides or it is accepted. Few
+sizes are given to many metrics, so it keeps each once, from batch to batch. Who gives them may be a `SizeTable`: then
+the ledger knows between which bounds all are, so that a full namespace rejects without asking, and of which
+namespaces all new metrics have one, so that it asks once for these.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from carbonquota.controls.native._cy import Batch, Ledger
+from carbonquota.controls.reference import Decider
+from carbonquota.controls.table import amounts_of
+from carbonquota.model import Size, SizeOf, SizeTable
+
+_MOST: Final = 4_096
+"""With more sizes than so many, all are forgotten before the next batch."""
+
+
+class Sizes:
+    """All sizes that the ledger was given, each once. To be used under the index's lock."""
+
+    __slots__ = ("_decider", "_index", "_ledger", "_numbers", "_size_of", "sizes")
+
+    def __init__(self, decider: Decider, ledger: Ledger) -> None:
+        """Start without sizes."""
+        self._decider = decider
+        self._index = decider.index
+        self._ledger = ledger
+        self._numbers: dict[tuple[int, int, int], int] = {}
+        self._size_of: SizeOf | None = None
+        self.sizes: list[Size] = []
+        """By number."""
+
+    def keep_up(self) -> None:
+        """Be those that the decider gives to new metrics now; to be called before a batch is decided."""
+        if self._size_of is self._decider.size_of:
+            if len(self.sizes) > _MOST:
+                self._forget()
+            return
+        self._forget()
+        self._size_of = size_of = self._decider.size_of
+        if isinstance(size_of, SizeTable):
+            bounds = [amounts_of(size) for size in size_of.bounds]
+            self._ledger.ask_for_sizes(size_of, self.number, size_of.size_below, size_of.sizes_of, bounds)
+        else:
+            self._ledger.ask_for_sizes(size_of, self.number)
+
+    def _forget(self) -> None:
+        """Have none again."""
+        self._ledger.forget_sizes()
+        series = self._index.series
+        for size in self.sizes:
+            series.have_holders(series.number(size, 0), -1)
+        self._numbers.clear()
+        self.sizes.clear()
+
+    def number(self, size: Size) -> int:
+        """The number of a size."""
+        key = (size.logical, size.physical, size.data_points)
+        number = self._numbers.get(key)
+        if number is None:
+            # It is held here, so that its number by series stays.
+            number = self._ledger.add_size(amounts_of(size), self._index.series.number(size, 1))
+            self._numbers[key] = number
+            self.sizes.append(size)
+        return number
+
+    def note_created(self, batch: Batch) -> None:
+        """Note the new series that the ledger put into the index: who has which size, and that they came."""
+        series, changes = self._index.series, self._index.changes
+        for number, count, names in batch.created_names(len(self.sizes), with_text=changes is not None):
+            size = self.sizes[number]
+            series.number(size, count)
+            if changes is not None:
+                changes.note_run(size, count, names)
