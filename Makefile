@@ -16,6 +16,8 @@ FUZZ_SECONDS ?= 60
 BIN   := $(VENV)/bin
 LOCK  := requirements/lock.txt
 STAMP := $(VENV)/.installed
+TOOLS := $(VENV)/.tools
+PROGRAM := .[live,daemon,cluster,hub,limiter]
 PIP   := -m pip --disable-pip-version-check --quiet
 
 KERNEL := carbonquota/kernel
@@ -46,7 +48,7 @@ endef
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-venv: $(BUILT) ## Set up the virtualenv, and nothing more
+venv: $(BUILT) $(TOOLS) ## Set up the virtualenv, and nothing more
 
 assets: $(STAMP) ## Get the JavaScript of others for the pages, by npm: htmx and uPlot
 	@$(BIN)/python tools/assets.py
@@ -59,38 +61,38 @@ dry-run: $(BUILT) ## Show once what etc/storage-quotas.conf would do to the metr
 	@$(BIN)/python tools/live_metrics.py | \
 		$(BIN)/carbonquota dry-run --rules etc/storage-quotas.conf --schemas etc/storage-schemas.conf -
 
-test: $(BUILT) ## Run all tests, on all cores, and name those that are skipped
+test: $(BUILT) $(TOOLS) ## Run all tests, on all cores, and name those that are skipped
 	$(BIN)/python -m pytest $(PARALLEL)
 
 # Its own target, as it shows what the first run has shown to whoever has not touched a kernel.
-test-plain: $(STAMP) ## Run the tests of all that decides on the plain kernel
+test-plain: $(TOOLS) ## Run the tests of all that decides on the plain kernel
 	CARBONQUOTA_KERNEL=python $(BIN)/python -m pytest $(PARALLEL) $(PLAIN_TESTS)
 
-soak: $(BUILT) ## Run the long tests, one after the other: a million of what the others have some thousands of
+soak: $(BUILT) $(TOOLS) ## Run the long tests, one after the other: a million of what the others have some thousands of
 	$(BIN)/python -m pytest -v --capture=no tests/soak
 
-sanitize: $(STAMP) ## Run the tests of kernel and engine on a build that stops at overflows and undefined behaviour
+sanitize: $(TOOLS) ## Run the tests of kernel and engine on a build that stops at overflows and undefined behaviour
 	$(BIN)/python tools/sanitized.py -m pytest $(SANITIZED_TESTS)
 
-fuzz: $(STAMP) ## Feed hostile buffers to such a build, and compare with the plain kernel
+fuzz: $(TOOLS) ## Feed hostile buffers to such a build, and compare with the plain kernel
 	$(BIN)/python tools/sanitized.py tools/fuzz_kernel.py --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
-fuzz-portable: $(STAMP) ## The same on a build with the loops that stand in for SSE2
+fuzz-portable: $(TOOLS) ## The same on a build with the loops that stand in for SSE2
 	CFLAGS="$$CFLAGS -DCARBONQUOTA_PORTABLE" \
 		$(BIN)/python tools/sanitized.py tools/fuzz_kernel.py --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
-check: $(BUILT) ## Check style, types, layers and docstrings
+check: $(BUILT) $(TOOLS) ## Check style, types, layers and docstrings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/interrogate carbonquota tools
 
-format: $(STAMP) ## Format the code, and mend what the linter can mend by itself
+format: $(TOOLS) ## Format the code, and mend what the linter can mend by itself
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-bench: $(BUILT) ## Measure speed and memory: a table, and JSON
+bench: $(BUILT) $(TOOLS) ## Measure speed and memory: a table, and JSON
 	$(BIN)/python tools/bench.py --json bench.json
 	$(BIN)/python tools/bench_schemas.py
 	$(BIN)/python tools/bench_claims.py
@@ -98,10 +100,10 @@ bench: $(BUILT) ## Measure speed and memory: a table, and JSON
 		$(if $(GO_CARBON),--go-carbon $(GO_CARBON)) $(if $(CARBON_C_RELAY),--carbon-c-relay $(CARBON_C_RELAY))
 	$(BIN)/python tools/bench_carbon.py --json bench-carbon.json
 
-bench-cluster: $(BUILT) ## Measure limits that several nodes share
+bench-cluster: $(BUILT) $(TOOLS) ## Measure limits that several nodes share
 	$(BIN)/python tools/bench_cluster.py --json bench-cluster.json
 
-dist: $(BUILT) ## Build a wheel for this machine and an sdist into dist/, with etc/ inside
+dist: $(BUILT) $(TOOLS) ## Build a wheel for this machine and an sdist into dist/, with etc/ inside
 	@$(BIN)/python tools/assets.py --try
 	@rm -rf build dist
 	@$(BIN)/python $(PIP) wheel --no-index --no-deps --no-build-isolation --wheel-dir dist .
@@ -112,14 +114,20 @@ clean: ## Remove the virtualenv, caches and build results
 	rm -rf .venv build dist $(KERNEL)/*.so $(DECISION)/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find carbonquota tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The build backend comes first, for what has to be built here is built with the pinned one. The pins are complete, so
-# the last step finds all else in place. It may ask no index, and hence fails, rather than installs something
-# unpinned, when pyproject.toml names a package that the lock does not.
+# The build backend comes first, for what has to be built here is built with the pinned one. This is what the program
+# takes; what it is tested and checked with is several times that, and waits until it is asked for.
 $(STAMP): pyproject.toml $(LOCK)
 	$(check_python)
 	@echo "Setting up $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python $(PIP) install "$$(grep '^setuptools==' $(LOCK))"
+	@$(BIN)/python $(PIP) install --constraint $(LOCK) setuptools cython
+	@CARBONQUOTA_NO_EXTENSION=1 $(BIN)/python $(PIP) install --no-build-isolation --constraint $(LOCK) --editable '$(PROGRAM)'
+	@touch $@
+
+# The pins are complete, so the last step finds all else in place. It may ask no index, and hence fails, rather than
+# installs something unpinned, when pyproject.toml names a package that the lock does not.
+$(TOOLS): $(STAMP)
+	@echo "Setting up what tests and checks take in $(VENV) ..."
 	@$(BIN)/python $(PIP) install --no-build-isolation --requirement $(LOCK)
 	@CARBONQUOTA_NO_EXTENSION=1 $(BIN)/python $(PIP) install --no-index --no-build-isolation --editable '.[dev]' || \
 		{ echo "$(LOCK) does not fit pyproject.toml: run 'make lock'." >&2; exit 1; }

@@ -204,7 +204,7 @@ def test_make_builds_the_kernel_anew_when_its_source_changed_and_only_then(
     shutil.copytree(ROOT / "requirements", checkout / "requirements")
     kernel = checkout / "carbonquota" / "kernel" / "_cy.some-python.so"
     decision = checkout / "carbonquota" / "controls" / "native" / kernel.name
-    made = [checkout / ".venv" / ".installed", checkout / ".venv" / ".built", kernel, decision]
+    made = [*(checkout / ".venv" / name for name in (".installed", ".tools", ".built")), kernel, decision]
     made[0].parent.mkdir()
     # Times far apart, as what is written within one tick of a file system's clock is no newer.
     for path in [*checkout.rglob("*"), *made]:
