@@ -40,6 +40,7 @@ _COMMANDS: Final = {
         "carbonquota.cli.cluster_key",
         "Make the secret key of a cluster of nodes.",
     ),
+    "token": ("carbonquota.cli.token", "Make, list and take back tokens for HTTP."),
     "usage": ("carbonquota.cli.usage", "Show what namespaces hold, as a tree; needs no rules."),
 }
 """By name: the module that has the command as `command`, and what `--help` says of it in a line."""

@@ -1,22 +1,26 @@
 """A live daemon that is asked over HTTP: its documents as values, and one clear error where there are none.
 
 A proxy of the environment is passed by for this machine itself, and no redirection is followed: the URL that was given
-is the one that answers.
+is the one that answers. A token is taken from the environment, where neither a list of processes nor a history of
+commands shows it.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import ssl
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
+from http import HTTPStatus
 from http.client import HTTPException
 from ipaddress import ip_address
 from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, build_opener
+from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from carbonquota.errors import InputError
 
@@ -29,6 +33,10 @@ _LONGEST: Final = 64 * 1024 * 1024
 """Bytes of an answer; a daemon's are far shorter."""
 
 _NO_DAEMON: Final = "does not answer as a carbonquota daemon does: give the URL of its [carbonserver] listen"
+
+
+TOKEN_VARIABLE: Final = "CARBONQUOTA_TOKEN"  # noqa: S105 - a name
+"""Where the token comes from that a daemon may need."""
 
 
 class LiveDaemon:
@@ -51,7 +59,7 @@ class LiveDaemon:
     def _body(self, url: str) -> bytes:
         """What a GET gives."""
         try:
-            with self._opener.open(url, timeout=_TIMEOUT) as answer:
+            with self._opener.open(_request(url), timeout=_TIMEOUT) as answer:
                 body: bytes = answer.read(_LONGEST)
                 return body
         except HTTPError as error:
@@ -120,6 +128,14 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _request(url: str) -> Request:
+    """A request for a URL, with the token if there is one."""
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    if not (token.isascii() and token.isprintable()):
+        raise InputError(f"{TOKEN_VARIABLE}: a token has no blanks within, and no letters beyond ASCII")
+    return Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})  # noqa: S310 - see daemon_url
+
+
 def _refusal(error: HTTPError) -> str:
     """What a daemon says that refuses an answer."""
     if location := error.headers.get("Location"):
@@ -130,7 +146,7 @@ def _refusal(error: HTTPError) -> str:
         detail = None
     if not isinstance(detail, str) or detail == "Not Found":
         return f"{_NO_DAEMON} (status {error.code})"
-    return detail
+    return f"{detail} (commands take it from {TOKEN_VARIABLE})" if error.code == HTTPStatus.UNAUTHORIZED else detail
 
 
 def _failure(error: Exception) -> str:
@@ -138,6 +154,9 @@ def _failure(error: Exception) -> str:
     reason = error.reason if isinstance(error, URLError) else error
     if isinstance(reason, TimeoutError):
         return f"no answer within {_TIMEOUT:g} seconds: is the daemon busy, or something else at this address?"
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        why = reason.verify_message
+        return f"its certificate is not trusted here: {why}: name the file of its authority in SSL_CERT_FILE"
     if isinstance(reason, OSError) and not isinstance(error, HTTPException):
         why = (reason.strerror or str(reason)).lower()
         return f"cannot be reached: {why}: does the daemon run, and is this its [carbonserver] listen?"

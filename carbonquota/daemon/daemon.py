@@ -141,7 +141,8 @@ class Daemon:
         runtime.rulebook.on_expressions(runtime.patterns.use)
         if parts.http is not None:
             await parts.http.start()
-            _log.info("listening for HTTP on %s", parts.http.address)
+            scheme = "HTTPS" if parts.settings.access.tls_certificate else "HTTP"
+            _log.info("listening for %s on %s", scheme, parts.http.address)
         if runtime.state is not None:
             parts.status.waits_for = ("the state is being read",)
             await asyncio.to_thread(lifecycle.restore)

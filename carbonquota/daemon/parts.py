@@ -34,6 +34,8 @@ from carbonquota.service.scan import Settle, Tree
 from carbonquota.service.systemd import Systemd
 from carbonquota.stats.statsd import StatsDEmitter
 from carbonquota.storage.paths import storable_below
+from carbonquota.web.make_access import make_access, make_tls
+from carbonquota.web.server import ServerOptions
 
 if TYPE_CHECKING:
     from carbonquota.cluster.claim_service import ClaimService
@@ -111,7 +113,11 @@ class DaemonParts:
             last_over=lambda: runtime.reporter.last_over,
             rates=self.rates,
         )
-        return HttpServer(make_app(source, (server.listen.host, *server.allowed_hosts)), server.listen)
+        access = make_access(self.settings.access)
+        if access.file is not None:
+            runtime.add_troubled_parts(access.file)
+        app = make_app(source, (server.listen.host, *server.allowed_hosts), access)
+        return HttpServer(app, server.listen, options=ServerOptions(tls=make_tls(self.settings.access)))
 
     def _reload(self) -> ReloadOutcome:
         """Reload for somebody who asked over HTTP."""

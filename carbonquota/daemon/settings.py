@@ -15,6 +15,7 @@ from carbonquota.daemon.inputs import InputSettings, default_inputs
 from carbonquota.model import ThroughputUnit
 from carbonquota.service.runtime_settings import DEFAULTS, RuntimeSettings
 from carbonquota.service.values.address import Address
+from carbonquota.web.access_settings import AccessSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class Settings:
     relay: Relay = field(default_factory=Relay)
     state: State = field(default_factory=State)
     statsd: StatsD = field(default_factory=StatsD)
+    access: AccessSettings = field(default_factory=AccessSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
     def section(self, name: str) -> Any:  # noqa: ANN401 - each section has a class of its own

@@ -40,6 +40,8 @@ def _operation(method: str, path: str, operation: Document) -> Iterator[str]:
     """One operation."""
     yield f"<h2><b>{method.upper()}</b> {escape(path)}</h2><p><strong>{_text(operation['summary'])}.</strong> "
     yield f"{_text(operation.get('description', ''))}</p>"
+    if roles := sorted({role for one in operation.get("security", ()) for scopes in one.values() for role in scopes}):
+        yield f"<p>For the role {escape(' or '.join(roles))}.</p>"
     rows = [_parameter(parameter) for parameter in operation.get("parameters", ())]
     if rows:
         yield _table(("parameter", "in", "type", "default", ""), rows)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from math import inf, isinf
@@ -21,6 +21,7 @@ from typing import Final
 
 from carbonquota.errors import ConfigError, InputError, Problem, QuotaError
 from carbonquota.rules.files import read_text
+from carbonquota.service.health import Sample
 from carbonquota.web.access import Role
 from carbonquota.web.authentication import AuthenticationUnavailable
 from carbonquota.web.tokens import TokenRecord
@@ -55,6 +56,11 @@ class TokenFile:
                 raise AuthenticationUnavailable(self._trouble)
             return self._tokens.get(number)
 
+    @staticmethod
+    def health() -> Iterator[Sample]:
+        """No values of its own."""
+        return iter(())
+
     @property
     def troubles(self) -> tuple[str, ...]:
         """Why no token is taken now, in a line."""
@@ -80,7 +86,7 @@ class TokenFile:
 
 def _signature(path: str) -> tuple[int, ...]:
     with suppress(OSError):
-        found = os.stat(path)  # noqa: PTH116 - the same as for rules
+        found = Path(path).stat()
         return found.st_mtime_ns, found.st_size, found.st_ino
     return ()
 
@@ -151,3 +157,24 @@ def append_token(path: str, token: TokenRecord) -> None:
         raise InputError(
             f"{Path(path)}: the token cannot be written: {(error.strerror or str(error)).lower()}"
         ) from None
+
+
+def remove_token(path: str, number: str) -> bool:
+    """Take a token's line out of a file, in one step; whether there was one. ConfigError, or InputError, as above."""
+    if number not in read_token_file(path):
+        return False
+    lines = read_text(path, again=True).split("\n")
+    kept = [line for line in lines if line.split(None, 1)[:1] != [number]]
+    beside = Path(f"{path}.new")
+    try:
+        beside.unlink(missing_ok=True)
+        with os.fdopen(
+            os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, Path(path).stat().st_mode & 0o777), "w"
+        ) as file:
+            file.write("\n".join(kept))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: it cannot be written: {(error.strerror or str(error)).lower()}") from None
+    return True

@@ -57,8 +57,8 @@ def source_of(engine: QuotaEngine, **changes: object) -> HttpSource:
 class Client:
     """Asks an application in this process, and gets a 500 where it raises."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    def __init__(self, app: ASGIApp, address: str = "127.0.0.1") -> None:
+        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 123))
 
     def request(self, method: str, path: str, **request: Any) -> httpx.Response:  # noqa: ANN401 - as httpx has it
         async def ask() -> httpx.Response:

@@ -18,6 +18,7 @@ from carbonquota.daemon.settings import CarbonServer, Settings
 from carbonquota.errors import Problem
 from carbonquota.service.values.address import Address
 from carbonquota.service.values.toml import Path, TomlDocument
+from carbonquota.web.access_settings import AccessSettings
 
 _ANYWHERE: Final = ("", "0.0.0.0", "::")  # noqa: S104 - to be recognized, not to be listened at
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
@@ -37,6 +38,7 @@ def cross_check(settings: Settings, document: TomlDocument) -> Iterator[Problem]
     yield from _sink_problems(settings, document)
     yield from _listener_problems(settings, document)
     yield from _cluster_problems(settings, document)
+    yield from _access_problems(settings.access, document)
 
 
 def remarks_on(settings: Settings) -> Iterator[str]:
@@ -57,6 +59,7 @@ def remarks_on(settings: Settings) -> Iterator[str]:
         )
     if cluster.mode == "slices" and cluster.store_password_file and _is_for_all(cluster.store_password_file):
         yield f"{cluster.store_password_file}: every user of this machine can read the store's password: chmod o-r"
+    yield from _access_remarks(settings)
     if settings.relay.enabled and not settings.relay.spool_dir:
         yield f"{settings.source}: relay.spool-dir is not set: what waits for the destination waits in memory alone"
 
@@ -83,6 +86,37 @@ def _cluster_problems(settings: Settings, document: TomlDocument) -> Iterator[Pr
         message = f"the cluster would listen at {cluster.listen} for everybody who can reach it"
         hint = "set key-file (`carbonquota cluster-key` makes one), or listen at a private address"
         yield document.value_problem(path if path in document.places else ("cluster", "mode"), message, hint)
+
+
+def _access_problems(access: AccessSettings, document: TomlDocument) -> Iterator[Problem]:
+    """What belongs together is there together."""
+    needs = {
+        "jwt-keys": ("jwt-issuer", "jwt-audience"),
+        "jwt-issuer": ("jwt-keys",),
+        "jwt-audience": ("jwt-keys",),
+        "tls-certificate": ("tls-key",),
+        "tls-key": ("tls-certificate",),
+    }
+    for key, others in needs.items():
+        if getattr(access, key.replace("-", "_")):
+            missing = [other for other in others if not getattr(access, other.replace("-", "_"))]
+            if missing:
+                message = f"{key} is set, but {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not"
+                yield document.key_problem(("access", key), message, f"set {' and '.join(missing)} in [access], too")
+
+
+def _access_remarks(settings: Settings) -> Iterator[str]:
+    """Who may do more than is meant, perhaps."""
+    access, server = settings.access, settings.carbonserver
+    if server.enabled and not access.needs_tokens and server.listen.host not in _LOOPBACK:
+        yield (
+            f"{settings.source}: carbonserver.listen is {server.listen}, and nobody needs a token: whoever reaches it "
+            "may reload the rules and read all usage: set tokens-file in [access]"
+        )
+    if access.tokens_file and _is_for_all(access.tokens_file):
+        yield f"{access.tokens_file}: every user of this machine can read who has tokens: chmod o-r"
+    if access.tls_key and _is_for_all(access.tls_key):
+        yield f"{access.tls_key}: every user of this machine can read the key of the certificate: chmod o-r"
 
 
 def _is_for_all(path: str) -> bool:

@@ -85,7 +85,7 @@ def _make_absolute(sections: dict[str, dict[str, Any]], directory: Path) -> None
     for section, kinds in KEYS.items():
         for key, kind in kinds.items():
             path = sections[section].get(field_of(key))
-            if kind.is_path and path:
+            if kind.is_path and path and "://" not in path:
                 sections[section][field_of(key)] = os.path.normpath(directory / path)
 
 

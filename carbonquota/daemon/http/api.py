@@ -39,6 +39,7 @@ from carbonquota.service.usage_documents import (
     rule_row,
 )
 from carbonquota.service.usage_tree import TreeSort, UsageTree
+from carbonquota.web.access import Role, require
 from carbonquota.web.kept import Recent
 from carbonquota.web.problems import ProblemDocument
 
@@ -73,7 +74,7 @@ class Api:
 
     def router(self) -> APIRouter:
         """The paths, for an application to include."""
-        router = APIRouter(prefix="/api", tags=["quotas"], responses=_BAD)
+        router = APIRouter(prefix="/api", tags=["quotas"], responses=_BAD, dependencies=[require(Role.OPERATOR)])
         router.add_api_route("/namespaces", self.root, summary="The root namespace", include_in_schema=False)
         router.add_api_route("/namespaces/{namespace:path}", self.namespace, summary="A namespace", responses=_UNKNOWN)
         router.add_api_route("/usage", self.usage, summary="A tree of namespaces", responses=_UNKNOWN)

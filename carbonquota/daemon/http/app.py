@@ -13,9 +13,12 @@ from carbonquota.daemon.http.operations import Operations
 from carbonquota.daemon.http.source import HttpSource
 from carbonquota.daemon.http.usage import DaemonUsage
 from carbonquota.errors import MetricNameError
+from carbonquota.web.access import Role, require
+from carbonquota.web.access_settings import AccessSettings
 from carbonquota.web.description import describe
 from carbonquota.web.edge import BugCount, Edge
 from carbonquota.web.guard import Guard
+from carbonquota.web.make_access import Access, make_access
 from carbonquota.web.openapi import finish_openapi
 from carbonquota.web.page import Explorer, Pages, Place, Site
 from carbonquota.web.problems import add_problem_handlers, problem
@@ -37,15 +40,19 @@ _PLACES: Final = (
 )
 
 
-def make_app(source: HttpSource, allowed_hosts: Iterable[str] = ()) -> FastAPI:
+def make_app(source: HttpSource, allowed_hosts: Iterable[str] = (), access: Access | None = None) -> FastAPI:
     """The application that answers from `source`; bugs that it survives are counted in the source's health.
 
-    It answers to the names of this machine and of loopback, and to `allowed_hosts`.
+    It answers to the names of this machine and of loopback, and to `allowed_hosts`. Who may ask what stands in
+    `access`; without it everybody may.
     """
+    access = access or make_access(AccessSettings())
     app = FastAPI(title="carbonquota", description=_ABOUT, version="1", docs_url=None, redoc_url=None)
     api = Api(source.engine)
     app.include_router(Operations(source).router())
     app.include_router(api.router())
+    if access.login is not None:
+        app.include_router(access.login.router())
     _add_description(app)
     _add_pages(app, source, api)
     finish_openapi(app)
@@ -53,6 +60,7 @@ def make_app(source: HttpSource, allowed_hosts: Iterable[str] = ()) -> FastAPI:
     app.add_exception_handler(MetricNameError, _answer_no_name)
     bugs = BugCount()
     source.health.add(bugs.health)
+    app.add_middleware(access.around)
     app.add_middleware(Guard, allowed=tuple(allowed_hosts))
     app.add_middleware(Edge, bugs=bugs)
     return app
@@ -62,7 +70,7 @@ def _add_pages(app: FastAPI, source: HttpSource, api: Api) -> None:
     """The pages for people, from `/` on."""
     pages = Pages(Site("carbonquota", source.host, _PLACES))
     app.include_router(pages.router())
-    app.include_router(Explorer(DaemonUsage(source, api), pages).router())
+    app.include_router(Explorer(DaemonUsage(source, api), pages).router(), dependencies=[require(Role.OPERATOR)])
 
 
 def _add_description(app: FastAPI) -> None:

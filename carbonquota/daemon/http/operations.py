@@ -19,6 +19,7 @@ from carbonquota.daemon.http.documents import (
 from carbonquota.daemon.http.recent import TOO_OLD, RecentStats
 from carbonquota.daemon.http.source import HttpSource, Status
 from carbonquota.service.exposition import CONTENT_TYPE
+from carbonquota.web.access import PUBLIC, Role, require
 from carbonquota.web.problems import ProblemDocument
 from carbonquota.web.shared_page import SharedPage
 
@@ -43,19 +44,38 @@ class Operations:
     def router(self) -> APIRouter:
         """The paths, for an application to include."""
         router = APIRouter(tags=["operation"])
+        reading = [require(Role.OPERATOR)]
         router.add_api_route(
-            "/health", self.health, summary="How the daemon is", response_model=HealthDocument, responses=_FAILING
+            "/health",
+            self.health,
+            summary="How the daemon is",
+            response_model=HealthDocument,
+            responses=_FAILING,
+            openapi_extra=PUBLIC,
         )
-        router.add_api_route("/ready", self.ready, summary="Whether data points are taken", responses=_NOT_READY)
         router.add_api_route(
-            "/metrics", self.metrics, summary="All values for Prometheus", response_class=Response, responses=_TEXT
+            "/ready", self.ready, summary="Whether data points are taken", responses=_NOT_READY, openapi_extra=PUBLIC
         )
         router.add_api_route(
-            "/api/reload", self.reload, methods=["POST"], summary="Read the rules anew", responses=_REFUSED
+            "/metrics",
+            self.metrics,
+            summary="All values for Prometheus",
+            response_class=Response,
+            responses=_TEXT,
+            dependencies=reading,
         )
-        for path, answer in (("/health", self.health), ("/ready", self.ready), ("/metrics", self.metrics)):
-            # As some load balancers ask.
-            router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
+        router.add_api_route(
+            "/api/reload",
+            self.reload,
+            methods=["POST"],
+            summary="Read the rules anew",
+            responses=_REFUSED,
+            dependencies=[require(Role.ADMIN)],
+        )
+        # As some load balancers ask.
+        router.add_api_route("/health", self.health, methods=["HEAD"], include_in_schema=False)
+        router.add_api_route("/ready", self.ready, methods=["HEAD"], include_in_schema=False)
+        router.add_api_route("/metrics", self.metrics, methods=["HEAD"], include_in_schema=False, dependencies=reading)
         return router
 
     async def health(self) -> Response:

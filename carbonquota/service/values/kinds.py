@@ -69,6 +69,13 @@ def _read_name(value: object) -> str:
     return name
 
 
+def _read_any_text(value: object) -> str:
+    found = text(value)
+    if not found.isprintable():
+        raise SettingValueError("this cannot hold a control character", "take it out")
+    return found
+
+
 def _whole(value: object, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         digits = value.replace("_", "").replace(",", "") if isinstance(value, str) else ""
@@ -147,6 +154,9 @@ def quoted_list(value: object) -> str:
 
 SWITCH: Final = ValueKind(_read_switch, _switch)
 FILE: Final = ValueKind(_read_path, quoted, is_path=True)
+FILE_OR_URL: Final = ValueKind(_read_path, quoted, is_path=True)
+"""A path, or a URL, which has `://` in it."""
+TEXT: Final = ValueKind(_read_any_text, quoted)
 DIRECTORY: Final = ValueKind(_read_required_path, quoted, is_path=True)
 HOSTS: Final = ValueKind(_read_hosts, quoted_list)
 LISTEN: Final = ValueKind(lambda value: read_listen(text(value)), quoted)

@@ -1,0 +1,131 @@
+"""Who may ask a program, made from its settings: the tokens that it knows, who asks without one, and TLS."""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from time import monotonic, time
+
+from starlette.types import ASGIApp, Scope
+
+from carbonquota.errors import InputError
+from carbonquota.web.access import EVERYBODY, Identity, Role
+from carbonquota.web.access_settings import AccessSettings
+from carbonquota.web.authentication import Anonymous, Authentication, Authenticator, Authenticators
+from carbonquota.web.failed_logins import FailedLogins
+from carbonquota.web.jwt_tokens import JwtAuthenticator, JwtSettings
+from carbonquota.web.login import Login
+from carbonquota.web.sessions import Sessions
+from carbonquota.web.token_file import TokenFile
+from carbonquota.web.tokens import TokenAuthenticator, TokenRecord
+
+Find = Callable[[str], TokenRecord | None]
+"""Gives what is kept of a token, by its id."""
+
+_FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via"})
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """All of it: `sessions` are those of browsers; `login` is there where tokens are needed."""
+
+    authenticators: Authenticators
+    anonymous: Anonymous
+    failures: FailedLogins
+    sessions: Sessions
+    login: Login | None
+    file: TokenFile | None
+
+    def around(self, application: ASGIApp) -> Authentication:
+        """The application, with who asks in each request."""
+        return Authentication(application, self.authenticators, self.anonymous, self.failures, self.sessions)
+
+
+def make_access(settings: AccessSettings, *, stored: Iterable[Find] = (), secret: bytes = b"") -> Access:
+    """Read the tokens' file and the key set; QuotaError where one is bad.
+
+    `stored` are other places where tokens are found. Sessions are signed by `secret`, else they end with the program.
+    """
+    finds, kinds = list(stored), list[Authenticator]()
+    file = TokenFile(settings.tokens_file, monotonic) if settings.tokens_file else None
+    if file is not None:
+        finds.insert(0, file.find)
+
+    def find(number: str) -> TokenRecord | None:
+        return next((found for one in finds if (found := one(number)) is not None), None)
+
+    if finds:
+        kinds.append(TokenAuthenticator(find, time))
+    if settings.jwt_keys:
+        kinds.append(_jwt(settings))
+    authenticators, failures = Authenticators(kinds), FailedLogins(monotonic)
+    sessions = Sessions(secret or secrets.token_bytes(32), time, lambda identity: _is_good(identity, find))
+    login = Login(sessions, authenticators, failures) if kinds else None
+    return Access(authenticators, _anonymous(settings, has_tokens=bool(kinds)), failures, sessions, login, file)
+
+
+def _jwt(settings: AccessSettings) -> JwtAuthenticator:
+    jwt = JwtAuthenticator(JwtSettings(settings.jwt_keys, settings.jwt_issuer, settings.jwt_audience), monotonic)
+    jwt.load()
+    return jwt
+
+
+def _is_good(identity: Identity, find: Find) -> bool:
+    """Whether the token that a session began with is still good; a JWT is until it ends, as its session does."""
+    if identity.credential.startswith("jwt:"):
+        return True
+    record = find(identity.credential)
+    return record is not None and not record.revoked and record.expires > time()
+
+
+def _anonymous(settings: AccessSettings, *, has_tokens: bool) -> Anonymous:
+    """Who asks without a token."""
+    reader = Identity("anonymous", Role.OPERATOR)
+
+    def who(scope: Scope) -> Identity | None:
+        if not has_tokens:
+            return EVERYBODY
+        is_open = settings.reading == "everywhere" or (settings.reading == "loopback" and is_from_here(scope))
+        return reader if is_open else None
+
+    return who
+
+
+def is_from_here(scope: Scope) -> bool:
+    """Whether this machine asks for itself. A proxy on it asks for others, and says so."""
+    host = (scope.get("client") or ("", 0))[0]
+    try:
+        is_loopback = ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+    return is_loopback and not any(name in _FORWARDED for name, _ in scope["headers"])
+
+
+def make_tls(settings: AccessSettings) -> ssl.SSLContext | None:
+    """TLS as the settings have it, None for none; InputError where the files are not a certificate and its key."""
+    if not settings.tls_certificate:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key, password=_no_password)
+    except (OSError, ValueError) as error:
+        files = f"{settings.tls_certificate}, {settings.tls_key}"
+        raise InputError(f"{files}: this is no certificate and its key, both as PEM: {_reason(error)}") from None
+    return context
+
+
+def _no_password() -> str:
+    """Asked for where the key is encrypted; nobody sits here to be asked."""
+    raise ValueError("the key has a password: `openssl pkey` writes it without")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return {"KEY_VALUES_MISMATCH": "the key is not that of the certificate"}.get(
+            error.reason or "", error.reason or str(error)
+        )
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
