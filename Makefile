@@ -33,8 +33,8 @@ export GRAPHITE_NO_PREFIX := True
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv assets run dry-run test test-plain soak sanitize fuzz fuzz-portable check format bench bench-cluster lock dist \
-	clean FORCE
+.PHONY: help venv assets run dry-run test test-plain soak sanitize fuzz fuzz-portable check format bench bench-cluster bench-page \
+	lock dist clean FORCE
 
 # Says what is wrong with PYTHON and what to do, before anything else can fail less clearly.
 define check_python
@@ -102,6 +102,9 @@ bench: $(BUILT) $(TOOLS) ## Measure speed and memory: a table, and JSON
 
 bench-cluster: $(BUILT) $(TOOLS) ## Measure limits that several nodes share
 	$(BIN)/python tools/bench_cluster.py --json bench-cluster.json
+
+bench-page: $(BUILT) ## Measure the page and the traffic beside it, with 300,000 namespaces under rules
+	$(BIN)/python tools/bench_page.py --json bench-page.json
 
 dist: $(BUILT) $(TOOLS) ## Build a wheel for this machine and an sdist into dist/, with etc/ inside
 	@$(BIN)/python tools/assets.py --try

@@ -516,6 +516,8 @@ class QuotaEngine:
 
     def quota_columns(self) -> Quotas:
         """The same as columns, where there are many of them."""
+        # So that the names of a flood's namespaces are not all made while the lock is held.
+        self._give_stat_names()
         with self._lock:
             self._keep_time()
             self._index.note_absent()

@@ -14,25 +14,30 @@ _SHARE: Final = 10
 
 
 class Recent(Generic[Value]):
-    """The last value made, which takes at most a tenth of the time, however many ask for it. From any thread.
+    """The last values made, which take at most a tenth of the time, however many ask for them. From any thread.
 
     With a thousand quotas a value is milliseconds old at most, with a million some seconds.
     """
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        """`clock` gives seconds that never go back."""
+    def __init__(self, clock: Callable[[], float] = monotonic, most: int = 1) -> None:
+        """`clock` gives seconds that never go back; the values of the last `most` keys are kept."""
         self._clock = clock
+        self._most = most
         self._lock = Lock()
-        self._kept: tuple[Hashable, Value] | None = None
-        self._good_until = -1.0
+        self._kept: dict[Hashable, tuple[Value, float]] = {}
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value of a key, of which the last alone is kept."""
+        """The value of a key."""
         with self._lock:
             begun = self._clock()
-            if self._kept is None or self._kept[0] != key or begun >= self._good_until:
-                self._kept = None
-                self._kept = key, make()
+            kept = self._kept.pop(key, None)
+            if kept is None or begun >= kept[1]:
+                # Room is made before: a value may be large.
+                kept = None
+                while len(self._kept) >= self._most:
+                    del self._kept[next(iter(self._kept))]
+                value = make()
                 ended = self._clock()
-                self._good_until = ended + _SHARE * (ended - begun)
-            return self._kept[1]
+                kept = value, ended + _SHARE * (ended - begun)
+            self._kept[key] = kept
+            return kept[0]

@@ -70,7 +70,8 @@ class Api:
         self._engine = engine
         self._quotas: Recent[Quotas] = Recent()
         self._quota_order: Recent[Positions] = Recent()
-        self._children: Recent[Children] = Recent()
+        # A page shows children in two orders: as a map of the largest, and as a table.
+        self._children: Recent[Children] = Recent(most=2)
 
     def router(self) -> APIRouter:
         """The paths, for an application to include."""

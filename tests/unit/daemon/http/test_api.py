@@ -296,3 +296,23 @@ def test_what_is_costly_is_made_at_most_a_tenth_of_the_time() -> None:
         clock.advance(seconds)
         assert recent.get("a", make) == expected
     assert recent.get("b", make) == 3, "another question has another answer"
+
+
+def test_the_values_of_the_last_keys_are_kept() -> None:
+    clock = ManualClock(100.0)
+    made: list[str] = []
+
+    def make(key: str) -> None:
+        made.append(key)
+        clock.advance(1.0)
+
+    def get(key: str) -> None:
+        recent.get(key, lambda: make(key))
+
+    recent: Recent[object] = Recent(clock, most=2)
+    for key in "abab":
+        get(key)
+    assert made == ["a", "b"]
+    for key in "cba":
+        get(key)
+    assert made == ["a", "b", "c", "a"], "the one asked for longest ago goes"
