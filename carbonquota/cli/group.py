@@ -35,6 +35,7 @@ _COMMANDS: Final = {
     "dry-run": ("carbonquota.cli.dry_run", "Tell what rules would do to metrics, without doing it."),
     "run": ("carbonquota.cli.run", "Run the daemon: quotas on live traffic, stored in Whisper files or relayed."),
     "serve": ("carbonquota.cli.serve", "Run the quota service: what customers of a fleet may hold, and hold."),
+    "limit": ("carbonquota.cli.limit", "Run the rate limiter that API gateways ask: Envoy, nginx, Traefik, Caddy."),
     "init": ("carbonquota.cli.init", "Write a configuration and a systemd unit to start from."),
     "cluster-key": (
         "carbonquota.cli.cluster_key",
@@ -51,6 +52,7 @@ _MEANT: Final = {
     **dict.fromkeys(("lint", "validate", "verify", "test"), "check"),
     **dict.fromkeys(("start", "daemon", "server", "relay"), "run"),
     **dict.fromkeys(("hub", "quota-service"), "serve"),
+    **dict.fromkeys(("ratelimit", "rate-limit", "limiter"), "limit"),
     **dict.fromkeys(("why", "match"), "explain"),
     **dict.fromkeys(("simulate", "try", "diff"), "dry-run"),
     **dict.fromkeys(("list", "tree", "top", "status", "stats"), "usage"),

@@ -18,7 +18,7 @@ from carbonquota.service.values.value_error import SettingValueError
 _LEVELS = ("debug", "info", "warning", "error")
 
 
-def _address(text: str) -> Address:
+def address(text: str) -> Address:
     """An address to listen at."""
     try:
         return read_listen(text)
@@ -34,7 +34,7 @@ def _address(text: str) -> Address:
     help="sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME; CARBONQUOTA_DATABASE gives it, too, and shows no "
     "password to who lists processes.  [default: sqlite:///var/hub.sqlite]",
 )
-@click.option("--listen", type=_address, default="127.0.0.1:8090", show_default=True, help="Where HTTP is answered.")
+@click.option("--listen", type=address, default="127.0.0.1:8090", show_default=True, help="Where HTTP is answered.")
 @click.option("--allowed-host", "allowed_hosts", multiple=True, metavar="NAME",
               help="A name that the service is reached by, beside this machine's own. Repeatable.")  # fmt: skip
 @click.option("--freshness", type=click.FloatRange(0.05, 60), default=1.0, show_default=True,

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, cast
+from typing import cast
 
 from carbonquota.limiter.faces.grpc.calls import Calls, Parts
 from carbonquota.limiter.faces.grpc.connection import Http2Connection, Stream
 from carbonquota.limiter.faces.grpc.frames import Http2Error
 from carbonquota.limiter.faces.listener import Listener
 
-PATIENCE: Final = 10.0
-"""Seconds that a client may take for what it has begun: a frame, a call, taking its answer."""
-
 
 class GrpcProtocol(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, calls: Calls, listener: Listener) -> None:
-        """Answer by `calls`."""
+    def __init__(self, calls: Calls, patience: float, listener: Listener) -> None:
+        """Answer by `calls`. For a frame, a call, or taking its answer, a client may take `patience` seconds."""
+        self._patience = patience
         self._calls = calls
         self._listener = listener
         self._connection = Http2Connection(self._on_call)
@@ -101,7 +99,7 @@ class GrpcProtocol(asyncio.Protocol):
         """Whether it takes too long for what it has begun."""
         connection = self._connection
         begun = (connection.oldest_unfinished(), connection.middle_since, self._paused_since, self._no_preface_since)
-        return any(since is not None and now - since > PATIENCE for since in begun)
+        return any(since is not None and now - since > self._patience for since in begun)
 
     def end(self) -> None:
         """Take no more calls, and close when the last is answered."""

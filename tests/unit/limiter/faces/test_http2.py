@@ -175,6 +175,7 @@ def hostile() -> Iterator[tuple[str, bytes]]:
         b"".join(head(2 * n + 1) + frames.reset(2 * n + 1, frames.ErrorCode.CANCEL) for n in range(3000)),
     )
     yield "empty data without end", head(1) + frame(FrameType.DATA, 0, 1) * 3000
+    yield "a body in crumbs", head(1) + frame(FrameType.DATA, 0, 1, b"x") * 3000
     yield (
         "more than a call may have",
         head(1) + frame(FrameType.DATA, 0, 1, bytes(16_384)) * (MOST_MESSAGE // 16_384 + 2),

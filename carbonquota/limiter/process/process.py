@@ -1,0 +1,184 @@
+"""The life of a limiter process: faces opened when all is ready, drained and closed at a signal.
+
+Theory of operation. One event loop answers the faces; where counters are in this process, each request is decided on
+it at once. The rules are read on another thread, and the administration has a thread and a loop of its own. At SIGTERM
+the health checks of the faces fail first, for as long as `drain` says, so that who balances load goes elsewhere; then
+no new connection is taken, what was asked is answered, and the process ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import platform
+import resource
+import signal
+import socket
+import time
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from carbonquota.limiter.faces.grpc.protocol import GrpcProtocol
+from carbonquota.limiter.faces.http.protocol import HttpFace, HttpProtocol
+from carbonquota.limiter.faces.http.replies import RequestBounds
+from carbonquota.limiter.faces.listener import Listener
+from carbonquota.limiter.process.admin import make_admin
+from carbonquota.limiter.process.parts import LimiterParts, own_version
+from carbonquota.limiter.process.settings import LimiterSettings
+from carbonquota.service.listening import ListenPlace, bound_address, open_sockets
+from carbonquota.service.loop_tasks import LoopTasks
+from carbonquota.service.systemd import Systemd
+from carbonquota.service.values.address import Address
+from carbonquota.web.server import HttpServer, ServerOptions
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # it is not to be had everywhere
+    from asyncio import new_event_loop  # type: ignore[assignment]
+
+_log = logging.getLogger(__name__)
+
+_GRACE: Final = 5.0
+"""Seconds that what was asked has to be answered, once the limiter ends."""
+_BEAT: Final = 0.25
+
+
+def run(settings: LimiterSettings) -> int:
+    """Serve until told to end; the exit code. QuotaError where it cannot start."""
+    _raise_file_limit()
+    gc.enable()
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(LimiterProcess(LimiterParts(settings)).run())
+    # What stands outside of Python's memory goes before Python does.
+    gc.unfreeze()
+    gc.collect()
+    _log.info("ended")
+    return 0
+
+
+def _raise_file_limit() -> None:
+    """Allow as many connections as the system does."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class LimiterProcess:
+    """One limiter, used on one event loop's thread."""
+
+    def __init__(self, parts: LimiterParts) -> None:
+        """Nothing is opened before `run`."""
+        self._parts = parts
+        self._settings = parts.settings
+        self._tasks = LoopTasks()
+        self._ending = asyncio.Event()
+        self._systemd = Systemd(os.environ, time.monotonic)
+        self._listeners: list[Listener] = []
+        self._admin: HttpServer | None = None
+        self._version = parts.rulebook.version()
+        self._beat_due = 0.0
+
+    async def run(self) -> None:
+        """Open, serve until a signal, and close."""
+        _log.info("carbonquota limiter %s, Python %s", own_version(), platform.python_version())
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end, number)
+        loop.add_signal_handler(signal.SIGHUP, partial(self._reload_soon, "SIGHUP"))
+        try:
+            await self._open()
+            await self._ending.wait()
+            await self._drain()
+        finally:
+            await self._close()
+
+    def _end(self, number: signal.Signals) -> None:
+        """End in order at the first signal, and at once at the second."""
+        if self._ending.is_set():
+            _log.warning("%s again: ending at once", number.name)
+            os._exit(128 + number)
+        _log.info("%s: ending; once more ends at once", number.name)
+        self._ending.set()
+
+    async def _open(self) -> None:
+        settings = self._settings
+        self._beat_due = asyncio.get_running_loop().time()
+        self._beat()
+        if settings.admin.enabled:
+            options = ServerOptions(setting="[admin] listen", program="limiter")
+            self._admin = HttpServer(make_admin(self._parts), settings.admin.listen, options=options)
+            await self._admin.start()
+            _log.info("listening for administration on %s", self._admin.address)
+        await self._open_faces()
+        if settings.limiter.watch_frequency:
+            self._tasks.repeat("watch", lambda: settings.limiter.watch_frequency, self._watch)
+        gc.collect()
+        gc.freeze()
+        self._parts.status.waits_for = ()
+        self._systemd.ready()
+        rules = len(self._parts.limiter.rules.rules())
+        where = "in the store" if settings.store.url else "in this process"
+        _log.info("ready: %d %s in force, counted %s", rules, "limit" if rules == 1 else "limits", where)
+
+    async def _open_faces(self) -> None:
+        settings, parts = self._settings, self._parts
+        if settings.grpc.enabled:
+            listener = Listener(
+                "gRPC",
+                partial(GrpcProtocol, parts.calls, settings.limiter.client_timeout),
+                parts.faces["grpc"],
+                settings.grpc.max_connections,
+            )
+            await self._listen(listener, "gRPC", "[grpc] listen", settings.grpc.listen)
+        if settings.http.enabled:
+            bounds = RequestBounds(patience=settings.limiter.client_timeout)
+            face = HttpFace(parts.handlers.handle, parts.handlers.wanted, parts.faces["http"], bounds)
+            listener = Listener("HTTP", partial(HttpProtocol, face), parts.faces["http"], settings.http.max_connections)
+            await self._listen(listener, "HTTP", "[http] listen", settings.http.listen)
+
+    async def _listen(self, listener: Listener, name: str, setting: str, address: Address) -> None:
+        sockets = await open_sockets(ListenPlace(setting, address, socket.SOCK_STREAM))
+        await listener.start(sockets)
+        self._listeners.append(listener)
+        _log.info("listening for %s on %s", name, Address(address.host, bound_address(sockets[0]).port))
+
+    def _beat(self) -> None:
+        """Note that the loop turns, and tell systemd."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._parts.status.turned(now - self._beat_due)
+        self._beat_due = now + _BEAT
+        self._systemd.alive()
+        if not self._ending.is_set():
+            loop.call_later(_BEAT, self._beat)
+
+    async def _watch(self) -> None:
+        """Reload where the files of rules have changed."""
+        version = await asyncio.to_thread(self._parts.rulebook.version)
+        if version != self._version:
+            await self._reload("the files have changed")
+
+    def _reload_soon(self, reason: str) -> None:
+        self._tasks.run_once("reload", partial(self._reload, reason))
+
+    async def _reload(self, reason: str) -> None:
+        self._version = await asyncio.to_thread(self._parts.rulebook.version)
+        await asyncio.to_thread(self._parts.rulebook.reload, reason)
+
+    async def _drain(self) -> None:
+        """Be found not ready for a while, and serve on."""
+        self._parts.status.waits_for = ("the limiter is ending",)
+        self._systemd.stopping()
+        if self._settings.limiter.drain:
+            _log.info("serving on for %g s, for load balancers to notice", self._settings.limiter.drain)
+            await asyncio.sleep(self._settings.limiter.drain)
+
+    async def _close(self) -> None:
+        await asyncio.gather(*(listener.stop(_GRACE) for listener in self._listeners))
+        await self._tasks.stop()
+        if self._admin is not None:
+            await self._admin.stop(2.0)
+        self._parts.limiter.close()
