@@ -39,6 +39,17 @@ def address(text: str) -> Address:
               help="A name that the service is reached by, beside this machine's own. Repeatable.")  # fmt: skip
 @click.option("--freshness", type=click.FloatRange(0.05, 60), default=1.0, show_default=True,
               help="How often to read what other servers changed, in seconds.")  # fmt: skip
+@click.option("--tokens-file", type=click.Path(path_type=str), default="", metavar="FILE",
+              help="Tokens as `carbonquota token` writes them, beside those that the service keeps.")  # fmt: skip
+@click.option("--jwt-keys", default="", metavar="FILE|URL", help="Key set (JWKS): its JWTs are taken, too.")
+@click.option("--jwt-issuer", default="", metavar="ISSUER", help="Whose they are.")
+@click.option("--jwt-audience", default="", metavar="AUDIENCE", help="Whom they are for.")
+@click.option("--tls-certificate", type=click.Path(path_type=str), default="", metavar="FILE", help="HTTP is HTTPS.")
+@click.option("--tls-key", type=click.Path(path_type=str), default="", metavar="FILE", help="Its key.")
+@click.option("--secret-file", type=click.Path(path_type=str), default="var/hub-secret", show_default=True,
+              metavar="FILE",
+              help="What sessions of browsers are signed by; made if missing, the same for all servers.")  # fmt: skip
+@click.option("--open", "open_to_all", is_flag=True, help="Listen for others although nobody needs a token.")
 @click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True)
 @click.pass_context
 def command(ctx: click.Context, /, log_level: str, **options: Any) -> None:  # noqa: ANN401 - one type each
@@ -50,7 +61,21 @@ def command(ctx: click.Context, /, log_level: str, **options: Any) -> None:  # n
     start_log(log_level, sys.stderr, with_time="JOURNAL_STREAM" not in os.environ)
     settings, server = _module("carbonquota.hub.settings"), _module("carbonquota.hub.server")
     options["database"] = options["database"] or settings.DEFAULT_DATABASE
+    options["access"] = _access(ctx, options)
     ctx.exit(server.serve(settings.HubSettings(**options)))
+
+
+_ACCESS = ("tokens_file", "jwt_keys", "jwt_issuer", "jwt_audience", "tls_certificate", "tls_key")
+
+
+def _access(ctx: click.Context, options: dict[str, Any]) -> Any:  # noqa: ANN401 - of a module that is imported now
+    """Who may ask, taken out of the options."""
+    given = {name: options.pop(name) for name in _ACCESS}
+    for names in (("jwt_keys", "jwt_issuer", "jwt_audience"), ("tls_certificate", "tls_key")):
+        if any(given[name] for name in names) and not all(given[name] for name in names):
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+            raise click.UsageError(f"{flags} go together: give all of them, or none", ctx)
+    return _module("carbonquota.web.access_settings").AccessSettings(reading="nowhere", **given)
 
 
 def _module(name: str) -> Any:  # noqa: ANN401 - a module

@@ -7,17 +7,21 @@ import gc
 import logging
 import os
 import signal
+from pathlib import Path
 from time import monotonic
 from typing import Final
 
+from carbonquota.errors import QuotaError
 from carbonquota.hub.domain.errors import UnavailableError
-from carbonquota.hub.http.app import make_app
+from carbonquota.hub.http.app import is_open, make_app
 from carbonquota.hub.service.hub import Hub
 from carbonquota.hub.settings import HubSettings
 from carbonquota.hub.storage.database import Database
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.loop_tasks import LoopTasks
+from carbonquota.web.make_access import make_access, make_tls
 from carbonquota.web.server import HttpServer, ServerOptions
+from carbonquota.web.sessions import secret_of
 
 try:
     from uvloop import new_event_loop
@@ -26,6 +30,9 @@ except ImportError:  # it is not to be had everywhere
 
 _log = logging.getLogger(__name__)
 
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+_MOST: Final = 4096
+"""Connections at a time, most of them daemons that wait for rules."""
 _GRACE: Final = 5.0
 """Seconds that requests have to be answered, once the server stops."""
 
@@ -63,19 +70,35 @@ class _Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end, number)
-        http = HttpServer(
-            make_app(self._hub, (self._settings.listen.host, *self._settings.allowed_hosts)),
-            self._settings.listen,
-            options=ServerOptions(setting="--listen", program="quota service"),
-        )
+        http = self._make_http()
         await http.start()
-        _log.info("ready: http://%s answers", http.address)
+        _log.info("ready: %s://%s answers", "https" if self._settings.access.tls_certificate else "http", http.address)
         try:
             self._tasks.repeat("sync", lambda: self._settings.freshness, self._sync)
             await self._ending.wait()
         finally:
             await http.stop(_GRACE)
             await self._tasks.stop()
+
+    def _make_http(self) -> HttpServer:
+        """The HTTP side; QuotaError where everybody could do all from elsewhere, and nobody said so."""
+        hub, settings = self._hub, self._settings
+        access = make_access(
+            settings.access, stored=(hub.tokens.find,), secret=secret_of(Path(settings.secret_file)),
+            is_open=is_open(hub), clock=hub.clock,
+        )  # fmt: skip
+        is_open_to_all = not settings.access.needs_tokens and not hub.tokens.any()
+        if is_open_to_all and not settings.open_to_all and settings.listen.host not in _LOOPBACK:
+            raise QuotaError(
+                f"--listen {settings.listen}: whoever reaches it could do all, as there is no token yet: make one with "
+                "`carbonquota token new --file FILE --name NAME --role admin` and give --tokens-file FILE"
+            )
+        app = make_app(hub, (settings.listen.host, *settings.allowed_hosts), access)
+        options = ServerOptions(
+            setting="--listen", program="quota service", tls=make_tls(settings.access), most=_MOST, share=2,
+            new_loop=new_event_loop,
+        )  # fmt: skip
+        return HttpServer(app, settings.listen, options=options)
 
     async def _sync(self) -> None:
         """Read what others changed."""

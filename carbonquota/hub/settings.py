@@ -6,15 +6,23 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from carbonquota.service.values.address import Address
+from carbonquota.web.access_settings import AccessSettings
 
 DEFAULT_DATABASE: Final = "sqlite:///var/hub.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
 class HubSettings:
-    """`freshness` is how often, in seconds, a server reads what others changed."""
+    """`freshness` is how often, in seconds, a server reads what others changed.
+
+    Sessions of browsers are signed by what `secret_file` has, the same on all servers. `open_to_all` lets it listen for
+    others although nobody needs a token.
+    """
 
     database: str = DEFAULT_DATABASE
     listen: Address = field(default_factory=lambda: Address("127.0.0.1", 8090))
     allowed_hosts: tuple[str, ...] = ()
     freshness: float = 1.0
+    access: AccessSettings = field(default_factory=AccessSettings)
+    secret_file: str = "var/hub-secret"  # noqa: S105 - a path
+    open_to_all: bool = False

@@ -72,6 +72,7 @@ def require(*roles: Role) -> Any:  # noqa: ANN401 - as FastAPI has it, to stand 
     allowed = frozenset({*roles, Role.ADMIN})
 
     async def check(request: Request, _: Annotated[object, Depends(_SCHEME)]) -> Identity:
+        """The identity, if it may; HTTPException."""
         identity = identity_of(request)
         if identity is None:
             raise HTTPException(401, "this needs a token: send it as `Authorization: Bearer ...`", _CHALLENGE)

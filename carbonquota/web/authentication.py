@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from carbonquota.errors import QuotaError
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.web.access import IDENTITY, Identity
+from carbonquota.web.bounded_body import KNOWN, UNKNOWN, bounded
 from carbonquota.web.failed_logins import FailedLogins
 from carbonquota.web.problems import problem
 from carbonquota.web.sessions import CSRF, ForgedRequestError, Sessions
@@ -133,7 +134,7 @@ class Authentication:
             identity = await self._found(credential, scope, receive, send)
         if identity is not None:
             scope[IDENTITY] = identity
-            await self._application(scope, receive, send)
+            await self._application(scope, bounded(receive, KNOWN), send)
 
     async def _without_credential(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that has a session, or nothing."""
@@ -150,7 +151,8 @@ class Authentication:
         if session is not None:
             scope[CSRF] = session.csrf
         scope[IDENTITY] = session.identity if session else self._anonymous(scope)
-        await self._application(scope, receive, send)
+        most = UNKNOWN if scope[IDENTITY] is None else KNOWN
+        await self._application(scope, bounded(receive, most), send)
 
     async def _found(self, credential: str, scope: Scope, receive: Receive, send: Send) -> Identity | None:
         """Who that is, on a thread; None where it was answered that this is nobody."""

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
@@ -81,6 +81,20 @@ class JwtAuthenticator:
         self._keys = _keys_in(self._read(self._settings.keys), self._settings.keys)
         self._read_at = self._clock()
 
+    def verify(self, credential: str) -> Mapping[str, Any] | None:
+        """The claims of a token that is genuine and in force, None of any other; waits for nothing.
+
+        Where a token names a key that is not there, a thread of its own reads the key set again.
+        """
+        try:
+            number = jwt.get_unverified_header(credential).get("kid")
+            key = self._find(number)
+            if self._is_to_read(number):
+                Thread(target=self._read_again, name="jwks", daemon=True).start()
+            return None if key is None else self._claims(credential, key)
+        except (jwt.PyJWTError, ValueError, NotAuthenticated):
+            return None
+
     def authenticate(self, credential: str) -> Identity | None:
         """Who that is; as `Authenticator` has it."""
         if credential.count(".") != 2:
@@ -119,12 +133,7 @@ class JwtAuthenticator:
 
     def _key(self, number: object) -> jwt.PyJWK:
         """The key that a token names; one that names none may mean the only one."""
-        with self._lock:
-            age = self._clock() - self._read_at
-            is_old = age >= _FRESH or (age >= _EVERY and self._find(number) is None)
-            if is_old:
-                self._read_at = self._clock()
-        if is_old:
+        if self._is_to_read(number):
             self._read_again()
         key = self._find(number)
         if key is None and self._trouble:
@@ -132,6 +141,15 @@ class JwtAuthenticator:
         if key is None:
             raise NotAuthenticated("a JWT: no key of the key set has signed it")
         return key
+
+    def _is_to_read(self, number: object) -> bool:
+        """Whether whoever asks is to read the key set again."""
+        with self._lock:
+            age = self._clock() - self._read_at
+            is_old = age >= _FRESH or (age >= _EVERY and self._find(number) is None)
+            if is_old:
+                self._read_at = self._clock()
+            return is_old
 
     def _find(self, number: object) -> jwt.PyJWK | None:
         if number is None and len(self._keys) == 1:

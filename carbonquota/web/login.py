@@ -69,6 +69,7 @@ class Login:
             response_class=Response,
             openapi_extra=PUBLIC,
         )
+        router.add_api_route("/session/end", self.leave, methods=["POST"], include_in_schema=False)
         return router
 
     async def begin(self, request: Request) -> Response:
@@ -95,6 +96,11 @@ class Login:
             return await asyncio.to_thread(self._authenticators.authenticate, token)
         except NotAuthenticated:
             return None
+
+    async def leave(self, request: Request) -> Response:
+        """The same for a form of a page, and back to the page."""
+        cookie = self._sessions.end(encrypted=request.url.scheme == "https")
+        return RedirectResponse("/", 303, headers={"Set-Cookie": cookie})
 
     async def end(self, request: Request) -> Response:
         """The end of this browser's session."""

@@ -12,6 +12,7 @@ from time import monotonic, time
 from starlette.types import ASGIApp, Scope
 
 from carbonquota.errors import InputError
+from carbonquota.model import Clock
 from carbonquota.web.access import EVERYBODY, Identity, Role
 from carbonquota.web.access_settings import AccessSettings
 from carbonquota.web.authentication import Anonymous, Authentication, Authenticator, Authenticators
@@ -44,10 +45,18 @@ class Access:
         return Authentication(application, self.authenticators, self.anonymous, self.failures, self.sessions)
 
 
-def make_access(settings: AccessSettings, *, stored: Iterable[Find] = (), secret: bytes = b"") -> Access:
+def make_access(
+    settings: AccessSettings,
+    *,
+    stored: Iterable[Find] = (),
+    secret: bytes = b"",
+    is_open: Callable[[], bool] | None = None,
+    clock: Clock = time,
+) -> Access:
     """Read the tokens' file and the key set; QuotaError where one is bad.
 
-    `stored` are other places where tokens are found. Sessions are signed by `secret`, else they end with the program.
+    `stored` are other places where tokens are found; `is_open` says if there are none in these. Sessions are signed by
+    `secret`, else they end with the program. `clock` gives seconds since the epoch.
     """
     finds, kinds = list(stored), list[Authenticator]()
     file = TokenFile(settings.tokens_file, monotonic) if settings.tokens_file else None
@@ -58,13 +67,13 @@ def make_access(settings: AccessSettings, *, stored: Iterable[Find] = (), secret
         return next((found for one in finds if (found := one(number)) is not None), None)
 
     if finds:
-        kinds.append(TokenAuthenticator(find, time))
+        kinds.append(TokenAuthenticator(find, clock))
     if settings.jwt_keys:
         kinds.append(_jwt(settings))
-    authenticators, failures = Authenticators(kinds), FailedLogins(monotonic)
-    sessions = Sessions(secret or secrets.token_bytes(32), time, lambda identity: _is_good(identity, find))
+    authenticators, failures = Authenticators(kinds, wall=clock), FailedLogins(monotonic)
+    sessions = Sessions(secret or secrets.token_bytes(32), clock, lambda identity: _is_good(identity, find, clock))
     login = Login(sessions, authenticators, failures) if kinds else None
-    return Access(authenticators, _anonymous(settings, has_tokens=bool(kinds)), failures, sessions, login, file)
+    return Access(authenticators, _anonymous(settings, is_open or (lambda: True)), failures, sessions, login, file)
 
 
 def _jwt(settings: AccessSettings) -> JwtAuthenticator:
@@ -73,23 +82,23 @@ def _jwt(settings: AccessSettings) -> JwtAuthenticator:
     return jwt
 
 
-def _is_good(identity: Identity, find: Find) -> bool:
+def _is_good(identity: Identity, find: Find, clock: Clock) -> bool:
     """Whether the token that a session began with is still good; a JWT is until it ends, as its session does."""
     if identity.credential.startswith("jwt:"):
         return True
     record = find(identity.credential)
-    return record is not None and not record.revoked and record.expires > time()
+    return record is not None and not record.revoked and record.expires > clock()
 
 
-def _anonymous(settings: AccessSettings, *, has_tokens: bool) -> Anonymous:
+def _anonymous(settings: AccessSettings, is_open: Callable[[], bool]) -> Anonymous:
     """Who asks without a token."""
     reader = Identity("anonymous", Role.OPERATOR)
 
     def who(scope: Scope) -> Identity | None:
-        if not has_tokens:
+        if not settings.needs_tokens and is_open():
             return EVERYBODY
-        is_open = settings.reading == "everywhere" or (settings.reading == "loopback" and is_from_here(scope))
-        return reader if is_open else None
+        may_read = settings.reading == "everywhere" or (settings.reading == "loopback" and is_from_here(scope))
+        return reader if may_read else None
 
     return who
 

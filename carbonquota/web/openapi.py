@@ -22,6 +22,8 @@ _REFUSALS: Final = {
     "429": "Too many tokens that are not valid came from this address",
 }
 
+_BODIES: Final = {"400": "The body is no JSON", "413": "The body is too large"}
+
 Document = dict[str, Any]
 
 
@@ -48,9 +50,9 @@ def _finished(document: Document) -> Document:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for _, _, operation in operations(document):
         answers = operation["responses"]
-        if operation.get("security"):
-            for status, description in _REFUSALS.items():
-                answers.setdefault(status, {"description": description, "content": _of_problem()})
+        refusals = _REFUSALS if operation.get("security") else {}
+        for status, description in (refusals | (_BODIES if "requestBody" in operation else {})).items():
+            answers.setdefault(status, {"description": description, "content": _of_problem()})
         for answer in answers.values():
             _mark_problem(answer)
     for name in ("HTTPValidationError", "ValidationError"):

@@ -3,8 +3,9 @@
 Theory of operation. Who logs in sends a token once, and gets a cookie that is signed by the service: it says who that
 is and until when, and has no secret of the token. Scripts cannot read it, and a browser does not send it along where
 another site makes it post something. Beside that each request that may change something needs the header
-`X-CSRF-Token`, which is made from the cookie by the service's secret and stands in its pages. As nothing is kept, any
-number of processes with one secret serve one session. A token that is revoked ends its sessions.
+`X-CSRF-Token`, or `?csrf=` in a form's action: made from the cookie by the service's secret, it stands in its pages.
+As nothing is kept, any number of processes with one secret serve one session. A token that is revoked ends its
+sessions.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 import jwt
 from starlette.datastructures import Headers
@@ -93,7 +95,7 @@ class Sessions:
         if identity is None or not self._is_good(identity):
             return None
         session = Session(identity, self._csrf(value))
-        given = headers.get(CSRF_HEADER, "").encode("utf-8", "replace")
+        given = (headers.get(CSRF_HEADER) or _of_form(scope)).encode("utf-8", "replace")
         if scope["method"] not in _SAFE and not hmac.compare_digest(given, session.csrf.encode()):
             raise ForgedRequestError("this needs the header X-CSRF-Token of the page: load the page again")
         return session
@@ -111,6 +113,13 @@ class Sessions:
 
     def _csrf(self, value: str) -> str:
         return hmac.new(self._secret, b"csrf " + value.encode(), sha256).hexdigest()
+
+
+def _of_form(scope: Scope) -> str:
+    """The second token in the action of a form, which can set no header. It is of no use without the cookie."""
+    query = scope.get("query_string", b"").decode("ascii", "replace")
+    found: list[str] = parse_qs(query).get("csrf", [])
+    return found[0] if len(found) == 1 else ""
 
 
 def _name(*, encrypted: bool) -> str:

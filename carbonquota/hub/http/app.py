@@ -11,11 +11,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from carbonquota.hub.http.answers import STATUSES
 from carbonquota.hub.http.routers import ROUTERS
 from carbonquota.hub.service.hub import Hub
-from carbonquota.web.access import EVERYBODY
-from carbonquota.web.authentication import Authentication, Authenticators
+from carbonquota.web.access_settings import AccessSettings
 from carbonquota.web.description import describe
 from carbonquota.web.edge import BugCount, Edge
 from carbonquota.web.guard import Guard
+from carbonquota.web.make_access import Access, make_access
 from carbonquota.web.openapi import finish_openapi
 from carbonquota.web.problems import add_problem_handlers, problem
 
@@ -26,22 +26,35 @@ _ABOUT: Final = (
 _CLOSED: Final = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
-def make_app(hub: Hub, allowed_hosts: Iterable[str] = ()) -> FastAPI:
-    """The application that answers from `hub`, to the names of this machine, of loopback, and to `allowed_hosts`."""
+def make_app(hub: Hub, allowed_hosts: Iterable[str] = (), access: Access | None = None) -> FastAPI:
+    """The application that answers from `hub`, to the names of this machine, of loopback, and to `allowed_hosts`.
+
+    Without `access`, everybody may do all until there is a token in the database.
+    """
+    access = access or make_access(
+        AccessSettings(reading="nowhere"), stored=(hub.tokens.find,), is_open=is_open(hub), clock=hub.clock
+    )
     app = FastAPI(title="carbonquota hub", description=_ABOUT, version="1", docs_url=None, redoc_url=None)
     for make_router in ROUTERS:
         app.include_router(make_router(hub))
+    if access.login is not None:
+        app.include_router(access.login.router())
     _add_description(app)
     finish_openapi(app)
     add_problem_handlers(app)
     for kind, status in STATUSES.items():
         app.add_exception_handler(kind, _answer(status))
-    app.add_middleware(Authentication, authenticators=Authenticators([]), anonymous=lambda _: EVERYBODY)
+    app.add_middleware(access.around)
     app.add_middleware(
         Guard, allowed=tuple(allowed_hosts), program="quota service", setting="carbonquota serve --allowed-host"
     )
     app.add_middleware(Edge, bugs=BugCount(), program="quota service")
     return app
+
+
+def is_open(hub: Hub) -> Callable[[], bool]:
+    """Whether nobody needs a token, as there is none yet."""
+    return lambda: not hub.tokens.any()
 
 
 def _answer(status: int) -> Callable[[Request, Exception], Response]:

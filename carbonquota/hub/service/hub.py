@@ -8,6 +8,7 @@ from collections.abc import Callable
 from carbonquota.hub.domain.book import Book
 from carbonquota.hub.service.quotas import Quotas
 from carbonquota.hub.service.synchronizer import Synchronizer
+from carbonquota.hub.service.tokens import Tokens
 from carbonquota.hub.service.writing import Writing
 from carbonquota.hub.storage.database import Database
 from carbonquota.hub.storage.migrate import migrate
@@ -27,6 +28,7 @@ class Hub:
         self.synchronizer = Synchronizer(database, self.book, monotonic)
         self.writing = Writing(database, self.synchronizer, clock)
         self.quotas = Quotas(self.writing, self.book)
+        self.tokens = Tokens(self.writing, clock, monotonic)
 
     def open(self) -> None:
         """Bring the tables up to date and read all there is; a HubError where that cannot be."""

@@ -64,7 +64,12 @@ def test_who_it_is_stands_in_the_claims(
 
 
 def test_a_key_of_another_kind_is_as_good(authenticator: JwtAuthenticator) -> None:
-    assert authenticator.authenticate(signed(claims(), EC_KEY, "ES256", kid="two")) is not None
+    token = signed(claims(), EC_KEY, "ES256", kid="two")
+    authenticator.load()
+    assert authenticator.authenticate(token) is not None
+    found = authenticator.verify(token)
+    assert found is not None
+    assert found["sub"] == "ann"
 
 
 PUBLIC_PEM = RSA_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -112,6 +117,13 @@ def test_what_is_forged_is_refused(authenticator: JwtAuthenticator, token: str) 
     with pytest.raises(NotAuthenticated) as error:
         authenticator.authenticate(token)
     assert not any(len(part) > 5 and part in str(error.value) for part in token.split("."))
+
+
+@pytest.mark.parametrize("what", ["no signature", "signed by the public key", "another's key", "expired", "for nobody"])
+def test_who_only_asks_for_claims_gets_none_of_what_is_forged(authenticator: JwtAuthenticator, what: str) -> None:
+    authenticator.load()
+    assert authenticator.verify(FORGED[what]) is None
+    assert authenticator.verify(signed(claims())) is not None
 
 
 def test_other_tokens_are_left_to_others(authenticator: JwtAuthenticator) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from carbonquota.errors import InputError
 from carbonquota.web.access import Identity, Role
-from carbonquota.web.sessions import CSRF, Sessions, secret_of
+from carbonquota.web.sessions import Sessions, secret_of
 from carbonquota.web.tokens import TokenAuthenticator, TokenRecord, mint
 from tests.support.http import Client
 from tests.support.web import ManualClock, guarded
@@ -84,6 +84,9 @@ def test_changes_need_the_second_token(browser: Browser) -> None:
     assert browser.ask("POST", "/admin", cookie, **{"X-CSRF-Token": "guess"}) == 403
     assert browser.ask("POST", "/admin", cookie, **{"X-CSRF-Token": browser.csrf(other)}) == 403
     assert browser.ask("POST", "/admin", cookie, **{"X-CSRF-Token": browser.csrf(cookie)}) == 200
+    assert browser.ask("POST", f"/admin?csrf={browser.csrf(cookie)}", cookie) == 200, "as a form does it"
+    assert browser.ask("POST", f"/admin?csrf={browser.csrf(other)}", cookie) == 403
+    assert browser.ask("POST", f"/admin?csrf={browser.csrf(cookie)}&csrf=x", cookie) == 403
 
 
 def test_a_session_ends_with_its_time_and_with_its_token(browser: Browser) -> None:
@@ -133,7 +136,9 @@ def test_logging_out_takes_the_cookie_back(browser: Browser) -> None:
     answer = browser.client.request("DELETE", "/session", headers=headers)
     assert answer.status_code == 204
     assert "carbonquota=; Path=/; Max-Age=0" in answer.headers["set-cookie"]
-    assert CSRF
+    left = browser.client.request("POST", f"/session/end?csrf={browser.csrf(cookie)}", headers={"Cookie": cookie})
+    assert (left.status_code, left.headers["location"]) == (303, "/")
+    assert browser.ask("POST", "/session/end", cookie) == 403
 
 
 def test_a_secret_is_made_once_and_for_its_user_alone(tmp_path: Path) -> None:
