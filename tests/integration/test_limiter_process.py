@@ -24,22 +24,22 @@ RULES = """
 domain: gateway
 descriptors:
   - key: client
-    rate_limit: {unit: hour, requests_per_unit: 3}
+    rate_limit: {unit: year, requests_per_unit: 3}
   - key: client
     value: "key:acme"
-    rate_limit: {unit: hour, requests_per_unit: 100}
+    rate_limit: {unit: year, requests_per_unit: 100}
   - key: route
     value: login
     descriptors:
       - key: remote_address
-        rate_limit: {unit: hour, requests_per_unit: 1}
+        rate_limit: {unit: year, requests_per_unit: 1}
   - key: many
-    rate_limit: {unit: hour, requests_per_unit: 100}
+    rate_limit: {unit: year, requests_per_unit: 100}
   - key: hits
-    rate_limit: {unit: hour, requests_per_unit: 10}
+    rate_limit: {unit: year, requests_per_unit: 10}
   - key: shadow
     shadow_mode: true
-    rate_limit: {unit: hour, requests_per_unit: 1}
+    rate_limit: {unit: year, requests_per_unit: 1}
 """
 
 IDENTITY = """
@@ -81,12 +81,12 @@ def test_a_gateway_is_told_what_passes_and_when_to_come_again(running: LimiterPr
         answers = [http.get("/check", headers=told("198.51.100.1")) for _ in range(5)]
         assert [one.status_code for one in answers] == [200, 200, 200, 429, 429]
         first, last = answers[0], answers[-1]
-        assert first.headers["ratelimit-policy"] == '"gateway.client";q=3;w=3600'
+        assert first.headers["ratelimit-policy"] == '"gateway.client";q=3;w=31536000'
         assert first.headers["ratelimit"].startswith('"gateway.client";r=2;t=')
         assert "retry-after" not in first.headers
-        assert 1 <= int(last.headers["retry-after"]) <= 3600
+        assert 1 <= int(last.headers["retry-after"]) <= 31_536_000
         assert last.headers["x-ratelimit-verdict"] == "limit"
-        assert last.headers["x-ratelimit-limit"] == '3, 3;w=3600;name="gateway.client"'
+        assert last.headers["x-ratelimit-limit"] == '3, 3;w=31536000;name="gateway.client"'
         assert last.headers["x-ratelimit-remaining"] == "0"
         assert document(last)["status"] == 429
         assert last.headers["content-type"] == "application/problem+json"
@@ -141,8 +141,8 @@ def test_envoys_service_answers_a_grpc_client(running: LimiterProcess) -> None:
         assert second.overall_code == rls_pb2.RateLimitResponse.OVER_LIMIT
         status = second.statuses[0]
         assert (status.code, status.limit_remaining) == (2, 4)
-        assert (status.current_limit.requests_per_unit, status.current_limit.unit) == (10, 3)
-        assert 0 < status.duration_until_reset.seconds <= 3600
+        assert (status.current_limit.requests_per_unit, status.current_limit.unit) == (10, 6)
+        assert 0 < status.duration_until_reset.seconds <= 31_536_000
         assert second.statuses[1].code == rls_pb2.RateLimitResponse.OK
         headers = {header.key: header.value for header in second.response_headers_to_add}
         assert {"ratelimit", "ratelimit-policy", "retry-after", "x-ratelimit-limit"} <= headers.keys()
@@ -279,7 +279,7 @@ def test_an_operator_denies_undoes_and_dims(running: LimiterProcess) -> None:
 
 
 def test_rules_are_reloaded_and_bad_ones_change_nothing(tmp_path: Path) -> None:
-    rules = "domain: gateway\ndescriptors:\n  - key: client\n    rate_limit: {unit: hour, requests_per_unit: 1}\n"
+    rules = "domain: gateway\ndescriptors:\n  - key: client\n    rate_limit: {unit: year, requests_per_unit: 1}\n"
     with limiter(tmp_path, rules, limiter='watch-frequency = "100ms"') as one, one.http() as http:
 
         def verdicts(address: str) -> list[int]:
@@ -292,7 +292,7 @@ def test_rules_are_reloaded_and_bad_ones_change_nothing(tmp_path: Path) -> None:
             lambda: one.log,
         )
         assert verdicts("198.51.100.2") == [200, 200, 429]
-        one.rules.write_text(rules.replace("hour", "hourly"))
+        one.rules.write_text(rules.replace("year", "yearly"))
         assert one.process is not None
         one.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "failed: the limits in force stay" in one.log, lambda: one.log)

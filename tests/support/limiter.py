@@ -124,7 +124,13 @@ class LimiterProcess:
 @contextmanager
 def limiter(folder: Path, rules: str, **sections: str) -> Iterator[LimiterProcess]:
     """A limiter that runs for as long as the block does."""
-    one = LimiterProcess(folder, rules, **sections)
+    with running(LimiterProcess(folder, rules, **sections)) as one:
+        yield one
+
+
+@contextmanager
+def running(one: LimiterProcess) -> Iterator[LimiterProcess]:
+    """It runs for as long as the block does."""
     try:
         yield one.start()
     finally:
