@@ -22,10 +22,12 @@ PIP   := -m pip --disable-pip-version-check --quiet
 
 KERNEL := carbonquota/kernel
 DECISION := carbonquota/controls/native
+LIMITS := carbonquota/limiter/native
 BUILT  := $(VENV)/.built
 PARALLEL        := --numprocesses=auto --dist=worksteal
 PLAIN_TESTS     := tests/unit tests/property tests/conformance
 SANITIZED_TESTS := tests/unit/kernel tests/unit/controls tests/unit/test_engine.py tests/integration/test_threads.py \
+	tests/unit/limiter/test_limiter_counters.py tests/property/test_limiter_counters.py \
 	$(wildcard tests/property/test_kernel*.py tests/property/test_batches*.py tests/property/test_engine*.py)
 
 # Without this, the package carbon puts itself into /opt/graphite rather than into the virtualenv.
@@ -114,7 +116,7 @@ dist: $(BUILT) $(TOOLS) ## Build a wheel for this machine and an sdist into dist
 	@ls dist
 
 clean: ## Remove the virtualenv, caches and build results
-	rm -rf .venv build dist $(KERNEL)/*.so $(DECISION)/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist $(KERNEL)/*.so $(DECISION)/*.so $(LIMITS)/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find carbonquota tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The build backend comes first, for what has to be built here is built with the pinned one. This is what the program
@@ -138,8 +140,8 @@ $(TOOLS): $(STAMP)
 
 # The installation above leaves the kernel to this rule, which needs no pip to build it anew after a change. Where there
 # is none yet, it tries each time, for a compiler may have come.
-$(BUILT): $(STAMP) setup.py $(foreach folder,$(KERNEL) $(DECISION),$(wildcard $(foreach kind,pyx pxd pxi h,$(folder)/*.$(kind))))
-$(BUILT): $(if $(and $(wildcard $(KERNEL)/_cy.*.so),$(wildcard $(DECISION)/_cy.*.so)),,FORCE)
+$(BUILT): $(STAMP) setup.py $(foreach folder,$(KERNEL) $(DECISION) $(LIMITS),$(wildcard $(foreach kind,pyx pxd pxi h,$(folder)/*.$(kind))))
+$(BUILT): $(if $(and $(wildcard $(KERNEL)/_cy.*.so),$(wildcard $(DECISION)/_cy.*.so),$(wildcard $(LIMITS)/_cy.*.so)),,FORCE)
 	@echo "Building the compiled kernel ..."
 	@$(BIN)/python setup.py --quiet build_ext --inplace --force \
 		--build-temp $(VENV)/build --build-lib $(VENV)/build/lib

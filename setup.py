@@ -22,6 +22,7 @@ from setuptools.errors import CompileError
 KERNEL = Path("carbonquota/kernel")
 EXAMPLES = Path("etc")
 DECISION = Path("carbonquota/controls/native")
+LIMITS = Path("carbonquota/limiter/native")
 STANDARD = ["-std=c11", "-fvisibility=hidden"]
 OPTIMISED = [*STANDARD, "-O3"]
 # Python's own flags have -fwrapv, which would hide what overflows, and -DNDEBUG, which would hide assertions.
@@ -113,7 +114,7 @@ def extensions() -> list[Extension]:
     """The kernel and the decision, unless whoever builds asks to go without: then the wheel is for every machine."""
     if os.environ.get("CARBONQUOTA_NO_EXTENSION", "0") not in {"", "0"}:
         return []
-    return [extension(KERNEL, []), extension(DECISION, [KERNEL])]
+    return [extension(KERNEL, []), extension(DECISION, [KERNEL]), extension(LIMITS, [KERNEL])]
 
 
 def extension(folder: Path, below: list[Path]) -> Extension:

@@ -52,6 +52,19 @@ NOTHING: Final = Decision(passes=True, outcomes=(), tokens={})
 """The decision on no charges."""
 
 
+class KeyedLimit(Protocol):
+    """One limit, asked by key: no rules are matched, and nothing is counted but hits."""
+
+    def check(self, key: str, hits: int = 1) -> bool:
+        """Whether hits of a key pass; then they are charged."""
+
+    def ask(self, key: str, hits: int = 1) -> Outcome:
+        """The same, with all there is to know of the outcome."""
+
+    def check_many(self, keys: list[str]) -> bytes:
+        """Whether one hit of each key passes, in their order: a byte each, 1 or 0."""
+
+
 class Counters(Protocol):
     """Where hits are counted: in this process, or in a store. Safe to use from any thread."""
 
@@ -71,6 +84,9 @@ class Counters(Protocol):
 
     async def decide_async(self, charges: Sequence[Charge]) -> Decision:
         """The same, for an event loop."""
+
+    def keyed(self, policy: Policy, prefix: str, suffix: str) -> KeyedLimit:
+        """Checks by one policy of keys that stand between `prefix` and `suffix`."""
 
     def release(self, lease: Lease) -> None:
         """End a lease, if it still runs."""

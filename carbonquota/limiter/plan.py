@@ -85,7 +85,7 @@ class Plan:
     def _charge(self, descriptor: Descriptor, match: Match) -> None:
         """Add what a descriptor is charged by its rule."""
         rule, key, value = match
-        hits = self._request.hits if descriptor.hits is None else descriptor.hits
+        hits = max(self._request.hits if descriptor.hits is None else descriptor.hits, 0)
         if rule.guarantees and (own := rule.guarantees.get(value)) is not None:
             self._add(SEPARATOR.join((key, value)), own, hits, Kind.GUARANTEE | (rule.kind & Kind.FAIL_CLOSED))
         for grant in rule.grants_of(self.tier):

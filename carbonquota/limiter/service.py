@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from carbonquota.limiter.abuse import BanEvent, Bans, Brownout, Counts, Offenders
-from carbonquota.limiter.charge import NOTHING, Counters
+from carbonquota.limiter.charge import NOTHING, Counters, KeyedLimit, Kind
+from carbonquota.limiter.counters import local_counters
 from carbonquota.limiter.model import Answer, Request
 from carbonquota.limiter.plan import Plan, banned, client_of, listed, tier_of
-from carbonquota.limiter.reference import PlainCounters
 from carbonquota.limiter.rules import Domain, RuleSet
+from carbonquota.limiter.rules.model import SEPARATOR
 from carbonquota.limiter.stats import Sample
 from carbonquota.model import Clock
 
@@ -38,7 +39,7 @@ class Limiter:
     ) -> None:
         """Count in this process, unless `counters` are given; `clock` gives seconds since the epoch."""
         self._rules = rules
-        self._counters = counters or PlainCounters(clock)
+        self._counters = local_counters(clock) if counters is None else counters
         self.counts = Counts()
         self.offenders = Offenders()
         self.bans = Bans(clock, on_ban)
@@ -82,6 +83,20 @@ class Limiter:
     def check_many(self, requests: Sequence[Request]) -> list[Answer]:
         """The same for several, in their order, each by itself."""
         return [self.check(request) for request in requests]
+
+    def keyed(self, domain: str, key: str, tier: str = "") -> KeyedLimit:
+        """Checks by value of a rule for this key alone, for where each nanosecond counts; KeyError where there is none.
+
+        They share the rule's counters, and are of the limit as it is now: to be asked for anew after a reload. Nobody
+        is looked for on lists, and nothing is counted but hits. A rule with several limits, or a shadow, has none.
+        """
+        rules = self._rules.domains[domain]
+        node = rules.root.keys[key]
+        grants = node.rule.grants_of(tier) if node.rule is not None else ()
+        if node.rule is None or len(grants) != 1 or node.rule.kind & (Kind.SHADOW | Kind.CHARGE_DENIED) or node.shared:
+            raise KeyError(f"{domain}.{key} has not one plain limit")
+        prefix = SEPARATOR.join((domain, key, ""))
+        return self._counters.keyed(grants[0].policy, prefix, f"{SEPARATOR}{grants[0].suffix}")
 
     def peek(self, request: Request) -> Answer:
         """What the answer would be to a request without hits: what is left of each limit; nothing is charged."""

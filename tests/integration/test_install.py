@@ -191,6 +191,7 @@ def test_in_a_checkout_without_a_compiler_an_earlier_kernel_does_not_stay(checko
     [
         ("carbonquota/kernel/_cy.pyx", True),
         ("carbonquota/controls/native/_ledger.h", True),
+        ("carbonquota/limiter/native/_table.h", True),
         ("carbonquota/kernel/_new.h", True),
         ("setup.py", True),
         ("carbonquota/kernel/_py.py", False),
@@ -203,8 +204,8 @@ def test_make_builds_the_kernel_anew_when_its_source_changed_and_only_then(
     shutil.copy2(ROOT / "Makefile", checkout)
     shutil.copytree(ROOT / "requirements", checkout / "requirements")
     kernel = checkout / "carbonquota" / "kernel" / "_cy.some-python.so"
-    decision = checkout / "carbonquota" / "controls" / "native" / kernel.name
-    made = [*(checkout / ".venv" / name for name in (".installed", ".tools", ".built")), kernel, decision]
+    others = [checkout / "carbonquota" / room / "native" / kernel.name for room in ("controls", "limiter")]
+    made = [*(checkout / ".venv" / name for name in (".installed", ".tools", ".built")), kernel, *others]
     made[0].parent.mkdir()
     # Times far apart, as what is written within one tick of a file system's clock is no newer.
     for path in [*checkout.rglob("*"), *made]:

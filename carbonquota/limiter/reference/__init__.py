@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from carbonquota.limiter.reference.counters import PlainCounters
 from carbonquota.limiter.reference.decide import decide
+from carbonquota.limiter.reference.keyed import PlainLimit
 
-__all__ = ["PlainCounters", "decide"]
+__all__ = ["PlainCounters", "PlainLimit", "decide"]

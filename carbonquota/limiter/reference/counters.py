@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from threading import Lock
-from typing import Final
 
 from carbonquota.limiter.algorithms import State, functions_of
 from carbonquota.limiter.algorithms.concurrency import give_back
@@ -17,11 +16,9 @@ from carbonquota.limiter.algorithms.policy import Algorithm, Policy
 from carbonquota.limiter.charge import Charge, Decision, Kind
 from carbonquota.limiter.model import Lease
 from carbonquota.limiter.reference.decide import decide
+from carbonquota.limiter.reference.keyed import PlainLimit
 from carbonquota.limiter.stats import Sample
 from carbonquota.model import Clock
-
-_LOOKED_AT: Final = 32
-"""Keys that are looked at for one to evict."""
 
 
 class PlainCounters:
@@ -50,6 +47,10 @@ class PlainCounters:
     async def decide_async(self, charges: Sequence[Charge]) -> Decision:
         """The same, as it never waits."""
         return self.decide(charges)
+
+    def keyed(self, policy: Policy, prefix: str, suffix: str) -> PlainLimit:
+        """Checks by one policy of keys that stand between `prefix` and `suffix`."""
+        return PlainLimit(self, policy, prefix, suffix)
 
     def release(self, lease: Lease) -> None:
         """End a lease, if it still runs."""
@@ -94,7 +95,7 @@ class PlainCounters:
     def _evict(self, now: int) -> None:
         """Make room for a key: of those looked at, who is being limited gets a second chance, and goes to the end."""
         self.evicted += 1
-        for _ in range(min(_LOOKED_AT, len(self._states))):
+        for _ in range(len(self._states)):
             key = next(iter(self._states))
             policy, state, is_limited = held = self._states.pop(key)
             if not is_limited or functions_of(policy).expiry(policy, state) <= now:

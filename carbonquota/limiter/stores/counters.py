@@ -15,7 +15,7 @@ from carbonquota.limiter.algorithms import Outcome, Policy, scaled
 from carbonquota.limiter.algorithms.policy import refused
 from carbonquota.limiter.charge import Charge, Decision, Kind
 from carbonquota.limiter.model import Lease
-from carbonquota.limiter.reference import PlainCounters
+from carbonquota.limiter.reference import PlainCounters, PlainLimit
 from carbonquota.limiter.stats import Sample
 from carbonquota.limiter.stores.breaker import Breaker
 from carbonquota.limiter.stores.calls import StoreCalls
@@ -135,6 +135,10 @@ class StoreCounters:
             for (_, future), answer in zip(gathered, answers, strict=True):
                 if not future.done():
                     future.set_result(answer)
+
+    def keyed(self, policy: Policy, prefix: str, suffix: str) -> PlainLimit:
+        """Checks by one policy of keys that stand between `prefix` and `suffix`."""
+        return PlainLimit(self, policy, prefix, suffix)
 
     def release(self, lease: Lease) -> None:
         """End a lease; where the store is away, it runs out."""

@@ -1,0 +1,83 @@
+"""The compiled table as counters of a limiter, with requests in flight beside it.
+
+These have leases of their own, and are few, so they are kept in plain Python; where a request is charged both ways, its
+places are taken first, and given back where the table refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from carbonquota.limiter.algorithms import Algorithm, Outcome, Policy
+from carbonquota.limiter.charge import Charge, Decision, KeyedLimit, Kind
+from carbonquota.limiter.model import Lease
+from carbonquota.limiter.native._cy import Table
+from carbonquota.limiter.reference import PlainCounters, PlainLimit
+from carbonquota.limiter.stats import Sample
+
+
+class NativeCounters:
+    """A `Counters` of this process."""
+
+    is_local = True
+    troubles: tuple[str, ...] = ()
+
+    def __init__(self, clock: Callable[[], float], most: int = 1_000_000, *, is_system_clock: bool = False) -> None:
+        """Hold `most` keys; `clock` gives seconds since the epoch, and C reads the system's itself."""
+        self.table = Table(most, None if is_system_clock else clock)
+        self._flight = PlainCounters(clock, most)
+
+    def decide(self, charges: Sequence[Charge]) -> Decision:
+        """Make all charges or none, as one step."""
+        if any(charge.policy.algorithm is Algorithm.CONCURRENCY for charge in charges):
+            return self._decide_both(charges)
+        passes, outcomes = self.table.decide(charges)
+        return Decision(passes, outcomes, {})
+
+    async def decide_async(self, charges: Sequence[Charge]) -> Decision:
+        """The same, as it never waits."""
+        return self.decide(charges)
+
+    def _decide_both(self, charges: Sequence[Charge]) -> Decision:
+        """The same where some charges are for places in flight."""
+        at_flight = [at for at, charge in enumerate(charges) if charge.policy.algorithm is Algorithm.CONCURRENCY]
+        at_table = [at for at in range(len(charges)) if at not in set(at_flight)]
+        places = self._flight.decide([charges[at] for at in at_flight])
+        others = [charges[at] for at in at_table]
+        # Where there is no place, only what is charged in any case is charged, and what is left is told.
+        passes, outcomes = self.table.decide(others if places.passes else list(map(_unmade, others)))
+        if places.passes and not passes:
+            self._give_back([charges[at] for at in at_flight], places)
+        found: dict[int, Outcome] = dict(zip(at_flight, places.outcomes, strict=True))
+        found.update(zip(at_table, outcomes, strict=True))
+        both = places.passes and passes
+        tokens = {at_flight[at]: token for at, token in places.tokens.items()} if both else {}
+        return Decision(both, [found[at] for at in range(len(charges))], tokens)
+
+    def _give_back(self, charges: Sequence[Charge], places: Decision) -> None:
+        for at, token in places.tokens.items():
+            self._flight.release(Lease(charges[at].key, token, charges[at].hits))
+
+    def keyed(self, policy: Policy, prefix: str, suffix: str) -> KeyedLimit:
+        """Checks by one policy of keys that stand between `prefix` and `suffix`."""
+        if policy.algorithm is Algorithm.CONCURRENCY:
+            return PlainLimit(self._flight, policy, prefix, suffix)
+        return self.table.limit(policy, prefix.encode("utf-8", "surrogatepass"), suffix.encode())
+
+    def release(self, lease: Lease) -> None:
+        """End a lease, if it still runs."""
+        self._flight.release(lease)
+
+    def close(self) -> None:
+        """The memory goes by itself."""
+
+    def samples(self) -> Iterator[Sample]:
+        """How many keys there are, and were evicted."""
+        yield Sample("limiter_keys", len(self.table) + len(self._flight))
+        yield Sample("limiter_evicted", self.table.evicted + self._flight.evicted)
+        yield Sample("limiter_evicted_limited", self.table.evicted_limited)
+
+
+def _unmade(charge: Charge) -> Charge:
+    """A charge that is only asked about, unless it is made in any case."""
+    return charge if charge.kind & Kind.CHARGE_DENIED else charge._replace(hits=0, kind=Kind.SHADOW)
