@@ -138,8 +138,8 @@ class Elsewhere:
         return summed([heard.intervals[interval] for heard in self._heard.values() if interval in heard.intervals])
 
     def nodes(self, now: float) -> Iterator[tuple[Run, float]]:
-        """Each run heard of, and the seconds since its last message."""
-        for run, heard in self._heard.items():
+        """Each run heard of, and the seconds since its last message; from any thread."""
+        for run, heard in tuple(self._heard.items()):
             yield run, now - heard.last
 
     def forget_silent(self, now: float, after: float) -> list[Run]:

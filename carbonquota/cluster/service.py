@@ -147,7 +147,7 @@ class SyncService:
     def health(self) -> Iterator[Sample]:
         """How the node and its peers are."""
         peers = self._node.peers()
-        yield Sample("cluster_nodes", 1 + len({peer.run.node for peer in peers}))
+        yield Sample("cluster_nodes", self._node.nodes)
         yield Sample("cluster_namespaces", self._node.namespaces)
         yield Sample("cluster_sent", self._sent)
         yield Sample("cluster_heard", self._heard)

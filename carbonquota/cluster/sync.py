@@ -1,9 +1,10 @@
 """Sync mode: each node tells the others what it accepted, and leaves to them what they accepted.
 
-Theory of operation. Every tick a node publishes the counts that changed since the last one, and now and then all of
-them, so that a message that was lost, or a node that came late, is made up for. What others accepted is left to them at
-once when it is heard. So a limit can be passed by what all other nodes let in between the acceptance of a point and its
-being heard of here: at most (N - 1) / N of the points that come in, during the tick and the delay of a message.
+Theory of operation. Every tick a node publishes the counts that changed since the last one, but for those whose limits
+are far (tidings.py), and now and then all of them, so that a message that was lost, or a node that came late, is made
+up for. What others accepted is left to them at once when it is heard. So a limit can be passed by what all other nodes
+let in between the acceptance of a point and its being heard of here: at most (N - 1) / N of the points that come in,
+during the tick and the delay of a message.
 
 Intervals have numbers, start over length; all nodes must have the same length. Their clocks may differ: a count goes to
 the interval that its sender was in. How far the clocks are apart is measured.
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from carbonquota.cluster.counts import Elsewhere
 from carbonquota.cluster.directory import Directory, Positions
 from carbonquota.cluster.messages import Codec, Counts, Fault, Message, MessageError, Run
+from carbonquota.cluster.tidings import Tidings
 from carbonquota.controls.sharing import Counted, Namespaces
 from carbonquota.model import Clock
 from carbonquota.trie.columns import Column
@@ -81,7 +83,7 @@ class SyncNode:
         self.overshoot = 0
         """Points over limits that reject, over all nodes, as far as they were seen here."""
         self.bound = 0
-        """Points that others let in between the last two messages: by so many limits may be passed in all."""
+        """Points of limits that are near which others let in between two messages: by so many these may be passed."""
         engine.share()
         self._engine = engine
         self._run = run
@@ -94,7 +96,7 @@ class SyncNode:
         self._start = -math.inf
         self._sequence = 0
         self._last_full = -math.inf
-        self._told = self._others = self._over = np.empty(0, np.int64)
+        self._tidings = Tidings(0)
         self._heard_points = 0
         self._skews: dict[Run, float] = {}
 
@@ -107,6 +109,11 @@ class SyncNode:
     def namespaces(self) -> int:
         """How many namespaces are kept whose limits are shared."""
         return len(self._directory)
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes are known here, this one included."""
+        return 1 + len({run.node for run, _ in self._elsewhere.nodes(self._clock())})
 
     def peers(self) -> list[PeerState]:
         """Every run heard of lately, but our own."""
@@ -121,10 +128,11 @@ class SyncNode:
         if added:
             self._welcome(added)
         there = positions >= 0
+        self._tidings.look(positions[there], found.accepted[there], found.limits[there])
         self._look_for_overshoot(found, positions)
         full = full or now - self._last_full >= self._timing.full
         self._forget_silent(now)
-        return self._message(positions[there], found.accepted[there], now, full=full)
+        return self._message(positions[there], now, full=full)
 
     def _turn_to(self, start: float) -> None:
         """Begin another interval, if another one runs."""
@@ -133,26 +141,22 @@ class SyncNode:
         self._start = start
         self._interval = round(start / self._length)
         self._directory.drop_gone(self._engine.are_there)
-        self._told = np.zeros(len(self._directory), np.int64)
-        self._others = np.zeros(len(self._directory), np.int64)
-        self._over = np.zeros(len(self._directory), np.int64)
+        self._tidings = Tidings(len(self._directory))
         self._leave(*self._directory.find(*self._elsewhere.total(self._interval)))
 
     def _look_for_overshoot(self, found: Counted, positions: Positions) -> None:
         """Count what came in over the limits, and what others let in since the last look."""
         self.bound, self._heard_points = self._heard_points, 0
         which = (positions >= 0) & (found.enforcing != 0)
-        at = positions[which]
-        over = np.maximum(found.accepted[which] + self._others[at] - found.limits[which], 0)
-        self.overshoot += int(np.maximum(over - self._over[at], 0).sum())
-        self._over[at] = np.maximum(over, self._over[at])
+        at, tidings = positions[which], self._tidings
+        over = np.maximum(-tidings.left[at], 0)
+        self.overshoot += int(np.maximum(over - tidings.over[at], 0).sum())
+        tidings.over[at] = np.maximum(over, tidings.over[at])
 
     def _welcome(self, added: int) -> None:
         """Leave to others what they accepted already of namespaces that are new here."""
-        before = len(self._told)
-        more = np.zeros(added, np.int64)
-        self._told, self._others = np.concatenate((self._told, more)), np.concatenate((self._others, more))
-        self._over = np.concatenate((self._over, more))
+        before = len(self._tidings)
+        self._tidings.grow(added)
         positions, counts = self._directory.find(*self._elsewhere.total(self._interval))
         new = positions >= before
         self._leave(positions[new], counts[new])
@@ -160,20 +164,23 @@ class SyncNode:
     def _leave(self, positions: Positions, growth: Counts) -> None:
         """Leave more points to others; an interval that ended meanwhile needs them no more."""
         if len(positions):
-            self._others[positions] += growth
+            self._tidings.hear(positions, growth)
             namespaces = self._directory.namespaces(positions)
-            self._engine.leave_to_others(self._start, namespaces, self._others[positions])
+            self._engine.leave_to_others(self._start, namespaces, self._tidings.others[positions])
 
-    def _message(self, positions: Positions, accepted: Column, now: float, *, full: bool) -> bytes | None:
-        """What is to be told of these counts; none where nothing changed and it is not yet time for all."""
-        if not full:
-            changed = accepted != self._told[positions]
-            positions, accepted = positions[changed], accepted[changed]
+    def _message(self, positions: Positions, now: float, *, full: bool) -> bytes | None:
+        """What is to be told of these; none where nothing is, and it is not yet time for all."""
+        tidings = self._tidings
+        if full:
+            self._last_full = now
+            # Where all that was offered was rejected, there is nothing to tell.
+            positions = positions[tidings.accepted[positions] > 0]
+        else:
+            positions = positions[tidings.are_worth_telling(positions, self.nodes)]
             if not len(positions):
                 return None
-        else:
-            self._last_full = now
-        self._told[positions] = accepted
+        accepted = tidings.accepted[positions]
+        tidings.told[positions] = accepted
         self._sequence += 1
         digests = self._directory.digests[positions]
         order = np.argsort(digests)
@@ -212,8 +219,9 @@ class SyncNode:
         self._skews[message.run] = message.sent - now
         digests, growth = self._elsewhere.merge(message, now)
         if message.interval == self._interval:
-            self._heard_points += int(growth.sum())
-            self._leave(*self._directory.find(digests, growth))
+            positions, growth = self._directory.find(digests, growth)
+            self._leave(positions, growth)
+            self._heard_points += int(self._tidings.near(positions, growth).sum())
 
     def _forget_silent(self, now: float) -> None:
         """Forget who said nothing for long."""

@@ -68,6 +68,25 @@ def test_points_accepted_elsewhere_are_not_accepted_here() -> None:
     assert [engine.offer("a.x", 1).accepted for engine in fleet.engines] == [False] * 3
 
 
+def test_who_accepts_nothing_of_a_limit_that_others_used_up_still_tells_all_else() -> None:
+    fleet = Fleet("[*]\nthroughput = 10\n", 2)
+    fleet.engines[0].offer("a.x", 10)
+    fleet.engines[1].offer("a.x", 1)
+    fleet.exchange()
+    fleet.restart(1)
+    fleet.engines[1].offer("b.x", 7)
+    fleet.engines[1].offer("a.x", 10)
+    fleet.nodes[1].hear([message for message in [fleet.nodes[0].tick(full=True)] if message])
+    fleet.engines[1].offer("a.x", 1)
+    message = fleet.nodes[1].tick(full=True)
+    assert message is not None
+    fleet.engines[0].offer("b.x", 1)
+    fleet.nodes[0].tick()
+    fleet.nodes[0].hear([message])
+    assert not fleet.nodes[0].faults
+    assert not fleet.engines[0].offer("b.x", 3).accepted
+
+
 def test_each_interval_begins_anew_on_all_nodes() -> None:
     fleet = Fleet("[*]\nthroughput = 10\n", 2)
     for _ in range(3):
@@ -146,6 +165,51 @@ def test_thirty_nodes_keep_within_the_bound() -> None:
         fleet.exchange()
         fleet.clock.advance(TICK)
     assert 0 <= accepted - limit <= (nodes - 1) * most
+
+
+def test_what_stays_far_below_its_limit_is_hardly_told_and_what_comes_near_is_told_at_once() -> None:
+    fleet = Fleet("[far]\nthroughput = 1000000\n[near]\nthroughput = 125\n", 3)
+    for node in fleet.nodes:
+        node.tick()
+    fleet.exchange()
+    told = Counter[str]()
+    for _ in range(40):
+        for engine in fleet.engines:
+            engine.offer("far.x", 2)
+            engine.offer("near.x", 1)
+        messages = [message for node in fleet.nodes if (message := node.tick()) is not None]
+        for message in messages:
+            entries = fleet.nodes[0].codec.decode(message)
+            told["full" if entries.full else "part"] += len(entries.digests)
+        for node in fleet.nodes:
+            node.hear(messages)
+        fleet.clock.advance(TICK)
+    # A message of all counts each two seconds; else the near one alone, at every tick in the end.
+    assert told["full"] <= 3 * 2 * 3
+    assert 3 * 10 <= told["part"] <= 3 * 40
+    assert [engine.usage("near").throughput for engine in fleet.engines] == [40] * 3
+    assert not fleet.engines[0].offer("near.x", 6).accepted
+    assert fleet.engines[0].offer("near.x", 5).accepted
+
+
+@settings(max_examples=20)
+@given(
+    st.integers(2, 8),
+    st.integers(50, 20_000),
+    st.lists(st.integers(0, 400), min_size=4, max_size=12),
+)
+def test_what_is_kept_back_lets_no_limit_be_passed_by_more(nodes: int, limit: int, rates: list[int]) -> None:
+    fleet = Fleet(f"[a]\nthroughput = {limit}\n", nodes)
+    fleet.exchange()
+    accepted = offered = most = 0
+    for tick in range(120):
+        each = rates[tick // 5 % len(rates)] // nodes
+        accepted += sum(engine.admit(b"a.x 1 1\n" * each).points for engine in fleet.engines)
+        offered, most = offered + each * nodes, max(most, each * (nodes - 1))
+        fleet.exchange()
+        fleet.clock.advance(TICK)
+        assert accepted - limit <= most
+    assert accepted >= min(limit, offered)
 
 
 def test_after_a_partition_all_know_all_within_two_ticks() -> None:

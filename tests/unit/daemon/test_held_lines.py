@@ -92,6 +92,7 @@ def test_what_is_not_granted_in_time_is_dropped_and_counted_once() -> None:
         assert bench.store.asked > 1
         await asyncio.sleep(0.1)
         assert bench.counts() == {"received": 6, "accepted": 2, "dropped": 4, "held_back": 6}
+        bench.clock.advance(60.0)
         assert bench.throttled() == 4
 
     run(main())
