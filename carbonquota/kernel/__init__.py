@@ -16,7 +16,7 @@ from carbonquota.kernel._joined import JoinedNames, Survey
 from carbonquota.kernel._lines import BLANK, UNKNOWN, Malformed, Times, parse, wrong_time
 from carbonquota.kernel._lines import Lines as PlainLines
 from carbonquota.kernel._lines import Names as PlainNames
-from carbonquota.kernel._memory import zeros
+from carbonquota.kernel._memory import LARGE, Room, zeros
 
 _wanted: Final = os.environ.get("CARBONQUOTA_KERNEL", "")
 if _wanted not in ("", "python", "compiled"):
@@ -51,6 +51,7 @@ __all__ = [
     "BLANK",
     "COMPILED",
     "KERNEL",
+    "LARGE",
     "UNKNOWN",
     "JoinedNames",
     "Lock",
@@ -58,6 +59,7 @@ __all__ = [
     "NameTable",
     "PlainLines",
     "PlainNames",
+    "Room",
     "SeriesTable",
     "Survey",
     "TableCopy",

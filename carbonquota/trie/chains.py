@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from carbonquota.kernel import zeros
+from carbonquota.kernel import LARGE, Room, zeros
 from carbonquota.trie.columns import Column
 
 Matrix = NDArray[np.int32]
@@ -23,10 +24,12 @@ class Chains:
     A chain is that of the quota above, with one more where the quota itself is one to be passed.
     """
 
-    __slots__ = ("_memory", "_row", "_stride", "_width", "matrix")
+    __slots__ = ("_memory", "_room", "_row", "_size", "_stride", "_width", "matrix")
 
-    def __init__(self) -> None:
-        """Start without chains."""
+    def __init__(self, size: Callable[[], int]) -> None:
+        """Start without chains; `size` tells how many rows are in use, at most."""
+        self._size = size
+        self._room: Room[np.int32] | None = None
         self._have(np.zeros((0, 1), np.int32))
 
     def _have(self, matrix: NDArray[Any]) -> None:
@@ -72,9 +75,20 @@ class Chains:
         if capacity > len(self.matrix):
             self._resize(capacity, self._width)
 
+    def expect(self, rows: int) -> None:
+        """Be ready for so many chains to be put."""
+        if self._room is not None:
+            self._room.expect(rows * self._width)
+
     def _resize(self, length: int, width: int) -> None:
         """Go on with a larger matrix."""
-        rows, columns = self.matrix.shape
-        larger = zeros((length, width), np.int32)
-        larger[:rows, :columns] = self.matrix
+        rows, columns = min(self._size(), len(self.matrix)), self.matrix.shape[1]
+        larger: Matrix
+        if length * width * self.matrix.itemsize >= LARGE:
+            self._room = Room(1, length * width, np.int32)
+            larger = self._room.columns[0]
+            larger = larger[: len(larger) // width * width].reshape(-1, width)
+        else:
+            larger = zeros((length, width), np.int32)
+        larger[:rows, :columns] = self.matrix[:rows]
         self._have(larger)

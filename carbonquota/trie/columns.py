@@ -4,7 +4,8 @@ numpy is quick over whole columns and slow at single entries; a memoryview over 
 round. `Columns` keeps both, and renews them together when it grows.
 
 Memory is only taken for the parts of a column that were ever written to, so a count that hardly any row has costs next
-to nothing, as long as nobody writes zeros over zeros.
+to nothing, as long as nobody writes zeros over zeros. Columns that have become large have room for more rows than there
+will ever be, as copying them would hold up everybody; so what goes over whole columns has to stop at `size`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from carbonquota.kernel import zeros
+from carbonquota.kernel import LARGE, Room, zeros
 
 Column = NDArray[np.int64]
 NarrowColumn = NDArray[np.int32]
@@ -57,6 +58,9 @@ class Columns:
         self._meter_at: View = self.meter.data
         self._store: NDArray[Any] = zeros((len(self.COLUMNS.split()), _FEW), self.DTYPE)
         self._narrow_store: NDArray[np.int32] = zeros((len(self.NARROW.split()), _FEW), np.int32)
+        self._rooms: tuple[Room[Any], ...] = ()
+        """Where the stores are large: whose they are."""
+        self._expected = 0
         self._renew()
 
     def _renew(self) -> None:
@@ -89,7 +93,7 @@ class Columns:
             self._meter_at[_FREE] = free - 1
             return int(self.free[free - 1])
         row = self.size
-        if row == self._store.shape[1]:
+        if row >= self._expected:
             self.reserve(row + 1)
         self._meter_at[_GIVEN] = row + 1
         return row
@@ -127,25 +131,42 @@ class Columns:
 
     def reserve(self, size: int) -> None:
         """Make room for `size` rows, and for some more, so that growing is rare."""
-        if size > self._store.shape[1]:
-            self._grow(size + size // 8)
+        if size <= self._expected:
+            return
+        if size > self.capacity:
+            self._grow(2 * size)
             self._renew()
+        self._expected = min(size + size // 8, self.capacity)
+        self._expect(self._expected)
+
+    def _expect(self, rows: int) -> None:
+        """Be ready for so many rows to be used."""
+        for room in self._rooms:
+            room.expect(rows)
 
     def _grow(self, capacity: int) -> None:
         """Move all that there is to where there is room for so many rows; `_renew` comes after it."""
-        self._store = _longer(self._store, capacity, self.size)
-        self._narrow_store = _longer(self._narrow_store, capacity, self.size)
+        stores = self._store, self._narrow_store
+        if capacity * len(self._store) * self._store.itemsize >= LARGE:
+            self._rooms = tuple(Room(len(store), capacity, store.dtype.type) for store in stores if len(store))
+            longer = [room.columns for room in self._rooms]
+        else:
+            longer = [zeros((len(store), capacity), store.dtype.type) for store in stores if len(store)]
+        rows = min(len(store[0]) for store in longer)
+        for store, held in zip(longer, stores, strict=False):
+            _copy(held[:, : self.size], store)
+        self._store = longer[0][:, :rows]
+        if len(longer) > 1:
+            self._narrow_store = longer[1][:, :rows]
 
 
 def _nothing() -> None:
     """What is to be done where nobody keeps addresses."""
 
 
-def _longer(store: NDArray[Any], capacity: int, size: int) -> NDArray[Any]:
-    """Columns with more room, and the first `size` rows of these."""
-    longer: NDArray[Any] = zeros((len(store), capacity), store.dtype.type)
-    for column, held in zip(longer, store[:, :size], strict=True):
+def _copy(held: NDArray[Any], longer: NDArray[Any]) -> None:
+    """Put what columns have into longer ones, all zeros."""
+    for column, values in zip(longer, held, strict=True):
         # Zeros are there already, and writing them would take memory.
-        if held.any():
-            column[:size] = held
-    return longer
+        if values.any():
+            column[: len(values)] = values

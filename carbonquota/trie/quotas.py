@@ -36,6 +36,9 @@ _COUNTS: Final = ("throttle", *_DROPPED)
 """What is counted in an interval beside throughput."""
 
 
+_UNNAMED: Final = ""
+"""Stands for a name that nobody asked for."""
+
 _NAMED: Final = 1
 """Stands in `named` where a quota has its name in stats; less than 0 is its turn to get one."""
 
@@ -145,7 +148,7 @@ class Quotas(Columns):
         self._prefixes = [one.stat_prefix for one in terms]
         self.witnesses: WeakSet[Witness] = WeakSet()
         """Who has something to look up before a quota goes."""
-        self._stock_chains, self._flow_chains = Chains(), Chains()
+        self._stock_chains, self._flow_chains = (Chains(lambda: self.size) for _ in range(2))
         self.chain = self._stock_chains.of
         """The quotas from the root down to the one at a row, itself included."""
         self.flow_chain = self._flow_chains.of
@@ -179,11 +182,14 @@ class Quotas(Columns):
     def _grow(self, capacity: int) -> None:
         """Have room for so many rows in everything that goes by row."""
         super()._grow(capacity)
-        names: Names = np.full(capacity, "", np.object_)
-        names[: len(self._names)] = self._names
-        self._names = names
-        self._stock_chains.lengthen(capacity)
-        self._flow_chains.lengthen(capacity)
+        for chains in (self._stock_chains, self._flow_chains):
+            chains.lengthen(self.capacity)
+
+    def _expect(self, rows: int) -> None:
+        """Be ready for so many rows to be used."""
+        super()._expect(rows)
+        for chains in (self._stock_chains, self._flow_chains):
+            chains.expect(rows)
 
     def create(self, namespace: int, rule: int, above: int) -> int:
         """A quota on the namespace at row `namespace`, by rule number `rule`, below the quota `above`."""
@@ -249,11 +255,16 @@ class Quotas(Columns):
 
     def names(self, rows: NDArray[np.integer[Any]]) -> Names:
         """The same for many. A name that was asked for is kept, as it will be asked for again at each report."""
-        names: Names = self._names[rows]
-        unknown = np.unique(rows[names == ""])
+        known = self._names
+        if len(known) < self.size:
+            known = np.full(self.size + self.size // 8, _UNNAMED, np.object_)
+            known[: len(self._names)] = self._names
+            self._names = known
+        names: Names = known[rows]
+        unknown = np.unique(rows[names == _UNNAMED])
         if len(unknown):
-            self._names[unknown] = list(map(self._name_of, self.namespace[unknown].tolist()))
-            names = self._names[rows]
+            known[unknown] = list(map(self._name_of, self.namespace[unknown].tolist()))
+            names = known[rows]
         return names
 
     def want_names(self, rows: Column) -> None:
@@ -307,7 +318,8 @@ class Quotas(Columns):
         if self.named_at[row] == _NAMED:
             self._stat_names.take_back(row, self._plain_name)
         self.give_row(row)
-        self._names[row] = ""
+        if row < len(self._names):
+            self._names[row] = _UNNAMED
         self.rule_at[row] = NO_RULE
         self.left_at[row] = self.limit_at[row] = MAXIMUM
 
@@ -414,7 +426,7 @@ class Quotas(Columns):
         that was granted for the next, and prepaid limits begin with nothing.
         """
         for start in range(0, self.size, _STRETCH):
-            self._close_some(slice(start, start + _STRETCH))
+            self._close_some(slice(start, min(start + _STRETCH, self.size)))
         # The kernel gives new quotas their first part without a word.
         if self._is_lowered or self.parts != 1:
             rows = self.in_use()
@@ -442,7 +454,7 @@ class Quotas(Columns):
     def clear_closed(self) -> None:
         """Forget the counts that were reported."""
         for closed in (self.closed_throughput, *self.closed_counts):
-            closed[np.flatnonzero(closed)] = 0
+            closed[np.flatnonzero(closed[: self.size])] = 0
 
     def inherit(self, rows: Column, other: Quotas, sources: Column) -> None:
         """Carry the counts of namespaces over from their quotas under the rules before; both int64, pairwise."""
