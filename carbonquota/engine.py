@@ -478,7 +478,8 @@ class QuotaEngine:
             row = namespaces.find(normalize_namespace(namespace))
             if row == UNKNOWN:
                 return []
-            names = [namespaces.name(child) for child in namespaces.children(row) if not namespaces.is_empty(child)]
+            children = namespaces.children(row)
+            names = namespaces.names_at(children[namespaces.metrics[children] > 0])
         return sorted(names)
 
     def children_by(self, namespace: str = ROOT, amount: str = "") -> Children:

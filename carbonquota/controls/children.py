@@ -35,11 +35,8 @@ class Children:
 def take_children(index: Index, row: int, amount: str) -> Children:
     """Those of the namespace at `row` that hold a metric, in the order of their rows, under the index's lock."""
     namespaces = index.namespaces
-    if row == UNKNOWN:
-        rows = np.empty(0, np.int64)
-    else:
-        rows = np.flatnonzero(namespaces.parent[: namespaces.size] == row)
-        rows = rows[(namespaces.metrics[rows] > 0) & (namespaces.born[rows] > 0)]
+    rows = np.empty(0, np.int64) if row == UNKNOWN else namespaces.children(row)
+    rows = rows[namespaces.metrics[rows] > 0]
     return Children(rows, namespaces.born[rows], _amounts(index, rows, amount))
 
 

@@ -46,7 +46,7 @@ def hold_back(index: Index, admission: Admission, spent: Column, most: int) -> t
         return admission, None
     counts = np.bincount(rejections.by[which], minlength=index.quotas.size)[rows]
     _move(index.quotas, rows, counts)
-    held = index.quotas.namespace[rows]
+    held = index.quotas.namespace[rows].astype(np.int64)
     namespaces = Namespaces(held, index.namespaces.born[held])
     return admission.holding_back(which), HeldBack(b"".join(lines[:fitting]), namespaces, counts)
 

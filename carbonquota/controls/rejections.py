@@ -23,7 +23,7 @@ NO_RULES_QUOTA: Final = -1
 
 _FIRST_ABSENT: Final = -2
 
-_Facts = tuple[NDArray[np.object_], NDArray[np.int64]]
+_Facts = tuple[NDArray[np.object_], NDArray[np.int32]]
 
 LOOKED_AT: Final = 32
 """So many lines of a group are looked at for samples: enough to find a few metrics, and no step for each line."""

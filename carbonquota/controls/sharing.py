@@ -55,7 +55,7 @@ def counted(index: Index, start: float) -> Counted:
     rows = np.flatnonzero(used | (over != 0))
     limits = quotas.throughputs(rows)
     rows, limits = rows[limits < MAXIMUM], limits[limits < MAXIMUM]
-    held = quotas.namespace[rows]
+    held = quotas.namespace[rows].astype(np.int64)
     return Counted(
         start=start,
         namespaces=Namespaces(held, born[held]),
@@ -63,7 +63,7 @@ def counted(index: Index, start: float) -> Counted:
         over=over[rows],
         allowed=quotas.limit[rows],
         limits=limits,
-        enforcing=quotas.enforcing[rows],
+        enforcing=quotas.enforcing[rows].astype(np.int64),
     )
 
 
@@ -107,6 +107,6 @@ def _quotas_of(index: Index, namespaces: Namespaces) -> tuple[Column, Column]:
     """The quotas of those namespaces that are there and have a throughput limit: which of them, and their rows."""
     places = np.flatnonzero(are_there(index, namespaces))
     quotas = index.quotas
-    rows = index.namespaces.quota[namespaces.rows[places]]
+    rows = index.namespaces.quota[namespaces.rows[places]].astype(np.int64)
     own = (quotas.namespace[rows] == namespaces.rows[places]) & (quotas.throughputs(rows) < MAXIMUM)
     return places[own], rows[own]

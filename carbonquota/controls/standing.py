@@ -14,7 +14,7 @@ from carbonquota.controls.table import CONTROLS, Grant
 from carbonquota.kernel import UNKNOWN
 from carbonquota.model import CONTROL_FIELDS, ROOT, Usage
 from carbonquota.trie import NO_QUOTA, Index
-from carbonquota.trie.columns import Column
+from carbonquota.trie.columns import Column, Numbers
 from carbonquota.trie.quotas import Names
 
 Counts = NDArray[np.uint64]
@@ -45,7 +45,7 @@ class Quotas:
     """
 
     names: Names
-    rules: Column
+    rules: Numbers
     usages: Sequence[Column]
     throttle: Counts
     counted: Column

@@ -9,7 +9,7 @@ import numpy as np
 
 from carbonquota.model import CONTROL_FIELDS, MAXIMUM, Limits
 from carbonquota.trie import Index
-from carbonquota.trie.columns import Column
+from carbonquota.trie.columns import Column, Numbers
 from carbonquota.trie.quotas import TakenNames
 
 
@@ -34,7 +34,7 @@ class StandingColumns:
 
     names: TakenNames
     limits: Sequence[Limits]
-    rules: Column
+    rules: Numbers
     usages: Sequence[Column]
     throttle: Column
     dropped: Column

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonquota.kernel import LARGE, Room, zeros
-from carbonquota.trie.columns import Column
+from carbonquota.trie.columns import Column, Numbers
 
 Matrix = NDArray[np.int32]
 
@@ -56,7 +56,7 @@ class Chains:
             chain += (PADDING,) * (self._width - len(chain))
         self._row.pack_into(self._memory, row * self._stride, *chain)
 
-    def put_many(self, rows: Column, above: Column, own: NDArray[np.bool_]) -> None:
+    def put_many(self, rows: Column, above: Numbers, own: NDArray[np.bool_]) -> None:
         """`put` for many, pairwise and none above another of them."""
         chains = self.matrix[above]
         lengths = np.count_nonzero(chains, axis=1)

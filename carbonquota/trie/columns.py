@@ -20,6 +20,9 @@ from carbonquota.kernel import LARGE, Room, zeros
 
 Column = NDArray[np.int64]
 NarrowColumn = NDArray[np.int32]
+Numbers = NDArray[np.integer[Any]]
+"""Either of them."""
+
 if TYPE_CHECKING:
     View = memoryview[int]
 else:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from carbonquota.trie.columns import Column, NarrowColumn
+from carbonquota.trie.columns import Column, NarrowColumn, Numbers
 from carbonquota.trie.quotas import Quotas
 
 Names = NDArray[np.object_]
@@ -45,9 +45,9 @@ class Descent:
     matcher: Matcher
     quotas: Quotas
     states: NarrowColumn
-    holders: Column
+    holders: NarrowColumn
 
-    def settle(self, rows: Column, parents: Column, names: Sequence[str]) -> None:
+    def settle(self, rows: Column, parents: Numbers, names: Sequence[str]) -> None:
         """Note the states and quotas of namespaces, pairwise and in the order of their creation.
 
         A parent is settled already, or is one of these and comes before its children.
@@ -59,7 +59,7 @@ class Descent:
         quotas = self.holders[rows]
         self.quotas.want_names(quotas[self.quotas.namespace[quotas] == rows])
 
-    def _settle_level(self, rows: Column, parents: Column, names: Names) -> None:
+    def _settle_level(self, rows: Column, parents: Numbers, names: Names) -> None:
         """Settle namespaces below settled ones."""
         states, rules = self._steps(self.states[parents], names)
         above = self.holders[parents]

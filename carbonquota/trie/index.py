@@ -19,7 +19,7 @@ from carbonquota.trie.absent import Absent
 from carbonquota.trie.changes import ChangeLog, ChangeRun
 from carbonquota.trie.columns import Column
 from carbonquota.trie.descent import Descent, Matcher
-from carbonquota.trie.namespaces import NO_ROW, ROOT_ROW, Namespaces, rows_at
+from carbonquota.trie.namespaces import ROOT_ROW, Namespaces, rows_at
 from carbonquota.trie.quotas import NO_QUOTA, Quotas, Terms
 from carbonquota.trie.series import Seen, Series
 
@@ -180,7 +180,7 @@ class Index:
     def sweep(self, row: int) -> None:
         """Remove a namespace and those above it as far as they are empty and nothing of them is to be reported."""
         namespaces = self.namespaces
-        while row != ROOT_ROW and namespaces.is_empty(row) and namespaces.first_child_at[row] == NO_ROW:
+        while row != ROOT_ROW and namespaces.is_empty(row) and not namespaces.child_count_at[row]:
             quota = self.own_quota(row)
             if quota != NO_QUOTA:
                 if self.quotas.has_counts(quota):

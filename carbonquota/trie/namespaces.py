@@ -10,7 +10,7 @@ and a leaf.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -18,32 +18,27 @@ import numpy as np
 from carbonquota.kernel import UNKNOWN, NameTable
 from carbonquota.model import MAXIMUM, ROOT, Size
 from carbonquota.trie.columns import OWN as _BIRTHS
-from carbonquota.trie.columns import Column, Columns, NarrowColumn, View
+from carbonquota.trie.columns import Column, Columns, NarrowColumn, Numbers, View
 
 ROOT_ROW: Final = 0
-NO_ROW: Final = 0
-"""Ends a list of children or siblings, of which the root is never one."""
-
 _NOTHING: Final = Size()
 
 
 class Namespaces(Columns):
     """All namespaces. `state` is the rule matcher's, `quota` the row of the nearest quota at or above."""
 
-    COLUMNS = "parent quota born namespaces metrics logical_size physical_size data_points"
-    NARROW = "first_child next_sibling previous_sibling state"
+    COLUMNS = "born namespaces metrics logical_size physical_size data_points"
+    NARROW = "parent quota child_count state"
 
-    parent: Column
-    quota: Column
+    parent: NarrowColumn
+    quota: NarrowColumn
     born: Column
     namespaces: Column
     metrics: Column
     logical_size: Column
     physical_size: Column
     data_points: Column
-    first_child: NarrowColumn
-    next_sibling: NarrowColumn
-    previous_sibling: NarrowColumn
+    child_count: NarrowColumn
     state: NarrowColumn
     parent_at: View
     quota_at: View
@@ -53,9 +48,7 @@ class Namespaces(Columns):
     logical_size_at: View
     physical_size_at: View
     data_points_at: View
-    first_child_at: View
-    next_sibling_at: View
-    previous_sibling_at: View
+    child_count_at: View
     state_at: View
 
     def __init__(self) -> None:
@@ -116,11 +109,8 @@ class Namespaces(Columns):
     def create(self, name: str, parent: int) -> int:
         """A new, empty namespace below `parent`."""
         row = self._begin(name)
-        first = self.first_child_at[parent]
         self.parent_at[row] = parent
-        self.next_sibling_at[row] = first
-        self.previous_sibling_at[first] = row
-        self.first_child_at[parent] = row
+        self.child_count_at[parent] += 1
         return row
 
     def _begin(self, name: str) -> int:
@@ -140,31 +130,12 @@ class Namespaces(Columns):
         self._meter_at[_BIRTHS] += len(rows)
         parents = rows_at(parents, rows)
         self.parent[rows] = parents
-        self._link_many(rows, parents)
+        np.add.at(self.child_count, parents, 1)
         return rows
-
-    def _link_many(self, rows: Column, parents: Column) -> None:
-        """Put each below its parent, before what is there already."""
-        order = np.argsort(parents, kind="stable")
-        rows, parents = rows[order], parents[order]
-        begins = np.ones(len(rows), np.bool_)
-        begins[1:] = parents[1:] != parents[:-1]
-        after = np.empty(len(rows), np.int64)
-        after[1:] = rows[:-1]
-        after[begins] = self.first_child[parents[begins]]
-        self.next_sibling[rows] = after
-        self.previous_sibling[after] = rows
-        ends = np.roll(begins, -1)
-        self.first_child[parents[ends]] = rows[ends]
 
     def remove(self, row: int) -> None:
         """Take out an empty namespace that has no children."""
-        before, after = self.previous_sibling_at[row], self.next_sibling_at[row]
-        if self.first_child_at[parent := self.parent_at[row]] == row:
-            self.first_child_at[parent] = after
-        else:
-            self.next_sibling_at[before] = after
-        self.previous_sibling_at[after] = before
+        self.child_count_at[self.parent_at[row]] -= 1
         # In this order, so that who reads a name without the lock and then finds `born` unchanged has the right one.
         self.born_at[row] = 0
         self.table.remove(row)
@@ -174,12 +145,10 @@ class Namespaces(Columns):
         """Whether no metric is at or below this namespace."""
         return self.metrics_at[row] == 0
 
-    def children(self, row: int) -> Iterator[int]:
-        """The direct sub-namespaces, empty ones included."""
-        child = self.first_child_at[row]
-        while child != NO_ROW:
-            yield child
-            child = self.next_sibling_at[child]
+    def children(self, row: int) -> Column:
+        """The rows of direct sub-namespaces, empty ones included, in ascending order; it costs a look at all."""
+        below = (self.parent[: self.size] == row) & (self.born[: self.size] != 0)
+        return np.flatnonzero(below)
 
     def lineage(self, row: int) -> list[int]:
         """The namespaces from the root to this one."""
@@ -227,7 +196,7 @@ class Namespaces(Columns):
             data_points[row] += more_points
             row = parent[row]
 
-    def charge_many(self, rows: Column, amounts: Column) -> None:
+    def charge_many(self, rows: Numbers, amounts: Column) -> None:
         """`charge` for many metrics at once; `rows` (int64, shape (entries,)) may hold a row many times over.
 
         `amounts` is int64, shape (4, entries): how many metrics, and their logical and physical sizes and data points

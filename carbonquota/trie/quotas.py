@@ -23,7 +23,7 @@ from carbonquota.model import CONTROL_FIELDS, MAXIMUM
 from carbonquota.naming import stat_name, stat_names
 from carbonquota.trie.chains import PADDING, Chains, Matrix
 from carbonquota.trie.columns import OWN as _WANTED
-from carbonquota.trie.columns import Column, Columns, NarrowColumn, View
+from carbonquota.trie.columns import Column, Columns, NarrowColumn, Numbers, View
 from carbonquota.trie.stat_names import StatNames
 
 Names = NDArray[np.object_]
@@ -79,7 +79,7 @@ class TakenNames:
 
     rows: Column
     namespaces: Names
-    rules: Column
+    rules: Numbers
     prefixes: Sequence[str]
     suffixed: Mapping[int, str]
 
@@ -109,19 +109,19 @@ class Quotas(Columns):
 
     COLUMNS = " ".join(
         (
-            "namespace rule limit left enforcing ahead waiting closed_throughput",
+            "limit left ahead waiting closed_throughput",
             *_COUNTS,
             *(f"closed_{count}" for count in _COUNTS),
         )
     )
 
-    NARROW = "named"
+    NARROW = "namespace rule enforcing named"
 
-    namespace: Column
-    rule: Column
+    namespace: NarrowColumn
+    rule: NarrowColumn
+    enforcing: NarrowColumn
     limit: Column
     left: Column
-    enforcing: Column
     ahead: Column
     waiting: Column
     throttle: Column
@@ -237,7 +237,7 @@ class Quotas(Columns):
         if self._stock_chains.matrix is not self.stocks or self._flow_chains.matrix is not self.flows:
             self._renew()
 
-    def create_many(self, namespaces: Column, rules: Column, above: Column) -> Column:
+    def create_many(self, namespaces: Column, rules: Column, above: Numbers) -> Column:
         """`create` for many, pairwise and none below another of them; their rows. `want_names` is to come after it."""
         rows = self.take_rows(len(namespaces))
         self.namespace[rows] = namespaces

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from carbonquota.trie.columns import Column
+from carbonquota.trie.columns import Column, Numbers
 from carbonquota.trie.descent import Descent, Matcher
 from carbonquota.trie.index import Index
 from carbonquota.trie.namespaces import ROOT_ROW
@@ -41,7 +41,7 @@ class Rebuild:
         self._born = namespaces.born[: namespaces.size].copy()
         self._births = namespaces.births
         self._states = np.zeros(namespaces.size, np.int32)
-        self._holders = np.full(namespaces.size, NO_QUOTA, np.int64)
+        self._holders = np.full(namespaces.size, NO_QUOTA, np.int32)
         self._quotas = Quotas(terms, namespaces.name)
         self._quotas.parts, self._quotas.next_parts = index.quotas.parts, index.quotas.next_parts
 
@@ -87,7 +87,7 @@ class Rebuild:
         namespaces.quota[: namespaces.size] = self._holders
         self._index.replace_rules(self._matcher, self._quotas)
 
-    def _settle(self, rows: Column, parents: Column, names: list[str]) -> None:
+    def _settle(self, rows: Column, parents: Numbers, names: list[str]) -> None:
         """Find the states and quotas of namespaces, parents first."""
         Descent(self._matcher, self._quotas, self._states, self._holders).settle(rows, parents, names)
 

@@ -179,14 +179,20 @@ class Rows:
     capacity = 0
 
 
+QUOTA: Final = 1
+"""The row of the one quota that such a ledger knows: it holds every namespace."""
+
+
 def without_missing() -> dict[str, Any]:
     """What a compiled ledger is bound to for namespaces that do not exist, where no rule matters to these."""
     kernel: Any = import_module("carbonquota.kernel._cy")
     matcher = RuleSet.from_text("").matcher()
     return {
-        "narrow": {
-            name: np.zeros(64, np.int32)
-            for name in ("state", "first_child", "next_sibling", "previous_sibling", "named")
+        "narrow": {name: np.zeros(64, np.int32) for name in ("held", "rule", "state", "child_count", "named")}
+        | {
+            "parent": np.full(64, -1, np.int32),
+            "quota_of": np.full(64, QUOTA, np.int32),
+            "enforcing": np.full(64, QUOTA, np.int32),
         },
         "rows": (Rows(), Rows()),
         "matcher": kernel.FlatMatcher(matcher, matcher.plan()),

@@ -44,14 +44,14 @@ cdef extern from "_ledger.h" nogil:
         int64_t sure_length
         unsigned char* doubtful_prefix
         int32_t prefix_length
-        int64_t* quota_of
-        int64_t* parent
+        int32_t* quota_of
+        int32_t* parent
         int64_t** used
-        int64_t* held
-        int64_t* rule
+        int32_t* held
+        int32_t* rule
         int64_t* left
         int64_t* limit
-        int64_t* enforcing
+        int32_t* enforcing
         int64_t* throttle
         int64_t** dropped
         int32_t* flows
@@ -70,9 +70,7 @@ cdef extern from "_ledger.h" nogil:
         int32_t namespaces, metrics, throughput, creates
         int32_t some_reject_alone
         int32_t* state
-        int32_t* first_child
-        int32_t* next_sibling
-        int32_t* previous_sibling
+        int32_t* child_count
         int32_t* named
         int64_t* born
         int64_t* rule_enforcing

@@ -48,13 +48,13 @@ cdef class Ledger:
     ):
         """Decide over these arrays from now on; to be called whenever one was replaced.
 
-        `columns` has int64 columns by name: of namespaces `quota_of`, `parent` and `born`, of rules `rule_enforcing`,
-        `rule_metered` and `rule_throughput`, of quotas the others. `narrow` has int32 ones: `state`, `first_child`, `next_sibling` and
-        `previous_sibling` of namespaces, `named` of quotas. `rows` has two `trie.columns.Columns`, of namespaces and
-        of quotas, that give out rows. `used` and `dropped` are int64 columns by control, `flows` and
-        `stocks` chains of quotas (int32, shape (quotas, width)), `checks` int64 of shape (rules, stocks + 1, 2): numbers of
-        stocks with their limits, as they are asked, -1 behind the last;
-        `size_number` int32 and `seen` uint32 or None, by series. `absent` counts by namespaces that do not exist: a
+        `columns` has int64 columns by name: of namespaces `born`, of rules `rule_enforcing`, `rule_metered` and
+        `rule_throughput`, of quotas the others. `narrow` has int32 ones: `quota_of`, `parent`, `child_count` and `state`
+        of namespaces, `held`, `rule`, `enforcing` and `named` of quotas. `rows` has two `trie.columns.Columns`, of
+        namespaces and of quotas, that give out rows. `used` and `dropped` are int64 columns by control, `flows` and
+        `stocks` chains of quotas (int32, shape (quotas, width)), `checks` int64 of shape (rules, stocks + 1, 2): numbers
+        of stocks with their limits, as they are asked, -1 behind the last. `size_number` is int32 and `seen` uint32 or
+        None, by series. `absent` counts by namespaces that do not exist: a
         `NameTable`, how many it may hold, and its columns, `throttle` before those by control.
         """
         cdef int control
@@ -62,13 +62,13 @@ cdef class Ledger:
         cdef cq_ledger bound = self.ledger
         if len(used) != CQ_STOCKS or len(dropped) != CQ_CONTROLS:
             raise ValueError(f"there must be columns of {CQ_STOCKS} stocks and {CQ_CONTROLS} controls")
-        bound.quota_of = _longs(columns["quota_of"])
-        bound.parent = _longs(columns["parent"])
-        bound.held = _longs(columns["held"])
-        bound.rule = _longs(columns["rule"])
+        bound.quota_of = _numbers(narrow["quota_of"])
+        bound.parent = _numbers(narrow["parent"])
+        bound.held = _numbers(narrow["held"])
+        bound.rule = _numbers(narrow["rule"])
         bound.left = _longs(columns["left"])
         bound.limit = _longs(columns["limit"])
-        bound.enforcing = _longs(columns["enforcing"])
+        bound.enforcing = _numbers(narrow["enforcing"])
         bound.throttle = _longs(columns["throttle"])
         for control in range(CQ_STOCKS):
             bound.used[control] = _longs(used[control])
@@ -91,9 +91,7 @@ cdef class Ledger:
             bound.rows = min(bound.rows, times.shape[0])
         bound.some_reject_alone = some_reject_alone
         bound.state = _numbers(narrow["state"])
-        bound.first_child = _numbers(narrow["first_child"])
-        bound.next_sibling = _numbers(narrow["next_sibling"])
-        bound.previous_sibling = _numbers(narrow["previous_sibling"])
+        bound.child_count = _numbers(narrow["child_count"])
         bound.named = _numbers(narrow["named"])
         bound.born = _longs(columns["born"])
         bound.rule_enforcing = _longs(columns["rule_enforcing"])

@@ -28,12 +28,12 @@ typedef struct {
 typedef struct {
     cq_series *series;
     /* by namespace row */
-    int64_t *quota_of, *parent, *used[CQ_CONTROLS]; /* `used` by control, of the stocks only */
-    int64_t *born;
-    int32_t *state, *first_child, *next_sibling, *previous_sibling; /* `state` is the matcher's */
+    int64_t *used[CQ_STOCKS], *born;
+    int32_t *quota_of, *parent, *child_count, *state; /* `state` is the matcher's */
     cq_rows namespace_rows, quota_rows;
     /* by quota row */
-    int64_t *held, *rule, *left, *limit, *enforcing, *throttle, *dropped[CQ_CONTROLS];
+    int64_t *left, *limit, *throttle, *dropped[CQ_CONTROLS];
+    int32_t *held, *rule, *enforcing;
     int32_t *flows, *stocks; /* chains, root first, with 0 behind them */
     int32_t *named;
     int64_t flow_width, stock_width;
@@ -138,7 +138,7 @@ static inline void cq_charge(cq_ledger *ledger, const int32_t *chain, int64_t wi
 /* Keep the flow chain of a namespace with it, if it is not too long. */
 static inline void cq_keep_chain(cq_ledger *ledger, cq_space *space, int64_t namespace_row)
 {
-    const int32_t *chain = ledger->flows + ledger->quota_of[namespace_row] * ledger->flow_width;
+    const int32_t *chain = ledger->flows + (int64_t)ledger->quota_of[namespace_row] * ledger->flow_width;
     int64_t levels = 0;
     for (; levels < ledger->flow_width && chain[levels] != 0 && levels <= CQ_LEVELS; levels++)
         if (levels < CQ_LEVELS)
@@ -157,7 +157,7 @@ static inline int32_t cq_take(cq_ledger *ledger, int64_t namespace_row, int64_t 
     const int32_t *chain = space->chain;
     int64_t width = space->levels, level = 0;
     if (width > CQ_LEVELS) {
-        chain = ledger->flows + ledger->quota_of[namespace_row] * ledger->flow_width;
+        chain = ledger->flows + (int64_t)ledger->quota_of[namespace_row] * ledger->flow_width;
         while (width < ledger->flow_width && chain[width] != 0)
             width++;
     }
@@ -250,7 +250,7 @@ static inline int cq_note_over(cq_overs *overs, int64_t quota, int32_t control, 
 /* Ask for throughput, from the root down. */
 static inline int cq_walk_flows(const cq_ledger *ledger, const cq_arrival *arrival, cq_overs *overs)
 {
-    const int32_t *chain = ledger->flows + ledger->quota_of[arrival->nearest] * ledger->flow_width;
+    const int32_t *chain = ledger->flows + (int64_t)ledger->quota_of[arrival->nearest] * ledger->flow_width;
     int found = CQ_ROOM;
     for (int64_t level = 0; level < ledger->flow_width && chain[level] != 0 && found == CQ_ROOM; level++)
         if (ledger->left[chain[level]] < arrival->points)
@@ -272,7 +272,7 @@ static inline void cq_gain(const cq_ledger *ledger, cq_need *need, int64_t gaine
 static inline int cq_walk_stocks(const cq_ledger *ledger, cq_arrival *arrival, cq_overs *overs)
 {
     int64_t gaining = cq_gaining(ledger, arrival->nearest, !arrival->own);
-    const int32_t *chain = ledger->stocks + ledger->quota_of[arrival->nearest] * ledger->stock_width;
+    const int32_t *chain = ledger->stocks + (int64_t)ledger->quota_of[arrival->nearest] * ledger->stock_width;
     int found = CQ_ROOM;
     for (int64_t level = 0; level < ledger->stock_width && chain[level] != 0 && found == CQ_ROOM; level++) {
         int64_t row = ledger->held[chain[level]];
@@ -439,10 +439,10 @@ static inline void cq_put_chain(int32_t *chains, int64_t width, int64_t above, i
 static inline int64_t cq_create_quota(cq_ledger *ledger, int64_t namespace_row, int64_t rule, int64_t above)
 {
     int64_t quota = cq_take_row(&ledger->quota_rows);
-    ledger->held[quota] = namespace_row;
-    ledger->rule[quota] = rule;
+    ledger->held[quota] = (int32_t)namespace_row;
+    ledger->rule[quota] = (int32_t)rule;
     ledger->limit[quota] = ledger->left[quota] = ledger->rule_throughput[rule];
-    ledger->enforcing[quota] = ledger->rule_enforcing[rule];
+    ledger->enforcing[quota] = (int32_t)ledger->rule_enforcing[rule];
     ledger->named[quota] = (int32_t)-(++ledger->quota_rows.meter[2]);
     cq_put_chain(ledger->stocks, ledger->stock_width, above, quota, 1);
     cq_put_chain(ledger->flows, ledger->flow_width, above, quota, ledger->rule_metered[rule] != 0);
@@ -460,10 +460,8 @@ static inline int64_t cq_create_namespace(
         return -1;
     cq_take_row(rows);
     ledger->born[row] = ++rows->meter[2];
-    ledger->parent[row] = parent;
-    ledger->next_sibling[row] = ledger->first_child[parent];
-    ledger->previous_sibling[ledger->first_child[parent]] = (int32_t)row;
-    ledger->first_child[parent] = (int32_t)row;
+    ledger->parent[row] = (int32_t)parent;
+    ledger->child_count[parent]++;
     return row;
 }
 
@@ -516,7 +514,7 @@ static inline int cq_create_missing(cq_ledger *ledger, cq_arrival *arrival)
         ledger->state[row] = found.state;
         ledger->quota_of[row] = ledger->quota_of[arrival->nearest];
         if (found.rule >= 0) {
-            ledger->quota_of[row] = cq_create_quota(ledger, row, found.rule, ledger->quota_of[row]);
+            ledger->quota_of[row] = (int32_t)cq_create_quota(ledger, row, found.rule, ledger->quota_of[row]);
             arrival->coming[coming++].quota = (int32_t)ledger->quota_of[row];
         }
         cq_inherit_size(ledger, arrival->nearest, row);
@@ -535,7 +533,7 @@ static inline int64_t cq_take_in(cq_ledger *ledger, const cq_arrival *arrival, u
         ledger->series, hash, arrival->nearest, arrival->name + leaf, arrival->length - leaf);
     if (row < 0)
         return -1;
-    const int32_t *chain = ledger->flows + ledger->quota_of[arrival->nearest] * ledger->flow_width;
+    const int32_t *chain = ledger->flows + (int64_t)ledger->quota_of[arrival->nearest] * ledger->flow_width;
     cq_charge(ledger, chain, ledger->flow_width, arrival->points);
     cq_hold(ledger, arrival->nearest, arrival->need.least);
     ledger->size_number[row] = size_number;

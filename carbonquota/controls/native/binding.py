@@ -31,22 +31,19 @@ def bind(ledger: Ledger, index: Index, grants: Sequence[Grant]) -> None:
     """Have it decide over the columns as they are now; to be called whenever some were replaced, or the rules."""
     namespaces, quotas, seen = index.namespaces, index.quotas, index.seen
     columns = {
-        "quota_of": namespaces.quota,
-        "parent": namespaces.parent,
-        "held": quotas.namespace,
         "born": namespaces.born,
         "rule_metered": np.array([grant.metered for grant in grants], np.int64),
         "rule_throughput": np.array([grant.throughput for grant in grants], np.int64),
         "rule_enforcing": np.array([grant.enforcing for grant in grants], np.int64),
-        **{name: getattr(quotas, name) for name in ("rule", "left", "limit", "enforcing", "throttle")},
+        **{name: getattr(quotas, name) for name in ("left", "limit", "throttle")},
     }
     ledger.bind(
         columns=columns,
         narrow={
-            "named": quotas.named,
-            **{
-                name: getattr(namespaces, name) for name in ("state", "first_child", "next_sibling", "previous_sibling")
-            },
+            "quota_of": namespaces.quota,
+            "held": quotas.namespace,
+            **{name: getattr(namespaces, name) for name in ("parent", "child_count", "state")},
+            **{name: getattr(quotas, name) for name in ("rule", "enforcing", "named")},
         },
         rows=(namespaces, quotas),
         used=[getattr(namespaces, control) for control in STOCK_CONTROLS],

@@ -11,7 +11,7 @@ import pytest
 
 from carbonquota import QuotaEngine, RuleSet, Size
 from carbonquota.kernel import KERNEL, UNKNOWN
-from tests.support.kernels import COMPILED, CONTROLS, STOCKS, if_built, without_missing
+from tests.support.kernels import COMPILED, CONTROLS, QUOTA, STOCKS, if_built, without_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 pytestmark = if_built
 
-COLUMNS = ("held", "rule", "throttle", "rule_enforcing", "rule_metered", "rule_throughput", "born")
+COLUMNS = ("throttle", "rule_enforcing", "rule_metered", "rule_throughput", "born")
 ACCEPTED = "accepted"
-QUOTA = 1
 LIMIT = 5
 LINE = b"a.b 1 1\n"
 QUIET = (100.0, 200.0)
@@ -58,8 +57,6 @@ class Owned:
         self.ledger: Whatever = Ledger(table, controls=CONTROLS)
         columns = {name: np.zeros(2, np.int64) for name in COLUMNS}
         columns |= {name: np.full(2, LIMIT) for name in ("left", "limit")}
-        columns |= {name: np.full(2, QUOTA) for name in ("enforcing", "quota_of")}
-        columns["parent"] = np.full(2, -1)
         self.left = columns["left"]
         self.ledger.bind(
             columns=columns,

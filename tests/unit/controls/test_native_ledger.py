@@ -8,18 +8,14 @@ import numpy as np
 import pytest
 
 from carbonquota.kernel import BLANK, UNKNOWN, Malformed
-from tests.support.kernels import COMPILED, CONTROLS, STOCKS, if_built, without_missing
+from tests.support.kernels import COMPILED, CONTROLS, QUOTA, STOCKS, if_built, without_missing
 from tests.support.small import engine_under
 
 pytestmark = if_built
 
 LIMIT = 10
-QUOTA = 1
 LONGEST = 16_384
-COLUMNS = (
-    "held", "rule", "left", "limit", "enforcing", "throttle", "parent", "quota_of", "born",
-    "rule_enforcing", "rule_metered", "rule_throughput",
-)  # fmt: skip
+COLUMNS = ("left", "limit", "throttle", "born", "rule_enforcing", "rule_metered", "rule_throughput")
 NAMES = (b"a.b", "größe.é".encode(), b"\xff.x", b"z" * LONGEST, b"z" * 28)
 
 
@@ -42,8 +38,6 @@ class Bound:
         self.batch_of: Any = lambda buffer: Batch.of(table.read(buffer))
         columns = {name: np.zeros(2, np.int64) for name in COLUMNS}
         columns["limit"][:] = columns["left"][:] = LIMIT
-        columns["enforcing"][:] = columns["quota_of"][:] = QUOTA
-        columns["parent"][:] = -1
         self.parts: dict[str, Any] = {
             "columns": columns,
             "used": [np.zeros(2, np.int64) for _ in STOCKS],
