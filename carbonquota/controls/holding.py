@@ -66,7 +66,7 @@ def _hopeful(index: Index, rejections: Rejections, spent: Column) -> Column:
 
 def _is_over_above(quotas: Quotas, row: int) -> bool:
     """Whether a limit above that does not reject may have counted the lines: it would count them once more."""
-    return any(quotas.left_at[above] < 1 and not quotas.enforcing_at[above] for above in quotas.flow_chain(row))
+    return any(quotas.left_at[above] < 1 and not quotas.is_enforcing(above) for above in quotas.flow_chain(row))
 
 
 def _move(quotas: Quotas, rows: Column, counts: Column) -> None:

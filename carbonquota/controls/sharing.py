@@ -63,7 +63,7 @@ def counted(index: Index, start: float) -> Counted:
         over=over[rows],
         allowed=quotas.limit[rows],
         limits=limits,
-        enforcing=quotas.enforcing[rows].astype(np.int64),
+        enforcing=quotas.are_enforcing(rows).astype(np.int64),
     )
 
 

@@ -101,7 +101,8 @@ class TakenNames:
 class Quotas(Columns):
     """All quotas. `namespace` is the row held, `rule` the index in `terms`.
 
-    `limit` is what may be accepted in the running interval: the throughput limit, or less where other nodes share it.
+    `limit` is what may be accepted in the running interval: the throughput limit, or less where other nodes share it;
+    where there is none, limit and `left` are one, and may be anything.
     Where it is prepaid (`parts` is not 1), it is what was granted, and `ahead` was granted for the next interval.
     `waiting` are points that were rejected here, and are held back until more may be granted; no report has them.
     Names in stats are given when somebody wants to know them, as most quotas of a flood go before that.
@@ -115,11 +116,10 @@ class Quotas(Columns):
         )
     )
 
-    NARROW = "namespace rule enforcing named"
+    NARROW = "namespace rule named"
 
     namespace: NarrowColumn
     rule: NarrowColumn
-    enforcing: NarrowColumn
     limit: Column
     left: Column
     ahead: Column
@@ -132,7 +132,6 @@ class Quotas(Columns):
     rule_at: View
     limit_at: View
     left_at: View
-    enforcing_at: View
     throttle_at: View
     closed_throughput_at: View
     named_at: View
@@ -195,7 +194,6 @@ class Quotas(Columns):
         """A quota on the namespace at row `namespace`, by rule number `rule`, below the quota `above`."""
         terms = self.terms[rule]
         row = self._begin(namespace, rule)
-        self.enforcing_at[row] = terms.enforcing
         self.limit_at[row] = self.left_at[row] = self._first_part(terms)
         self._stock_chains.put(row, above, own=True)
         self._flow_chains.put(row, above, own=terms.metered)
@@ -221,7 +219,7 @@ class Quotas(Columns):
         if self.parts == 1:
             return limits
         self._is_lowered = True
-        shared = (self.enforcing[rows] != 0) & (limits != MAXIMUM)
+        shared = self.are_enforcing(rows) & (limits != MAXIMUM)
         first = limits // self.parts if self.parts else np.zeros_like(limits)
         return np.where(shared, first, limits)
 
@@ -242,7 +240,6 @@ class Quotas(Columns):
         rows = self.take_rows(len(namespaces))
         self.namespace[rows] = namespaces
         self.rule[rows] = rules
-        self.enforcing[rows] = self._enforcing[rules]
         self.limit[rows] = self.left[rows] = self._first_parts(rows)
         self._stock_chains.put_many(rows, above, np.ones(len(rows), np.bool_))
         self._flow_chains.put_many(rows, above, self._metered[rules])
@@ -369,6 +366,14 @@ class Quotas(Columns):
             if more:
                 count[row] = min(count[row] + more, MAXIMUM)
 
+    def is_enforcing(self, row: int) -> bool:
+        """Whether an offer over a limit here is rejected."""
+        return self.terms[self.rule_at[row]].enforcing
+
+    def are_enforcing(self, rows: Column) -> NDArray[np.bool_]:
+        """The same for many."""
+        return self._enforcing[self.rule[rows]]
+
     def throughputs(self, rows: Column) -> Column:
         """The throughput limits that the rules set, `MAXIMUM` where there is none."""
         limits = np.full(len(rows), MAXIMUM, np.int64)
@@ -430,6 +435,7 @@ class Quotas(Columns):
         # The kernel gives new quotas their first part without a word.
         if self._is_lowered or self.parts != 1:
             rows = self.in_use()
+            rows = rows[self._metered[self.rule[rows]]]
             self._is_lowered = False
             self.parts = self.next_parts if in_order or self.next_parts == 1 else 0
             self.limit[rows] = self.left[rows] = self._first_parts(rows)
@@ -463,10 +469,11 @@ class Quotas(Columns):
             counted = np.flatnonzero(counts)
             getattr(self, name)[rows[counted]] = counts[counted]
         used = other.limit[sources] - other.left[sources]
-        # Without a throughput limit nothing is counted, and `left` says so by staying at the maximum.
+        # Without a throughput limit nothing is counted.
         used[~self._metered[self.rule[rows]]] = 0
         if self.parts != 1:
-            self.limit[rows] = np.minimum(other.limit[sources], self.throughputs(rows))
+            before = np.where(other._metered[other.rule[sources]], other.limit[sources], MAXIMUM)
+            self.limit[rows] = np.minimum(before, self.throughputs(rows))
             self.ahead[rows] = other.ahead[sources]
         self.left[rows] = self.limit[rows] - used
 

@@ -62,7 +62,7 @@ def state_of(index: Index) -> dict[str, tuple[object, ...]]:
     for row in namespaces.in_use()[np.argsort(namespaces.born[namespaces.in_use()])].tolist():
         name, quota, own = namespaces.name(row), namespaces.quota_at[row], index.own_quota(row)
         chains = [[quotas.name(one) for one in chain] for chain in (quotas.chain(quota), quotas.flow_chain(quota))]
-        terms = (quotas.rule_at[own], quotas.limit_at[own], quotas.left_at[own], quotas.enforcing_at[own])
+        terms = (quotas.rule_at[own], quotas.limit_at[own], quotas.left_at[own])
         stat_name = None if own == NO_QUOTA else quotas.stat_names(np.array([own]))[0]
         children = [namespaces.name(child) for child in namespaces.children(row)]
         lineage = [namespaces.name(above) for above in namespaces.lineage(row)]

@@ -192,7 +192,6 @@ def without_missing() -> dict[str, Any]:
         | {
             "parent": np.full(64, -1, np.int32),
             "quota_of": np.full(64, QUOTA, np.int32),
-            "enforcing": np.full(64, QUOTA, np.int32),
         },
         "rows": (Rows(), Rows()),
         "matcher": kernel.FlatMatcher(matcher, matcher.plan()),

@@ -51,7 +51,6 @@ cdef extern from "_ledger.h" nogil:
         int32_t* rule
         int64_t* left
         int64_t* limit
-        int32_t* enforcing
         int64_t* throttle
         int64_t** dropped
         int32_t* flows

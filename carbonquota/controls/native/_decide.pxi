@@ -50,7 +50,7 @@ cdef class Ledger:
 
         `columns` has int64 columns by name: of namespaces `born`, of rules `rule_enforcing`, `rule_metered` and
         `rule_throughput`, of quotas the others. `narrow` has int32 ones: `quota_of`, `parent`, `child_count` and `state`
-        of namespaces, `held`, `rule`, `enforcing` and `named` of quotas. `rows` has two `trie.columns.Columns`, of
+        of namespaces, `held`, `rule` and `named` of quotas. `rows` has two `trie.columns.Columns`, of
         namespaces and of quotas, that give out rows. `used` and `dropped` are int64 columns by control, `flows` and
         `stocks` chains of quotas (int32, shape (quotas, width)), `checks` int64 of shape (rules, stocks + 1, 2): numbers
         of stocks with their limits, as they are asked, -1 behind the last. `size_number` is int32 and `seen` uint32 or
@@ -68,7 +68,6 @@ cdef class Ledger:
         bound.rule = _numbers(narrow["rule"])
         bound.left = _longs(columns["left"])
         bound.limit = _longs(columns["limit"])
-        bound.enforcing = _numbers(narrow["enforcing"])
         bound.throttle = _longs(columns["throttle"])
         for control in range(CQ_STOCKS):
             bound.used[control] = _longs(used[control])

@@ -33,7 +33,7 @@ typedef struct {
     cq_rows namespace_rows, quota_rows;
     /* by quota row */
     int64_t *left, *limit, *throttle, *dropped[CQ_CONTROLS];
-    int32_t *held, *rule, *enforcing;
+    int32_t *held, *rule;
     int32_t *flows, *stocks; /* chains, root first, with 0 behind them */
     int32_t *named;
     int64_t flow_width, stock_width;
@@ -106,11 +106,16 @@ static inline void cq_add(int64_t *total, int64_t more)
     *total = *total > INT64_MAX - more ? INT64_MAX : *total + more;
 }
 
+static inline int cq_is_enforcing(const cq_ledger *ledger, int32_t quota)
+{
+    return ledger->rule_enforcing[ledger->rule[quota]] != 0;
+}
+
 /* Count an offer over a quota's limit; whether it is thereby rejected. */
 static inline int cq_over(cq_ledger *ledger, int32_t quota, int32_t control, int64_t points)
 {
     cq_add(&ledger->throttle[quota], points);
-    if (!ledger->enforcing[quota])
+    if (!cq_is_enforcing(ledger, quota))
         return 0;
     cq_add(&ledger->dropped[control][quota], points);
     return 1;
@@ -254,7 +259,7 @@ static inline int cq_walk_flows(const cq_ledger *ledger, const cq_arrival *arriv
     int found = CQ_ROOM;
     for (int64_t level = 0; level < ledger->flow_width && chain[level] != 0 && found == CQ_ROOM; level++)
         if (ledger->left[chain[level]] < arrival->points)
-            found = cq_note_over(overs, chain[level], ledger->throughput, ledger->enforcing[chain[level]]);
+            found = cq_note_over(overs, chain[level], ledger->throughput, cq_is_enforcing(ledger, chain[level]));
     for (int64_t at = 0; at < arrival->coming_count && found == CQ_ROOM; at++) {
         int32_t rule = arrival->coming[at].rule;
         if (ledger->rule_throughput[rule] < arrival->points)
@@ -281,7 +286,7 @@ static inline int cq_walk_stocks(const cq_ledger *ledger, cq_arrival *arrival, c
         if (over == CQ_UNSIZED)
             return CQ_WANTS_SIZE;
         if (over >= 0)
-            found = cq_note_over(overs, chain[level], over, ledger->enforcing[chain[level]]);
+            found = cq_note_over(overs, chain[level], over, cq_is_enforcing(ledger, chain[level]));
     }
     cq_gain(ledger, &arrival->need, 0);
     for (int64_t at = 0; at < arrival->coming_count && found == CQ_ROOM; at++) {
@@ -441,8 +446,8 @@ static inline int64_t cq_create_quota(cq_ledger *ledger, int64_t namespace_row, 
     int64_t quota = cq_take_row(&ledger->quota_rows);
     ledger->held[quota] = (int32_t)namespace_row;
     ledger->rule[quota] = (int32_t)rule;
-    ledger->limit[quota] = ledger->left[quota] = ledger->rule_throughput[rule];
-    ledger->enforcing[quota] = (int32_t)ledger->rule_enforcing[rule];
+    if (ledger->rule_metered[rule]) /* else no memory is taken for what nobody reads */
+        ledger->limit[quota] = ledger->left[quota] = ledger->rule_throughput[rule];
     ledger->named[quota] = (int32_t)-(++ledger->quota_rows.meter[2]);
     cq_put_chain(ledger->stocks, ledger->stock_width, above, quota, 1);
     cq_put_chain(ledger->flows, ledger->flow_width, above, quota, ledger->rule_metered[rule] != 0);
@@ -657,9 +662,27 @@ static inline void cq_fetch_group(const cq_ledger *ledger, const cq_line *lines,
     for (int64_t at = 0; at < count; at++) {
         int32_t quota = lines[at].row < 0 ? 0 : cq_lowest(ledger, lines[at].namespace_row);
         if (ledger->left[quota] <= 0) {
-            cq_prefetch(&ledger->enforcing[quota]);
+            cq_prefetch(&ledger->rule[quota]);
             cq_prefetch(&ledger->throttle[quota]);
             cq_prefetch(&ledger->dropped[ledger->throughput][quota]);
+        }
+    }
+}
+
+/* Bring the places near at which new metrics, and their namespaces where these are missing, are looked for and put. */
+static inline void cq_fetch_new(const cq_ledger *ledger, const cq_batch *batch, const cq_line *lines, int64_t count)
+{
+    cq_names *names = ledger->series->names;
+    cq_block *series = cq_current(&ledger->series->slots), *spaces = cq_current(&names->slots);
+    __asm__ volatile("");
+    for (const cq_line *line = lines; line < lines + count; line++) {
+        if (line->row != CQ_UNKNOWN)
+            continue;
+        int64_t length;
+        cq_prefetch(cq_bucket(series, line->hash));
+        if (line->known != line->path) {
+            const unsigned char *name = cq_name_of(batch, line, &length);
+            cq_prefetch(cq_bucket(spaces, cq_hash(names->keys, name, line->path, cq_end_of_names(batch, line))));
         }
     }
 }
@@ -672,6 +695,8 @@ static inline int64_t cq_decide(cq_ledger *ledger, cq_deciding *deciding, int64_
         if (at % CQ_GROUP == 0) {
             int64_t count = batch->count - at < CQ_GROUP ? batch->count - at : CQ_GROUP;
             cq_fetch_group(ledger, batch->lines + at, count, deciding->rejected > 0);
+            if (deciding->ask != NULL)
+                cq_fetch_new(ledger, batch, batch->lines + at, count);
         }
         if (!cq_decide_line(ledger, deciding, at))
             return at;

@@ -43,7 +43,7 @@ def bind(ledger: Ledger, index: Index, grants: Sequence[Grant]) -> None:
             "quota_of": namespaces.quota,
             "held": quotas.namespace,
             **{name: getattr(namespaces, name) for name in ("parent", "child_count", "state")},
-            **{name: getattr(quotas, name) for name in ("rule", "enforcing", "named")},
+            **{name: getattr(quotas, name) for name in ("rule", "named")},
         },
         rows=(namespaces, quotas),
         used=[getattr(namespaces, control) for control in STOCK_CONTROLS],

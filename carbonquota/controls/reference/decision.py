@@ -211,7 +211,7 @@ class Decider:
         quotas = self.index.quotas
         for quota in quotas.flow_chain(self.index.namespaces.quota_at[place.row]):
             if quotas.left_at[quota] < points:
-                yield Over(quota, THROUGHPUT, bool(quotas.enforcing_at[quota]))
+                yield Over(quota, THROUGHPUT, quotas.is_enforcing(quota))
         for number, coming in enumerate(place.coming):
             if coming.grant.throughput < points:
                 yield Over(~number, THROUGHPUT, coming.grant.enforcing)

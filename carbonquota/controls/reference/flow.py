@@ -13,7 +13,7 @@ from carbonquota.trie import NO_QUOTA, Quotas
 def over(quotas: Quotas, quota: int, control: int, points: int) -> bool:
     """Count an offer over this quota's limit; whether it is thereby rejected."""
     quotas.throttle_at[quota] = min(quotas.throttle_at[quota] + points, MAXIMUM)
-    if not quotas.enforcing_at[quota]:
+    if not quotas.is_enforcing(quota):
         return False
     dropped = quotas.dropped_at[control]
     dropped[quota] = min(dropped[quota] + points, MAXIMUM)

@@ -57,6 +57,7 @@ class Owned:
         self.ledger: Whatever = Ledger(table, controls=CONTROLS)
         columns = {name: np.zeros(2, np.int64) for name in COLUMNS}
         columns |= {name: np.full(2, LIMIT) for name in ("left", "limit")}
+        columns["rule_enforcing"][:] = 1
         self.left = columns["left"]
         self.ledger.bind(
             columns=columns,

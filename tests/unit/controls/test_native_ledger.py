@@ -38,6 +38,7 @@ class Bound:
         self.batch_of: Any = lambda buffer: Batch.of(table.read(buffer))
         columns = {name: np.zeros(2, np.int64) for name in COLUMNS}
         columns["limit"][:] = columns["left"][:] = LIMIT
+        columns["rule_enforcing"][:] = 1
         self.parts: dict[str, Any] = {
             "columns": columns,
             "used": [np.zeros(2, np.int64) for _ in STOCKS],
