@@ -50,6 +50,8 @@ def address(text: str) -> Address:
               metavar="FILE",
               help="What sessions of browsers are signed by; made if missing, the same for all servers.")  # fmt: skip
 @click.option("--open", "open_to_all", is_flag=True, help="Listen for others although nobody needs a token.")
+@click.option("--second-approver", is_flag=True,
+              help="Rules are in force once another administrator has approved of their release.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True)
 @click.pass_context
 def command(ctx: click.Context, /, log_level: str, **options: Any) -> None:  # noqa: ANN401 - one type each

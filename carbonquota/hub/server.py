@@ -83,6 +83,7 @@ class _Server:
     def _make_http(self) -> HttpServer:
         """The HTTP side; QuotaError where everybody could do all from elsewhere, and nobody said so."""
         hub, settings = self._hub, self._settings
+        hub.rules.needs_second = settings.second_approver
         access = make_access(
             settings.access, stored=(hub.tokens.find,), secret=secret_of(Path(settings.secret_file)),
             is_open=is_open(hub), clock=hub.clock,
@@ -105,6 +106,7 @@ class _Server:
         was_away = bool(self._hub.synchronizer.trouble)
         try:
             await asyncio.to_thread(self._hub.synchronizer.sync)
+            await asyncio.to_thread(self._hub.rules.refresh)
         except UnavailableError as error:
             self._notices.warning("away", "%s; what is in memory is told on", error)
         else:

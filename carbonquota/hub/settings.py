@@ -16,7 +16,8 @@ class HubSettings:
     """`freshness` is how often, in seconds, a server reads what others changed.
 
     Sessions of browsers are signed by what `secret_file` has, the same on all servers. `open_to_all` lets it listen for
-    others although nobody needs a token.
+    others although nobody needs a token. With `second_approver`, rules are in force once another administrator has
+    approved of their release.
     """
 
     database: str = DEFAULT_DATABASE
@@ -26,3 +27,4 @@ class HubSettings:
     access: AccessSettings = field(default_factory=AccessSettings)
     secret_file: str = "var/hub-secret"  # noqa: S105 - a path
     open_to_all: bool = False
+    second_approver: bool = False

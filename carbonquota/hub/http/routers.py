@@ -7,7 +7,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from carbonquota.hub.http import quotas, tokens
+from carbonquota.hub.http import quotas, rules, tokens
 from carbonquota.hub.service.hub import Hub
 
-ROUTERS: Final[tuple[Callable[[Hub], APIRouter], ...]] = (quotas.make_router, tokens.make_router)
+ROUTERS: Final[tuple[Callable[[Hub], APIRouter], ...]] = (quotas.make_router, tokens.make_router, rules.make_router)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from carbonquota.hub.domain.book import Book
 from carbonquota.hub.service.quotas import Quotas
+from carbonquota.hub.service.rules import Rules
 from carbonquota.hub.service.synchronizer import Synchronizer
 from carbonquota.hub.service.tokens import Tokens
 from carbonquota.hub.service.writing import Writing
@@ -29,11 +30,13 @@ class Hub:
         self.writing = Writing(database, self.synchronizer, clock)
         self.quotas = Quotas(self.writing, self.book)
         self.tokens = Tokens(self.writing, clock, monotonic)
+        self.rules = Rules(self.writing, clock)
 
     def open(self) -> None:
         """Bring the tables up to date and read all there is; a HubError where that cannot be."""
         migrate(self.database)
         self.synchronizer.sync()
+        self.rules.refresh()
 
     def close(self) -> None:
         """Let go of the database."""

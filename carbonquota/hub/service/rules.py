@@ -1,0 +1,250 @@
+"""Rules for the fleet: sent, tried, released, approved, rolled back; and what each daemon is to have and has.
+
+What is in force is kept in memory, as a thousand daemons wait for it, and read again when another server of the same
+database has released: `refresh` is called every second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from threading import Lock
+from typing import Any, Final
+
+from carbonquota.hub.domain.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
+from carbonquota.hub.domain.names import checked_name
+from carbonquota.hub.domain.rules import (
+    EVERY_GROUP,
+    FleetDaemon,
+    Mode,
+    Release,
+    RuleVersion,
+    Trial,
+    before_that,
+    checked_rules,
+    checksum_of,
+    in_force,
+    try_rules,
+)
+from carbonquota.hub.domain.values import Actor
+from carbonquota.hub.service.writing import Writing
+from carbonquota.hub.storage import counters
+from carbonquota.hub.storage import rules as stored
+from carbonquota.model import CONTROL_FIELDS, Clock, Usage
+from carbonquota.rules import RuleSet
+
+MOST_STANDINGS: Final = 200
+LARGEST: Final = 4 * 1024 * 1024
+"""Characters of a text of rules."""
+
+
+class Rules:
+    """The rules of a fleet. From any thread."""
+
+    def __init__(self, writing: Writing, clock: Clock, *, needs_second: bool = False) -> None:
+        """`clock` gives seconds since the epoch. With `needs_second` another administrator approves of releases."""
+        self._writing = writing
+        self._clock = clock
+        self.needs_second = needs_second
+        self._lock = Lock()
+        self._releases: tuple[Release, ...] = ()
+        self._texts: dict[int, RuleVersion] = {}
+        self._seen: dict[str, FleetDaemon] = {}
+        self._unwritten: set[str] = set()
+        self._tell: list[Callable[[], None]] = []
+
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """Call `tell` each time releases have changed, on any thread."""
+        self._tell.append(tell)
+
+    def refresh(self) -> None:
+        """Read what others released, and write which daemons were seen; UnavailableError."""
+        self._write_seen()
+        with self._writing.database.reading() as connection:
+            releases = tuple(stored.read_releases(connection))
+        self._put(releases)
+
+    def _put(self, releases: tuple[Release, ...]) -> None:
+        with self._lock:
+            # Numbers are given in the order of commits, so more are newer, whoever read them.
+            count = sum(bool(one.approved) for one in self._releases), len(self._releases)
+            is_new = (sum(bool(one.approved) for one in releases), len(releases)) > count
+            if is_new:
+                self._releases = releases
+        if is_new:
+            for tell in self._tell:
+                tell()
+
+    def upload(self, actor: Actor, text: str) -> RuleVersion:
+        """Keep a text as a new version, or give the newest one where that is the same.
+
+        ConfigError with every error and its place; InvalidError where it is too long.
+        """
+        if len(text) > LARGEST:
+            raise InvalidError(f"the rules have {len(text):,} characters: at most {LARGEST:,} are taken")
+        newest = self.newest()
+        if newest is not None and newest.text == text:
+            return newest
+        checked_rules(text, self._rules_of(in_force(self._releases, EVERY_GROUP)))
+        with self._writing.change() as (connection, _):
+            number = counters.take(connection, "rule version")
+            version = RuleVersion(number, text, checksum_of(text), self._clock(), actor.name, actor.why)
+            stored.add_version(connection, version)
+            told = {"checksum": version.checksum, "characters": len(text)}
+            self._writing.audit(connection, [self._writing.entry(actor, "send rules", f"rules/{number}", None, told)])
+        return version
+
+    def newest(self) -> RuleVersion | None:
+        """The version that was sent last."""
+        with self._writing.database.reading() as connection:
+            return stored.newest_version(connection)
+
+    def version(self, number: int) -> RuleVersion:
+        """One version; NotFoundError."""
+        with self._lock:
+            known = self._texts.get(number)
+        if known is not None:
+            return known
+        with self._writing.database.reading() as connection:
+            version = stored.read_version(connection, number)
+        if version is None:
+            raise NotFoundError(f"there is no version {number} of the rules")
+        with self._lock:
+            if len(self._texts) >= 16:
+                self._texts.clear()
+            self._texts[number] = version
+        return version
+
+    def versions(self, before: int | None = None, limit: int = 100) -> list[RuleVersion]:
+        """The newest first."""
+        with self._writing.database.reading() as connection:
+            return stored.read_versions(connection, before, limit)
+
+    def releases(self) -> tuple[Release, ...]:
+        """All of them, the oldest first."""
+        with self._lock:
+            return self._releases
+
+    def in_force(self, group: str) -> Release | None:
+        """What daemons of a group are to have; None while nothing was released."""
+        return in_force(self.releases(), group)
+
+    def release(self, actor: Actor, version: int, mode: Mode, group: str = EVERY_GROUP) -> Release:
+        """Put a version in force for a group, or for all; where a second one has to approve, it waits for that."""
+        self.version(version)
+        if group:
+            checked_name("group", group)
+        return self._add(actor, "release rules", version, mode, group)
+
+    def rollback(self, actor: Actor, group: str = EVERY_GROUP) -> Release:
+        """Put in force for a group what was before the release that is; ConflictError where that was nothing.
+
+        It needs nobody else's approval: what comes back was approved of when it came first.
+        """
+        self.refresh()
+        back = before_that(self.releases(), group)
+        if back is None:
+            where = f"for the group {group!r}" if group else "for all daemons"
+            raise ConflictError(f"nothing else was in force {where} before: release a version instead")
+        return self._add(actor, "roll back rules", back.version, back.mode, group, is_approved=True)
+
+    def _add(
+        self, actor: Actor, action: str, version: int, mode: Mode, group: str, *, is_approved: bool = False
+    ) -> Release:
+        approved = actor.name if is_approved or not self.needs_second else ""
+        with self._writing.change() as (connection, _):
+            number = counters.take(connection, "rule release")
+            release = Release(number, version, mode, group, self._clock(), actor.name, approved, actor.why)
+            before = in_force(stored.read_releases(connection), group)
+            stored.add_release(connection, release)
+            self._writing.audit(connection, [
+                self._writing.entry(actor, action, _subject(group), _told(before), _told(release))
+            ])  # fmt: skip
+            releases = tuple(stored.read_releases(connection))
+        self._put(releases)
+        return release
+
+    def approve(self, actor: Actor, number: int) -> Release:
+        """Approve of a release that waits, as somebody other than who asked for it; it is in force from then on."""
+        with self._writing.change() as (connection, _):
+            found = {one.number: one for one in stored.read_releases(connection)}.get(number)
+            if found is None:
+                raise NotFoundError(f"there is no release {number}")
+            if found.approved:
+                raise ConflictError(f"release {number} is approved already, by {found.approved}")
+            if found.actor == actor.name:
+                raise ConflictError(
+                    f"release {number} is {actor.name}'s own: another administrator has to approve of it"
+                )
+            newer = in_force(stored.read_releases(connection), found.group)
+            if newer is not None and newer.number > number:
+                raise ConflictError(f"release {newer.number} came later and is in force: release the version again")
+            stored.approve_release(connection, number, actor.name)
+            approved = replace(found, approved=actor.name)
+            self._writing.audit(connection, [
+                self._writing.entry(actor, "approve rules", _subject(found.group), _told(newer), _told(approved))
+            ])  # fmt: skip
+            releases = tuple(stored.read_releases(connection))
+        self._put(releases)
+        return approved
+
+    def try_text(self, text: str, group: str = EVERY_GROUP) -> Trial:
+        """What a text would do to what the fleet uses now, against what is in force for a group; ConfigError."""
+        after = checked_rules(text)
+        before = self._rules_of(self.in_force(group)) or RuleSet.from_text("")
+        with self._writing.database.reading() as connection:
+            told = stored.read_usage(connection)
+            groups = {one.name: one.group for one in stored.read_daemons(connection)}
+        usages = {
+            name: [(str(line[0]), Usage(*line[1:])) for line in lines]
+            for name, (_, lines) in told.items()
+            if not group or groups.get(name) == group
+        }
+        return try_rules(usages, before, after, MOST_STANDINGS)
+
+    def _rules_of(self, release: Release | None) -> RuleSet | None:
+        return None if release is None else RuleSet.from_text(self.version(release.version).text)
+
+    def note_daemon(self, daemon: FleetDaemon) -> None:
+        """A daemon told how it is; written to the database within a second."""
+        with self._lock:
+            self._seen[daemon.name] = daemon
+            self._unwritten.add(daemon.name)
+
+    def note_usage(self, name: str, lines: Iterable[tuple[str, tuple[int, ...]]]) -> None:
+        """A daemon told what its namespaces hold: a name and an amount a control each."""
+        rows = [[namespace, *amounts] for namespace, amounts in lines]
+        if any(len(row) != 1 + len(CONTROL_FIELDS) for row in rows):
+            raise InvalidError(f"each line is a namespace and {len(CONTROL_FIELDS)} amounts")
+        with self._writing.database.writing(quick=True) as connection:
+            stored.write_usage(connection, name, self._clock(), rows)
+
+    def daemons(self) -> list[FleetDaemon]:
+        """All that were seen, by name, those of other servers among them."""
+        self._write_seen()
+        with self._writing.database.reading() as connection:
+            return stored.read_daemons(connection)
+
+    def _write_seen(self) -> None:
+        with self._lock:
+            daemons = [self._seen[name] for name in sorted(self._unwritten)]
+            self._unwritten.clear()
+        if not daemons:
+            return
+        try:
+            with self._writing.database.writing(quick=True) as connection:
+                stored.write_daemons(connection, daemons)
+        except UnavailableError:
+            with self._lock:
+                self._unwritten.update(one.name for one in daemons)
+            raise
+
+
+def _subject(group: str) -> str:
+    return f"rules/group/{group}" if group else "rules"
+
+
+def _told(release: Release | None) -> dict[str, Any] | None:
+    if release is None:
+        return None
+    return {name: value for name, value in asdict(release).items() if name in {"number", "version", "mode", "approved"}}
