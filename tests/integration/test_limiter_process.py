@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import struct
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import grpc
+import httpx
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from envoy.service.ratelimit.v3 import rls_pb2, rls_pb2_grpc
+from jwt.algorithms import OKPAlgorithm
 
 from carbonquota.limiter.faces.grpc import frames
 from tests.support.daemon import wait_until
@@ -49,6 +55,10 @@ keys-file = "keys.toml"
 ROUTES = """
 [headers]
 x-ratelimit = true
+[jwt]
+keys = "jwks.json"
+issuer = "https://id.example"
+audience = "gateway"
 [[routes]]
 name = "login"
 path = "/login"
@@ -62,10 +72,26 @@ client = "acme"
 """
 
 
+SIGNER = ed25519.Ed25519PrivateKey.generate()
+
+
+def public_key() -> dict[str, str]:
+    """The key set's one key."""
+    jwk: dict[str, str] = OKPAlgorithm.to_jwk(SIGNER.public_key(), as_dict=True)
+    return jwk | {"kid": "one", "alg": "EdDSA", "use": "sig"}
+
+
+def token(key: object = SIGNER, algorithm: str = "EdDSA", **changed: object) -> str:
+    """A token of Ada's, with other claims where they are given."""
+    claims = {"sub": "ada", "iss": "https://id.example", "aud": "gateway", "exp": time.time() + 600} | changed
+    return jwt.encode(claims, key, algorithm, headers={"kid": "one"})  # type: ignore[arg-type]
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LimiterProcess]:
     folder = tmp_path_factory.mktemp("limiter")
     (folder / "keys.toml").write_text(KEYS)
+    (folder / "jwks.json").write_text(json.dumps({"keys": [public_key()]}))
     with limiter(folder, RULES, identity=IDENTITY, more=ROUTES) as one:
         yield one
 
@@ -104,6 +130,30 @@ def test_a_client_escapes_by_nothing_that_it_makes_up(running: LimiterProcess) -
                 "x-original-url": f"/made/up/{n}",
             }
             assert http.get("/check", headers=made_up).status_code == (200 if n < 3 else 429), n
+
+
+def test_a_user_is_who_a_genuine_token_says_wherever_it_comes_from(running: LimiterProcess) -> None:
+    forged = {
+        "no algorithm": token(None, "none"),
+        "the public key as a secret": token(public_key()["x"], "HS256"),
+        "another key": token(ed25519.Ed25519PrivateKey.generate()),
+        "expired": token(exp=time.time() - 3_600),
+        "another audience": token(aud="other"),
+        "another issuer": token(iss="https://evil.example"),
+        "nobody": token(sub=""),
+        "cut": token()[:-2],
+        "no token": "a.b.c",
+    }
+    with running.http() as http:
+
+        def check(address: str, bearer: str) -> httpx.Response:
+            return http.get("/check", headers=told(address, authorization=f"Bearer {bearer}"))
+
+        assert [check(f"198.51.100.2{n}", token()).status_code for n in range(4)] == [200, 200, 200, 429]
+        for n, (kind, bearer) in enumerate(forged.items()):
+            # Counted by its address, not as Ada and not as somebody new.
+            answers = [check(f"198.51.100.3{n}", bearer).status_code for _ in range(4)]
+            assert answers == [200, 200, 200, 429], kind
 
 
 def test_a_route_and_a_key_have_limits_of_their_own(running: LimiterProcess) -> None:

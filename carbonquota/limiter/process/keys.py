@@ -118,6 +118,7 @@ KEYS: Final[Mapping[str, Mapping[str, ValueKind]]] = {
         "key-header": NAME,
         "required": SWITCH,
     },
+    "jwt": {"keys": TEXT, "issuer": TEXT, "audience": TEXT, "user-claim": NAME, "tier-claim": NAME},
     "store": {
         "url": STORE,
         "name": NAME,

@@ -112,6 +112,7 @@ def _with_paths(settings: LimiterSettings, directory: Path) -> LimiterSettings:
         settings,
         limiter=replace(settings.limiter, rules=tuple(map(absolute, settings.limiter.rules))),
         identity=replace(settings.identity, keys_file=absolute(settings.identity.keys_file)),
+        jwt=replace(settings.jwt, keys=absolute(settings.jwt.keys)),
         store=replace(settings.store, password_file=absolute(settings.store.password_file)),
     )
 

@@ -21,15 +21,17 @@ from carbonquota.limiter.faces.http.handlers import Handlers
 from carbonquota.limiter.identity.address import ClientAddress, read_networks
 from carbonquota.limiter.identity.heads import HeadReader
 from carbonquota.limiter.identity.keys import ApiKeys, read_keys
-from carbonquota.limiter.identity.resolve import Identity, IdentityPolicy
+from carbonquota.limiter.identity.resolve import Identity, IdentityPolicy, Verify
 from carbonquota.limiter.identity.routes import Routes
+from carbonquota.limiter.identity.tokens import TokenVerifier
 from carbonquota.limiter.process.exposition import LimiterExposition
-from carbonquota.limiter.process.settings import LimiterSettings, StoreSection
+from carbonquota.limiter.process.settings import JwtSection, LimiterSettings, StoreSection
 from carbonquota.limiter.rulebook import LimitRulebook
 from carbonquota.limiter.service import Limiter
 from carbonquota.limiter.stats import Sample
 from carbonquota.limiter.stores import StoreCounters, StoreSettings
 from carbonquota.model import Clock
+from carbonquota.web.jwt_tokens import JwtAuthenticator, JwtSettings
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +78,7 @@ class LimiterParts:
         self.calls = Calls(self.limiter, Messages(style), self.faces["grpc"], lambda: self.is_ready)
         self.handlers = Handlers(
             self.limiter,
-            *make_identity(settings),
+            *make_identity(settings, clock),
             self.faces["http"],
             style,
             settings.http.denied_status,
@@ -125,15 +127,25 @@ def read_secret(path: str) -> str:
         raise InputError(f"{path}: the store's password cannot be read: {error}") from None
 
 
-def make_identity(settings: LimiterSettings) -> tuple[Identity, HeadReader]:
+def make_identity(settings: LimiterSettings, clock: Clock) -> tuple[Identity, HeadReader]:
     """What makes questions of heads, and what reads these."""
     own = settings.identity
     addresses = ClientAddress(read_networks(own.trusted_proxies), ipv6_prefix=own.ipv6_prefix)
     keys = read_keys(Path(own.keys_file)) if own.keys_file else ApiKeys()
-    policy = IdentityPolicy(own.domain, own.descriptors, tier=own.tier, needs_identity=own.required)
-    identity = Identity(policy, addresses, Routes(settings.routes), keys)
+    jwt = settings.jwt
+    policy = IdentityPolicy(own.domain, own.descriptors, jwt.user_claim, jwt.tier_claim, own.tier, own.required)
+    identity = Identity(policy, addresses, Routes(settings.routes), keys, make_verify(jwt, clock))
     reader = HeadReader(addresses, original=own.original, forwarded=own.forwarded, key_field=own.key_header)
     return identity, reader
+
+
+def make_verify(jwt: JwtSection, clock: Clock) -> Verify | None:
+    """What knows genuine tokens; None where none is believed. QuotaError where the key set cannot be read now."""
+    if not jwt.keys:
+        return None
+    authenticator = JwtAuthenticator(JwtSettings(jwt.keys, jwt.issuer, jwt.audience), time.monotonic)
+    authenticator.load()
+    return TokenVerifier(authenticator.verify, clock).verify
 
 
 def own_version() -> str:

@@ -78,6 +78,17 @@ class IdentitySection:
 
 
 @dataclass(frozen=True, slots=True)
+class JwtSection:
+    """Whose tokens are believed; without `keys`, the path or URL of a key set (JWKS), nobody's."""
+
+    keys: str = ""
+    issuer: str = ""
+    audience: str = ""
+    user_claim: str = "sub"
+    tier_claim: str = "tier"
+
+
+@dataclass(frozen=True, slots=True)
 class StoreSection:
     """Where several limiters count together; without `url`, each counts by itself."""
 
@@ -100,5 +111,6 @@ class LimiterSettings:
     admin: AdminSection = field(default_factory=AdminSection)
     headers: HeadersSection = field(default_factory=HeadersSection)
     identity: IdentitySection = field(default_factory=IdentitySection)
+    jwt: JwtSection = field(default_factory=JwtSection)
     store: StoreSection = field(default_factory=StoreSection)
     routes: tuple[Route, ...] = ()
