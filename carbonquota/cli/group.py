@@ -36,6 +36,7 @@ _COMMANDS: Final = {
     "run": ("carbonquota.cli.run", "Run the daemon: quotas on live traffic, stored in Whisper files or relayed."),
     "serve": ("carbonquota.cli.serve", "Run the quota service: what customers of a fleet may hold, and hold."),
     "limit": ("carbonquota.cli.limit", "Run the rate limiter that API gateways ask: Envoy, nginx, Traefik, Caddy."),
+    "limits": ("carbonquota.cli.limits", "Check, explain and try rules of the rate limiter."),
     "init": ("carbonquota.cli.init", "Write a configuration and a systemd unit to start from."),
     "cluster-key": (
         "carbonquota.cli.cluster_key",

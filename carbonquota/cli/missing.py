@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Final
 
 _EXTRA: Final = re.compile(r"""extra\s*==\s*["']([\w-]+)["']""")
-_MODULES: Final = {"google-re2": "re2", "prometheus-client": "prometheus_client", "pyzmq": "zmq"}
+_MODULES: Final = {"google-re2": "re2", "prometheus-client": "prometheus_client", "pyyaml": "yaml", "pyzmq": "zmq"}
 """Modules that are not called as their package is."""
 
 

@@ -60,6 +60,10 @@ class Source:
             return read_whisper_tree(self.path, advance)
         return self._read_text(advance)
 
+    def pieces(self) -> Iterator[bytes]:
+        """The text as it comes, a gzip unpacked; InputError where it cannot be read."""
+        return self._pieces(lambda _: None)
+
     def _read_text(self, advance: Advance) -> Iterator[Item]:
         """The batches of a file or of standard input, a gzip recognized by its magic."""
         reader = LineReader(self.name)
