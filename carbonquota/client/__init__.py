@@ -1,1 +1,1 @@
-"""What programs ask the services through: the quota service and the rate limiter, over HTTP and gRPC."""
+"""What programs ask the limiter and the quota service through."""

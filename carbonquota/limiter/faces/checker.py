@@ -23,6 +23,12 @@ class Checker(Protocol):
     async def check_async(self, request: Request) -> Answer:
         """Decide, where a store may be asked."""
 
+    def release(self, answer: Answer) -> None:
+        """Give back its places among the requests in flight."""
+
+    async def release_async(self, answer: Answer) -> None:
+        """The same, where a store may be asked."""
+
 
 BUCKETS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0)
 """Upper bounds of the latency histogram's buckets, in seconds."""

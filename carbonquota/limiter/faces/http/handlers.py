@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
@@ -13,6 +14,7 @@ from google.protobuf import json_format
 from carbonquota.limiter.faces.checker import Checker, FaceStats
 from carbonquota.limiter.faces.grpc.messages import MessageError, read_request, write_answer
 from carbonquota.limiter.faces.headers import HeaderStyle, answer_headers
+from carbonquota.limiter.faces.http.questions import read_leases, read_questions, write_verdicts
 from carbonquota.limiter.faces.http.replies import HttpRequest, Reply, document_reply, problem
 from carbonquota.limiter.identity.heads import HeadReader
 from carbonquota.limiter.identity.resolve import Identity
@@ -48,7 +50,54 @@ class Handlers:
             return self._json(request)
         if path == "/healthcheck":
             return _text(200, "OK") if self.is_serving() else _text(500, "")
+        if path in {"/v1/check", "/v1/release"}:
+            return self._api(request)
         return problem(404)
+
+    def _api(self, request: HttpRequest) -> Reply | Awaitable[Reply]:
+        """Our own clients' JSON."""
+        if request.method != "POST":
+            return problem(405, "", (("allow", "POST"),))
+        try:
+            if request.path == "/v1/check":
+                return self._check_all(read_questions(request.body))
+            leases = read_leases(request.body)
+        except MessageError as error:
+            self.stats.faults["malformed"] += 1
+            return problem(400, str(error))
+        return self._release(leases)
+
+    def _check_all(self, questions: Sequence[Request]) -> Reply | Awaitable[Reply]:
+        """One answer after the other; a store is asked about all of them together."""
+        if not self.limiter.is_local:
+            return self._check_all_later(questions)
+        answers = []
+        for question in questions:
+            began = perf_counter()
+            answers.append(self.limiter.check(question))
+            self.stats.note(answers[-1], perf_counter() - began)
+        return document_reply(200, write_verdicts(answers))
+
+    async def _check_all_later(self, questions: Sequence[Request]) -> Reply:
+        began = perf_counter()
+        self.stats.waiting += len(questions)
+        try:
+            answers = await asyncio.gather(*map(self.limiter.check_async, questions))
+        finally:
+            self.stats.waiting -= len(questions)
+        for answer in answers:
+            self.stats.note(answer, perf_counter() - began)
+        return document_reply(200, write_verdicts(answers))
+
+    def _release(self, leases: Answer) -> Reply | Awaitable[Reply]:
+        if self.limiter.is_local:
+            self.limiter.release(leases)
+            return Reply(204)
+        return self._release_later(leases)
+
+    async def _release_later(self, leases: Answer) -> Reply:
+        await self.limiter.release_async(leases)
+        return Reply(204)
 
     def _check(self, request: HttpRequest) -> Reply | Awaitable[Reply]:
         """May the request pass that this one tells of, or that stands behind `/check`?"""

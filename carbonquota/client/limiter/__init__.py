@@ -1,0 +1,10 @@
+"""A client of the rate limiter: asks over HTTP, in batches, of one node or several, and lives through their absence."""
+
+from __future__ import annotations
+
+from carbonquota.client.limiter.client import Fallback, LimiterClient, Patience
+from carbonquota.client.limiter.nodes import Nodes
+from carbonquota.client.limiter.queue import ChargeQueue
+from carbonquota.client.limiter.values import LimiterAwayError, Question, Verdict
+
+__all__ = ["ChargeQueue", "Fallback", "LimiterAwayError", "LimiterClient", "Nodes", "Patience", "Question", "Verdict"]
