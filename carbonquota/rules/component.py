@@ -23,7 +23,8 @@ from carbonquota.rules.glob import ANY_CHARACTER, ANY_RUN, AnyRun, Characters, C
 MOST_SPELLINGS: Final = 64
 """How many ways of multiplying out its alternatives a component may have and still become an expression."""
 
-_UNLIKELY: Final = "\ufffd"
+UNLIKELY: Final = "\ufffd"
+"""Stands for what `*` matches in an example."""
 
 
 class Component:
@@ -47,6 +48,15 @@ class Component:
     def example(self) -> str:
         """A name it matches (or the empty string), as unlikely as can be to be matched by another component."""
         return "".join(_example_of(token) for token in self.tokens)
+
+    @cached_property
+    def is_simple(self) -> bool:
+        """Whether it is text and `*` alone, with at least one of these, as most are."""
+        has_runs = any(isinstance(token, AnyRun) for token in self.tokens)
+        plain = all(
+            isinstance(token, AnyRun) or (isinstance(token, str) and UNLIKELY not in token) for token in self.tokens
+        )
+        return has_runs and plain
 
     @cached_property
     def piece(self) -> str:
@@ -77,10 +87,10 @@ def _example_of(token: Token) -> str:
     if isinstance(token, str):
         return token
     if isinstance(token, AnyRun):
-        return _UNLIKELY
+        return UNLIKELY
     if isinstance(token, Choice):
         return "".join(map(_example_of, token.options[0]))
-    candidates = chain(_UNLIKELY, (chr(low) for low, _ in token.ranges), map(chr, range(sys.maxunicode)))
+    candidates = chain(UNLIKELY, (chr(low) for low, _ in token.ranges), map(chr, range(sys.maxunicode)))
     return next(character for character in candidates if character in token)
 
 

@@ -12,7 +12,7 @@ after some hundreds of comparisons, so that rules made to be hard cost their num
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from carbonquota.rules.comparison import Comparison
@@ -24,6 +24,9 @@ _LONGEST: Final = 8
 """Characters of a piece by which components are found."""
 _MOST: Final = 300
 """Comparisons of components in one search."""
+_MOST_IN_ALL: Final = 1_000_000
+_FEW: Final = 20
+"""Comparisons in all searches, and in each that is begun after these."""
 
 _Bucket = defaultdict[str, dict[Component, None]]
 
@@ -66,10 +69,9 @@ class _Node:
         example = inner.example if inner.literals is None else min(inner.literals, default="")
         if not example:
             return reversed(self.children)
-        found = {inner: None} if inner in self.children else {}
-        found |= self.by_literal.get(example, {})
-        for piece in _pieces(example):
-            found |= self.by_piece.get(piece, {})
+        found: list[dict[Component, None]] = [{inner: None} if inner in self.children else {}]
+        found.append(self.by_literal.get(example, {}))
+        found += (self.by_piece[piece] for piece in set(_pieces(example)) if piece in self.by_piece)
         return self._latest_first(found)
 
     def may_overlap(self, other: Component) -> Iterable[Component]:
@@ -79,13 +81,15 @@ class _Node:
         start = other.prefix[:_LONGEST]
         if not start:
             return reversed(self.children)
-        found = dict(self.by_start.get(start, {}))
-        for length in range(len(start)):
-            found |= self.by_prefix.get(start[:length], {})
+        found = [self.by_start.get(start, {})]
+        found += (self.by_prefix.get(start[:length], {}) for length in range(len(start)))
         return self._latest_first(found)
 
-    def _latest_first(self, components: Iterable[Component]) -> list[Component]:
-        return sorted(components, key=lambda component: -self.children[component].latest)
+    def _latest_first(self, found: Sequence[dict[Component, None]]) -> Iterable[Component]:
+        if sum(map(len, found)) > _MOST:
+            # Sorting them would cost more than anybody looks at.
+            return (child for child in reversed(self.children) if any(child in some for some in found))
+        return sorted(set().union(*found), key=lambda component: -self.children[component].latest)
 
 
 def _pieces(name: str) -> Iterator[str]:
@@ -96,6 +100,10 @@ def _pieces(name: str) -> Iterator[str]:
             yield name[start:end]
 
 
+Candidates = Callable[[_Node, Component], Iterable[Component]]
+Fits = Callable[[Component, Component], bool]
+
+
 class PatternIndex:
     """Patterns of all depths, added in the order of their numbers."""
 
@@ -103,6 +111,7 @@ class PatternIndex:
         """Start with none."""
         self._comparison = comparison
         self._roots: defaultdict[int, _Node] = defaultdict(_Node)
+        self._left = _MOST_IN_ALL
 
     def add(self, pattern: Pattern, number: int) -> None:
         """Add a pattern under a number above all that were added."""
@@ -115,37 +124,41 @@ class PatternIndex:
     def latest_covering(self, inner: Pattern, after: int = NONE) -> int:
         """The latest pattern after `after` that surely matches all that `inner` does; `after` if none is found."""
         root = self._roots.get(inner.depth)
-        search = _Search(_Node.may_cover, self._comparison.includes, after)
-        return search.below(root, inner.components) if root else after
+        search = self._search(_Node.may_cover, self._comparison.includes, after)
+        return self._found(search, root, inner.components) if root else after
 
     def latest_overlapping(self, lower: Pattern, depth: int) -> int:
         """The latest pattern of a depth that may match a namespace above one of `lower`; NONE if that is not known."""
         root = self._roots.get(depth)
-        search = _Search(_Node.may_overlap, self._comparison.overlap, NONE)
-        found = search.below(root, lower.components[:depth]) if root else NONE
+        search = self._search(_Node.may_overlap, self._comparison.overlap, NONE)
+        found = self._found(search, root, lower.components[:depth]) if root else NONE
         return NONE if search.is_given_up else found
+
+    def _search(self, candidates: Candidates, fits: Fits, best: int) -> _Search:
+        return _Search(candidates, fits, best, most=min(_MOST, max(self._left, _FEW)))
+
+    def _found(self, search: _Search, root: _Node, components: tuple[Component, ...]) -> int:
+        most = search.left
+        found = search.below(root, components)
+        self._left -= most - search.left
+        return found
 
 
 class _Search:
     """One search for the latest pattern whose components all fit, if it is later than `best`."""
 
-    __slots__ = ("_best", "_candidates", "_fits", "_left")
+    __slots__ = ("_best", "_candidates", "_fits", "left")
 
-    def __init__(
-        self,
-        candidates: Callable[[_Node, Component], Iterable[Component]],
-        fits: Callable[[Component, Component], bool],
-        best: int,
-    ) -> None:
+    def __init__(self, candidates: Candidates, fits: Fits, best: int, most: int) -> None:
         self._candidates = candidates
         self._fits = fits
         self._best = best
-        self._left = _MOST
+        self.left = most
 
     @property
     def is_given_up(self) -> bool:
         """Whether there were too many to compare, so that a later one may be there."""
-        return self._left <= 0
+        return self.left <= 0
 
     def below(self, node: _Node, components: tuple[Component, ...]) -> int:
         """Search below a node, for the components from its level on."""
@@ -155,7 +168,7 @@ class _Search:
         for child in self._candidates(node, components[0]):
             if node.children[child].latest <= self._best or self.is_given_up:
                 break
-            self._left -= 1
+            self.left -= 1
             if self._fits(child, components[0]):
                 self.below(node.children[child], components[1:])
         return self._best

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonquota.rules import RuleSet
+from carbonquota.rules.automaton import includes, overlap
 from carbonquota.rules.comparison import Comparison
 from carbonquota.rules.pattern_index import NONE, PatternIndex
 
@@ -30,3 +31,13 @@ def test_the_latest_covering_and_overlapping_patterns_are_found(names: list[str]
                 if upper.depth == depth and comparison.may_overlap_above(upper, inner)
             ]
             assert index.latest_overlapping(inner, depth) == max(overlapping, default=NONE)
+
+
+GLOBS = st.text("ab*", min_size=1, max_size=8)
+
+
+@given(GLOBS, GLOBS)
+def test_text_and_stars_are_compared_as_automata_are(one: str, other: str) -> None:
+    (first,), (second,) = (RuleSet.from_text(f"[{name}]\n").patterns[0].components for name in (one, other))
+    assert Comparison().includes(first, second) == includes(first.automaton, second.automaton)
+    assert Comparison().overlap(first, second) == overlap(first.automaton, second.automaton)
