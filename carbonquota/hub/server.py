@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _MOST: Final = 4096
 """Connections at a time, most of them daemons that wait for rules."""
+_TENDING: Final = 2.0
+"""Seconds between two looks at leases and grants."""
 _GRACE: Final = 5.0
 """Seconds that requests have to be answered, once the server stops."""
 
@@ -75,10 +77,12 @@ class _Server:
         _log.info("ready: %s://%s answers", "https" if self._settings.access.tls_certificate else "http", http.address)
         try:
             self._tasks.repeat("sync", lambda: self._settings.freshness, self._sync)
+            self._tasks.repeat("leases", lambda: _TENDING, self._tend)
             await self._ending.wait()
         finally:
             await http.stop(_GRACE)
             await self._tasks.stop()
+            await self._leave()
 
     def _make_http(self) -> HttpServer:
         """The HTTP side; QuotaError where everybody could do all from elsewhere, and nobody said so."""
@@ -112,6 +116,20 @@ class _Server:
         else:
             if was_away:
                 _log.info("the database is back")
+
+    async def _tend(self) -> None:
+        """Renew the lease, hand back what is not needed."""
+        try:
+            await asyncio.to_thread(self._hub.tend)
+        except UnavailableError as error:
+            self._notices.warning("lease", "%s; writes are granted until the lease ends", error)
+
+    async def _leave(self) -> None:
+        """Leave nothing reserved."""
+        try:
+            await asyncio.to_thread(self._hub.leases.end)
+        except UnavailableError as error:
+            _log.warning("what was reserved for grants stays so until its lease ends: %s", error)
 
     def _end(self, number: signal.Signals) -> None:
         """End in order at the first signal, and at once at the second."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from carbonquota.hub.domain.controls import CONTROLS, Amounts
 from carbonquota.hub.domain.errors import NotFoundError
 from carbonquota.hub.domain.grid import TOTAL, Grid
+from carbonquota.hub.domain.usages import Usages
 from carbonquota.hub.domain.values import AGGREGATE, Provider
 
 Numbers = NDArray[np.int64]
@@ -85,6 +86,11 @@ class Book:
         if deleted:
             self.provider_at.pop(number, None)
             self.providers.pop(provider.name, None)
+            for control in range(len(CONTROLS)):
+                if self.usage.has(number, control):
+                    self.usage.column(TOTAL, control)[:] -= self.usage.column(number, control)
+            for grid in (self.limits, self.usage, self.times):
+                grid.drop(number)
         else:
             self.provider_at[number] = provider
             self.providers[provider.name] = number
@@ -106,16 +112,12 @@ class Book:
             if next(self.limits_of(customer, provider).given(), None) is not None:
                 yield provider
 
-    def put_usage(self, provider: int, control: int, customers: Numbers, amounts: Numbers, times: Times) -> Numbers:
-        """Take what is known, where it is not older than what was; which positions of the arguments that were.
-
-        A customer stands once in `customers`.
-        """
-        column, seen = self.usage.column(provider, control), self.times.column(provider, control)
-        newer = np.flatnonzero(times >= seen[customers])
-        customers, amounts = customers[newer], amounts[newer]
-        total = self.usage.column(TOTAL, control)
-        total[customers] += amounts - column[customers]
+    def put_usage(self, usages: Usages) -> None:
+        """Take what is known, where it is not older than what was. A customer stands once in `usages`."""
+        place = usages.provider, usages.control
+        column, seen = self.usage.column(*place), self.times.column(*place)
+        newer = np.flatnonzero(usages.times >= seen[usages.customers])
+        customers, amounts = usages.customers[newer], usages.amounts[newer]
+        self.usage.column(TOTAL, usages.control)[customers] += amounts - column[customers]
         column[customers] = amounts
-        seen[customers] = times[newer]
-        return newer
+        seen[customers] = usages.times[newer]

@@ -42,6 +42,11 @@ class Grid(Generic[Number]):
         """Under which a column stands in `views`."""
         return provider * _WIDTH + control
 
+    @staticmethod
+    def place(key: int) -> tuple[int, int]:
+        """Provider and control of a key."""
+        return divmod(key, _WIDTH)
+
     def reserve(self, capacity: int) -> None:
         """Have room for customers with numbers below `capacity`."""
         if capacity <= self._capacity:
@@ -82,3 +87,13 @@ class Grid(Generic[Number]):
         for view in self.views.values():
             if customer < len(view) and view[customer]:
                 view[customer] = 0
+
+    def drop(self, provider: int) -> None:
+        """Have no column of a provider any more."""
+        for key in [key for key in self._columns if self.place(key)[0] == provider]:
+            del self._columns[key], self.views[key]
+
+    def clear(self) -> None:
+        """Have no column any more."""
+        self._columns.clear()
+        self.views.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -68,3 +68,226 @@ def quota_document(quota: Quota) -> QuotaDocument:
     """A quota as a document."""
     limits = Limits.model_validate(dict(quota.limits.given()))
     return QuotaDocument(customer=quota.customer, provider=quota.provider, limits=limits, version=quota.change)
+
+
+class QuotaPlace(BaseModel):
+    """One quota of a batch: over all providers where `provider` is left out; without limits it is deleted.
+
+    `version` is the one that was seen: 0 is that there is none yet, left out is whatever there is.
+    """
+
+    model_config = STRICT
+
+    customer: Name
+    provider: Name | None = None
+    limits: Limits | None = None
+    version: Annotated[int, Field(ge=0, le=MAXIMUM)] | None = None
+
+
+class QuotaBatch(BaseModel):
+    """Quotas that are changed together: all of them or none."""
+
+    model_config = STRICT
+
+    quotas: Annotated[list[QuotaPlace], Field(min_length=1, max_length=10_000)]
+    why: Why = ""
+
+
+class CustomerOrder(BaseModel):
+    """A customer as it shall be: patterns of the namespaces that it owns on our daemons, and words for people."""
+
+    model_config = STRICT
+
+    namespaces: Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(max_length=1000)] = []
+    about: Annotated[str, Field(max_length=4000)] = ""
+    why: Why = ""
+
+
+class CustomerDocument(BaseModel):
+    """A customer; `version` is also the ETag."""
+
+    customer: str
+    namespaces: list[str]
+    about: str
+    version: int
+
+
+class CustomerPage(BaseModel):
+    """Customers by name. Where there are more, ask again for those `after` the last one."""
+
+    customers: list[CustomerDocument]
+
+
+class ProviderOrder(BaseModel):
+    """A provider as it shall be. It is stale where nothing was heard for `stale_after` seconds.
+
+    `interval` is how often it measures, in seconds.
+    """
+
+    model_config = STRICT
+
+    interval: Annotated[float, Field(ge=1, le=86_400)] = 60.0
+    stale_after: Annotated[float, Field(ge=1, le=864_000)] = 180.0
+    about: Annotated[str, Field(max_length=4000)] = ""
+    why: Why = ""
+
+
+class ProviderDocument(BaseModel):
+    """A provider; `version` is also the ETag."""
+
+    provider: str
+    interval: float
+    stale_after: float
+    about: str
+    version: int
+
+
+class ProviderList(BaseModel):
+    """All providers, by name."""
+
+    providers: list[ProviderDocument]
+
+
+Column = Annotated[list[Whole | None], Field(max_length=100_000)]
+
+
+class UtilizationOrder(BaseModel):
+    """What a provider measured, as columns: by position a customer, and its amount (null: not known) by control.
+
+    `time` is when it was measured, in seconds since the epoch; left out it is now. Where it is `complete`, customers
+    that are not named hold nothing.
+    """
+
+    model_config = STRICT
+
+    customers: Annotated[list[str], Field(max_length=100_000)]
+    time: Annotated[float, Field(gt=0, le=1e11)] | None = None
+    complete: bool = False
+    bytes: Column | None = None
+    physical_bytes: Column | None = None
+    metrics: Column | None = None
+    data_points: Column | None = None
+    points_per_minute: Column | None = None
+
+
+class UtilizationTaken(BaseModel):
+    """How many values were stored, how many of the customers nobody knows, and some of these."""
+
+    values: int
+    unknown: int
+    such_as: list[str]
+
+
+class UsageValue(BaseModel):
+    """One value: of all providers together where `provider` is empty.
+
+    `age` is in seconds, null where nothing is known yet; a `stale` one is of a provider that is late.
+    """
+
+    provider: str
+    control: str
+    usage: int
+    limit: int | None
+    age: float | None
+    stale: bool
+
+
+class UsageDocument(BaseModel):
+    """What a customer holds; `fresh_within` is for how many seconds at most others may have changed what is told."""
+
+    customer: str
+    values: list[UsageValue]
+    fresh_within: float
+
+
+class WriteOrder(BaseModel):
+    """A write of so much, in the unit of the control."""
+
+    model_config = STRICT
+
+    customer: Name
+    provider: Name
+    size: Whole
+    control: Annotated[str, Field(max_length=40)] = "bytes"
+
+
+class WriteAnswer(BaseModel):
+    """Whether the write may go on: `granted` of it may now, for `valid_for` seconds; ask again for the rest.
+
+    Wait `delay` seconds before the next write. Where it was refused, `left` is what the quota leaves, and
+    `retry_after` in how many seconds to ask again.
+    """
+
+    ok: bool
+    granted: int
+    delay: float
+    valid_for: float
+    left: int | None = None
+    retry_after: float | None = None
+    reason: str = ""
+
+
+class WriteBatch(BaseModel):
+    """Many small writes as columns, by position."""
+
+    model_config = STRICT
+
+    customers: Annotated[list[str], Field(max_length=10_000)]
+    providers: Annotated[list[str], Field(max_length=10_000)]
+    sizes: Annotated[list[Whole], Field(max_length=10_000)]
+    control: Annotated[str, Field(max_length=40)] = "bytes"
+
+
+class Refused(BaseModel):
+    """A write of a batch that may not go on, by its position."""
+
+    position: int
+    left: int | None
+    retry_after: float
+    reason: str
+
+
+class WriteAnswers(BaseModel):
+    """By position what is granted of each write, and how many seconds to wait after it."""
+
+    granted: list[int]
+    delays: list[float]
+    refused: list[Refused]
+    valid_for: float
+
+
+class DeletedAnswer(BaseModel):
+    """How much of what was deleted may be written again."""
+
+    given_back: int
+
+
+class AuditDocument(BaseModel):
+    """One change: who made it, when (seconds since the epoch), of what, and why. Null is that there was nothing."""
+
+    number: int
+    time: float
+    actor: str
+    action: str
+    subject: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    why: str
+
+
+class AuditPage(BaseModel):
+    """Changes, the newest first. Where there are more, ask again for those `before` the last one's number."""
+
+    entries: list[AuditDocument]
+
+
+class StatusDocument(BaseModel):
+    """How this server is: whether the database is there, and how old at most what it has in memory is."""
+
+    status: str
+    detail: str
+    fresh_within: float | None
+    customers: int
+    providers: int
+    servers: int
+    version: str

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from fastapi import APIRouter, Response
 
-from fastapi import APIRouter, Path, Query, Response
-
-from carbonquota.hub.domain.names import PATTERN
 from carbonquota.hub.domain.values import AGGREGATE, Actor, QuotaChange
 from carbonquota.hub.http.answers import CHANGES, READS
 from carbonquota.hub.http.documents import Changed, QuotaDocument, QuotaList, QuotaOrder, quota_document
 from carbonquota.hub.http.etags import Expected, etag
+from carbonquota.hub.http.parameters import Admin, CustomerName, CustomerReader, ProviderName, Reason
 from carbonquota.hub.http.visible import visible_customer
 from carbonquota.hub.service.hub import Hub
-from carbonquota.web.access import Identity, Role, require
-
-CustomerName = Annotated[str, Path(pattern=PATTERN)]
-ProviderName = Annotated[str, Path(pattern=PATTERN)]
-Reader = Annotated[Identity, require(Role.CUSTOMER, Role.OPERATOR)]
-Admin = Annotated[Identity, require(Role.ADMIN)]
-Reason = Annotated[str, Query(max_length=1000, description="For the audit")]
+from carbonquota.web.access import Identity
 
 
 def make_router(hub: Hub) -> APIRouter:
@@ -43,17 +35,17 @@ class _Endpoints:
     def __init__(self, hub: Hub) -> None:
         self._quotas = hub.quotas
 
-    def all(self, customer: CustomerName, who: Reader) -> QuotaList:
+    def all(self, customer: CustomerName, who: CustomerReader) -> QuotaList:
         """That over all providers comes first."""
         visible_customer(who, customer)
         return QuotaList(quotas=[quota_document(one) for one in self._quotas.quotas(customer)])
 
-    def get_aggregate(self, customer: CustomerName, who: Reader, response: Response) -> QuotaDocument:
+    def get_aggregate(self, customer: CustomerName, who: CustomerReader, response: Response) -> QuotaDocument:
         """What a customer may hold in all; its version is the ETag."""
         return self._get(customer, AGGREGATE, who, response)
 
     def get_at_provider(
-        self, customer: CustomerName, provider: ProviderName, who: Reader, response: Response
+        self, customer: CustomerName, provider: ProviderName, who: CustomerReader, response: Response
     ) -> QuotaDocument:
         """What a customer may hold there; its version is the ETag."""
         return self._get(customer, provider, who, response)

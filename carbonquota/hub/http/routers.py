@@ -7,7 +7,15 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from carbonquota.hub.http import quotas, rules, tokens
+from carbonquota.hub.http import customers, operations, providers, quotas, rules, tokens, writes
 from carbonquota.hub.service.hub import Hub
 
-ROUTERS: Final[tuple[Callable[[Hub], APIRouter], ...]] = (quotas.make_router, tokens.make_router, rules.make_router)
+ROUTERS: Final[tuple[Callable[[Hub], APIRouter], ...]] = (
+    customers.make_router,
+    quotas.make_router,
+    providers.make_router,
+    writes.make_router,
+    tokens.make_router,
+    rules.make_router,
+    operations.make_router,
+)

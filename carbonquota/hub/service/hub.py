@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Callable
 
 from carbonquota.hub.domain.book import Book
+from carbonquota.hub.domain.grants import GrantBook, Terms
+from carbonquota.hub.domain.usages import Usages
+from carbonquota.hub.service.grants import Granting
+from carbonquota.hub.service.leases import Leases
+from carbonquota.hub.service.providers import Providers
 from carbonquota.hub.service.quotas import Quotas
 from carbonquota.hub.service.rules import Rules
 from carbonquota.hub.service.synchronizer import Synchronizer
 from carbonquota.hub.service.tokens import Tokens
+from carbonquota.hub.service.utilization import Utilization
 from carbonquota.hub.service.writing import Writing
 from carbonquota.hub.storage.database import Database
 from carbonquota.hub.storage.migrate import migrate
@@ -20,23 +28,46 @@ class Hub:
     """One server of the quota service. May be used from any thread."""
 
     def __init__(
-        self, database: Database, clock: Clock = time.time, monotonic: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        clock: Clock = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        terms: Terms | None = None,
     ) -> None:
         """Nothing is read yet. `clock` gives seconds since the epoch, `monotonic` such that never go back."""
+        terms = terms or Terms()
         self.database = database
         self.clock = clock
         self.book = Book()
-        self.synchronizer = Synchronizer(database, self.book, monotonic)
+        self._grants = GrantBook(terms)
+        self.synchronizer = Synchronizer(database, self.book, monotonic, self._settle, self._grants.give_up)
         self.writing = Writing(database, self.synchronizer, clock)
+        self.providers = Providers(self.writing, self.book)
         self.quotas = Quotas(self.writing, self.book)
         self.tokens = Tokens(self.writing, clock, monotonic)
         self.rules = Rules(self.writing, clock)
+        self.utilization = Utilization(self.book, self.synchronizer, clock, terms.skew)
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        self.leases = Leases(database, self.book, self._grants, clock, name)
+        self.grants = Granting(self.book, self._grants, self.leases, self.synchronizer, clock)
+
+    def _settle(self, usages: Usages) -> None:
+        """Usage was measured: grants that it has for sure come back."""
+        self._grants.settle(usages, self.clock())
 
     def open(self) -> None:
         """Bring the tables up to date and read all there is; a HubError where that cannot be."""
         migrate(self.database)
         self.synchronizer.sync()
         self.rules.refresh()
+        self.leases.renew()
+
+    def tend(self) -> None:
+        """What is due every few seconds: read what others changed, renew the lease, hand back what is not needed."""
+        self.synchronizer.sync()
+        self.leases.renew()
+        self.leases.hand_back()
+        self.leases.bury()
 
     def close(self) -> None:
         """Let go of the database."""

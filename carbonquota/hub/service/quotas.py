@@ -14,7 +14,14 @@ from carbonquota.hub.domain.errors import ConflictError, InvalidError, NotFoundE
 from carbonquota.hub.domain.names import checked_name
 from carbonquota.hub.domain.values import Actor, AuditEntry, Customer, Quota, QuotaChange
 from carbonquota.hub.service.writing import Writing
-from carbonquota.hub.storage.customers import customer_of, mark_deleted, numbers_of, put_customers, rows_of
+from carbonquota.hub.storage.customers import (
+    customer_of,
+    mark_deleted,
+    numbers_of,
+    page_of_customers,
+    put_customers,
+    rows_of,
+)
 from carbonquota.hub.storage.quotas import Place, Stored, read_quotas, write_quotas
 
 MOST: Final = 10_000
@@ -96,6 +103,11 @@ class Quotas:
         if row is None or row["deleted"]:
             raise NotFoundError(f"there is no customer called {name!r}")
         return customer_of(row)
+
+    def customers(self, *, after: str = "", limit: int = 100) -> list[Customer]:
+        """Customers by name, those behind `after`."""
+        with self._writing.database.reading() as connection:
+            return page_of_customers(connection, after=after, limit=limit)
 
     def put_customer(self, actor: Actor, customer: Customer, expected: int | None = None) -> int:
         """Make a customer, or change it; the number of the change."""

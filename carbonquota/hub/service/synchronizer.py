@@ -10,25 +10,39 @@ from collections.abc import Callable
 from threading import Lock
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from carbonquota.hub.domain.book import Book
 from carbonquota.hub.domain.controls import CONTROLS
 from carbonquota.hub.domain.errors import UnavailableError
+from carbonquota.hub.domain.usages import Usages
 from carbonquota.hub.storage.changes import changed_customers, changed_providers, changed_quotas
 from carbonquota.hub.storage.database import Database
+from carbonquota.hub.storage.utilization import changed_usages
+
+Numbers = NDArray[np.int64]
 
 
 class Synchronizer:
     """Reads changes of one database into one book. May be used from any thread."""
 
-    def __init__(self, database: Database, book: Book, monotonic: Callable[[], float]) -> None:
-        """Nothing is read yet."""
-        self._database = database
+    def __init__(
+        self,
+        database: Database,
+        book: Book,
+        monotonic: Callable[[], float],
+        on_usages: Callable[[Usages], None],
+        on_limits: Callable[[Numbers], None],
+    ) -> None:
+        """Nothing is read yet. Listeners are told of usages, and of customers whose limits were changed."""
+        self.database = database
         self._book = book
         self._monotonic = monotonic
+        self._on_usages = on_usages
+        self._on_limits = on_limits
         self._lock = Lock()
-        self._since = {"customers": 0, "providers": 0, "quotas": 0}
+        self._since = {"customers": 0, "providers": 0, "quotas": 0, "utilization": 0}
         self._read_at: float | None = None
         self.trouble = ""
         """Why the database could not be read last time; empty if it could."""
@@ -38,12 +52,17 @@ class Synchronizer:
         """For how many seconds at most others may have changed what is not known here."""
         return float("inf") if self._read_at is None else self._monotonic() - self._read_at
 
+    def read_in(self, connection: Connection) -> None:
+        """Read what was changed as a transaction sees it, which has the book as new as that transaction."""
+        with self._lock:
+            self._read(connection)
+
     def sync(self) -> None:
         """Read what was changed; UnavailableError where that cannot be done."""
         with self._lock:
             begun = self._monotonic()
             try:
-                with self._database.reading() as connection:
+                with self.database.reading() as connection:
                     self._read(connection)
             except UnavailableError as error:
                 self.trouble = str(error)
@@ -55,6 +74,7 @@ class Synchronizer:
         self._read_providers(connection)
         self._read_customers(connection)
         self._read_quotas(connection)
+        self._read_usages(connection)
 
     def _read_providers(self, connection: Connection) -> None:
         for number, provider, deleted, change in changed_providers(connection, self._since["providers"]):
@@ -79,8 +99,21 @@ class Synchronizer:
                     some = rows[rows[:, 1] == provider]
                     for control in range(len(CONTROLS)):
                         self._book.put_limits(provider, control, some[:, 0], some[:, 3 + control])
+            self._on_limits(np.unique(rows[:, 0]))
             highest = max(highest, int(rows[:, 2].max()))
         self._note("quotas", highest)
+
+    def _read_usages(self, connection: Connection) -> None:
+        for usages, change in changed_usages(connection, self._since["utilization"]):
+            self.put_usages(usages)
+            self._note("utilization", change)
+
+    def put_usages(self, usages: Usages) -> None:
+        """Take usages that are in the database; those that are not newer than what is known change nothing."""
+        with self._book.lock:
+            self._book.reserve(int(usages.customers.max(initial=0)) + 1)
+            self._book.put_usage(usages)
+        self._on_usages(usages)
 
     def _note(self, topic: str, change: int) -> None:
         self._since[topic] = max(self._since[topic], change)

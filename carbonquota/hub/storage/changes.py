@@ -48,6 +48,6 @@ def changed_quotas(connection: Connection, since: int) -> Iterator[Numbers]:
 
 def _some(connection: Connection, statement: Select[Any]) -> Iterator[list[Any]]:
     """The rows, some at a time."""
-    result = connection.execution_options(yield_per=_AT_ONCE).execute(statement)
+    result = connection.execute(statement.execution_options(yield_per=_AT_ONCE))
     for rows in result.partitions():
         yield list(rows)

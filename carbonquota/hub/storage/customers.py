@@ -49,6 +49,17 @@ def put_customers(connection: Connection, wanted: Sequence[Customer], change: in
     return numbers
 
 
+def page_of_customers(connection: Connection, *, after: str, limit: int) -> list[Customer]:
+    """Customers by name, those behind `after`."""
+    statement = (
+        select(customers)
+        .where(customers.c.name > after, customers.c.deleted.is_(False))
+        .order_by(customers.c.name)
+        .limit(limit)
+    )
+    return [customer_of(row) for row in connection.execute(statement).mappings()]
+
+
 def mark_deleted(connection: Connection, number: int, change: int) -> None:
     """Delete a customer; its number is not used again for another."""
     statement = update(customers).where(customers.c.id == number)

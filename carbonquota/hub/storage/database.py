@@ -14,7 +14,14 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    NoSuchModuleError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from carbonquota.hub.domain.errors import ConflictError, InvalidError, UnavailableError
@@ -120,6 +127,6 @@ def _told() -> Iterator[None]:
         raise ConflictError(f"another change came first: read it anew and try again ({error.orig})") from error
     except PoolTimeoutError as error:
         raise UnavailableError("the database is busy: nothing was changed, try again") from error
-    except DBAPIError as error:
+    except (OperationalError, InterfaceError, InternalError) as error:
         reason = str(error.orig).strip().split("\n")[0]
         raise UnavailableError(f"the database cannot be used ({reason}): nothing was changed, try again") from error

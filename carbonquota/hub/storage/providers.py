@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, delete, select, update
 
 from carbonquota.hub.domain.values import Provider
 from carbonquota.hub.storage import counters
-from carbonquota.hub.storage.tables import providers
+from carbonquota.hub.storage.tables import given_back, providers, quotas, reservations, utilization
 from carbonquota.hub.storage.upsert import upsert
 
 _FIELDS: Final = ("name", "kind", "url", "interval", "stale_after", "about", "change")
@@ -29,8 +29,10 @@ def put_provider(connection: Connection, provider: Provider, change: int) -> Non
 
 
 def delete_provider(connection: Connection, number: int, change: int) -> None:
-    """Delete a provider; its number is not used again for another."""
+    """Delete a provider with all that is known of it; its number is not used again for another."""
     connection.execute(update(providers).where(providers.c.id == number).values(deleted=True, change=change))
+    for table in (quotas, utilization, reservations, given_back):
+        connection.execute(delete(table).where(table.c.provider == number))
 
 
 def provider_of(row: RowMapping) -> Provider:

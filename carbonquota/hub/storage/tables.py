@@ -101,3 +101,35 @@ utilization: Final = Table(
     Column("change", BigInteger, nullable=False, index=True),
 )
 """The last known usage of 256 customers each: int64 amounts, and float64 seconds since the epoch, 0 for not known."""
+
+servers: Final = Table(
+    "servers",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("lease", Float, nullable=False),
+)
+"""Servers that grant writes, and until when (seconds since the epoch) they do so at most."""
+
+reservations: Final = Table(
+    "reservations",
+    metadata,
+    Column("control", Integer, primary_key=True, autoincrement=False),
+    Column("customer", Integer, primary_key=True, autoincrement=False),
+    Column("provider", Integer, primary_key=True, autoincrement=False),
+    Column("server", Integer, primary_key=True, autoincrement=False),
+    Column("amount", BigInteger, nullable=False),
+    Index("ix_reservations_server", "server"),
+)
+"""What a server may grant or has granted of a quota, and what usage does not show for sure yet."""
+
+given_back: Final = Table(
+    "credits",
+    metadata,
+    Column("control", Integer, primary_key=True, autoincrement=False),
+    Column("customer", Integer, primary_key=True, autoincrement=False),
+    Column("provider", Integer, primary_key=True, autoincrement=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("since", Float, nullable=False),
+)
+"""What was deleted since usage was measured."""

@@ -1,0 +1,109 @@
+"""Until when this server may grant, and what becomes of grants of those that are gone.
+
+A server renews its lease again and again. One that cannot renew it grants nothing more when it ends: from then on its
+grants count as made before that end, and are forgotten once a later measurement has them, by whichever server is there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from carbonquota.hub.domain.book import Book
+from carbonquota.hub.domain.grants import GrantBook
+from carbonquota.hub.storage import reservations
+from carbonquota.hub.storage.database import Database
+from carbonquota.model import Clock
+
+_log = logging.getLogger(__name__)
+
+LENGTH: Final = 15.0
+"""Seconds of a lease; it is renewed every third of that."""
+
+Row = tuple[int, int, int]
+
+
+class Leases:
+    """The lease of one server, and its care for those of others."""
+
+    def __init__(self, database: Database, book: Book, grants: GrantBook, clock: Clock, name: str) -> None:
+        """Nothing is leased yet."""
+        self._database = database
+        self._book = book
+        self._grants = grants
+        self._clock = clock
+        self._name = name
+        self.server = 0
+        """Our number; 0 before the first lease."""
+        self.until = 0.0
+        """When we stop granting, in seconds since the epoch, by our clock."""
+        self.servers = 1
+        """How many there are."""
+
+    def renew(self) -> None:
+        """Go on for the length of a lease; UnavailableError."""
+        now = self._clock()
+        with self._database.writing() as connection:
+            is_over = self.server and now >= self.until
+            if is_over or not (self.server and reservations.renew(connection, self.server, now + LENGTH)):
+                number = reservations.new_server(connection, self._name, now + LENGTH)
+            else:
+                number = self.server
+            self.servers = max(1, sum(until > now for until in reservations.leases(connection).values()))
+        if number != self.server:
+            # What was reserved under the number before is lost with it, and counts until it is measured.
+            self._grants.forget()
+        self.server, self.until = number, now + LENGTH - self._grants.terms.skew
+
+    def hand_back(self, *, everything: bool = False) -> None:
+        """Tell the database of what was freed, and of what is not needed; UnavailableError, and it is told later."""
+        self._grants.hand_back(self._clock(), everything=everything)
+        returned = self._grants.take_returned()
+        if not returned:
+            return
+        try:
+            with self._database.writing() as connection:
+                for provider, control, customers, amounts in returned:
+                    less = dict(zip(customers.tolist(), amounts.tolist(), strict=True))
+                    reservations.release(connection, self.server, control, provider, less)
+        except BaseException:
+            self._grants.put_returned(returned)
+            raise
+
+    def end(self) -> None:
+        """Grant nothing more, and leave what was granted to those who go on; UnavailableError."""
+        if not self.server:
+            return
+        self.until = 0.0
+        self.hand_back(everything=True)
+        with self._database.writing() as connection:
+            reservations.renew(connection, self.server, self._clock())
+
+    def bury(self) -> None:
+        """Forget grants of servers that are gone where they were measured since; UnavailableError."""
+        now = self._clock()
+        with self._database.reading() as connection:
+            gone = {one: until for one, until in reservations.leases(connection).items() if until < now}
+            rows = {one: reservations.rows_of_server(connection, one) for one in gone if one != self.server}
+        for server, reserved in rows.items():
+            measured = self._measured(reserved, gone[server])
+            if not measured and reserved:
+                continue
+            with self._database.writing() as connection:
+                if reservations.leases(connection).get(server, now) >= now:
+                    continue
+                reservations.drop_rows(connection, server, measured)
+                if len(measured) == len(reserved):
+                    reservations.drop_server(connection, server)
+
+    def _measured(self, rows: Sequence[Row], until: float) -> list[Row]:
+        """Those of which a measurement has all that was granted until then."""
+        enough = until + self._grants.terms.counts
+        with self._book.lock:
+            times = np.array(
+                [self._book.times.get(provider, control, customer) for control, customer, provider in rows]
+            )
+        return [row for row, measured in zip(rows, times.tolist(), strict=True) if measured >= enough]

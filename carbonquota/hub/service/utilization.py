@@ -1,0 +1,194 @@
+"""What customers hold, as providers tell it: stored, put into memory, and told on with its age."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from carbonquota.hub.domain.book import Book
+from carbonquota.hub.domain.controls import CONTROLS, NUMBER
+from carbonquota.hub.domain.errors import InvalidError
+from carbonquota.hub.domain.grid import TOTAL
+from carbonquota.hub.domain.usages import Usages
+from carbonquota.hub.domain.values import AGGREGATE
+from carbonquota.hub.service.synchronizer import Synchronizer
+from carbonquota.hub.storage import counters, reservations
+from carbonquota.hub.storage.utilization import write_usages
+from carbonquota.model import MAXIMUM, Clock
+
+MOST: Final = 100_000
+"""Customers of one batch."""
+
+_MOST_NAMED: Final = 20
+"""Customers that are named in an answer."""
+
+_AHEAD: Final = 5.0
+"""Seconds that a provider's clock may be ahead of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one provider knows: an amount (None: not known) a customer, by control; measured at `time`, if told.
+
+    Where it is `complete`, customers that are not named hold nothing there.
+    """
+
+    provider: str
+    customers: Sequence[str]
+    amounts: Mapping[str, Sequence[int | None]]
+    time: float | None = None
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a measurement: how many values were stored, and customers that nobody knows, some by name."""
+
+    values: int
+    unknown: int
+    such_as: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One known value. `age` is in seconds; a `stale` one is of a provider that is late, and may be more by now."""
+
+    provider: str
+    control: str
+    usage: int
+    limit: int | None
+    age: float | None
+    stale: bool
+
+
+class Utilization:
+    """Usage, stored and told."""
+
+    def __init__(self, book: Book, synchronizer: Synchronizer, clock: Clock, skew: float) -> None:
+        """Clocks of servers may be `skew` seconds apart."""
+        self._book = book
+        self._synchronizer = synchronizer
+        self._clock = clock
+        self._skew = skew
+        self._listeners: list[Callable[[Usages], None]] = []
+
+    def on_measured(self, listener: Callable[[Usages], None]) -> None:
+        """Call this with all that providers tell this server."""
+        self._listeners.append(listener)
+
+    def put(self, measurement: Measurement) -> Taken:
+        """Store a measurement, all of it or nothing; NotFoundError, InvalidError, UnavailableError."""
+        now = self._clock()
+        measured = now if measurement.time is None else measurement.time
+        _check(measurement, measured, now)
+        provider = self._book.provider(measurement.provider)
+        if provider == TOTAL:
+            raise InvalidError("usage is measured at a provider: name it")
+        numbers = [self._book.numbers.get(name) for name in measurement.customers]
+        unknown = [name for name, number in zip(measurement.customers, numbers, strict=True) if number is None]
+        columns = [
+            self._column(provider, control, numbers, amounts, min(measured, now), complete=measurement.complete)
+            for control, amounts in measurement.amounts.items()
+        ]
+        columns = [usages for usages in columns if len(usages.customers)]
+        if columns:
+            self._store(columns)
+        values = sum(len(usages.customers) for usages in columns)
+        return Taken(values, len(unknown), tuple(unknown[:_MOST_NAMED]))
+
+    def _column(
+        self,
+        provider: int,
+        control: str,
+        numbers: Sequence[int | None],
+        amounts: Sequence[int | None],
+        measured: float,
+        *,
+        complete: bool,
+    ) -> Usages:
+        """One control of a measurement, of the customers that are known."""
+        pairs = [
+            (number, amount)
+            for number, amount in zip(numbers, amounts, strict=True)
+            if number is not None and amount is not None
+        ]
+        table = np.array(pairs, np.int64).reshape(-1, 2)
+        customers, held = table[:, 0].copy(), table[:, 1].copy()
+        if complete:
+            with self._book.lock:
+                others = np.setdiff1d(np.flatnonzero(self._book.times.column(provider, NUMBER[control])), customers)
+            customers = np.concatenate((customers, others))
+            held = np.concatenate((held, np.zeros(len(others), np.int64)))
+        return Usages(provider, NUMBER[control], customers, held, np.full(len(customers), measured))
+
+    def _store(self, columns: Sequence[Usages]) -> None:
+        """In the database first, then in memory."""
+        with self._synchronizer.database.writing(quick=True) as connection:
+            change = counters.take(connection, "utilization")
+            for usages in columns:
+                write_usages(connection, usages, change)
+            # What was deleted by then is measured now, and counts as deleted no more.
+            reservations.lock(connection)
+            for usages in columns:
+                since = reservations.places_given_back(connection, usages.control, usages.provider)
+                if since:
+                    measured = dict(zip(usages.customers.tolist(), usages.times.tolist(), strict=True))
+                    seen = [one for one, at in since.items() if measured.get(one, 0.0) + self._skew >= at]
+                    reservations.clear_given_back(connection, usages.control, usages.provider, seen)
+        for usages in columns:
+            self._synchronizer.put_usages(usages)
+            for listener in self._listeners:
+                listener(usages)
+
+    def of(self, customer: str) -> list[Value]:
+        """All that is known of a customer, and limits of which nothing is; the sums over all providers come first."""
+        number, now = self._book.customer(customer), self._clock()
+        with self._book.lock:
+            found = [
+                self._value(number, provider, control, now)
+                for provider in (TOTAL, *sorted(self._book.provider_at))
+                for control in range(len(CONTROLS))
+            ]
+        return [value for value in found if value.age is not None or value.limit is not None]
+
+    def _value(self, customer: int, provider: int, control: int, now: float) -> Value:
+        """One value; the sum is as old as the oldest part of it, and stale where one of them is."""
+        book = self._book
+        limit = book.limits.get(provider, control, customer)
+        parts = book.provider_at.items() if provider == TOTAL else [(provider, book.provider_at[provider])]
+        ages = {
+            at: (now - measured, now - measured > known.stale_after)
+            for at, known in parts
+            if (measured := book.times.get(at, control, customer))
+        }
+        return Value(
+            provider=book.provider_name(provider) if provider != TOTAL else AGGREGATE,
+            control=CONTROLS[control],
+            usage=int(book.usage.get(provider, control, customer)),
+            limit=~limit if limit else None,
+            age=max((age for age, _ in ages.values()), default=None),
+            stale=any(stale for _, stale in ages.values()),
+        )
+
+
+def _check(measurement: Measurement, measured: float, now: float) -> None:
+    """InvalidError where a measurement cannot be."""
+    count = len(measurement.customers)
+    if count > MOST:
+        raise InvalidError(f"there are {count:,} customers in this batch: at most {MOST:,} are taken at once")
+    if len(set(measurement.customers)) < count:
+        twice = next(name for name in measurement.customers if list(measurement.customers).count(name) > 1)
+        raise InvalidError(f"customers: {twice!r} stands twice: give each once")
+    if not 0 < measured <= now + _AHEAD:
+        raise InvalidError(f"time: {measured:.0f} is not in the past, in seconds since the epoch; it is {now:.0f} here")
+    for control, amounts in measurement.amounts.items():
+        if control not in NUMBER:
+            raise InvalidError(f"there is no control called {control!r}: they are {', '.join(CONTROLS)}")
+        if len(amounts) != count:
+            raise InvalidError(f"{control}: there are {len(amounts):,} amounts for {count:,} customers: give one each")
+        known = [amount for amount in amounts if amount is not None]
+        if known and not 0 <= min(known) <= max(known) <= MAXIMUM:
+            raise InvalidError(f"{control}: all amounts are whole numbers from 0 to {MAXIMUM}, or null for not known")
