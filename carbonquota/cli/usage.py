@@ -42,6 +42,7 @@ _INDENT = "  "
 @click.command(epilog=SOURCE_HELP)
 @schemas_option
 @url_option
+@click.option("--cluster", is_flag=True, help="With --url, show what all nodes of its cluster hold together.")
 @click.option("--depth", type=count, default="2", show_default=True, help="Levels shown below the root.")
 @click.option("--sort", type=click.Choice(list(_SORTS)), default="metrics", show_default=True, help="Largest first.")
 @click.option("--top", type=count, default="0", show_default="all", help="Namespaces shown of each parent.")
@@ -53,6 +54,7 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
     *,
     sources: tuple[str, ...],
     url: str | None,
+    cluster: bool,
     schemas_path: str | None,
     depth: int,
     sort: str,
@@ -68,9 +70,12 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
     output = Output(as_json=as_json, no_color=no_color)
     if url is not None:
         refuse_with_url(ctx, "schemas_path")
-        lines = _live(LiveDaemon(url), sources or (ROOT,), depth=min(depth, DEEPEST), sort=_SORTS[sort], top=top)
+        tree: dict[str, Any] = {"depth": min(depth, DEEPEST), "sort": _SORTS[sort], "top": top}
+        lines = _live(LiveDaemon(url), sources or (ROOT,), **tree, **({"of": "cluster"} if cluster else {}))
         _show(lines, output, {})
         return
+    if cluster:
+        raise click.UsageError("--cluster needs --url: files tell nothing of other nodes", ctx)
     require(ctx, "sources")
     engine = QuotaEngine(NO_RULES, size_of=size_of_schemas(schemas_path))
     intake = fill(engine, sources, output)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from threading import Event, Thread
 from typing import Final, Protocol
@@ -93,6 +93,15 @@ class ClaimService:
     def spent(self) -> Column | None:
         """Of whose throughput limits there is no more."""
         return self._slices.spent
+
+    @property
+    def shares_stocks(self) -> bool:
+        """What is held is counted over all nodes."""
+        return True
+
+    def over_all_nodes(self, names: Sequence[str], own: Sequence[Column]) -> Sequence[Column]:
+        """The usage over all nodes of namespaces that use `own` here; StoreError where the store is away."""
+        return self._slices.over_all_nodes(names, own)
 
     def _decided(self, lines: bytes, admit: Callable[[], Admission]) -> Admission | None:
         """Have lines decided in the way that was given."""

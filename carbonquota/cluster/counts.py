@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -86,12 +87,13 @@ class Bounds:
 
 
 class Elsewhere:
-    """What all other nodes accepted, as far as it was heard. Not safe to use from two threads at once."""
+    """What all other nodes accepted, as far as it was heard; only `total` and `nodes` are for other threads, too."""
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         """Nothing was heard yet."""
         self._bounds = bounds or Bounds()
         self._heard: dict[Run, _Heard] = {}
+        self._lock = Lock()
         self.refused = 0
         """Messages not taken because a bound was reached."""
         self.missed = 0
@@ -99,6 +101,10 @@ class Elsewhere:
 
     def merge(self, message: Message, now: float) -> tuple[Digests, Counts]:
         """Take a message in, heard at `now`; the namespaces that grew in the message's interval, and by how much."""
+        with self._lock:
+            return self._merge(message, now)
+
+    def _merge(self, message: Message, now: float) -> tuple[Digests, Counts]:
         heard = self._heard.get(message.run)
         if heard is None:
             if len(self._heard) >= self._bounds.runs:
@@ -134,7 +140,11 @@ class Elsewhere:
         return intervals[interval]
 
     def total(self, interval: int) -> tuple[Digests, Counts]:
-        """What all runs accepted in an interval, by namespace, ascending."""
+        """What all runs accepted in an interval, by namespace, ascending; from any thread."""
+        with self._lock:
+            return self._total(interval)
+
+    def _total(self, interval: int) -> tuple[Digests, Counts]:
         return summed([heard.intervals[interval] for heard in self._heard.values() if interval in heard.intervals])
 
     def nodes(self, now: float) -> Iterator[tuple[Run, float]]:

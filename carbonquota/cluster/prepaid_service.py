@@ -9,11 +9,12 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Event, Thread
 from typing import Final
 
+from carbonquota.cluster.look import Look
 from carbonquota.cluster.prepaid import Engine, PrepaidNode
 from carbonquota.cluster.settings import ClusterSettings
 from carbonquota.cluster.store import Membership, Store, StoreError, connector
@@ -58,6 +59,7 @@ class PrepaidService:
             lapse=member.lapse / 1000,
             steady=time.monotonic,
         )
+        self._look = Look(Store(connect, settings.name, member), settings.name, length, clock)
         self._settings = settings
         self._thread: Thread | None = None
         self._stopping, self._due = Event(), Event()
@@ -79,6 +81,11 @@ class PrepaidService:
             f"cluster: {node.trouble}",
             f"cluster: the clock was set by {seconds:+.1f} s meanwhile, so this node has no share of the limits",
         )
+
+    @property
+    def shares_stocks(self) -> bool:
+        """Whether what is held is counted over all nodes: as far as daemons claim it."""
+        return True
 
     def start(self) -> None:
         """Begin. A store that is away does not keep a node from starting."""
@@ -103,6 +110,10 @@ class PrepaidService:
         """Have this called, on the cluster's thread, after each tick; to be set before `start`."""
         self._on_answer = call
 
+    def over_all_nodes(self, names: Sequence[str], own: Sequence[Column]) -> Sequence[Column]:
+        """The usage over all nodes of namespaces that use `own` here; StoreError where the store is away."""
+        return self._look.over_all_nodes(names, own)
+
     def hurry(self) -> None:
         """Have the next tick come at once, as points wait for it."""
         self._due.set()
@@ -120,6 +131,7 @@ class PrepaidService:
         except StoreError as error:
             _log.warning("cluster: what is left of the limits here cannot be handed back: %s", error)
         self._store.close()
+        self._look.close()
 
     def _attempt(self) -> None:
         """One tick; a bug in it is counted, and costs no more than that tick."""

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Event, Thread
 from typing import Final
@@ -26,6 +26,7 @@ from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.health import Sample
+from carbonquota.trie.columns import Column
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +77,15 @@ class SyncService:
     def endpoint(self) -> str:
         """Where it listens, once it is started."""
         return "" if self._publisher is None else self._publisher.endpoint
+
+    @property
+    def shares_stocks(self) -> bool:
+        """What is held is each node's own here."""
+        return False
+
+    def over_all_nodes(self, names: Sequence[str], own: Sequence[Column]) -> Sequence[Column]:
+        """The usage over all nodes of namespaces that use `own` here."""
+        return self._node.over_all_nodes(names, own)
 
     def start(self) -> None:
         """Listen, and begin; QuotaError where it cannot listen."""

@@ -156,6 +156,11 @@ class Store:
         """Hand back points that were taken, by digest."""
         self.call("cq1_hand_back", (self._flow(span),), [part for one in slices for part in one])
 
+    def look(self, span: Span, digests: Sequence[bytes]) -> tuple[list[bytes | None], list[bytes | None]]:
+        """What was given out in an interval of the limits of namespaces, and what they hold, as it is kept."""
+        given, held = self.call("cq1_look", (self._flow(span), self.key("usage")), digests)
+        return given, held
+
     def ping(self) -> None:
         """Fail with StoreError where the store cannot be asked; it is told nothing."""
         self.call("cq1_ping", (self.key("members"),), [])

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from carbonquota.cluster.counts import Elsewhere
 from carbonquota.cluster.directory import Directory, Positions
-from carbonquota.cluster.messages import Codec, Counts, Fault, Message, MessageError, Run
+from carbonquota.cluster.messages import Codec, Counts, Fault, Message, MessageError, Run, digests_of
 from carbonquota.cluster.tidings import Tidings
+from carbonquota.controls import THROUGHPUT
 from carbonquota.controls.sharing import Counted, Namespaces
 from carbonquota.model import Clock
 from carbonquota.trie.columns import Column
@@ -86,6 +87,7 @@ class SyncNode:
         """Points of limits that are near which others let in between two messages: by so many these may be passed."""
         engine.share()
         self._engine = engine
+        self._cluster = cluster
         self._run = run
         self._length = length
         self._clock = clock
@@ -114,6 +116,20 @@ class SyncNode:
     def nodes(self) -> int:
         """How many nodes are known here, this one included."""
         return 1 + len({run.node for run, _ in self._elsewhere.nodes(self._clock())})
+
+    def over_all_nodes(self, names: Sequence[str], own: Sequence[Column]) -> list[Column]:
+        """The usage over all nodes of namespaces that use `own` here, a column for each control; from any thread.
+
+        Only throughput is told to others.
+        """
+        digests, counts = self._elsewhere.total(self._interval)
+        wanted = digests_of(names, self._cluster)
+        places = np.searchsorted(digests, wanted)
+        inside = np.flatnonzero(places < len(digests))
+        known = inside[digests[places[inside]] == wanted[inside]]
+        columns = [column.copy() for column in own]
+        columns[THROUGHPUT][known] += counts[places[known]]
+        return columns
 
     def peers(self) -> list[PeerState]:
         """Every run heard of lately, but our own."""

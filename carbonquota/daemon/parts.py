@@ -112,6 +112,7 @@ class DaemonParts:
             findings=runtime.rulebook.findings,
             last_over=lambda: runtime.reporter.last_over,
             rates=self.rates,
+            cluster=runtime.cluster,
         )
         access = make_access(self.settings.access)
         if access.file is not None:

@@ -26,6 +26,7 @@ from carbonquota.service.scan import Scanner, Settle, Tree
 from carbonquota.service.state import StateKeeper
 from carbonquota.service.throttling import CREATES_KEY, ThrottleLog
 from carbonquota.service.watch import FileWatch
+from carbonquota.trie.columns import Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,16 @@ class ClusterNode(TroubledPart, Protocol):
 
     def stop(self) -> None:
         """End; may wait."""
+
+    @property
+    def shares_stocks(self) -> bool:
+        """Whether what is held is counted over all nodes, and not throughput alone."""
+
+    def over_all_nodes(self, names: Sequence[str], own: Sequence[Column]) -> Sequence[Column]:
+        """The usage over all nodes of namespaces that use `own` here, a column for each control.
+
+        From any thread; QuotaError where it cannot be told now.
+        """
 
 
 class Runtime:

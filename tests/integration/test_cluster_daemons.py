@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import socket
 import subprocess
@@ -325,6 +326,13 @@ def settled(daemons: list[Daemon]) -> bool:
     return all(daemon.count("cluster_claims_waiting") == 0 for daemon in daemons)
 
 
+def held_by(daemon: Daemon, whose: str) -> dict[str, int]:
+    """The metrics of each namespace under a rule, by this node or by its cluster."""
+    _, body = daemon.get(f"/api/quotas?of={whose}")
+    found = [(row["namespace"], control) for row in json.loads(body)["quotas"] for control in row["controls"]]
+    return {namespace: control["usage"] for namespace, control in found if control["control"] == "metrics"}
+
+
 def test_new_metrics_that_come_to_all_nodes_count_once(tmp_path: Path, collector: Collector) -> None:
     names = [f"team.a.m{number}" for number in range(1_000)] + [f"group.a.n{number}.m" for number in range(30)]
     with (
@@ -345,6 +353,33 @@ def test_new_metrics_that_come_to_all_nodes_count_once(tmp_path: Path, collector
         # Every node has all of them in the end, as what one holds all may have.
         assert all(daemon.counts().accepted >= 3 * 100 for daemon in daemons)
         assert sum(daemon.count("cluster_claims_total") for daemon in daemons) > 0
+        # Each node can tell what all hold together, also of a limit that another one alone uses.
+        send_all(daemons[1], [f"team.b.m{number}" for number in range(40)])
+        send_all(daemons[0], ["team.b.m0"])
+        wait_until(lambda: len(collector.metrics(b"team.b.")) == 40, daemons[1].log)
+        wait_until(partial(settled, daemons), daemons[0].log)
+        assert held_by(daemons[0], "node")["team.b"] == 1
+        assert held_by(daemons[0], "cluster")["team.b"] == 40
+        assert held_by(daemons[0], "cluster")["team.a"] == 100
+        tree = json.loads(daemons[0].get("/api/usage?namespace=team&depth=1&of=cluster")[1])["usage"]
+        assert {line["namespace"]: line["metrics"] for line in tree} == {"team": 140, "team.a": 100, "team.b": 40}
+        url = "http://{}:{}".format(*daemons[0].address("HTTP"))
+        shown = subprocess.run(
+            [
+                Path(sys.executable).with_name("carbonquota"),
+                "usage",
+                "--url",
+                url,
+                "--cluster",
+                "--depth",
+                "0",
+                "team.b",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert shown.stdout.splitlines()[1].split()[:2] == ["team.b", "40"], shown.stderr
         status, body = daemons[0].get("/health")
         assert (status, "cluster:" in body) == (200, False)
 

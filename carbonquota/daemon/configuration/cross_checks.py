@@ -49,9 +49,21 @@ def remarks_on(settings: Settings) -> Iterator[str]:
         yield f"{settings.source}: whisper.schemas-file is not set: every metric keeps 172,800 points, one a second"
     if not any(one.enabled for one in settings.inputs.values()):
         yield f"{settings.source}: {sections()} are all off: nothing will be received"
-    if settings.cluster.mode == "sync" and not settings.cluster.peers:
-        yield f"{settings.source}: cluster.peers is empty: this node hears nobody, so limits are its own alone"
+    yield from _cluster_remarks(settings)
+    if settings.relay.enabled and not settings.relay.spool_dir:
+        yield f"{settings.source}: relay.spool-dir is not set: what waits for the destination waits in memory alone"
+
+
+def _cluster_remarks(settings: Settings) -> Iterator[str]:
+    """The same about nodes that share limits."""
     cluster = settings.cluster
+    if cluster.mode == "sync":
+        yield (
+            f"{settings.source}: cluster.mode sync shares throughput alone: limits of what is held (metrics, "
+            'namespaces, sizes, data-points) are each node\'s own; mode "slices" shares them all'
+        )
+        if not cluster.peers:
+            yield f"{settings.source}: cluster.peers is empty: this node hears nobody, so limits are its own alone"
     if cluster.mode == "slices" and has_password(cluster.store) and _is_for_all(settings.source):
         yield (
             f"{settings.source}: cluster.store has a password, and every user of this machine can read this file: "
@@ -59,9 +71,6 @@ def remarks_on(settings: Settings) -> Iterator[str]:
         )
     if cluster.mode == "slices" and cluster.store_password_file and _is_for_all(cluster.store_password_file):
         yield f"{cluster.store_password_file}: every user of this machine can read the store's password: chmod o-r"
-    yield from _access_remarks(settings)
-    if settings.relay.enabled and not settings.relay.spool_dir:
-        yield f"{settings.source}: relay.spool-dir is not set: what waits for the destination waits in memory alone"
 
 
 def _sink_problems(settings: Settings, document: TomlDocument) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from carbonquota.controls import Children, NamespaceExplanation, Quotas
 from carbonquota.daemon.http.documents import Answers
 from carbonquota.daemon.http.orders import STRETCH, Positions, by_amount, by_name
+from carbonquota.daemon.http.over_all_nodes import Of, OverAllNodes
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import MetricNameError
 from carbonquota.metric_name import DEEPEST, LONGEST, normalize_namespace
@@ -27,6 +28,7 @@ from carbonquota.service.documents import (
     explained_metric,
     rule_document,
 )
+from carbonquota.service.runtime import ClusterNode
 from carbonquota.service.usage_documents import (
     Child,
     LimitState,
@@ -55,6 +57,7 @@ Order = Literal["asc", "desc"]
 NamespaceName = Annotated[str, Path(max_length=LONGEST, description="Its dotted name; empty is the root")]
 Limit = Annotated[int, Query(ge=1, le=_MOST_ROWS, description="The most rows of the answer")]
 Offset = Annotated[int, Query(ge=0, le=MAXIMUM, description="How many rows to pass over")]
+Whose = Annotated[Of, Query(description="Whose usage: this node's, or that of all nodes of its cluster")]
 Ordered = Annotated[Order | None, Query(description="Amounts come largest first unless told, names from a on")]
 
 _BAD: Final[Answers] = {422: {"model": ProblemDocument, "description": "A parameter is out of range"}}
@@ -65,9 +68,11 @@ _NO_NAME: Final[Answers] = {400: {"model": ProblemDocument, "description": "No m
 class Api:
     """Answers from one engine."""
 
-    def __init__(self, engine: QuotaEngine) -> None:
-        """Read `engine`, which may go on meanwhile."""
+    def __init__(self, engine: QuotaEngine, cluster: ClusterNode | None = None) -> None:
+        """Read `engine`, which may go on meanwhile; `cluster` is what shares its limits with other nodes."""
         self._engine = engine
+        self._all_nodes = OverAllNodes(cluster)
+        self._cluster_quotas: Recent[Quotas] = Recent()
         self._quotas: Recent[Quotas] = Recent()
         self._quota_order: Recent[Positions] = Recent()
         # A page shows children in two orders: as a map of the largest, and as a table.
@@ -148,6 +153,7 @@ class Api:
         depth: Annotated[int, Query(ge=0, le=DEEPEST, description="Levels below that")] = 2,
         sort: TreeSort = "metrics",
         top: Annotated[int, Query(ge=0, le=MAXIMUM, description="Namespaces of each parent, 0 for all")] = 0,
+        of: Whose = "node",
     ) -> UsageDocument:
         """What a namespace and those below it hold, as the lines of a tree; as `carbonquota usage --json` prints it."""
         lines: list[UsageLine] = []
@@ -155,7 +161,7 @@ class Api:
         lines.extend(islice(tree, MOST_LINES + 1))
         if len(lines) > MOST_LINES:
             raise HTTPException(422, f"the tree has over {MOST_LINES:,} lines: ask for a lower depth, or give a top")
-        return UsageDocument(tuple(lines))
+        return UsageDocument(tuple(self._all_nodes.lines(lines) if of == "cluster" else lines))
 
     def explain(
         self,
@@ -189,12 +195,13 @@ class Api:
         limit: Limit = 100,
         offset: Offset = 0,
         over: Annotated[bool, Query(description="Only those that were over a limit since the last report")] = False,
+        of: Whose = "node",
     ) -> QuotaPage:
         """Every namespace under a rule, usage against limits, the most pressing first: what a live table shows.
 
         Where there are very many, the answer may be seconds old. Names are sorted by their first 64 bytes.
         """
-        quotas = self.standing()
+        quotas = self._over_all_nodes() if of == "cluster" else self.standing()
         positions = self._quota_order.get(
             (quotas, sort, order, over), lambda: _ordered(quotas, sort, order, only_over=over)
         )
@@ -205,6 +212,10 @@ class Api:
     def standing(self) -> Quotas:
         """How all quotas stand, or stood a moment ago."""
         return self._quotas.get((), self._engine.quota_columns)
+
+    def _over_all_nodes(self) -> Quotas:
+        """The same by the usage of all nodes of the cluster."""
+        return self._cluster_quotas.get((), lambda: self._all_nodes.quotas(self._engine.quota_columns()))
 
 
 def _limit_states(namespace: NamespaceExplanation) -> tuple[LimitState, ...]:

@@ -48,7 +48,7 @@ def make_app(source: HttpSource, allowed_hosts: Iterable[str] = (), access: Acce
     """
     access = access or make_access(AccessSettings())
     app = FastAPI(title="carbonquota", description=_ABOUT, version="1", docs_url=None, redoc_url=None)
-    api = Api(source.engine)
+    api = Api(source.engine, source.cluster)
     app.include_router(Operations(source).router())
     app.include_router(api.router())
     if access.login is not None:

@@ -9,6 +9,7 @@ from carbonquota.engine import QuotaEngine
 from carbonquota.rules import Finding
 from carbonquota.service.health import Health
 from carbonquota.service.rates import RateHistory
+from carbonquota.service.runtime import ClusterNode
 from carbonquota.service.totals import Tally
 
 
@@ -56,7 +57,8 @@ class HttpSource:
     `metrics` gives the page for Prometheus, piece by piece. `reload` puts in force what the files say.
 
     The rest is for pages: what they call this daemon, its report interval in seconds, what looks wrong in the rules in
-    force, which namespaces the last report found over a quota, and what came in over the last hour.
+    force, which namespaces the last report found over a quota, and what came in over the last hour. `cluster` is what
+    shares limits with other nodes, if anything does.
     """
 
     engine: QuotaEngine
@@ -69,3 +71,4 @@ class HttpSource:
     findings: Callable[[], Sequence[Finding]] = tuple
     last_over: Callable[[], Sequence[Tally]] = tuple
     rates: RateHistory | None = None
+    cluster: ClusterNode | None = None

@@ -99,3 +99,9 @@ def test_sizes_past_an_index_are_an_error_not_a_traceback(run: Run, files: Path)
     result = run("usage", "--schemas", "huge.conf", "names.txt")
     assert result.exit_code == 1
     assert result.stderr.startswith("carbonquota: ")
+
+
+def test_files_tell_nothing_of_other_nodes(run: Run) -> None:
+    result = run("usage", "--cluster", "names.txt")
+    assert result.exit_code == 2
+    assert "--cluster needs --url: files tell nothing of other nodes" in result.stderr

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -85,6 +86,17 @@ def test_who_accepts_nothing_of_a_limit_that_others_used_up_still_tells_all_else
     fleet.nodes[0].hear([message])
     assert not fleet.nodes[0].faults
     assert not fleet.engines[0].offer("b.x", 3).accepted
+
+
+def test_what_all_nodes_accepted_can_be_told_of_each_namespace() -> None:
+    fleet = Fleet("[*]\nthroughput = 10\n", 3)
+    for engine, points in zip(fleet.engines, (4, 3, 2), strict=True):
+        engine.offer("a.x", points)
+    fleet.engines[2].offer("b.x", 5)
+    fleet.exchange()
+    own = [np.array([1, 2, 3]) for _ in range(5)] + [np.array([4, 0, 0])]
+    told = fleet.nodes[0].over_all_nodes(["a", "b", "never.seen"], own)
+    assert [column.tolist() for column in told] == [[1, 2, 3]] * 5 + [[9, 5, 0]]
 
 
 def test_each_interval_begins_anew_on_all_nodes() -> None:

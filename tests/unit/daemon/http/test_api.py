@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
 
 from carbonquota import QuotaEngine, RuleSet, Size
+from carbonquota.errors import QuotaError
+from carbonquota.service.health import Sample
 from carbonquota.testing import ManualClock
+from carbonquota.trie.columns import Column
 from carbonquota.web.kept import Recent
 from tests.support.http import Client, client_of, engine_with_names, source_of
 from tests.support.small import engine_under
@@ -63,6 +67,53 @@ def test_the_root_has_many_spellings(client: Client, path: str) -> None:
 def test_children_are_shown_with_their_limits(client: Client) -> None:
     _, other = client.json("/api/namespaces/team", sort="name")["children"]
     assert other["controls"] == [{"control": "metrics", "limit": 2, "usage": 2, "headroom": 0, "percent": 100.0}]
+
+
+class TwoNodes:
+    """A cluster of which another node uses as much of everything as this one."""
+
+    shares_stocks = True
+    is_away = False
+
+    def over_all_nodes(self, _: Sequence[str], own: Sequence[Column]) -> list[Column]:
+        if self.is_away:
+            raise QuotaError("the store cannot be reached")
+        return [2 * column for column in own]
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def health(self) -> Iterable[Sample]:
+        return ()
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        return ()
+
+
+def test_usage_is_that_of_all_nodes_where_that_is_asked_for(engine: QuotaEngine) -> None:
+    cluster = TwoNodes()
+    client = client_of(source_of(engine, cluster=cluster))
+    own, both = (client.json("/api/quotas", of=whose)["quotas"] for whose in ("node", "cluster"))
+    usages = [{row["namespace"]: row["controls"][0]["usage"] for row in rows} for rows in (own, both)]
+    assert usages[0]
+    assert usages[1] == {namespace: 2 * usage for namespace, usage in usages[0].items()}
+    lines = client.json("/api/usage", namespace="team", top=1, of="cluster")["usage"]
+    # What sums up others stays this node's.
+    assert [(line["metrics"], line["hidden"]) for line in lines] == [(10, 0), (6, 0), (2, 1)]
+    cluster.is_away = True
+    assert client.get("/api/quotas?of=cluster").status_code == 503
+    cluster.shares_stocks = False
+    assert "throughput alone" in client.get("/api/usage?of=cluster").json()["detail"]
+
+
+def test_a_daemon_alone_has_no_cluster_to_tell_of(client: Client) -> None:
+    answer = client.get("/api/quotas?of=cluster")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        422,
+        "this daemon is no node of a cluster: its [cluster] mode is off",
+    )
 
 
 def test_a_namespace_without_a_rule_has_no_limits(client: Client) -> None:

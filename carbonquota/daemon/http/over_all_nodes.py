@@ -1,0 +1,58 @@
+"""Usage over all nodes of a cluster, in the place of what this one uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, Literal
+
+import numpy as np
+from fastapi import HTTPException
+
+from carbonquota.controls import CONTROLS, Quotas
+from carbonquota.errors import QuotaError
+from carbonquota.service.documents import UsageLine
+from carbonquota.service.runtime import ClusterNode
+from carbonquota.service.usage_tree import AMOUNTS
+from carbonquota.trie.columns import Column
+
+Of = Literal["node", "cluster"]
+"""Whose usage: that of this node, or of all nodes together as far as they share limits."""
+
+_COLUMNS: Final = [next(control.index for control in CONTROLS if control.stat == name) for name in AMOUNTS]
+"""Where the amounts of a line stand among the controls."""
+
+
+class OverAllNodes:
+    """Puts the usage of all nodes in the place of this one's: 422 where there is no cluster, 503 where it is away."""
+
+    def __init__(self, cluster: ClusterNode | None) -> None:
+        """`cluster` is what shares limits with other nodes, if anything does."""
+        self._cluster = cluster
+
+    def quotas(self, quotas: Quotas) -> Quotas:
+        """How quotas stand by the usage of all nodes."""
+        return replace(quotas, usages=self._ask(quotas.names.tolist(), quotas.usages))
+
+    def lines(self, lines: Sequence[UsageLine]) -> list[UsageLine]:
+        """Lines of a tree by the usage of all nodes; those that sum up others stay this node's."""
+        if self._cluster is not None and not self._cluster.shares_stocks:
+            raise HTTPException(422, 'in mode "sync" nodes share throughput alone: what is held is each node\'s own')
+        shown = [line for line in lines if not line.hidden]
+        own = [np.zeros(len(shown), np.int64) for _ in CONTROLS]
+        for column, name in zip(_COLUMNS, AMOUNTS, strict=True):
+            own[column] = np.array([getattr(line, name) for line in shown], np.int64)
+        usages = self._ask([line.namespace for line in shown], own)
+        amounts = zip(*(usages[column].tolist() for column in _COLUMNS), strict=True)
+        return [
+            line if line.hidden else replace(line, **dict(zip(AMOUNTS, next(amounts), strict=True))) for line in lines
+        ]
+
+    def _ask(self, names: Sequence[str], own: Sequence[Column]) -> Sequence[Column]:
+        """The usage over all nodes."""
+        if self._cluster is None:
+            raise HTTPException(422, "this daemon is no node of a cluster: its [cluster] mode is off")
+        try:
+            return self._cluster.over_all_nodes(names, own)
+        except QuotaError as error:
+            raise HTTPException(503, f"what all nodes use cannot be told now: {error}") from None
