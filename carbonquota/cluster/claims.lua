@@ -5,8 +5,9 @@
 --
 -- A metric is held by runs: each start of a node is a run with a number of its own, which declares all that it holds
 -- before it may claim. Then its runs before are dead, and what only dead runs hold is swept away: so nothing that a node
--- claimed just before it was killed stays for ever. A server that may have forgotten something is another `epoch`: all
--- nodes declare again, and nobody's claims are granted until all that are known of have done so.
+-- claimed just before it was killed stays for ever. A server that may have forgotten something, as it was restarted,
+-- flushed or evicted a key, is another `epoch`: all nodes declare again, and nobody's claims are granted until all that
+-- are known of have done so.
 
 local CLAIM_WAIT, CLAIM_BEGIN = 1, 2
 local SETTLE = 2000
@@ -26,7 +27,8 @@ local function keep_run(key, node, run)
 end
 
 local function epoch_of(keys, now)
-  local run = string.match(server.call('INFO', 'server'), 'run_id:(%w+)')
+  local info = server.call('INFO', 'server', 'stats')
+  local run = string.match(info, 'run_id:(%w+)') .. '.' .. string.match(info, 'evicted_keys:(%d+)')
   local known = server.call('HMGET', keys[1], 'run', 'since')
   local since = tonumber(known[2] or '')
   if known[1] ~= run then
@@ -324,6 +326,7 @@ end
 
 server.register_function('cq1_begin', begin)
 server.register_function('cq1_declared', declared)
-server.register_function('cq1_sweep', sweep)
 server.register_function('cq1_claim', claim)
-server.register_function('cq1_release', release)
+-- What only makes room goes on where the server is full.
+server.register_function{function_name = 'cq1_release', callback = release, flags = {'allow-oom'}}
+server.register_function{function_name = 'cq1_sweep', callback = sweep, flags = {'allow-oom'}}

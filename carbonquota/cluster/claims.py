@@ -44,6 +44,12 @@ _STEPS: Final = 50
 _LONG: Final = 5.0
 """Seconds without a granted claim after which that is told."""
 
+WAITS: Final = (
+    "new metrics wait, as not all nodes have told the store what they hold "
+    "(if this stays, look whether it evicts keys: it needs maxmemory-policy noeviction)"
+)
+"""What is told then."""
+
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 
@@ -277,7 +283,7 @@ class ClaimNode:
         if status is ClaimStatus.OK:
             self._granted_at = now
         if now - self._granted_at > _LONG:
-            self.trouble = "new metrics wait, as not all nodes have told the store what they hold"
+            self.trouble = WAITS
 
     def _claim_some(self, asked: Sequence[Waiting]) -> ClaimStatus:
         """Claim these, and have them decided by the answer."""

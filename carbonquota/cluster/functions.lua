@@ -3,7 +3,7 @@
 -- a later version has another name, so that nodes of both can share a server.
 --
 -- All keys of a cluster have one hash tag, for a step is atomic within one slot only:
---   {cq:<cluster>}:server     hash: `run` (the server's run id), `since` (when it began to keep this cluster, ms)
+--   {cq:<cluster>}:server     hash: `run` (the server's run id), `evicted` (keys), `since` (when it began to keep this cluster, ms)
 --   {cq:<cluster>}:members    hash: node -> "<last heard, ms> <nodes it divides by when it is alone, 0: it accepts nothing>"
 --   {cq:<cluster>}:flow:<n>   hash of interval n: digest of a namespace -> points given out; `_lapsed` as below
 -- and what is held, of which claims.lua tells, the second half of this library:
@@ -13,8 +13,8 @@
 --   {cq:<cluster>}:usage      hash: digest of a namespace (8 bytes) -> the one above it, and what it holds (5 doubles)
 --   {cq:<cluster>}:sizes      hash: 3 doubles -> number, and "#<number>" -> 3 doubles
 --
--- Nothing is ever given out twice. A server that was restarted, or is a replica that took over, may have forgotten what it
--- gave out, so it gives nothing in an interval that began before it did. A node that was not heard since before an
+-- Nothing is ever given out twice. A server that was restarted or flushed, evicted a key, or is a replica that took over,
+-- may have forgotten what it gave out, so it gives nothing in an interval that began before it did. A node that was not heard since before an
 -- interval began may be cut off, and live on its share of each limit; so that share is kept back in that interval. Which
 -- nodes these are is asked not long before the interval begins, when nodes that are well have been heard of lately.
 
@@ -25,21 +25,27 @@ local function now_ms()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
+-- Whether a server that knows nothing of a cluster never knew anything: it was not flushed, nor ever a replica.
+local function forgot_nothing()
+  local info = server.call('INFO', 'commandstats', 'replication')
+  return not string.find(info, 'cmdstat_flush') and string.find(info, 'second_repl_offset:-1', 1, true) ~= nil
+end
+
 -- Since when, in ms, nothing that this server was told can be missing from it.
 local function complete_since(key, now)
-  local info = server.call('INFO', 'server')
-  local run = string.match(info, 'run_id:(%w+)')
-  local known = server.call('HMGET', key, 'run', 'since')
-  if known[1] == run then
+  local info = server.call('INFO', 'server', 'stats')
+  local run, evicted = string.match(info, 'run_id:(%w+)'), string.match(info, 'evicted_keys:(%d+)')
+  local known = server.call('HMGET', key, 'run', 'since', 'evicted')
+  if known[1] == run and known[3] == evicted then
     return tonumber(known[2])
   end
   local since = now
-  if not known[1] then
+  if not known[1] and evicted == '0' and forgot_nothing() then
     -- The uptime is the difference of two full seconds, so it may be told up to a second too long.
     local uptime = tonumber(string.match(info, 'uptime_in_seconds:(%d+)'))
     since = math.min(now, (math.floor(now / 1000) - uptime + 1) * 1000)
   end
-  server.call('HSET', key, 'run', run, 'since', string.format('%.0f', since))
+  server.call('HSET', key, 'run', run, 'since', string.format('%.0f', since), 'evicted', evicted)
   return since
 end
 
@@ -149,7 +155,8 @@ local function look(keys, args)
   return {server.call('HMGET', keys[1], unpack(args)), server.call('HMGET', keys[2], unpack(args))}
 end
 
-server.register_function('cq1_look', look)
+-- What only makes room goes on where the server is full.
+server.register_function{function_name = 'cq1_hand_back', callback = hand_back, flags = {'allow-oom'}}
+server.register_function{function_name = 'cq1_leave', callback = leave, flags = {'allow-oom'}}
+server.register_function{function_name = 'cq1_look', callback = look, flags = {'no-writes'}}
 server.register_function('cq1_ping', ping)
-server.register_function('cq1_hand_back', hand_back)
-server.register_function('cq1_leave', leave)

@@ -13,7 +13,7 @@ import pytest
 from carbonquota import QuotaEngine, RuleSet, Size
 from carbonquota.cluster.claim_store import Claimed, ClaimStatus, ClaimStore, Digester, Metric, Patience, Run, refusal
 from carbonquota.cluster.claims import namespace_of
-from carbonquota.cluster.store import Membership, Store, connector
+from carbonquota.cluster.store import Membership, Store, StoreError, connector
 from carbonquota.controls.stock_limits import NamespaceLimits
 from tests.support.claim_store import ModelClaims, Stock
 from tests.support.valkey import ValkeyServer, valkey_server
@@ -257,6 +257,39 @@ def test_a_store_that_kept_its_names_over_a_restart_has_all_declare_again(tmp_pa
         while one.sweep():
             pass
         assert claim(one, run, ["q.d"], "[q]\nmetrics = 1\n").codes.tolist() == [0]
+
+
+def test_a_full_store_takes_releases_and_no_claims(server: ValkeyServer) -> None:
+    settled(server)
+    one = claims(server)
+    run = ready(one)
+    assert claim(one, run, ["q.a", "q.b"], "[q]\nmetrics = 3\n").codes.tolist() == [0, 0]
+    server.client().config_set("maxmemory", "100kb")
+    with pytest.raises(StoreError, match="is full"):
+        claim(one, run, ["q.c"], "[q]\nmetrics = 3\n")
+    assert one.release(run, ["q.a"])
+    server.client().config_set("maxmemory", "0")
+    assert sorted(server.client().hkeys("{cq:test}:names")) == [Digester("test").metric("q.b")]
+
+
+def test_a_store_that_was_flushed_or_evicted_a_key_has_all_declare_again(server: ValkeyServer) -> None:
+    settled(server)
+    one = claims(server)
+    run = ready(one)
+    client = server.client()
+    client.flushall()
+    assert claim(one, run, ["q.a"]).status is ClaimStatus.BEGIN
+    settled(server)
+    run = ready(one)
+    assert claim(one, run, ["q.a"]).status is ClaimStatus.OK
+    client.config_set("maxmemory-policy", "volatile-ttl")
+    client.config_set("maxmemory", "3mb")
+    for number in range(100_000):
+        client.set(f"filler{number}", "x" * 10_000, ex=10)
+        if int(client.info("stats")["evicted_keys"]):
+            break
+    client.config_set("maxmemory", "0")
+    assert claim(one, run, ["q.b"]).status is ClaimStatus.BEGIN
 
 
 def test_a_node_that_is_silent_for_long_holds_nothing_any_more(server: ValkeyServer) -> None:

@@ -101,6 +101,35 @@ def test_a_server_gives_nothing_of_an_interval_that_began_before_it_did(tmp_path
             time.sleep(0.05)
 
 
+@pytest.mark.parametrize("command", ["FLUSHALL", "FLUSHDB"])
+def test_a_server_that_was_flushed_gives_nothing_of_the_interval_in_which_that_was(
+    server: ValkeyServer, command: str
+) -> None:
+    # The server has been up for longer than the interval.
+    time.sleep(1.2)
+    one, span = store(server), next_span(server)
+    assert one_try(one, span).points == (10,)
+    server.client().execute_command(command)
+    assert one_try(one, span).status is Status.YOUNG
+    assert one_try(one, next_span(server)).status is Status.OK
+
+
+def test_a_server_that_evicts_keys_gives_nothing_of_the_interval_in_which_it_did(server: ValkeyServer) -> None:
+    client = server.client()
+    one, span = store(server), next_span(server)
+    assert one_try(one, span).points == (10,)
+    client.config_set("maxmemory-policy", "volatile-ttl")
+    client.config_set("maxmemory", "3mb")
+    # What goes first may be the counts of the interval.
+    for number in range(100_000):
+        client.set(f"filler{number}", "x" * 10_000, ex=10)
+        if int(client.info("stats")["evicted_keys"]):
+            break
+    assert one_try(one, span).status is Status.YOUNG
+    client.config_set("maxmemory", "0")
+    assert one_try(one, next_span(server)).status is Status.OK
+
+
 def test_a_replica_that_took_over_gives_nothing_of_the_interval_it_may_have_missed(tmp_path: Path) -> None:
     with valkey_server(tmp_path / "a") as first, valkey_server(tmp_path / "b") as second:
         replica = second.client()
@@ -194,6 +223,9 @@ def test_a_full_store_is_told(server: ValkeyServer) -> None:
     with pytest.raises(StoreError, match="is full") as caught:
         one_try(one, span)
     assert caught.value.kind == "full"
+    # What makes room is taken all the same.
+    one.hand_back(span, [(A, 3)])
+    one.leave()
 
 
 def test_a_store_that_stands_still_is_slow_and_one_that_is_gone_is_away(server: ValkeyServer) -> None:
