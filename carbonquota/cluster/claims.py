@@ -1,9 +1,10 @@
 """Slices mode, what is held: a new metric is claimed in the store before it is accepted, and counts once for all nodes.
 
 Theory of operation. A node that starts begins a run in the store, declares the metrics that it holds, whatever the
-limits, and may claim from then on; so it does again when the store is another or may have forgotten something, and when
-the rules change, as only metrics under a limit are told to the store. The store grants no claim before all nodes that
-are known to any have declared. What goes from the index here is released; the store keeps it while others hold it.
+limits, and may claim from then on; so it does again when the store is another or may have forgotten something, and
+when rules come that limit other namespaces, as only metrics under a limit are told to the store. The store grants no
+claim before all nodes that are known to any have declared. What goes from the index here is released; the store keeps
+it while others hold it.
 
 The store holds at least what the nodes hold, always: a metric is claimed before it enters the index, and is released
 after it has left it. In doubt (an answer that did not arrive, a metric that throughput rejected after all) it is
@@ -28,7 +29,7 @@ from carbonquota.cluster.hold import Hold, Waiting
 from carbonquota.cluster.known_limits import KnownLimits
 from carbonquota.cluster.settings import OnOutage
 from carbonquota.cluster.store import StoreError
-from carbonquota.controls.stock_limits import NamespaceLimits, Refused
+from carbonquota.controls.stock_limits import NamespaceLimits, Refused, scope
 from carbonquota.controls.table import STOCKS
 from carbonquota.metric_name import dotted_part
 from carbonquota.model import ROOT, Clock, Size
@@ -175,10 +176,18 @@ class ClaimNode:
 
     def _work(self) -> None:
         """All that needs the store."""
-        if self._run is None or self._rules is not self._engine.rules:
+        if self._run is None or not self._is_declared_for(self._engine.rules):
             self._begin()
         self._tell()
         self._claim()
+
+    def _is_declared_for(self, rules: RuleSet) -> bool:
+        """Whether what was declared is all that is under a limit of these rules: their amounts do not matter."""
+        if rules is not self._rules and self._rules is not None:
+            if scope(rules.rules) != scope(self._rules.rules):
+                return False
+            self._rules = rules
+        return self._rules is not None
 
     def _fail(self, error: StoreError) -> None:
         """Try again after a pause."""

@@ -14,9 +14,9 @@ import numpy as np
 
 from carbonquota.controls.reference import Decider, flow
 from carbonquota.controls.rejections import NO_RULES_QUOTA, Rejections, of_absent
-from carbonquota.controls.table import CREATES, STOCKS, Grant
+from carbonquota.controls.table import CREATES, STOCK_CONTROLS, STOCKS, Grant
 from carbonquota.metric_name import dotted_part
-from carbonquota.model import ROOT
+from carbonquota.model import ROOT, Rule
 from carbonquota.trie import NO_QUOTA
 
 MOST_SHARED: Final = 2**53
@@ -41,6 +41,20 @@ class Refused:
     metric: str
     namespace: str
     control: int
+
+
+def scope(rules: Iterable[Rule]) -> tuple[tuple[str, bool], ...]:
+    """Which namespaces are under a shared limit, whatever its amount: equal for rules that limit the same ones."""
+    return tuple((rule.pattern, rule.enforcing and any(map(_is_shared, _limits_of(rule)))) for rule in rules)
+
+
+def _limits_of(rule: Rule) -> list[int | None]:
+    """Its limits of what is held."""
+    return [getattr(rule.limits, name) for name in STOCK_CONTROLS]
+
+
+def _is_shared(limit: int | None) -> bool:
+    return limit is not None and limit <= MOST_SHARED
 
 
 def limits_above(decider: Decider, namespaces: Iterable[str]) -> list[NamespaceLimits]:

@@ -217,6 +217,20 @@ def test_other_rules_have_everything_declared_again() -> None:
     assert fleet.dropped(1) == {("z", "metrics"): 1}
 
 
+def test_other_amounts_of_the_same_limits_are_in_force_without_declaring_anything_again() -> None:
+    fleet = Fleet(2)
+    fleet.send(0, *(f"a.m{k}" for k in range(LIMIT)))
+    fleet.cycle()
+    runs = {name: node.number for name, node in fleet.stock.nodes.items()}
+    for engine in fleet.engines:
+        engine.apply(RuleSet.from_text(RULES.replace(f"metrics = {LIMIT}", f"metrics = {LIMIT + 1}")))
+    fleet.send(1, "a.more", "a.too.many")
+    fleet.cycle()
+    assert {name: node.number for name, node in fleet.stock.nodes.items()} == runs
+    assert len(fleet.held("a")) == LIMIT + 1
+    assert fleet.dropped(1) == {("a", "metrics"): 1}
+
+
 @pytest.mark.parametrize(("on_outage", "accepted"), [("share", 0), ("reject", 0), ("accept", LIMIT)])
 def test_without_the_store_new_metrics_wait_for_a_time_and_go_by_what_is_set(
     on_outage: OnOutage, accepted: int
