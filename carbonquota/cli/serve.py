@@ -35,6 +35,7 @@ def address(text: str) -> Address:
     "password to who lists processes.  [default: sqlite:///var/hub.sqlite]",
 )
 @click.option("--listen", type=address, default="127.0.0.1:8090", show_default=True, help="Where HTTP is answered.")
+@click.option("--grpc-listen", type=address, default="127.0.0.1:8091", show_default=True, help="The same for gRPC.")
 @click.option("--allowed-host", "allowed_hosts", multiple=True, metavar="NAME",
               help="A name that the service is reached by, beside this machine's own. Repeatable.")  # fmt: skip
 @click.option("--freshness", type=click.FloatRange(0.05, 60), default=1.0, show_default=True,

@@ -13,13 +13,14 @@ from typing import Final
 
 from carbonquota.errors import QuotaError
 from carbonquota.hub.domain.errors import UnavailableError
+from carbonquota.hub.grpc.server import GrpcServer
 from carbonquota.hub.http.app import is_open, make_app
 from carbonquota.hub.service.hub import Hub
 from carbonquota.hub.settings import HubSettings
 from carbonquota.hub.storage.database import Database
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.loop_tasks import LoopTasks
-from carbonquota.web.make_access import make_access, make_tls
+from carbonquota.web.make_access import Access, make_access, make_tls
 from carbonquota.web.server import HttpServer, ServerOptions
 from carbonquota.web.sessions import secret_of
 
@@ -72,20 +73,24 @@ class _Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end, number)
-        http = self._make_http()
+        access = self._make_access()
+        http = self._make_http(access)
+        calls = GrpcServer(self._hub, access, self._settings.grpc_listen, self._settings.access)
         await http.start()
+        await calls.start()
+        _log.info("gRPC: %s", calls.address)
         _log.info("ready: %s://%s answers", "https" if self._settings.access.tls_certificate else "http", http.address)
         try:
             self._tasks.repeat("sync", lambda: self._settings.freshness, self._sync)
             self._tasks.repeat("leases", lambda: _TENDING, self._tend)
             await self._ending.wait()
         finally:
-            await http.stop(_GRACE)
+            await asyncio.gather(http.stop(_GRACE), calls.stop(_GRACE))
             await self._tasks.stop()
             await self._leave()
 
-    def _make_http(self) -> HttpServer:
-        """The HTTP side; QuotaError where everybody could do all from elsewhere, and nobody said so."""
+    def _make_access(self) -> Access:
+        """Who may ask; QuotaError where everybody could do all from elsewhere, and nobody said so."""
         hub, settings = self._hub, self._settings
         hub.rules.needs_second = settings.second_approver
         access = make_access(
@@ -93,11 +98,19 @@ class _Server:
             is_open=is_open(hub), clock=hub.clock,
         )  # fmt: skip
         is_open_to_all = not settings.access.needs_tokens and not hub.tokens.any()
-        if is_open_to_all and not settings.open_to_all and settings.listen.host not in _LOOPBACK:
+        addresses = {"--listen": settings.listen, "--grpc-listen": settings.grpc_listen}
+        for flag, address in addresses.items() if is_open_to_all and not settings.open_to_all else ():
+            if address.host in _LOOPBACK:
+                continue
             raise QuotaError(
-                f"--listen {settings.listen}: whoever reaches it could do all, as there is no token yet: make one with "
+                f"{flag} {address}: whoever reaches it could do all, as there is no token yet: make one with "
                 "`carbonquota token new --file FILE --name NAME --role admin` and give --tokens-file FILE"
             )
+        return access
+
+    def _make_http(self, access: Access) -> HttpServer:
+        """The HTTP side."""
+        hub, settings = self._hub, self._settings
         app = make_app(hub, (settings.listen.host, *settings.allowed_hosts), access)
         options = ServerOptions(
             setting="--listen", program="quota service", tls=make_tls(settings.access), most=_MOST, share=2,

@@ -22,6 +22,7 @@ class HubSettings:
 
     database: str = DEFAULT_DATABASE
     listen: Address = field(default_factory=lambda: Address("127.0.0.1", 8090))
+    grpc_listen: Address = field(default_factory=lambda: Address("127.0.0.1", 8091))
     allowed_hosts: tuple[str, ...] = ()
     freshness: float = 1.0
     access: AccessSettings = field(default_factory=AccessSettings)

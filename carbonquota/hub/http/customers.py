@@ -12,8 +12,8 @@ from carbonquota.hub.http.answers import CHANGES, READS
 from carbonquota.hub.http.documents import Changed, CustomerDocument, CustomerOrder, CustomerPage, QuotaBatch
 from carbonquota.hub.http.etags import Expected, etag
 from carbonquota.hub.http.parameters import Admin, CustomerName, CustomerReader, Limit, Operator, Reason
-from carbonquota.hub.http.visible import visible_customer
 from carbonquota.hub.service.hub import Hub
+from carbonquota.hub.service.visible import visible_customer
 
 
 def make_router(hub: Hub) -> APIRouter:

@@ -17,9 +17,9 @@ from carbonquota.hub.http.documents import (
 )
 from carbonquota.hub.http.etags import Expected, etag
 from carbonquota.hub.http.parameters import Admin, Operator, ProviderName, ProviderWriter, Reason
-from carbonquota.hub.http.visible import own_provider
 from carbonquota.hub.service.hub import Hub
 from carbonquota.hub.service.utilization import Measurement
+from carbonquota.hub.service.visible import own_provider
 
 
 def make_router(hub: Hub) -> APIRouter:

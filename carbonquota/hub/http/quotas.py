@@ -9,8 +9,8 @@ from carbonquota.hub.http.answers import CHANGES, READS
 from carbonquota.hub.http.documents import Changed, QuotaDocument, QuotaList, QuotaOrder, quota_document
 from carbonquota.hub.http.etags import Expected, etag
 from carbonquota.hub.http.parameters import Admin, CustomerName, CustomerReader, ProviderName, Reason
-from carbonquota.hub.http.visible import visible_customer
 from carbonquota.hub.service.hub import Hub
+from carbonquota.hub.service.visible import visible_customer
 from carbonquota.web.access import Identity
 
 

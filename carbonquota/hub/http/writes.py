@@ -19,8 +19,8 @@ from carbonquota.hub.http.documents import (
     WriteOrder,
 )
 from carbonquota.hub.http.parameters import CustomerName, CustomerReader, ProviderWriter
-from carbonquota.hub.http.visible import own_provider, visible_customer
 from carbonquota.hub.service.hub import Hub
+from carbonquota.hub.service.visible import own_provider, visible_customer
 
 
 def make_router(hub: Hub) -> APIRouter:

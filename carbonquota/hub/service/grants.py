@@ -28,6 +28,8 @@ from carbonquota.hub.storage import reservations
 from carbonquota.hub.storage.reservations import Sums
 from carbonquota.model import MAXIMUM, Clock
 
+_COLUMN: Final = {control: NUMBER[control] for control in GRANTED}
+
 _SOON: Final = 1.0
 """Seconds after which to ask again at the earliest."""
 
@@ -106,6 +108,8 @@ class Granting:
         self._leases = leases
         self._synchronizer = synchronizer
         self._clock = clock
+        self._most, self._lifetime = grants.terms.max_grant, grants.terms.lifetime
+        self._numbers, self._providers = book.numbers.get, book.providers.get
         self._waiting: list[_Batch] = []
         self._waiting_lock = Lock()
         self._reserving = Lock()
@@ -115,25 +119,31 @@ class Granting:
 
         NotFoundError, InvalidError; UnavailableError where more has to be reserved and the database is away.
         """
+        if (answer := self.write_ok_here(customer, provider, size, control)) is not None:
+            return answer
         number, at = self._book.customer(customer), self._book.provider(provider)
         column = _granted(control)
         if at == TOTAL:
             raise InvalidError("a write goes to a provider: name it")
         if not 0 <= size <= MAXIMUM:
             raise InvalidError(f"size: {size} is not a whole number from 0 to {MAXIMUM}")
-        return self._decide(number, at, column, size)
-
-    def _decide(self, customer: int, provider: int, control: int, size: int) -> Answer:
-        """The same by numbers."""
-        now = self._clock()
-        piece = min(size, self._grants.terms.max_grant)
-        if now < self._leases.until and (size == piece or size <= self._known_left(customer, provider, control)):
-            pause = self._grants.spend(Grid.key(provider, control), customer, piece, now)
-            if pause >= 0:
-                return Answer(ok=True, granted=piece, delay=pause, valid_for=self._grants.terms.lifetime)
-        want = _Want(customer, provider, control, piece, size)
+        want = _Want(number, at, column, min(size, self._most), size)
+        if size > self._most and size > (left := self._known_left(number, at, column)):
+            return self._refusal(want, max(left, 0))
         self._reserve([want])
         return want.answer
+
+    def write_ok_here(self, customer: str, provider: str, size: int, control: str = "bytes") -> Answer | None:
+        """The same, if memory can grant it: waits for nothing, and raises nothing."""
+        number, at, column = self._numbers(customer), self._providers(provider), _COLUMN.get(control)
+        if number is None or at is None or column is None or size < 0:
+            return None
+        now = self._clock()
+        piece = min(size, self._most)
+        if now >= self._leases.until or (piece < size and size > self._known_left(number, at, column)):
+            return None
+        pause = self._grants.spend(Grid.key(at, column), number, piece, now)
+        return None if pause < 0 else Answer(ok=True, granted=piece, delay=pause, valid_for=self._lifetime)
 
     def _known_left(self, customer: int, provider: int, control: int) -> int:
         """What usage alone leaves: no more than that can be granted by anybody."""
@@ -306,6 +316,6 @@ class Granting:
 
 def _granted(control: str) -> int:
     """The column of a control that writes are granted of; InvalidError."""
-    if control not in GRANTED:
+    if control not in _COLUMN:
         raise InvalidError(f"control: {control!r} is none that writes are granted of: {', '.join(GRANTED)}")
-    return NUMBER[control]
+    return _COLUMN[control]

@@ -1,0 +1,1 @@
+"""Messages as `proto/` describes them, written by tools/make_messages.py."""

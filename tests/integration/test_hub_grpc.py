@@ -1,0 +1,192 @@
+"""The quota service over gRPC, through both clients, as processes of their own: also killed at random moments."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+from loopback_ports import free_port
+from make_messages import made
+
+from carbonquota.client.hub import AsyncHubClient, HubClient
+from carbonquota.client.hub_calls import utilization
+from carbonquota.client.messages import hub_pb2
+
+WITHIN = 20.0
+
+
+class Served:
+    """`carbonquota serve` on a folder's SQLite."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.http, self.grpc = free_port(), free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "carbonquota.cli", "serve", "--listen", f"127.0.0.1:{self.http}"]
+        command += ["--grpc-listen", f"127.0.0.1:{self.grpc}"]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=self.folder, stderr=log)
+        deadline = time.monotonic() + WITHIN
+        while not self._answers():
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        with suppress(httpx.TransportError):
+            return httpx.get(f"http://127.0.0.1:{self.http}/health").status_code == 200
+        return False
+
+    def put(self, path: str, **document: object) -> httpx.Response:
+        return httpx.put(f"http://127.0.0.1:{self.http}/v1/{path}", json=document)
+
+    def client(self) -> HubClient:
+        return HubClient(f"127.0.0.1:{self.grpc}", timeout=10.0)
+
+    def end(self, number: signal.Signals) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(WITHIN)
+            self.process = None
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Served]:
+    served = Served(folder)
+    served.start()
+    try:
+        yield served
+    finally:
+        served.end(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("hub")) as one:
+        one.put("providers/ssd")
+        yield one
+
+
+def test_both_clients_set_quotas_push_and_ask(served: Served) -> None:
+    limits = hub_pb2.Limits(bytes=1000, metrics=5)
+    with served.client() as client:
+        version = client.set_quotas([hub_pb2.Quota(customer="acme", limits=limits)], "signed")
+        assert [(one.limits, one.version) for one in client.quotas("acme")] == [(limits, version)]
+        pushed = client.push(utilization("ssd", ["acme", f"no-{part}"], {"bytes": [part, 7]}) for part in (300, 400))
+        assert (pushed.values, pushed.unknown, list(pushed.such_as)) == (2, 2, ["no-300"])
+        held = {(one.provider, one.control): (one.usage, one.limit) for one in client.utilization("acme").values}
+        assert held == {("", "bytes"): (400, 1000), ("", "metrics"): (0, 5), ("ssd", "bytes"): (400, 0)}
+        refused = client.write_ok("acme", "ssd", 601)
+        assert (refused.ok, refused.granted, refused.left) == (False, 0, 600)
+        assert client.write_ok("acme", "ssd", 100).granted == 100
+        answers = client.write_ok_many(["acme", "acme", "nobody"], ["ssd"], [200, 400, 1])
+        assert answers.granted == [200, 0, 0]
+        assert [(at, one.left) for at, one in sorted(answers.refused.items())] == [(1, 300), (2, None)]
+        assert client.deleted("acme", "ssd", 100) == 100
+        with pytest.raises(grpc.RpcError) as error:
+            client.set_quotas([hub_pb2.Quota(customer="acme", limits=limits, version=0)])
+        assert (error.value.code(), "version" in str(error.value.details())) == (grpc.StatusCode.ABORTED, True)
+    asyncio.run(_ask(served))
+
+
+async def _ask(served: Served) -> None:
+    async with AsyncHubClient(f"127.0.0.1:{served.grpc}") as client:
+        assert (await client.write_ok("acme", "ssd", 10)).ok
+        assert (await client.write_ok_many(["acme"], ["ssd"], [10])).granted == [10]
+        assert await client.deleted("acme", "ssd", 1) == 1
+        assert (await client.push([utilization("ssd", ["acme"], {"metrics": [3]})])).values == 1
+        assert [one.limits.bytes for one in await client.quotas("acme")] == [1000]
+        assert (await client.utilization("acme")).fresh_within < 10
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await client.write_ok("nobody", "ssd", 10)
+        assert (error.value.code(), error.value.details()) == (
+            grpc.StatusCode.NOT_FOUND, "there is no customer called 'nobody'",
+        )  # fmt: skip
+
+
+def test_over_grpc_tokens_hold_customers_and_providers_to_their_own(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        base, address = f"http://127.0.0.1:{served.http}/v1", f"127.0.0.1:{served.grpc}"
+        for name in ("ssd", "tape"):
+            served.put(f"providers/{name}")
+        for name in ("acme", "initech"):
+            served.put(f"customers/{name}/quota", limits={"bytes": 1000})
+        orders = [{"name": "root", "role": "admin"}, {"name": "a", "role": "customer", "subject": "acme"},
+                  {"name": "s", "role": "provider", "subject": "ssd"}]  # fmt: skip
+        headers: dict[str, str] = {}
+        tokens = []
+        for order in orders:
+            made_token = httpx.post(f"{base}/tokens", json=order, headers=headers)
+            assert made_token.status_code in {200, 201}, made_token.text
+            tokens.append(made_token.json()["token"])
+            headers = {"Authorization": f"Bearer {tokens[0]}"}
+        with HubClient(address, token=tokens[1]) as customer, HubClient(address, token=tokens[2]) as provider:
+            assert customer.quotas("acme")
+            assert provider.write_ok("acme", "ssd", 1).ok
+            for call, code in (
+                (lambda: customer.quotas("initech"), grpc.StatusCode.NOT_FOUND),
+                (lambda: customer.write_ok("acme", "ssd", 1), grpc.StatusCode.PERMISSION_DENIED),
+                (lambda: provider.write_ok("acme", "tape", 1), grpc.StatusCode.NOT_FOUND),
+                (lambda: provider.write_ok_many(["acme"], ["tape"], [1]), grpc.StatusCode.NOT_FOUND),
+                (lambda: provider.push([utilization("tape", [], {})]), grpc.StatusCode.NOT_FOUND),
+                (lambda: provider.quotas("acme"), grpc.StatusCode.PERMISSION_DENIED),
+            ):
+                with pytest.raises(grpc.RpcError) as error:
+                    call()
+                assert error.value.code() is code
+        with HubClient(address) as nobody, pytest.raises(grpc.RpcError) as error:
+            nobody.quotas("acme")
+        assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_killed_at_random_moments_nothing_acknowledged_is_lost_and_no_grant_doubled(tmp_path: Path) -> None:
+    chance, granted, acknowledged = random.Random(7), 0, 0
+    served = Served(tmp_path)
+    try:
+        for life in range(2):
+            served.start()
+            served.put("providers/ssd")
+            if not life:
+                served.put("customers/acme/quota", limits={"bytes": 100_000})
+            assert served.process is not None
+            killing = time.monotonic() + chance.uniform(0.1, 0.6)
+            with served.client() as client, suppress(grpc.RpcError, httpx.TransportError):
+                while time.monotonic() < killing:
+                    granted += client.write_ok("acme", "ssd", 1000).granted
+                    if served.put("customers/other/quota", limits={"bytes": acknowledged + 1}).status_code == 200:
+                        acknowledged += 1
+                # The last ones are on their way when it dies.
+                served.process.send_signal(signal.SIGKILL)
+                granted += client.write_ok("acme", "ssd", 1000).granted
+            served.end(signal.SIGKILL)
+        served.start()
+        with served.client() as client:
+            while (answer := client.write_ok("acme", "ssd", 1000)).ok:
+                granted += answer.granted
+            assert client.quotas("other")[0].limits.bytes in {acknowledged, acknowledged + 1}
+        assert granted <= 100_000
+    finally:
+        served.end(signal.SIGKILL)
+    rows = sqlite3.connect(tmp_path / "var/hub.sqlite").execute(
+        "SELECT count(*) FROM audit WHERE subject = 'customer/other'"
+    )
+    # One more for each death at most: committed, and not acknowledged any more.
+    assert acknowledged <= rows.fetchone()[0] <= acknowledged + 2
+
+
+def test_the_messages_in_the_package_are_those_of_the_proto_files() -> None:
+    for path, text in made().items():
+        assert path.read_text() == text, f"{path.name}: run tools/make_messages.py"
