@@ -35,7 +35,7 @@ export GRAPHITE_NO_PREFIX := True
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv assets run dry-run test test-plain soak sanitize fuzz fuzz-portable check format bench bench-cluster bench-page \
+.PHONY: help venv assets run dry-run test test-plain soak sanitize fuzz fuzz-portable check format bench bench-limiter bench-cluster bench-page \
 	lock dist clean FORCE
 
 # Says what is wrong with PYTHON and what to do, before anything else can fail less clearly.
@@ -101,6 +101,9 @@ bench: $(BUILT) $(TOOLS) ## Measure speed and memory: a table, and JSON
 	$(BIN)/python tools/bench_relay.py --json bench-relay.json \
 		$(if $(GO_CARBON),--go-carbon $(GO_CARBON)) $(if $(CARBON_C_RELAY),--carbon-c-relay $(CARBON_C_RELAY))
 	$(BIN)/python tools/bench_carbon.py --json bench-carbon.json
+
+bench-limiter: $(BUILT) $(TOOLS) ## Measure the rate limiter
+	$(BIN)/python tools/bench_limiter_faces.py --json bench-limiter-faces.json
 
 bench-cluster: $(BUILT) $(TOOLS) ## Measure limits that several nodes share
 	$(BIN)/python tools/bench_cluster.py --json bench-cluster.json

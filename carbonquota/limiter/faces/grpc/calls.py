@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from carbonquota.limiter.faces.checker import Checker, FaceStats
+from carbonquota.limiter.faces.eager import begin
 from carbonquota.limiter.faces.grpc.connection import Stream
 from carbonquota.limiter.faces.grpc.messages import MessageError, Messages
 from carbonquota.limiter.model import Answer
@@ -99,13 +100,17 @@ class Calls:
     def _check(self, raw: bytes, later: Callable[[Parts], None]) -> Parts | None:
         began = perf_counter()
         question = self.messages.read(raw)
-        if not self.limiter.is_local:
-            self.stats.waiting += 1
-            task = asyncio.ensure_future(self.limiter.check_async(question))
-            task.add_done_callback(lambda done: self._finish(done, began, later))
-            return None
         try:
-            answer = self.limiter.check(question)
+            if self.limiter.is_local:
+                answer = self.limiter.check(question)
+            else:
+                begun = begin(self.limiter.check_async(question))
+                if not isinstance(begun, tuple):
+                    self.stats.waiting += 1
+                    task = asyncio.ensure_future(begun)
+                    task.add_done_callback(lambda done: self._finish(done, began, later))
+                    return None
+                answer = begun[0]
         except Exception as error:  # noqa: BLE001 - the edge: a bug costs one call
             return self._bug(error)
         self.stats.note(answer, perf_counter() - began)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
@@ -12,15 +12,19 @@ from envoy.service.ratelimit.v3 import rls_pb2
 from google.protobuf import json_format
 
 from carbonquota.limiter.faces.checker import Checker, FaceStats
+from carbonquota.limiter.faces.eager import begin
 from carbonquota.limiter.faces.grpc.messages import MessageError, read_request, write_answer
 from carbonquota.limiter.faces.headers import HeaderStyle, answer_headers
 from carbonquota.limiter.faces.http.questions import read_leases, read_questions, write_verdicts
 from carbonquota.limiter.faces.http.replies import HttpRequest, Reply, document_reply, problem
 from carbonquota.limiter.identity.heads import HeadReader
-from carbonquota.limiter.identity.resolve import Identity
+from carbonquota.limiter.identity.resolve import Identified, Identity
 from carbonquota.limiter.model import Answer, Code, Request
 
 CHECK: Final = "/check"
+_MOST_REMEMBERED: Final = 8_192
+_LONGEST_REMEMBERED: Final = 1_024
+"""Bytes of what is looked at of a request that is remembered."""
 _UNKNOWN: Final = problem(401, "a token or an API key is needed", (("www-authenticate", "Bearer"),))
 
 
@@ -35,11 +39,13 @@ class Handlers:
     style: HeaderStyle = field(default_factory=HeaderStyle)
     denied: int = 429
     is_serving: Callable[[], bool] = lambda: True
+    known: dict[Hashable, Identified] = field(default_factory=dict)
+    """What was asked lately."""
 
     @property
-    def wanted(self) -> frozenset[str]:
+    def wanted(self) -> frozenset[bytes]:
         """The fields of a head that are looked at."""
-        return self.heads.wanted | {"expect"}
+        return frozenset(name.encode("latin-1") for name in self.heads.wanted | {"expect"})
 
     def handle(self, request: HttpRequest) -> Reply | Awaitable[Reply]:
         """The reply to a request, or what gives it when a store has been asked."""
@@ -102,27 +108,46 @@ class Handlers:
     def _check(self, request: HttpRequest) -> Reply | Awaitable[Reply]:
         """May the request pass that this one tells of, or that stands behind `/check`?"""
         began = perf_counter()
-        target = request.target[len(CHECK) :] or "/"
-        head = self.heads.read(request.method, target, request.fields, request.peer)
-        found = self.identity.resolve(head)
+        found = self._identified(request)
         if self.identity.policy.needs_identity and not found.known:
             self.stats.faults["unknown"] += 1
             return _UNKNOWN
         return self._decide(found.question, began, self._verdict)
 
+    def _identified(self, request: HttpRequest) -> Identified:
+        """What a request is; the same bytes are the same, but for tokens, which end."""
+        key = (request.method, request.target, request.peer, request.raw)
+        known = self.known.get(key)
+        if known is not None:
+            return known
+        target = request.target[len(CHECK) :] or "/"
+        head = self.heads.read(request.method, target, request.fields, request.peer)
+        found = self.identity.resolve(head)
+        if not head.token and request.size <= _LONGEST_REMEMBERED:
+            self.known[key] = found
+            if len(self.known) > _MOST_REMEMBERED:
+                del self.known[next(iter(self.known))]
+        return found
+
     def _decide(
         self, question: Request, began: float, reply: Callable[[Answer], Reply]
     ) -> Reply | Coroutine[Any, Any, Reply]:
-        if not self.limiter.is_local:
-            return self._decide_later(question, began, reply)
-        answer = self.limiter.check(question)
+        if self.limiter.is_local:
+            answer = self.limiter.check(question)
+        else:
+            begun = begin(self.limiter.check_async(question))
+            if not isinstance(begun, tuple):
+                return self._decide_later(begun, began, reply)
+            answer = begun[0]
         self.stats.note(answer, perf_counter() - began)
         return reply(answer)
 
-    async def _decide_later(self, question: Request, began: float, reply: Callable[[Answer], Reply]) -> Reply:
+    async def _decide_later(
+        self, begun: Coroutine[Any, Any, Answer], began: float, reply: Callable[[Answer], Reply]
+    ) -> Reply:
         self.stats.waiting += 1
         try:
-            answer = await self.limiter.check_async(question)
+            answer = await begun
         finally:
             self.stats.waiting -= 1
         self.stats.note(answer, perf_counter() - began)

@@ -32,7 +32,7 @@ class HttpFace:
     """What all connections share: `wanted` are the fields that are gathered, in small letters."""
 
     handle: Handler
-    wanted: frozenset[str]
+    wanted: frozenset[bytes]
     stats: FaceStats
     bounds: RequestBounds = field(default_factory=RequestBounds)
     notices: BoundedLog = field(default_factory=lambda: BoundedLog(_log, monotonic))
@@ -64,6 +64,7 @@ class HttpProtocol(asyncio.Protocol):
     def __init__(self, face: HttpFace, listener: Listener) -> None:
         """Answer as `face` does."""
         self._face = face
+        self._wanted = face.wanted
         self._listener = listener
         self._parser = httptools.HttpRequestParser(self)
         self._loop = asyncio.get_running_loop()
@@ -131,9 +132,9 @@ class HttpProtocol(asyncio.Protocol):
         coming = self._coming
         if coming is not None:
             self._count_head(coming, len(name) + len(value) + 4)
-            key = name.lower().decode("latin-1")
-            if key in self._face.wanted:
-                coming.fields.setdefault(key, []).append(value.decode("latin-1"))
+            name = name.lower()
+            if name in self._wanted:
+                coming.fields.append((name, value))
 
     def _count_head(self, coming: Gathered, size: int) -> None:
         coming.head_size += size
@@ -143,7 +144,9 @@ class HttpProtocol(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The parser has the whole head."""
         coming = self._coming
-        if coming is not None and coming.fields.get("expect", [""])[-1].lower() == "100-continue" and self._transport:
+        if coming is None or self._transport is None:
+            return
+        if any(name == b"expect" and value.lower() == b"100-continue" for name, value in coming.fields):
             self._transport.write(_CONTINUE)
 
     def on_body(self, part: bytes) -> None:
@@ -165,7 +168,7 @@ class HttpProtocol(asyncio.Protocol):
         slot = _Slot(self._parser.should_keep_alive(), method != "HEAD")
         self._slots.append(slot)
         self._is_closing = not slot.keep_alive
-        self._answer(slot, HttpRequest(method, target, coming.fields, self._peer, b"".join(coming.body)))
+        self._answer(slot, HttpRequest(method, target, tuple(coming.fields), self._peer, b"".join(coming.body)))
 
     def _answer(self, slot: _Slot, request: HttpRequest) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -16,22 +16,31 @@ _EMPTY: Final = "content-length: 0\r\n"
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A whole request: `fields` has those that are wanted, by name in small letters."""
+    """A whole request: `raw` has the fields that are wanted, names in small letters."""
 
     method: str
     target: str
-    fields: Mapping[str, Sequence[str]]
+    raw: tuple[tuple[bytes, bytes], ...]
     peer: str
     body: bytes = b""
+
+    @property
+    def fields(self) -> dict[str, list[str]]:
+        """The values of each field, in the order in which they came."""
+        fields: dict[str, list[str]] = {}
+        for name, value in self.raw:
+            fields.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+        return fields
+
+    @property
+    def size(self) -> int:
+        """The bytes of what is looked at of its head."""
+        return len(self.target) + sum(len(value) for _, value in self.raw)
 
     @property
     def path(self) -> str:
         """The target without its query."""
         return self.target.partition("?")[0]
-
-    def field(self, name: str) -> str:
-        """The last value of a field; "" without one."""
-        return self.fields.get(name, ("",))[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,7 @@ class Gathered:
     """A request while it comes in."""
 
     target: list[bytes] = field(default_factory=list)
-    fields: dict[str, list[str]] = field(default_factory=dict)
+    fields: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: list[bytes] = field(default_factory=list)
     head_size: int = 0
     body_size: int = 0

@@ -1,0 +1,78 @@
+"""Three limiters that count in one Valkey, asked over both faces: a limit over all of them, passed by none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import grpc
+import httpx
+from envoy.service.ratelimit.v3 import rls_pb2_grpc
+
+from tests.support.daemon import wait_until
+from tests.support.limiter import document, limiter, question
+from tests.support.valkey import valkey_server
+
+RULES = """
+domain: d
+descriptors:
+  - key: many
+    rate_limit: {unit: year, requests_per_unit: 100}
+  - key: closed
+    on_outage: fail-closed
+    rate_limit: {unit: year, requests_per_unit: 100}
+  - key: open
+    on_outage: fail-open
+    rate_limit: {unit: year, requests_per_unit: 1}
+"""
+
+
+async def grpc_codes(addresses: list[str], times: int) -> Counter[int]:
+    async with (
+        grpc.aio.insecure_channel(addresses[0]) as first,
+        grpc.aio.insecure_channel(addresses[1]) as second,
+        grpc.aio.insecure_channel(addresses[2]) as third,
+    ):
+        stubs = [rls_pb2_grpc.RateLimitServiceStub(channel) for channel in (first, second, third)]
+        asked = question("d", {"many": "grpc"})
+        calls = [stubs[n % 3].ShouldRateLimit(asked, timeout=60) for n in range(times)]
+        return Counter(answer.overall_code for answer in await asyncio.gather(*calls))
+
+
+async def http_codes(addresses: list[str], times: int) -> Counter[int]:
+    body = {"domain": "d", "descriptors": [{"entries": [{"key": "many", "value": "http"}]}]}
+    bounds = httpx.Limits(max_connections=60)
+    async with httpx.AsyncClient(limits=bounds, timeout=60, trust_env=False) as client:
+        urls = [f"http://{address}/json" for address in addresses]
+        answers = await asyncio.gather(*(client.post(urls[n % 3], json=body) for n in range(times)))
+        return Counter(answer.status_code for answer in answers)
+
+
+def test_three_processes_let_in_what_the_limit_says_and_without_the_store_what_each_rule_says(tmp_path: Path) -> None:
+    with valkey_server(tmp_path / "valkey") as store, ExitStack() as stack:
+        more = f'[store]\nurl = "{store.url}"\ntimeout = "5s"\n'
+        limiters = [stack.enter_context(limiter(tmp_path / name, RULES, more=more)) for name in ("a", "b", "c")]
+        assert asyncio.run(grpc_codes([one.address("gRPC") for one in limiters], 2_000)) == {1: 100, 2: 1_900}
+        assert asyncio.run(http_codes([one.address("HTTP") for one in limiters], 600)) == {200: 100, 429: 500}
+        store.kill()
+        with limiters[0].envoy() as envoy, limiters[0].admin() as admin:
+            assert envoy.ShouldRateLimit(question("d", {"closed": "a"}), timeout=60).overall_code == 2
+            assert [envoy.ShouldRateLimit(question("d", {"open": "a"}), timeout=60).overall_code for _ in "ab"] == [
+                1,
+                1,
+            ]
+            health = document(admin.get("/health"))
+            assert (health["status"], health["ready"]) == ("degraded", True)
+            assert "the store cannot be reached" in health["reasons"][0]
+            store.start()
+            # What an empty store has forgotten, it does not let in by a rule that is closed.
+            assert envoy.ShouldRateLimit(question("d", {"closed": "b"}), timeout=60).overall_code == 2
+            wait_until(
+                lambda: (
+                    envoy.ShouldRateLimit(question("d", {"many": "again"}), timeout=60).overall_code == 1
+                    and document(admin.get("/health"))["status"] == "ok"
+                ),
+                "the store is not asked again",
+            )
