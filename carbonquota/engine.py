@@ -434,9 +434,10 @@ class QuotaEngine:
         with self._lock:
             self._keep_time()
             running = self._interval
-            if start not in {running.start, running.end}:
+            ahead = running.is_near(start, running.end)
+            if not ahead and not running.is_near(start, running.start):
                 return False
-            sharing.grant(self._index, namespaces, points, ahead=start == running.end)
+            sharing.grant(self._index, namespaces, points, ahead=ahead)
             return True
 
     def take_back(self, start: float, namespaces: Namespaces, points: Column) -> Column:
@@ -549,7 +550,7 @@ class QuotaEngine:
             expected = interval.end
             interval.advance(now, counted=quotas.have_counts())
             was_set = self._clock_watch is not None and self._clock_watch.was_set(now)
-            quotas.close(in_order=interval.start == expected and not was_set)
+            quotas.close(in_order=interval.is_near(interval.start, expected) and not was_set)
             if quotas.parts != self._parts:
                 self._parts = quotas.parts
                 self._decider.divide(self._parts)

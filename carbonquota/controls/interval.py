@@ -51,6 +51,10 @@ class Interval:
         self.floor = self.end - 2 * self.length
         self._reported = False
 
+    def is_near(self, one: float, other: float) -> bool:
+        """Whether two boundaries are the same: they come from sums and differences of lengths that may be fractions."""
+        return abs(one - other) < self.length / 4
+
     @property
     def start(self) -> float:
         """When the running interval began."""

@@ -314,6 +314,7 @@ def flip(store: ModelClaims, what: str) -> None:
     setattr(store, what, not getattr(store, what))
 
 
+OTHER_RULES = [RuleSet.from_text(RULES), RuleSet.from_text(f"{RULES}[d]\nmetrics = 9\n")]
 STEPS: dict[str, Callable[[Fleet, int, int], object]] = {
     "send": lambda fleet, number, amount: fleet.send(number, f"a.m{amount}", f"b.n{amount % 5}.m{amount}"),
     "send more": lambda fleet, number, amount: fleet.send(number, *(f"a.m{amount + k}" for k in range(4))),
@@ -328,6 +329,7 @@ STEPS: dict[str, Callable[[Fleet, int, int], object]] = {
     "up": lambda fleet, _, __: setattr(fleet.stock, "is_up", True),
     "restart the store": lambda fleet, _, __: fleet.stock.restart(forgets=False),
     "wipe the store": lambda fleet, _, __: fleet.stock.restart(forgets=True),
+    "other rules": lambda fleet, number, amount: fleet.engines[number].apply(OTHER_RULES[amount % 2]),
     "kill": lambda fleet, number, _: kill(fleet, number),
 }
 

@@ -217,6 +217,23 @@ def test_a_report_before_the_end_of_an_interval_changes_nothing_of_what_was_gran
     assert fleet.accepted[start] == LIMIT
 
 
+@pytest.mark.parametrize("length", [1.1, 2.3, 7.7])
+def test_intervals_of_any_length_get_what_is_granted_ahead(length: float) -> None:
+    clock = ManualClock(1_000_000.0)
+    engine = QuotaEngine(
+        RuleSet.from_text("[a]\nthroughput = 100000\n"), clock=clock, interval=length, prepaid=True, steady=clock
+    )
+    shelf = Shelf(lambda: round(clock() * 1000))
+    node = PrepaidNode(engine, ModelStore(shelf, Membership("one")), cluster="c", length=length, clock=clock)
+    missed = 0
+    for round_ in range(600):
+        dropped = 3 - sum(engine.offer("a.x").accepted for _ in range(3))
+        missed += dropped if round_ > 50 else 0
+        node.tick()
+        clock.advance(0.05)
+    assert missed == 0
+
+
 @pytest.mark.parametrize("limit", [2**53, 2**53 + 1, 2**63 - 2])
 def test_limits_past_what_the_store_can_count_are_granted(limit: int) -> None:
     clock = ManualClock(1_000_000.0)
