@@ -102,7 +102,8 @@ bench: $(BUILT) $(TOOLS) ## Measure speed and memory: a table, and JSON
 		$(if $(GO_CARBON),--go-carbon $(GO_CARBON)) $(if $(CARBON_C_RELAY),--carbon-c-relay $(CARBON_C_RELAY))
 	$(BIN)/python tools/bench_carbon.py --json bench-carbon.json
 
-bench-limiter: $(BUILT) $(TOOLS) ## Measure the rate limiter
+bench-limiter: $(BUILT) $(TOOLS) ## Measure the rate limiter, beside the package limits, and its faces
+	$(BIN)/python tools/bench_limiter.py --json bench-limiter.json
 	$(BIN)/python tools/bench_limiter_faces.py --json bench-limiter-faces.json
 
 bench-cluster: $(BUILT) $(TOOLS) ## Measure limits that several nodes share

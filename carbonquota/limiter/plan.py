@@ -102,17 +102,15 @@ class Plan:
 
     def answer(self, decision: Decision) -> Answer:
         """The answer that a decision makes."""
-        statuses = tuple(
-            self._status(match, first, last, decision)
-            for match, (first, last) in zip(self.matches, self._spans, strict=True)
-        )
-        is_over, challenge = False, False
-        for status, match in zip(statuses, self.matches, strict=True):
-            if status.is_over and match is not None:
+        is_over, challenge, statuses = False, False, []
+        for match, (first, last) in zip(self.matches, self._spans, strict=True):
+            status = self._status(match, first, last, decision)
+            statuses.append(status)
+            if status.code is Code.OVER_LIMIT and match is not None:
                 is_over = is_over or not match.rule.quota_mode
                 challenge = challenge or match.rule.challenge
-        leases = tuple(self._lease(at, token) for at, token in decision.tokens.items())
-        return Answer(Code.OVER_LIMIT if is_over else Code.OK, statuses, challenge, leases)
+        leases = tuple(self._lease(at, token) for at, token in decision.tokens.items()) if decision.tokens else ()
+        return Answer(Code.OVER_LIMIT if is_over else Code.OK, tuple(statuses), challenge, leases)
 
     def _lease(self, at: int, token: int) -> Lease:
         charge = self.charges[at]
@@ -127,20 +125,14 @@ class Plan:
         if first == last:
             reason = Reason.REPLACED if rule.grants_of(self.tier) else Reason.UNLIMITED
             return Status(Code.OK, reason, rule=name)
-        at = self._telling(first, last, decision.outcomes)
-        outcome = decision.outcomes[at]
-        is_over = not outcome.fits
-        refuses = is_over and not rule.shadow
-        return Status(
-            Code.OVER_LIMIT if refuses else Code.OK,
-            _reason(rule.on_outage, is_over=is_over) if decision.outage else Reason.OVER if is_over else Reason.UNDER,
-            self._grants[at].limit,
-            outcome.remaining,
-            outcome.reset / 1e6,
-            _wait(outcome) if refuses else 0.0,
-            is_over and rule.shadow,
-            name,
-        )
+        at = first if last - first == 1 else self._telling(first, last, decision.outcomes)
+        fits, remaining, reset, retry = decision.outcomes[at]
+        limit, reset_seconds = self._grants[at].limit, reset / 1e6
+        reason = _reason(rule.on_outage, is_over=not fits) if decision.outage else Reason.UNDER if fits else Reason.OVER
+        if fits or rule.shadow:
+            return Status(Code.OK, reason, limit, remaining, reset_seconds, 0.0, not fits, name)
+        wait = None if retry == NEVER else retry / 1e6
+        return Status(Code.OVER_LIMIT, reason, limit, remaining, reset_seconds, wait, False, name)  # noqa: FBT003
 
     def _telling(self, first: int, last: int, outcomes: Sequence[Outcome]) -> int:
         """Which of a descriptor's charges its status tells of: its guarantee if that holds, else what leaves least."""
@@ -190,7 +182,3 @@ def _order(outcome: Outcome) -> tuple[bool, int]:
     if outcome.fits:
         return True, outcome.remaining
     return False, -outcome.retry if outcome.retry != NEVER else -(2**63)
-
-
-def _wait(outcome: Outcome) -> float | None:
-    return None if outcome.retry == NEVER else outcome.retry / 1e6

@@ -20,6 +20,7 @@ from carbonquota.limiter.algorithms.policy import Outcome
 DEF GROUP = 16
 DEF LONGEST = 256
 
+cdef int IN_FLIGHT = 4
 cdef int SHADOW = 1, CHARGE_DENIED = 2, GUARANTEE = 4
 
 
@@ -111,8 +112,8 @@ cdef class Table:
         if found is None:
             one.algorithm, one.capacity = policy.algorithm, policy.capacity
             one.per_hit, one.rate = policy.per_hit, policy.rate
-            if not 1 <= one.algorithm <= 3:
-                raise ValueError(f"a table has no {policy.algorithm!r}")
+            if one.algorithm == IN_FLIGHT:
+                return -2
             if one.capacity < 0 or one.per_hit < 1 or one.rate < 1 or one.capacity > CL_MOST_HITS:
                 raise ValueError(f"no policy: {policy!r}")
             if self.table.policy_count == CL_MOST_POLICIES:
@@ -136,12 +137,17 @@ cdef class Table:
         cdef Limit one = Limit.__new__(Limit)
         one.table = self
         one.number = self.number(policy)
+        if one.number < 0:
+            raise ValueError("requests in flight are not kept in a table")
         one.prefix, one.suffix = prefix, suffix
         one.is_framed = bool(prefix or suffix)
         return one
 
     def decide(self, charges, now=None):
-        """Make all charges or none: whether they were made, and an outcome each. `now` is in microseconds."""
+        """Make all charges or none: whether they were made, and an outcome each. `now` is in microseconds.
+
+        None where one of them is for places in flight, which are not kept here.
+        """
         cdef Py_ssize_t count = len(charges), at
         cdef int64_t moment = self.now() if now is None else now
         cdef cl_charge* made = <cl_charge*>calloc(<size_t>max(count, 1), sizeof(cl_charge))
@@ -156,6 +162,8 @@ cdef class Table:
                 key, policy, hits, kind = charges[at]
                 digests[at] = self.digest(key)
                 made[at].number = self.number(policy)
+                if made[at].number < 0:
+                    return None
                 made[at].hits = bounded(hits)
                 made[at].kind = kind
             cq_wait_for_lock(&self.lock)

@@ -29,10 +29,8 @@ class NativeCounters:
 
     def decide(self, charges: Sequence[Charge]) -> Decision:
         """Make all charges or none, as one step."""
-        if any(charge.policy.algorithm is Algorithm.CONCURRENCY for charge in charges):
-            return self._decide_both(charges)
-        passes, outcomes = self.table.decide(charges)
-        return Decision(passes, outcomes, {})
+        decided = self.table.decide(charges)
+        return self._decide_both(charges) if decided is None else Decision(*decided, {})
 
     async def decide_async(self, charges: Sequence[Charge]) -> Decision:
         """The same, as it never waits."""
@@ -45,7 +43,8 @@ class NativeCounters:
         places = self._flight.decide([charges[at] for at in at_flight])
         others = [charges[at] for at in at_table]
         # Where there is no place, only what is charged in any case is charged, and what is left is told.
-        passes, outcomes = self.table.decide(others if places.passes else list(map(_unmade, others)))
+        decided = self.table.decide(others if places.passes else list(map(_unmade, others)))
+        passes, outcomes = decided or (True, [])
         if places.passes and not passes:
             self._give_back([charges[at] for at in at_flight], places)
         found: dict[int, Outcome] = dict(zip(at_flight, places.outcomes, strict=True))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import resources
+from struct import Struct
 from threading import Lock
 from typing import Any, Final
 
@@ -21,8 +22,10 @@ from carbonquota.limiter.model import Lease
 from carbonquota.limiter.rules.model import SEPARATOR
 
 FUNCTIONS: Final = resources.files("carbonquota.limiter.stores").joinpath("functions.lua")
-_FIELDS: Final = 5
-"""Numbers of an outcome in an answer."""
+_CHARGE: Final = Struct("<6d")
+_OUTCOME: Final = Struct("<5d")
+"""How charges and outcomes are told; all numbers are whole, and such that doubles hold them."""
+_MOST_HITS: Final = 2**53
 
 
 class StoreCalls:
@@ -80,9 +83,11 @@ class StoreCalls:
         domain = charges[0].key.partition(SEPARATOR)[0]
         call: list[Any] = ["cql1_decide", len(charges) + 1, self._tag(domain) + "server"]
         call += [self._key(charge.key) for charge in charges]
-        call += [self._clock(), self._runs.get(domain, "")]
-        for _, policy, hits, kind in charges:
-            call += (int(policy.algorithm), policy.capacity, policy.per_hit, policy.rate, hits, int(kind))
+        told = (
+            _CHARGE.pack(policy.algorithm, policy.capacity, policy.per_hit, policy.rate, min(hits, _MOST_HITS), kind)
+            for _, policy, hits, kind in charges
+        )
+        call += (self._clock(), self._runs.get(domain, ""), b"".join(told))
         return call
 
     def _tag(self, domain: str) -> str:
@@ -94,10 +99,10 @@ class StoreCalls:
         return (self._tag(domain) + rest).encode("utf-8", "surrogatepass")
 
     def _decision(self, charges: Sequence[Charge], answer: Sequence[Any]) -> Decision:
-        passes, run, *numbers = answer
+        passes, run, blob = answer
         if run:
             self._runs[charges[0].key.partition(SEPARATOR)[0]] = run.decode()
-        rows = [numbers[at : at + _FIELDS] for at in range(0, len(numbers), _FIELDS)]
+        rows = [tuple(map(int, row)) for row in _OUTCOME.iter_unpack(blob)]
         outcomes = [Outcome(bool(fits), remaining, reset, retry) for fits, remaining, reset, retry, _ in rows]
         return Decision(bool(passes), outcomes, {at: row[4] for at, row in enumerate(rows) if row[4]})
 

@@ -4,8 +4,8 @@
 --
 -- All keys of a domain have one hash tag, for a step is atomic within one slot only:
 --   {cql:<name>:<domain>}:server   hash: `run` (the server's run id), `since` (before when something may be forgotten, us)
---   {cql:<name>:<domain>}:<key>    string, a state as carbonquota/limiter/algorithms says; of requests in flight a sorted
---                                  set: a member "<token>#<place>" for each place, by when its lease runs out
+--   {cql:<name>:<domain>}:<key>    string, a state as carbonquota/limiter/algorithms says, a double a number; of requests
+--                                  in flight a sorted set: a member "<token>#<place>" for each place, by when its lease runs out
 -- Each has a TTL, from when on its state is as good as none.
 --
 -- A server that was restarted may have forgotten what it let pass. Whoever asks names the run that he knows, so that a
@@ -55,12 +55,6 @@ local function forgotten_before(key, known, now)
     since_of[key] = since
   end
   return since
-end
-
-local function numbers(line)
-  local found = {}
-  for number in string.gmatch(line, '%S+') do found[#found + 1] = tonumber(number) end
-  return found
 end
 
 -- The token bucket: level, when, per hit.
@@ -237,22 +231,23 @@ function flight.give_back(key, token, hits)
 end
 
 local ALGORITHMS = {bucket, fixed, sliding}
+bucket.layout, fixed.layout, sliding.layout = '<ddd', '<dd', '<dddddddd'
 
 local function has(kind, flag)
   return math.floor(kind / flag) % 2 == 1
 end
 
--- The charges, as the arguments tell them: six numbers each.
-local function charges_of(keys, args)
+-- The charges, of which a blob tells six doubles each.
+local function charges_of(keys, blob)
   local charges = {}
   for at = 1, #keys - 1 do
-    local first = 3 + (at - 1) * 6
+    local algorithm, capacity, per_hit, rate, hits, kind = struct.unpack('<dddddd', blob, (at - 1) * 48 + 1)
     charges[at] = {
       key = keys[at + 1],
-      algorithm = tonumber(args[first]),
-      policy = {capacity = tonumber(args[first + 1]), per_hit = tonumber(args[first + 2]), rate = tonumber(args[first + 3])},
-      hits = tonumber(args[first + 4]),
-      kind = tonumber(args[first + 5]),
+      algorithm = algorithm,
+      policy = {capacity = capacity, per_hit = per_hit, rate = rate},
+      hits = hits,
+      kind = kind,
     }
   end
   return charges
@@ -262,8 +257,8 @@ end
 local function state_of(charge, states, since)
   local state = states[charge.key]
   if state == nil then
-    local line = server.call('GET', charge.key)
-    if line then state = numbers(line)
+    local blob = server.call('GET', charge.key)
+    if blob then state = {struct.unpack(ALGORITHMS[charge.algorithm].layout, blob)}
     elseif since > 0 and has(charge.kind, FAIL_CLOSED) then
       state = ALGORITHMS[charge.algorithm].full(charge.policy, since)
     else state = false end
@@ -274,10 +269,9 @@ local function state_of(charge, states, since)
 end
 
 local function write(charge, state, now)
-  local left = ALGORITHMS[charge.algorithm].expiry(charge.policy, state) - now
-  local parts = {}
-  for at = 1, #state do parts[at] = text(state[at]) end
-  server.call('SET', charge.key, table.concat(parts, ' '), 'PX', text(math.max(ceil_div(left, 1000), 0) + SLACK))
+  local functions = ALGORITHMS[charge.algorithm]
+  local left = math.max(ceil_div(functions.expiry(charge.policy, state) - now, 1000), 0) + SLACK
+  server.call('SET', charge.key, struct.pack(functions.layout, unpack(state)), 'PX', text(left))
 end
 
 -- Nobody may be in flight while it is not known who is.
@@ -290,14 +284,14 @@ local function unknown_flight(charge, since, now)
 end
 
 -- keys: server, then one a charge; args: now (us, 0 for the server's clock), the run that the caller knows ('' for
--- none), then algorithm, capacity, per hit, rate, hits, kind of each charge. Gives: whether all were made (1, 0), the
--- server's run ('' where it is the one that the caller knows), then for each charge whether it fits, remaining, reset,
--- retry, token.
+-- none), and of each charge algorithm, capacity, per hit, rate, hits, kind. Gives: whether all were made (1, 0), the
+-- server's run ('' where it is the one that the caller knows), and of each charge whether it fits, remaining, reset,
+-- retry, token. Charges and outcomes are blobs of doubles, which spare both sides half of the time.
 local function decide(keys, args)
   local now = tonumber(args[1])
   if now == 0 then now = now_us() end
   local since = forgotten_before(keys[1], args[2], now)
-  local charges = charges_of(keys, args)
+  local charges = charges_of(keys, args[3])
   local stored, behind, outcomes, tokens = {}, {}, {}, {}
   local passes, forced = true, false
   for at, charge in ipairs(charges) do
@@ -344,15 +338,11 @@ local function decide(keys, args)
       end
     end
   end
-  local answer = {passes and 1 or 0, args[2] ~= this_run and this_run or ''}
+  local told = {}
   for at, outcome in ipairs(outcomes) do
-    answer[#answer + 1] = outcome[1] and 1 or 0
-    answer[#answer + 1] = outcome[2]
-    answer[#answer + 1] = outcome[3]
-    answer[#answer + 1] = outcome[4]
-    answer[#answer + 1] = tokens[at] or 0
+    told[at] = struct.pack('<ddddd', outcome[1] and 1 or 0, outcome[2], outcome[3], outcome[4], tokens[at] or 0)
   end
-  return answer
+  return {passes and 1 or 0, args[2] ~= this_run and this_run or '', table.concat(told)}
 end
 
 -- keys: of requests in flight; args: token, places. A lease ends.
