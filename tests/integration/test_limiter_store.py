@@ -15,7 +15,7 @@ from hypothesis import given, settings
 
 from carbonquota.cluster.store import connector
 from carbonquota.limiter.algorithms import Algorithm, policy_of
-from carbonquota.limiter.charge import Charge, Kind
+from carbonquota.limiter.charge import Charge, Decision, Kind
 from carbonquota.limiter.model import Descriptor, Lease, Reason, Request
 from carbonquota.limiter.reference import PlainCounters
 from carbonquota.limiter.rules import RuleSet
@@ -186,6 +186,19 @@ def test_functions_that_are_gone_are_loaded_again(server: ValkeyServer) -> None:
     server.client().function_flush()
     assert asyncio.run(subject.decide_async(charge())).passes
     assert kinds(subject) == set()
+
+
+def test_a_bug_is_heard_of_by_all_who_wait_and_the_next_go_on(
+    server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask(subject: StoreCounters) -> list[Decision | BaseException]:
+        return await asyncio.gather(*(subject.decide_async(charge()) for _ in range(3)), return_exceptions=True)
+
+    subject = counters(server, "bug", slices=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(StoreCalls, "decide_many", lambda *_: 1 / 0)
+        assert [type(one) for one in asyncio.run(ask(subject))] == [ZeroDivisionError] * 3
+    assert all(isinstance(one, Decision) and one.passes for one in asyncio.run(ask(subject)))
 
 
 def test_every_key_has_an_end(server: ValkeyServer) -> None:

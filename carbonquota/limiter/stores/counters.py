@@ -127,14 +127,21 @@ class StoreCounters:
         while self._gathered:
             gathered, self._gathered = self._gathered, []
             several = [charges for charges, _ in gathered]
-            answers: Sequence[Decision | StoreError]
+            answers: Sequence[Decision | StoreError] = ()
+            bug: BaseException | None = None
             try:
                 answers = await loop.run_in_executor(None, self._calls.decide_many, several)
             except StoreError as error:
                 answers = [error] * len(gathered)
-            for (_, future), answer in zip(gathered, answers, strict=True):
-                if not future.done():
-                    future.set_result(answer)
+            except BaseException as error:  # noqa: BLE001 - whoever waits hears of it, whatever it is
+                bug = error
+            for at, (_, future) in enumerate(gathered):
+                if future.done():
+                    continue
+                if bug is not None:
+                    future.set_exception(bug)
+                else:
+                    future.set_result(answers[at])
 
     def keyed(self, policy: Policy, prefix: str, suffix: str) -> PlainLimit:
         """Checks by one policy of keys that stand between `prefix` and `suffix`."""

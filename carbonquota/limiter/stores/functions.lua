@@ -283,6 +283,23 @@ local function unknown_flight(charge, since, now)
   return nil
 end
 
+-- The same as below for one charge that is not of requests in flight, as most are; it does without the tables.
+local function decide_one(key, blob, now, since, run)
+  local algorithm, capacity, per_hit, rate, hits, kind = struct.unpack('<dddddd', blob)
+  local charge = {key = key, algorithm = algorithm, policy = {capacity = capacity, per_hit = per_hit, rate = rate}, kind = kind}
+  local functions = ALGORITHMS[algorithm]
+  local state = state_of(charge, {}, since)
+  local outcome = functions.ask(charge.policy, state, now, hits)
+  local passes = outcome[1] or has(kind, SHADOW) or has(kind, GUARANTEE)
+  if outcome[1] then
+    write(charge, functions.take(charge.policy, state, now, hits), now)
+  elseif not passes and has(kind, CHARGE_DENIED) then
+    write(charge, functions.penalize(charge.policy, state, now, hits), now)
+  end
+  local told = struct.pack('<ddddd', outcome[1] and 1 or 0, outcome[2], outcome[3], outcome[4], 0)
+  return {passes and 1 or 0, run, told}
+end
+
 -- keys: server, then one a charge; args: now (us, 0 for the server's clock), the run that the caller knows ('' for
 -- none), and of each charge algorithm, capacity, per hit, rate, hits, kind. Gives: whether all were made (1, 0), the
 -- server's run ('' where it is the one that the caller knows), and of each charge whether it fits, remaining, reset,
@@ -291,6 +308,10 @@ local function decide(keys, args)
   local now = tonumber(args[1])
   if now == 0 then now = now_us() end
   local since = forgotten_before(keys[1], args[2], now)
+  local run = args[2] ~= this_run and this_run or ''
+  if #keys == 2 and struct.unpack('<d', args[3]) ~= CONCURRENCY then
+    return decide_one(keys[2], args[3], now, since, run)
+  end
   local charges = charges_of(keys, args[3])
   local stored, behind, outcomes, tokens = {}, {}, {}, {}
   local passes, forced = true, false
@@ -342,7 +363,7 @@ local function decide(keys, args)
   for at, outcome in ipairs(outcomes) do
     told[at] = struct.pack('<ddddd', outcome[1] and 1 or 0, outcome[2], outcome[3], outcome[4], tokens[at] or 0)
   end
-  return {passes and 1 or 0, args[2] ~= this_run and this_run or '', table.concat(told)}
+  return {passes and 1 or 0, run, table.concat(told)}
 end
 
 -- keys: of requests in flight; args: token, places. A lease ends.
