@@ -42,6 +42,7 @@ _COMMANDS: Final = {
         "carbonquota.cli.cluster_key",
         "Make the secret key of a cluster of nodes.",
     ),
+    "rules": ("carbonquota.cli.rules", "Send rules to the quota service, and release them to its daemons."),
     "token": ("carbonquota.cli.token", "Make, list and take back tokens for HTTP."),
     "usage": ("carbonquota.cli.usage", "Show what namespaces hold, as a tree; needs no rules."),
 }

@@ -156,7 +156,7 @@ class Daemon:
         gc.freeze()
         if runtime.cluster is not None:
             runtime.cluster.start()
-        await parts.receivers.start()
+        await self._receive()
         lifecycle.begin(scan_at_once=not is_first)
         if parts.http is not None:
             parts.rates.look()
@@ -165,6 +165,12 @@ class Daemon:
         parts.systemd.ready()
         rules = len(runtime.engine.rules.rules)
         _log.info("ready: %d metrics, %d %s", len(runtime.engine), rules, "rule" if rules == 1 else "rules")
+
+    async def _receive(self) -> None:
+        """Take data points, and from now on rules from elsewhere."""
+        await self._parts.receivers.start()
+        if self._parts.follower is not None:
+            self._parts.follower.start()
 
     async def _first_scan(self) -> None:
         """Fill the index from the Whisper files."""
@@ -188,6 +194,8 @@ class Daemon:
         parts, attempt = self._parts, self._tasks.attempt
         parts.status.waits_for = ("the daemon is ending",)
         parts.systemd.stopping()
+        if parts.follower is not None:
+            parts.follower.stop()
         await self._lifecycle.end()
         self._on_loop.end()
         await attempt("closing the sink", lambda: parts.sink.stop(_PATIENCE))

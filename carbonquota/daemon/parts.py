@@ -9,9 +9,14 @@ from __future__ import annotations
 import os
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
+from carbonquota.client.fleet_follower import FleetFollower
+from carbonquota.client.fleet_source import FleetSource
+from carbonquota.client.fleet_usage import node_name, usages_of
+from carbonquota.client.kept_rules import KeptRules
 from carbonquota.cluster.make import make_service
 from carbonquota.daemon.held_lines import Grantor, HeldLines
 from carbonquota.daemon.http import HttpServer, HttpSource, ReloadOutcome, make_app
@@ -50,10 +55,12 @@ class DaemonParts:
         `settle` calls a function on the event loop's thread.
         """
         self.settings = settings
-        self.runtime = Runtime(settings.runtime, _profile(settings), clock)
+        node = f"{socket.gethostname()}:{settings.source}"
+        self._fleet: list[FleetSource] = []
+        self.runtime = Runtime(settings.runtime, self._profile(node), clock)
+        self.follower = self._make_follower()
         self.whisper = self._make_whisper() if settings.whisper.enabled else None
         self.sink: Sink = self.whisper or RelaySink(settings.relay, time.monotonic, self._on_room)
-        node = f"{socket.gethostname()}:{settings.source}"
         self.runtime.join(make_service(settings.cluster, self.runtime, node, on_loop=settle))
         self.intake = self._make_intake()
         self.receivers = Receivers(settings.inputs, self.intake)
@@ -66,6 +73,29 @@ class DaemonParts:
             self.runtime.scan(self._tree(self.whisper), settle)
         self.rates = RateHistory(self.intake.health, clock)
         self.http = self._make_http() if settings.carbonserver.enabled else None
+
+    def _profile(self, node: str) -> HostProfile:
+        """What the runtime has to know of the daemon."""
+        profile = _profile(self.settings)
+        if not self.settings.hub.url:
+            return profile
+
+        def source(files: RuleFiles) -> FleetSource:
+            state = self.settings.state
+            kept = KeptRules(str(Path(state.directory) / "hub-rules.json") if state.enabled else "")
+            self._fleet.append(FleetSource(self.settings.hub, files, node_name(node), kept))
+            return self._fleet[0]
+
+        return replace(profile, rule_source=source)
+
+    def _make_follower(self) -> FleetFollower | None:
+        """What follows the quota service, if rules come from there."""
+        if not self._fleet:
+            return None
+        engine = self.runtime.engine
+        follower = FleetFollower(self._fleet[0], self.runtime.rulebook, lambda: usages_of(engine))
+        self.runtime.add_troubled_parts(follower)
+        return follower
 
     def _make_intake(self) -> Intake:
         """What has lines decided; where limits are prepaid, lines may wait for more."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from carbonquota.client.fleet import FleetSettings
 from carbonquota.cluster.settings import ClusterSettings
 from carbonquota.daemon.inputs import InputSettings, default_inputs
 from carbonquota.model import ThroughputUnit
@@ -120,6 +121,7 @@ class Settings:
     statsd: StatsD = field(default_factory=StatsD)
     access: AccessSettings = field(default_factory=AccessSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    hub: FleetSettings = field(default_factory=FleetSettings)
 
     def section(self, name: str) -> Any:  # noqa: ANN401 - each section has a class of its own
         """The settings of one section of the file."""

@@ -112,6 +112,8 @@ HEALTH: Final[dict[str, HealthStat]] = {
     "cluster_claims_waiting_bytes": HealthStat(GAUGE, "Bytes of them"),
     "cluster_claims_ready": HealthStat(GAUGE, "1 once the store knows the metrics that this node holds"),
     "cluster_outages": HealthStat(COUNTER, "How often the store could not be used, by reason", "reason"),
+    "hub_up": HealthStat(GAUGE, "1 while the quota service answers that rules come from"),
+    "hub_release": HealthStat(GAUGE, "The release of the fleet's rules in force, 0 for none"),
     "start_time": HealthStat(GAUGE, "When the program started, in seconds since the epoch"),
     "kernel": HealthStat(GAUGE, "1, labelled by the kernel that runs", "kernel"),
 }

@@ -7,10 +7,11 @@ missing, the answer is the problems of all.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from carbonquota.errors import ConfigError, Problem
+from carbonquota.model import DroppingPolicy
 from carbonquota.rules import RuleSet, Schemas, Severity
 from carbonquota.rules.aggregation import Aggregations
 from carbonquota.rules.emptied import emptied
@@ -108,16 +109,41 @@ class LoadedRules:
         return len(self.rules.rules), len(self.schemas.schemas), len(self.aggregations.rules)
 
 
-def load_rules(files: RuleFiles, known: LoadedRules | None = None) -> LoadedRules:
+@dataclass(frozen=True, slots=True)
+class GivenQuotas:
+    """Quotas that come from elsewhere than a file: their text, what errors call it, and whether they only count.
+
+    `key` is what tells them from others.
+    """
+
+    text: str
+    source: str
+    is_shadow: bool = False
+
+    @property
+    def key(self) -> str:
+        """The text, of a shadow under another head."""
+        return f"# shadow\n{self.text}" if self.is_shadow else self.text
+
+    def rules(self) -> RuleSet:
+        """What the text says; a shadow drops nothing. ConfigError."""
+        read = RuleSet.from_text(self.text, self.source)
+        if not self.is_shadow:
+            return read
+        return replace(read, rules=tuple(replace(rule, policy=DroppingPolicy.NONE) for rule in read.rules))
+
+
+def load_rules(files: RuleFiles, known: LoadedRules | None = None, given: GivenQuotas | None = None) -> LoadedRules:
     """Read all the files; raises ConfigError with the problems of all of them.
 
-    Where they say what is `known` already, that is the answer.
+    Where they say what is `known` already, that is the answer. `given` are quotas in the place of the file.
     """
     reading = _Reading()
-    texts = (reading.text(files.quotas), reading.text(files.schemas), reading.text(files.aggregation))
+    quotas = reading.text(files.quotas) if given is None else given.key
+    texts = (quotas, reading.text(files.schemas), reading.text(files.aggregation))
     if known is not None and texts == known.texts and not reading.problems:
         return known
-    rules = reading.parse(lambda: RuleSet.from_text(texts[0], files.quotas))
+    rules = reading.parse(lambda: RuleSet.from_text(texts[0], files.quotas) if given is None else given.rules())
     schemas = reading.parse(lambda: files.read_schemas(texts[1], files))
     aggregations = reading.parse(lambda: Aggregations.from_text(texts[2], files.aggregation, files.search))
     if rules is None or schemas is None or aggregations is None or reading.problems:

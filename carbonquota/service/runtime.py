@@ -19,7 +19,7 @@ from carbonquota.service.expiry import Expiry
 from carbonquota.service.health import Health, Sample
 from carbonquota.service.patterns import PatternGuard
 from carbonquota.service.reporter import Emitter, Reporter, Timetable
-from carbonquota.service.rule_source import RuleFiles, load_rules
+from carbonquota.service.rule_source import LoadedRules, RuleFiles, RuleSource, load_rules
 from carbonquota.service.rulebook import Rulebook
 from carbonquota.service.runtime_settings import RuntimeSettings
 from carbonquota.service.scan import Scanner, Settle, Tree
@@ -33,7 +33,8 @@ from carbonquota.trie.columns import Column
 class HostProfile:
     """What a runtime has to know of its host.
 
-    `rule_files` gives the files of rules; it is called with the search for patterns that may take long. Reports are
+    `rule_files` gives the files of rules; it is called with the search for patterns that may take long.
+    `rule_source` gives what rules are read from in their place. Reports are
     made under `graph_prefix` and sent to the `emitters` too. `storable` tells what the host's store can keep.
     `creates_key` is what the host's configuration calls the limit on new metrics a second. With `prepaid`, throughput
     is taken in slices from elsewhere, and `steady` tells when the clock was set; with `hold_new`, new metrics are held
@@ -48,6 +49,14 @@ class HostProfile:
     prepaid: bool = False
     hold_new: bool = False
     steady: Clock | None = None
+    rule_source: Callable[[RuleFiles], StartingSource] | None = None
+
+
+class StartingSource(RuleSource, Protocol):
+    """A source of rules other than files."""
+
+    def load(self) -> LoadedRules:
+        """The rules to start with; ConfigError where there are none."""
 
 
 class Part(Protocol):
@@ -97,7 +106,8 @@ class Runtime:
         files = profile.rule_files(self.patterns)
         # Made before the files are read, so that no change falls in between.
         self.watch = FileWatch(files.paths, lambda settled: self.rulebook.reload("a file changed", settled))
-        loaded = load_rules(files)
+        source = profile.rule_source(files) if profile.rule_source else None
+        loaded = source.load() if source else load_rules(files)
         interval, unit = settings.usage_report_frequency, settings.throughput_unit
         self.engine = QuotaEngine(
             loaded.rules,
@@ -113,7 +123,9 @@ class Runtime:
             hold_new=profile.hold_new,
             steady=profile.steady,
         )
-        self.rulebook = Rulebook(self.engine, loaded, clock=clock, interval=interval, throughput_unit=unit)
+        self.rulebook = Rulebook(
+            self.engine, loaded, clock=clock, interval=interval, throughput_unit=unit, source=source
+        )
         self.throttling = ThrottleLog(
             clock,
             creates_limit=settings.max_creates_per_second,

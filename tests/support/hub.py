@@ -5,20 +5,30 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+from loopback_ports import free_port
 from sqlalchemy import create_engine, text
 
+from carbonquota.client.json_service import ServiceAwayError
+from carbonquota.client.rules import RulesClient
 from carbonquota.hub.domain.controls import Amounts
 from carbonquota.hub.domain.values import Actor, QuotaChange
 from carbonquota.hub.service.hub import Hub
 from carbonquota.hub.storage.database import Database
 from carbonquota.testing import ManualClock
+from carbonquota.web.access import Role
+from carbonquota.web.token_file import append_token
+from carbonquota.web.tokens import mint
+from tests.support.daemon import wait_until
 
 ADMIN = Actor("anna", "a test")
 
@@ -71,3 +81,60 @@ def open_hub(url: str, clock: ManualClock | None = None) -> Hub:
 def set_quota(hub: Hub, customer: str, provider: str = "", **limits: int) -> int:
     """Set one quota."""
     return hub.quotas.change(ADMIN, [QuotaChange(customer, Amounts(**limits), provider)])
+
+
+class HubProcess:
+    """A quota service as a process, with a token for each role; it may be killed and started again."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        """Write its tokens; nothing runs yet."""
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+        self.tokens = {}
+        for role, subject in ((Role.ADMIN, ""), (Role.OPERATOR, ""), (Role.PROVIDER, "store1"), (Role.CUSTOMER, "c")):
+            self.tokens[role], record = mint(role, role, subject, now=time.time())
+            append_token(str(folder / "tokens"), record)
+        self.rules = RulesClient(self.url, self.tokens[Role.ADMIN])
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with (self.folder / "log").open("ab") as log:
+            command = [sys.executable, "-m", "carbonquota.cli", "serve", "--database", "sqlite:///hub.sqlite"]
+            command += ["--listen", f"127.0.0.1:{self.port}", "--tokens-file", "tokens", *self._arguments]
+            self._process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+        wait_until(self._answers, lambda: f"the quota service does not answer: {self.log}")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"ended: {self.log}"
+        with suppress(ServiceAwayError):
+            self.rules.versions()
+            return True
+        return False
+
+    def kill(self) -> None:
+        """As kill -9 does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(20)
+            self._process = None
+
+
+@contextmanager
+def hub_process(folder: Path, *arguments: str) -> Iterator[HubProcess]:
+    """One that runs, and is ended."""
+    hub = HubProcess(folder, *arguments)
+    try:
+        hub.start()
+        yield hub
+        assert "Traceback" not in hub.log, hub.log
+    finally:
+        hub.kill()

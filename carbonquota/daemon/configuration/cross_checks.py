@@ -10,7 +10,10 @@ from dataclasses import replace
 from itertools import combinations
 from socket import SOCK_STREAM
 from typing import Final
+from urllib.parse import urlsplit
 
+from carbonquota.client.fleet import FleetSettings
+from carbonquota.client.json_service import is_here
 from carbonquota.cluster.settings import is_private
 from carbonquota.cluster.store_url import has_password
 from carbonquota.daemon.inputs import INPUTS, InputSettings, sections
@@ -39,6 +42,7 @@ def cross_check(settings: Settings, document: TomlDocument) -> Iterator[Problem]
     yield from _listener_problems(settings, document)
     yield from _cluster_problems(settings, document)
     yield from _access_problems(settings.access, document)
+    yield from _hub_problems(settings.hub, document)
 
 
 def remarks_on(settings: Settings) -> Iterator[str]:
@@ -50,6 +54,8 @@ def remarks_on(settings: Settings) -> Iterator[str]:
     if not any(one.enabled for one in settings.inputs.values()):
         yield f"{settings.source}: {sections()} are all off: nothing will be received"
     yield from _cluster_remarks(settings)
+    yield from _access_remarks(settings)
+    yield from _hub_remarks(settings)
     if settings.relay.enabled and not settings.relay.spool_dir:
         yield f"{settings.source}: relay.spool-dir is not set: what waits for the destination waits in memory alone"
 
@@ -112,6 +118,27 @@ def _access_problems(access: AccessSettings, document: TomlDocument) -> Iterator
             if missing:
                 message = f"{key} is set, but {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not"
                 yield document.key_problem(("access", key), message, f"set {' and '.join(missing)} in [access], too")
+
+
+def _hub_problems(hub: FleetSettings, document: TomlDocument) -> Iterator[Problem]:
+    """There is a service to ask, and one token."""
+    given = [key for key in ("token", "token-file", "group") if getattr(hub, key.replace("-", "_"))]
+    if given and not hub.url:
+        yield document.key_problem(("hub", given[0]), f"{given[0]} is set, but url is not", "set url in [hub], too")
+    if hub.token and hub.token_file:
+        yield document.key_problem(("hub", "token-file"), "token-file is set, and so is token", "keep one of the two")
+
+
+def _hub_remarks(settings: Settings) -> Iterator[str]:
+    """What others may read on the way, or on this machine."""
+    hub = settings.hub
+    parts = urlsplit(hub.url)
+    if parts.scheme == "http" and not is_here(parts.hostname or ""):
+        yield f"{settings.source}: hub.url is not https: whoever is on the way can read the token, and change the rules"
+    if hub.token and _is_for_all(settings.source):
+        yield f"{settings.source}: hub.token is there, and every user of this machine can read this file: chmod o-r"
+    if hub.url and not settings.state.enabled:
+        yield f"{settings.source}: state is off: no release is kept for a start while the quota service is away"
 
 
 def _access_remarks(settings: Settings) -> Iterator[str]:

@@ -10,7 +10,7 @@ from carbonquota.cluster.settings import Mode, OnOutage
 from carbonquota.controls import ThroughputUnit
 from carbonquota.daemon.inputs import INPUTS
 from carbonquota.daemon.settings import Cache
-from carbonquota.daemon.values.kinds import DESTINATION, FACTOR, PEERS, PREFIX, STATSD_PREFIX, STORE
+from carbonquota.daemon.values.kinds import DESTINATION, FACTOR, GROUP, PEERS, PREFIX, STATSD_PREFIX, STORE, TOKEN, URL
 from carbonquota.service.values.kinds import (
     DIRECTORY,
     FILE,
@@ -102,6 +102,14 @@ KEYS: Final[Mapping[str, Mapping[str, ValueKind]]] = {
         "store-password-file": FILE,
         "store-timeout": duration(least=0.01),
         "on-outage": choice(*get_args(OnOutage)),
+    },
+    "hub": {
+        "url": URL,
+        "token": TOKEN,
+        "token-file": FILE,
+        "group": GROUP,
+        "wait": duration(least=1),
+        "usage-interval": duration(zero=NEVER),
     },
 }
 """By section and key, in the order in which they are written."""

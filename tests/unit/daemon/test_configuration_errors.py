@@ -8,6 +8,7 @@ import pytest
 
 from carbonquota.daemon.configuration import (
     Configuration,
+    format_settings,
     load_settings,
     read_configuration,
 )
@@ -269,3 +270,41 @@ def test_a_missing_file_is_one_error() -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings("/nowhere/c.conf")
     assert str(caught.value) == "/nowhere/c.conf: there is no such file"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[access]\ntls-certificate = "a"\n', "tls-certificate is set, but tls-key is not"),
+        ('[access]\njwt-keys = "a"\n', "jwt-keys is set, but jwt-issuer and jwt-audience are not"),
+        ('[hub]\ngroup = "a"\n', "group is set, but url is not"),
+        ('[hub]\nurl = "https://a"\ntoken = "x"\ntoken-file = "y"\n', "token-file is set, and so is token"),
+        ('[hub]\nurl = "ftp://a"\n', 'url: "ftp://a" is no URL of a service'),
+        ('[hub]\nurl = "https://u:p@a"\n', "url: a URL of a service has no user, query or fragment"),
+        ('[hub]\nurl = "https://a"\ngroup = "a b"\n', 'group: "a b" is no name of a group'),
+        ('[access]\nreading = "always"\n', 'reading: unknown word "always"'),
+    ],
+)
+def test_what_belongs_together_is_there_together(text: str, message: str) -> None:
+    problems = read_configuration(text, "c.conf", hostname="h").problems
+    assert [problem.message for problem in problems] == [message]
+
+
+@pytest.mark.parametrize(
+    ("text", "remark"),
+    [
+        ('[carbonserver]\nlisten = ":8080"\n', "nobody needs a token: whoever reaches it may reload the rules"),
+        ('[hub]\nurl = "http://hub.example.com"\n', "hub.url is not https"),
+        ('[hub]\nurl = "https://a"\n[state]\nenabled = false\n', "no release is kept for a start"),
+    ],
+)
+def test_what_lets_others_in_is_remarked(text: str, remark: str) -> None:
+    assert any(remark in one for one in read_configuration(text, "c.conf", hostname="h").notes.remarks)
+
+
+def test_a_token_is_printed_nowhere() -> None:
+    configuration = read_configuration('[hub]\nurl = "https://a"\ntoken = "cq_secret"\n', "c.conf", hostname="h")
+    assert "cq_secret" not in format_settings(configuration.settings) + repr(configuration)
+    for text in ('[hub]\ntoken = "cq_secret"\n', '[hub]\nurl = "https://a"\ntoken = "cq_secret x"\n'):
+        (problem,) = read_configuration(text, "c.conf", hostname="h").problems
+        assert "cq_secret" not in str(problem)

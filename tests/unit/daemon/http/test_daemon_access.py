@@ -66,7 +66,7 @@ def test_each_endpoint_is_for_whom_its_description_says(
     assert answer.status_code == (200 if may else 403 if role else 401), answer.text
 
 
-FOR_EVERYBODY = {"/docs", "/openapi.json", "/health", "/ready", "/static/{name}", "/theme"}
+FOR_EVERYBODY = {"/docs", "/openapi.json", "/health", "/ready", "/static/{name}", "/theme", "/session/end"}
 """Of what is not in the OpenAPI document: what has no numbers in it."""
 
 
