@@ -328,6 +328,42 @@ def test_an_operator_denies_undoes_and_dims(running: LimiterProcess) -> None:
         assert admin.post("/api/reload").status_code == 415
 
 
+def test_the_page_shows_what_was_decided_and_its_forms_do_what_they_say(running: LimiterProcess) -> None:
+    with running.admin() as admin, running.http() as http:
+
+        def check(address: str) -> int:
+            return http.get("/check", headers=told(address)).status_code
+
+        def submit(path: str, **fields: object) -> int:
+            return admin.post(path, data=fields, headers={"origin": str(admin.base_url).rstrip("/")}).status_code
+
+        assert [check("198.51.100.90") for _ in range(4)] == [200, 200, 200, 429]
+        page = admin.get("/")
+        assert page.status_code == 200
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert "gateway.client" in page.text
+        assert "address:198.51.100.90" in page.text
+        client = '"><script>alert(1)</script>'
+        assert submit("/page/ban", client=client, seconds=60) == 303
+        assert "<script>alert" not in admin.get("/").text
+        assert submit("/page/lift", client=client) == 303
+        assert submit("/page/ban", client="address:198.51.100.91", seconds=60) == 303
+        assert check("198.51.100.91") == 429
+        assert "let in again" in admin.get("/").text
+        assert submit("/page/lift", client="address:198.51.100.91") == 303
+        assert check("198.51.100.91") == 200
+        assert submit("/page/brownout", tier="*", factor="0,34", minutes=5) == 303
+        assert [check("198.51.100.92") for _ in range(2)] == [200, 429]
+        assert "are multiplied by 0.34" in admin.get("/").text
+        assert submit("/page/brownout/lift", tier="*") == 303
+        assert submit("/page/brownout", tier="*", factor="much", minutes=5) == 422
+        assert submit("/page/ban", client="", seconds="nan") == 422
+        stranger = admin.post(
+            "/page/ban", data={"client": "x", "seconds": 9}, headers={"origin": "https://evil.example"}
+        )
+        assert stranger.status_code == 403
+
+
 def test_rules_are_reloaded_and_bad_ones_change_nothing(tmp_path: Path) -> None:
     rules = "domain: gateway\ndescriptors:\n  - key: client\n    rate_limit: {unit: year, requests_per_unit: 1}\n"
     with limiter(tmp_path, rules, limiter='watch-frequency = "100ms"') as one, one.http() as http:

@@ -13,6 +13,7 @@ from fastapi import Body, FastAPI, Header, HTTPException, Query
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
+from carbonquota.limiter.process.page import LimiterPage
 from carbonquota.limiter.process.parts import LimiterParts, own_version
 from carbonquota.web.description import describe
 from carbonquota.web.edge import BugCount, Edge
@@ -157,6 +158,7 @@ def make_admin(parts: LimiterParts) -> FastAPI:
     """The application; it answers to the names of this machine, and to those that the settings allow."""
     app = FastAPI(title="carbonquota limiter", description=_ABOUT, version="1", docs_url=None, redoc_url=None)
     Admin(parts).add_to(app)
+    app.include_router(LimiterPage(parts).router())
 
     def docs() -> HTMLResponse:
         return HTMLResponse(describe(app.openapi()), headers=_CLOSED)
