@@ -35,7 +35,7 @@ export GRAPHITE_NO_PREFIX := True
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv assets run dry-run test test-plain soak sanitize fuzz fuzz-portable check format bench bench-limiter bench-cluster bench-page \
+.PHONY: help venv assets run dry-run test test-plain soak sanitize fuzz fuzz-portable check format bench bench-limiter bench-cluster bench-hub bench-page \
 	lock dist clean FORCE
 
 # Says what is wrong with PYTHON and what to do, before anything else can fail less clearly.
@@ -105,6 +105,9 @@ bench: $(BUILT) $(TOOLS) ## Measure speed and memory: a table, and JSON
 bench-limiter: $(BUILT) $(TOOLS) ## Measure the rate limiter, beside the package limits, and its faces
 	$(BIN)/python tools/bench_limiter.py --json bench-limiter.json
 	$(BIN)/python tools/bench_limiter_faces.py --json bench-limiter-faces.json
+
+bench-hub: $(BUILT) $(TOOLS) ## Measure the quota service with a million customers
+	$(BIN)/python tools/bench_hub.py --json bench-hub.json
 
 bench-cluster: $(BUILT) $(TOOLS) ## Measure limits that several nodes share
 	$(BIN)/python tools/bench_cluster.py --json bench-cluster.json

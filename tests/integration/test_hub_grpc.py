@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -185,6 +187,17 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_and_no_grant_doub
     )
     # One more for each death at most: committed, and not acknowledged any more.
     assert acknowledged <= rows.fetchone()[0] <= acknowledged + 2
+
+
+def test_the_documented_requests_are_answered_as_documented(tmp_path: Path) -> None:
+    blocks = (Path(__file__).parents[2] / "docs" / "quota-service.md").read_text().split("```console\n")[1:]
+    text = "\n".join(block.partition("```")[0] for block in blocks).replace("\\\n", "")
+    asked = re.findall(r"^\$ (curl .*)\n(.*)$", text, re.MULTILINE)
+    assert len(asked) == 4
+    with serving(tmp_path) as served:
+        for command, said in asked:
+            order = shlex.split(command.replace("8090", str(served.http)))
+            assert subprocess.run([*order, "--silent"], capture_output=True, text=True, check=True).stdout == said
 
 
 def test_the_messages_in_the_package_are_those_of_the_proto_files() -> None:

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = (
     "carbonquota",
     "etc",
+    "proto",
     "tests",
     "tools",
     "setup.py",
