@@ -10,7 +10,7 @@ from carbonquota.limiter.algorithms import NEVER, Algorithm, Outcome, policy_of
 from carbonquota.limiter.charge import Charge, Decision, Kind
 from carbonquota.limiter.model import Answer, Code, Descriptor, Lease, Reason, Request, Status
 from carbonquota.limiter.rules.lists import ADDRESS_KEYS
-from carbonquota.limiter.rules.model import SEPARATOR, Domain, Grant, Match, OnOutage, Rule
+from carbonquota.limiter.rules.model import SEPARATOR, Domain, Grant, Match, OnOutage, Rule, escaped
 
 Dim = Callable[[Grant], Grant]
 """Multiplies a limit, where all of a tier are."""
@@ -41,14 +41,20 @@ def banned(request: Request, left: float) -> Answer:
     return Answer(Code.OVER_LIMIT, (status,) * len(request.descriptors))
 
 
-def client_of(request: Request) -> str:
-    """What the client of a request is called: its name, its address, or else what its first descriptor says."""
+def identity_of(request: Request) -> str:
+    """The name or the address of a request's client; empty where it tells neither."""
     named = request.client or request.address
+    if named:
+        return named
+    return next((value for one in request.descriptors for key, value in one.entries if key in ADDRESS_KEYS), "")
+
+
+def client_of(request: Request) -> str:
+    """What a request is listed under: its client, or else what its first descriptor says, which many may share."""
+    named = identity_of(request)
     if named or not request.descriptors:
         return named
-    entries = request.descriptors[0].entries
-    address = next((value for key, value in entries if key in ADDRESS_KEYS), "")
-    return address or ",".join(f"{key}={value}" for key, value in entries)
+    return ",".join(f"{key}={value}" for key, value in request.descriptors[0].entries)
 
 
 def tier_of(request: Request) -> str:
@@ -152,12 +158,14 @@ def shortened(key: str) -> str:
 
 def _match(domain: Domain | None, name: str, descriptor: Descriptor) -> Match | None:
     """The rule that holds a descriptor, or what its own limit makes of it."""
+    if domain is None:
+        return None
     if descriptor.limit is None:
-        return domain.match(descriptor.entries) if domain is not None else None
+        return domain.match(descriptor.entries)
     limit = descriptor.limit
     parts = (f"{key}_{value}" if value else key for key, value in descriptor.entries)
     grant = Grant(limit, policy_of(Algorithm.FIXED_WINDOW, limit.requests, limit.seconds), suffix="own")
-    key = SEPARATOR.join((name, *(part for entry in descriptor.entries for part in entry)))
+    key = SEPARATOR.join((name, *(escaped(part) for entry in descriptor.entries for part in entry)))
     return Match(Rule(".".join((name, *parts)), (grant,)), key, "")
 
 

@@ -15,7 +15,7 @@ from carbonquota.limiter.abuse import BanEvent, Bans, Brownout, Counts, Offender
 from carbonquota.limiter.charge import NOTHING, Counters, KeyedLimit, Kind
 from carbonquota.limiter.counters import local_counters
 from carbonquota.limiter.model import Answer, Request
-from carbonquota.limiter.plan import Plan, banned, client_of, listed, tier_of
+from carbonquota.limiter.plan import Plan, banned, client_of, identity_of, listed, tier_of
 from carbonquota.limiter.rules import Domain, RuleSet
 from carbonquota.limiter.rules.model import SEPARATOR
 from carbonquota.limiter.stats import Sample
@@ -88,7 +88,8 @@ class Limiter:
         """Checks by value of a rule for this key alone, for where each nanosecond counts; KeyError where there is none.
 
         They share the rule's counters, and are of the limit as it is now: to be asked for anew after a reload. Nobody
-        is looked for on lists, and nothing is counted but hits. A rule with several limits, or a shadow, has none.
+        is looked for on lists, and nothing is counted but hits; a value of more than some 150 characters, or with
+        control characters, has a counter of its own. A rule with several limits, or a shadow, has none.
         """
         rules = self._rules.domains[domain]
         node = rules.root.keys[key]
@@ -139,7 +140,7 @@ class Limiter:
     def _listed(self, domain: Domain | None, request: Request) -> Answer | None:
         """The answer to who is on a list; None for all others."""
         answer = listed(domain, request) if domain is not None else None
-        if answer is None and self.bans and (left := self.bans.left(client_of(request))):
+        if answer is None and self.bans and (left := self.bans.left(identity_of(request))):
             return banned(request, left)
         return answer
 
@@ -153,9 +154,8 @@ class Limiter:
         """Count what was decided, and see to who was blocked too often."""
         self.counts.note(answer.statuses, request.route, tier)
         if not answer.allowed:
-            client = client_of(request)
-            self.offenders.note(client)
-            # Who is on a list anyway is not denied for longer by asking again.
-            if domain is not None and domain.ban is not None and not is_listed:
+            self.offenders.note(client_of(request))
+            # Who is on a list anyway is not denied for longer by asking again, and nobody for what others share.
+            if domain is not None and domain.ban is not None and not is_listed and (client := identity_of(request)):
                 self.bans.note_blocked(client, domain.ban)
         return answer

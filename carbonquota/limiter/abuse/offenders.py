@@ -32,7 +32,8 @@ class Offenders:
     def note(self, client: str) -> None:
         """Count a blocked request."""
         with self._lock:
-            self._sketch.update(client)
+            # The sketch takes text that is UTF-8.
+            self._sketch.update(client if client.isascii() else client.encode("utf-8", "replace").decode())
 
     def top(self, most: int = 20) -> list[Offender]:
         """Those who are blocked most, the first of all first."""

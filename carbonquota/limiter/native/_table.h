@@ -5,9 +5,10 @@
  * the most. Memory is asked for once and touched as it fills, so nothing is ever moved or grown.
  *
  * What has to go is found by CLOCK: a hand goes round the records. One whose state is as good as none goes at once;
- * one that was used since the hand came by last has its mark taken and stays; one that is being limited stays as long
- * as there is any other. A key that came once has no mark, so a flood of new keys drives out itself, and not those who
- * come again. Before a record is added to many, the hand looks at two, so that what has expired is reused first.
+ * one that was used since the hand came by last has its mark taken and stays; one that is being limited stays, unless
+ * that holds of the next four thousand, too: nobody may make others wait for a search of all of them. A key that came
+ * once has no mark, so a flood of new keys drives out itself, and not those who come again. Before a record is added to
+ * many, the hand looks at two, so that what has expired is reused first.
  */
 #ifndef CARBONQUOTA_LIMITS_TABLE_H
 #define CARBONQUOTA_LIMITS_TABLE_H
@@ -21,6 +22,7 @@
 #define CL_MARK UINT32_C(0x02000000) /* it was used since the hand came by */
 #define CL_LIMITED UINT32_C(0x04000000) /* its last charge was refused */
 #define CL_PINNED UINT32_C(0x08000000) /* a decision that goes on is about it */
+#define CL_PATIENCE 4096 /* records that are looked at for one that may go */
 #define CL_FEW 1024 /* records of which none is looked for to be reused */
 #define CL_MOST_POLICIES INT64_C(0x01000000)
 
@@ -158,23 +160,19 @@ static inline cl_record *cl_room(cl_table *table, int64_t now)
     }
     if (table->count < table->most)
         return &table->records[table->count++];
-    /* The first round takes marks, the second finds whoever is not being limited, the third takes any. */
-    for (int64_t step = 0; step < 3 * table->count; step++) {
+    int64_t patience = table->count < CL_PATIENCE ? 2 * table->count : CL_PATIENCE;
+    for (int64_t step = 0; step < patience + table->count; step++) {
         cl_record *record = cl_turn(table);
         if (record->meta & CL_PINNED)
             continue;
-        if (cl_has_expired(table, record, now)) {
-            cl_unlink(table, record);
-            return record;
+        if (!cl_has_expired(table, record, now)) {
+            if (step < patience && record->meta & (CL_MARK | CL_LIMITED)) {
+                record->meta &= ~CL_MARK;
+                continue;
+            }
+            table->evicted++;
+            table->evicted_limited += (record->meta & CL_LIMITED) != 0;
         }
-        if (record->meta & CL_MARK && step < 2 * table->count) {
-            record->meta &= ~CL_MARK;
-            continue;
-        }
-        if (record->meta & CL_LIMITED && step < 2 * table->count)
-            continue;
-        table->evicted++;
-        table->evicted_limited += (record->meta & CL_LIMITED) != 0;
         cl_unlink(table, record);
         return record;
     }

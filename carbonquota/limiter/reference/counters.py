@@ -28,13 +28,14 @@ class PlainCounters:
         """Start empty; `clock` gives seconds since the epoch."""
         self._clock = clock
         self._most = most
-        self._states: dict[str, tuple[Policy, State, bool]] = {}
+        self._free: dict[str, tuple[Policy, State]] = {}
+        self._limited: dict[str, tuple[Policy, State]] = {}
         self._lock = Lock()
         self.evicted = 0
 
     def __len__(self) -> int:
         """How many keys there are."""
-        return len(self._states)
+        return len(self._free) + len(self._limited)
 
     def decide(self, charges: Sequence[Charge]) -> Decision:
         """Make all charges or none, as one step."""
@@ -55,9 +56,10 @@ class PlainCounters:
     def release(self, lease: Lease) -> None:
         """End a lease, if it still runs."""
         with self._lock:
-            held = self._states.get(lease.key)
-            if held is not None and held[0].algorithm is Algorithm.CONCURRENCY:
-                self._states[lease.key] = (held[0], give_back(held[1], lease.token), False)
+            for states in (self._free, self._limited):
+                held = states.get(lease.key)
+                if held is not None and held[0].algorithm is Algorithm.CONCURRENCY:
+                    states[lease.key] = (held[0], give_back(held[1], lease.token))
 
     def close(self) -> None:
         """Nothing is held that does not go by itself."""
@@ -78,27 +80,26 @@ class PlainCounters:
         yield Sample("limiter_evicted", self.evicted)
 
     def _state(self, key: str) -> State | None:
-        held = self._states.get(key)
+        held = self._free.get(key) or self._limited.get(key)
         return None if held is None else held[1]
 
     def _note(self, charges: Sequence[Charge], decision: Decision, behind: dict[str, State], now: int) -> None:
         """Keep the states, the latest used last."""
         for charge, outcome in zip(charges, decision.outcomes, strict=True):
-            held = self._states.pop(charge.key, None)
+            held = self._free.pop(charge.key, None) or self._limited.pop(charge.key, None)
             state = behind.get(charge.key, held[1] if held else None)
             if state is not None:
-                if held is None and len(self._states) >= self._most:
+                if held is None and len(self) >= self._most:
                     self._evict(now)
                 is_limited = not outcome.fits and not charge.kind & Kind.GUARANTEE
-                self._states[charge.key] = (charge.policy, state, is_limited)
+                (self._limited if is_limited else self._free)[charge.key] = (charge.policy, state)
 
     def _evict(self, now: int) -> None:
-        """Make room for a key: of those looked at, who is being limited gets a second chance, and goes to the end."""
+        """Make room for a key."""
         self.evicted += 1
-        for _ in range(len(self._states)):
-            key = next(iter(self._states))
-            policy, state, is_limited = held = self._states.pop(key)
-            if not is_limited or functions_of(policy).expiry(policy, state) <= now:
+        if self._limited:
+            key, (policy, state) = next(iter(self._limited.items()))
+            if not self._free or functions_of(policy).expiry(policy, state) <= now:
+                del self._limited[key]
                 return
-            self._states[key] = held
-        del self._states[next(iter(self._states))]
+        del self._free[next(iter(self._free))]

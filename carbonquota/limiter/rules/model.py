@@ -18,7 +18,14 @@ from carbonquota.limiter.model import Entry, Limit
 from carbonquota.limiter.rules.lists import Clients
 
 SEPARATOR: Final = "\x1f"
-"""Between the parts of a counter's key; no name on the wire holds it."""
+"""Between the parts of a counter's key."""
+
+
+def escaped(value: str) -> str:
+    """A value as a part of a key: whoever sends a separator must not get at the counter of another."""
+    if SEPARATOR not in value and "\x1e" not in value:
+        return value
+    return value.replace("\x1e", "\x1e0").replace(SEPARATOR, "\x1e1")
 
 
 class OnOutage(Enum):
@@ -155,7 +162,8 @@ class Domain:
             node = node.below(entry)  # type: ignore[union-attr]
             if node is None:
                 return None
-            key = f"{key}{SEPARATOR}{entry[0]}{SEPARATOR}{entry[1] if node.shared is None else node.shared}"
+            value = entry[1] if node.shared is None else node.shared
+            key = f"{key}{SEPARATOR}{entry[0]}{SEPARATOR}{escaped(value)}"
         return None if node.rule is None else Match(node.rule, key, entries[-1][1])  # type: ignore[union-attr]
 
     def rules(self) -> Iterator[Rule]:

@@ -18,6 +18,9 @@ from carbonquota.rules.suggest import did_you_mean
 _DEEPEST: Final = 64
 """How deep lists and mappings may be nested; an alias of a list within itself would have no end."""
 
+_MERGE: Final = "tag:yaml.org,2002:merge"
+_NULL: Final = "tag:yaml.org,2002:null"
+
 _LARGEST: Final = 1_000_000
 """Nodes that are read of a text; aliases of aliases would come to billions."""
 
@@ -89,7 +92,9 @@ class Reader:
             return None
         if not self._enter(node):
             return None
-        yaml.SafeLoader("").flatten_mapping(node)
+        if not self._merge(node):
+            self._deep -= 1
+            return None
         values: dict[str, Value] = {}
         seen: set[str] = set()
         for key, value in node.value:
@@ -99,6 +104,23 @@ class Reader:
                 values[name] = Value(read, value)
         self._deep -= 1
         return values
+
+    def _merge(self, node: yaml.MappingNode) -> bool:
+        """Put in what "<<" refers to, but for what the mapping says itself; False after a problem was noted."""
+        if not any(key.tag == _MERGE for key, _ in node.value):
+            return True
+        own = {key.value for key, _ in node.value}
+        before = {id(key) for key, _ in node.value}
+        try:
+            yaml.SafeLoader("").flatten_mapping(node)
+        except (yaml.MarkedYAMLError, RecursionError):
+            self.note(node, '"<<" must refer to keys with values, and not to itself')
+            return False
+        merged = {
+            key.value: (key, value) for key, value in node.value if id(key) not in before and key.value not in own
+        }
+        node.value = [*merged.values(), *((key, value) for key, value in node.value if id(key) in before)]
+        return True
 
     def _key(self, node: yaml.Node, readers: Mapping[str, ReadValue], seen: set[str], what: str) -> str | None:
         """A key that is known, and is there for the first time."""
@@ -117,7 +139,7 @@ class Reader:
 
     def items(self, node: yaml.Node, what: str) -> list[yaml.Node]:
         """The items of a list; `what` is what it is called."""
-        if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
+        if isinstance(node, yaml.ScalarNode) and node.tag == _NULL:
             return []
         if not isinstance(node, yaml.SequenceNode):
             self.note(node, f"{what} must be a list, not {_kind(node)}", 'each item begins with "- "')
@@ -155,9 +177,9 @@ class Reader:
 
 
 def text(reader: Reader, node: yaml.Node) -> str | None:
-    """Any scalar, as it is written, as numbers are values of descriptors, too."""
+    """Any scalar, as it is written, as numbers are values of descriptors, too; of nothing, an empty text."""
     if isinstance(node, yaml.ScalarNode):
-        return str(node.value)
+        return "" if node.tag == _NULL else str(node.value)
     reader.note(node, f"this must be a text, not {_kind(node)}")
     return None
 

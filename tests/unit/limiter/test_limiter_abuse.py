@@ -141,3 +141,17 @@ def test_all_samples_are_of_the_table() -> None:
 def test_a_ban_that_lacks_something_is_an_error() -> None:
     with pytest.raises(ConfigError, match='"ban" without "for"'):
         RuleSet.from_text("domain: d\nban: {blocked: 5, within: 60}\n")
+
+
+def test_nobody_is_denied_for_what_others_share() -> None:
+    subject = Limiter(RuleSet.from_text(RULES), clock=ManualClock(6_000.0))
+    for _ in range(50):
+        subject.check(request("user", "shared"))
+    assert subject.bans.listed() == []
+    assert subject.offenders.top(1)[0].client == "user=shared"
+
+
+def test_any_text_is_an_offender() -> None:
+    offenders = Offenders()
+    offenders.note("\ud800")
+    assert offenders.top()[0].blocked == 1

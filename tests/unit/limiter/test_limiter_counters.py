@@ -167,3 +167,15 @@ def test_a_compiled_table_goes_round_as_keys_come_and_go() -> None:
 
 def test_the_counters_in_use_are_those_of_the_kernel_in_use() -> None:
     assert local_counters().is_local
+
+
+@needs_native
+def test_where_all_of_many_are_limited_one_of_the_next_goes() -> None:
+    table = import_module(NATIVE).Table(20_000, lambda: 1_000.0)
+    limit = table.limit(policy_of(Algorithm.FIXED_WINDOW, 1, 3_600))
+    for number in range(20_000):
+        assert limit.check(f"limited-{number}")
+        assert not limit.check(f"limited-{number}")
+    assert all(limit.check(f"new-{number}") for number in range(1_000))
+    assert table.evicted == 1_000
+    assert table.evicted_limited <= 5

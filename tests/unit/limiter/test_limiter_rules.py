@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from carbonquota.errors import ConfigError
-from carbonquota.limiter.model import UNLIMITED, Code, Descriptor, Reason, Request, Unit
+from carbonquota.limiter.model import UNLIMITED, Code, Descriptor, Limit, Reason, Request, Unit
 from carbonquota.limiter.rules import RuleSet, lint, load_rules
 from carbonquota.limiter.service import Limiter
 from carbonquota.testing import ManualClock
@@ -460,3 +460,51 @@ def test_lists_that_contradict_each_other_are_found() -> None:
         'domain "d": u: x is allowed and denied: it is denied',
         'domain "d": a network of /8 is allowed and denied: it is denied',
     ]
+
+
+MERGED = """
+domain: d
+descriptors:
+  - key: a
+    rate_limit: &base {unit: minute, requests_per_unit: 5}
+  - key: b
+    rate_limit:
+      <<: *base
+      requests_per_unit: 3
+  - key: c
+    value: ~
+    rate_limit: *base
+"""
+
+
+def test_what_a_file_refers_to_is_put_in_but_for_what_stands_there_itself() -> None:
+    subject = limiter(MERGED)
+    assert [passes(subject, ((key, "x"),)) for key in "abc"] == [5, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("merged", "message"),
+    [("&x {<<: *x, key: a}", '"key" stands twice'), ("{<<: 5, key: a}", '"<<" must refer to keys with values')],
+)
+def test_a_reference_to_itself_or_to_nothing_is_an_error(merged: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        RuleSet.from_text(f"domain: d\ndescriptors: [{merged}]\n")
+
+
+def test_a_value_with_separators_spends_no_counter_of_another() -> None:
+    text = """
+    domain: d
+    descriptors:
+      - key: a
+        rate_limit: {unit: day, requests_per_unit: 1}
+        descriptors: [{key: b, rate_limit: {unit: day, requests_per_unit: 1}}]
+    """
+    subject = limiter(text)
+    assert passes(subject, (("a", "x\x1fb\x1fy"),)) == 1
+    assert passes(subject, (("a", "x\x1e1b\x1e1y"),)) == 1
+    assert passes(subject, (("a", "x"), ("b", "y"))) == 1
+
+
+def test_a_limit_of_an_unknown_domain_is_none() -> None:
+    own = Descriptor((("a", "x"),), limit=Limit(0, Unit.DAY))
+    assert limiter("domain: d\n").check(Request("another", (own,))).allowed
