@@ -115,6 +115,9 @@ bench-cluster: $(BUILT) $(TOOLS) ## Measure limits that several nodes share
 bench-page: $(BUILT) ## Measure the page and the traffic beside it, with 300,000 namespaces under rules
 	$(BIN)/python tools/bench_page.py --json bench-page.json
 
+bench-rules: $(BUILT) $(TOOLS) ## Measure how long a release of rules takes to reach a thousand daemons
+	$(BIN)/python tools/bench_hub_rules.py --json bench-rules.json
+
 dist: $(BUILT) $(TOOLS) ## Build a wheel for this machine and an sdist into dist/, with etc/ inside
 	@$(BIN)/python tools/assets.py --try
 	@rm -rf build dist

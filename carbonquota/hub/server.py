@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 from pathlib import Path
 from time import monotonic
@@ -36,6 +37,7 @@ _MOST: Final = 4096
 """Connections at a time, most of them daemons that wait for rules."""
 _TENDING: Final = 2.0
 """Seconds between two looks at leases and grants."""
+_FILES: Final = 16_384
 _GRACE: Final = 5.0
 """Seconds that requests have to be answered, once the server stops."""
 
@@ -45,6 +47,7 @@ def serve(settings: HubSettings) -> int:
     gc.enable()
     # It tells of each of its own parts.
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    _allow_files()
     hub = Hub(Database(settings.database))
     try:
         hub.open()
@@ -56,6 +59,14 @@ def serve(settings: HubSettings) -> int:
         hub.close()
     _log.info("ended")
     return 0
+
+
+def _allow_files() -> None:
+    """Have as many files open as may be: each daemon that waits for rules is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Server:
