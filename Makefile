@@ -36,7 +36,7 @@ export GRAPHITE_NO_PREFIX := True
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv assets run dry-run test test-plain soak sanitize fuzz fuzz-portable check format bench bench-limiter bench-cluster bench-hub bench-page \
-	lock dist clean FORCE
+	bench-rules man lock dist clean FORCE
 
 # Says what is wrong with PYTHON and what to do, before anything else can fail less clearly.
 define check_python
@@ -117,6 +117,9 @@ bench-page: $(BUILT) ## Measure the page and the traffic beside it, with 300,000
 
 bench-rules: $(BUILT) $(TOOLS) ## Measure how long a release of rules takes to reach a thousand daemons
 	$(BIN)/python tools/bench_hub_rules.py --json bench-rules.json
+
+man: $(BUILT) ## Write the man pages of all commands into build/man
+	$(BIN)/python tools/man_pages.py build/man
 
 dist: $(BUILT) $(TOOLS) ## Build a wheel for this machine and an sdist into dist/, with etc/ inside
 	@$(BIN)/python tools/assets.py --try

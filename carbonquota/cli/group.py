@@ -44,6 +44,7 @@ _COMMANDS: Final = {
     ),
     "rules": ("carbonquota.cli.rules", "Send rules to the quota service, and release them to its daemons."),
     "token": ("carbonquota.cli.token", "Make, list and take back tokens for HTTP."),
+    "completion": ("carbonquota.cli.completion", "Print the completion for bash, zsh or fish."),
     "usage": ("carbonquota.cli.usage", "Show what namespaces hold, as a tree; needs no rules."),
 }
 """By name: the module that has the command as `command`, and what `--help` says of it in a line."""

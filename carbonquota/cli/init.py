@@ -15,6 +15,7 @@ from carbonquota.errors import InputError
 
 _CONFIGURATION: Final = "carbonquota.conf"
 _UNIT: Final = "carbonquota.service"
+_HUB_UNIT: Final = "carbonquota-hub.service"
 _HOMES: Final = ("/home", "/root", "/run/user")
 
 
@@ -26,7 +27,7 @@ _HOMES: Final = ("/home", "/root", "/run/user")
 def command(*, data_dir: str, state_dir: str, user: str, directory: Path) -> None:
     """Write a configuration to start from into DIRECTORY, which is made: nothing that is there is overwritten.
 
-    These are carbonquota.conf, quotas, schemas and aggregation, a systemd unit with the path of this program, a
+    These are carbonquota.conf, quotas, schemas and aggregation, systemd units with the path of this program, a
     dashboard for Grafana and alerts for Prometheus.
     """
     folder = directory.absolute()
@@ -34,6 +35,7 @@ def command(*, data_dir: str, state_dir: str, user: str, directory: Path) -> Non
     texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(_examples().iterdir()) if path.is_file()}
     texts[_CONFIGURATION] = _configuration(texts[_CONFIGURATION], paths)
     texts[_UNIT] = _unit(texts[_UNIT], folder, paths, user)
+    texts[_HUB_UNIT] = _hub_unit(texts[_HUB_UNIT], user)
     _write(folder, texts)
     for name in texts:
         click.echo(folder / name)
@@ -76,16 +78,30 @@ def _unit(text: str, folder: Path, paths: Mapping[str, str], user: str) -> str:
     return "\n".join(_unit_line(line, folder, paths, user) for line in text.splitlines()) + "\n"
 
 
+def _hub_unit(text: str, user: str) -> str:
+    """That of the quota service."""
+    home = "read-only" if _is_home() else "true"
+    return (
+        text.replace("/usr/bin/carbonquota", str(_program()))
+        .replace("User=carbon\nGroup=carbon\n", f"User={user}\nGroup={user}\n")
+        .replace("ProtectHome=true", f"ProtectHome={home}")
+    )
+
+
+def _is_home() -> bool:
+    """Whether the program itself lies where ProtectHome would hide it."""
+    return any(Path(_program()).is_relative_to(home) for home in _HOMES)
+
+
 def _unit_line(line: str, folder: Path, paths: Mapping[str, str], user: str) -> str:
     key = line.partition("=")[0]
-    is_home = any(Path(_program()).is_relative_to(home) for home in _HOMES)
     filled = {
         "User": f"User={user}",
         "Group": f"Group={user}",
         "ExecStart": f"ExecStart={_program()} run --config {folder / _CONFIGURATION}",
         "ReadWritePaths": f"ReadWritePaths=-{paths['data']}",
         # Else the program itself would be out of its own reach.
-        "ProtectHome": "ProtectHome=read-only" if is_home else line,
+        "ProtectHome": "ProtectHome=read-only" if _is_home() else line,
     }
     if paths["state"] != "/var/lib/carbonquota":
         filled["StateDirectory"] = f"ReadWritePaths={paths['state']}"
