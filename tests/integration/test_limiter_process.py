@@ -176,6 +176,9 @@ def test_json_is_answered_as_envoyproxy_ratelimit_does(running: LimiterProcess) 
         assert document(answers[0])["statuses"][0]["limitRemaining"] == 2
         assert document(answers[1])["overallCode"] == "OVER_LIMIT"
         assert http.post("/json", content=b"{}").status_code == 400
+        half = b'{"questions":[{"domain":"gateway","descriptors":[[["hits","\\ud800"]]]}]}'
+        assert http.post("/v1/check", content=half).status_code == 400
+        assert http.post("/v1/check", content=b"[" * 100_000).status_code == 400
         assert http.post("/json", content=b"\xff").status_code == 400
         assert http.get("/json").status_code == 405
         assert http.get("/nothing").status_code == 404
@@ -387,6 +390,28 @@ def test_rules_are_reloaded_and_bad_ones_change_nothing(tmp_path: Path) -> None:
             health = document(admin.get("/health"))
             assert (health["status"], health["ready"]) == ("degraded", True)
         assert one.stop() == 0
+
+
+def test_api_keys_are_read_anew_at_a_signal(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.toml"
+    keys.write_text(KEYS)
+    with limiter(tmp_path, RULES, identity=IDENTITY) as one, one.http() as http, one.admin() as admin:
+
+        def offender() -> str:
+            http.get("/check", headers=told("198.51.100.1", x_api_key="secret"))
+            return str(document(admin.get("/api/offenders"))[0]["client"])
+
+        assert one.process is not None
+        assert admin.post("/api/bans", json={"client": "key:acme", "seconds": 60}).status_code == 201
+        assert offender() == "key:acme"
+        keys.write_text("rubbish")
+        one.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the keys of before stay" in one.log, lambda: one.log)
+        assert http.get("/check", headers=told("198.51.100.1", x_api_key="secret")).status_code == 429
+        keys.write_text("")
+        one.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "0 API keys are known" in one.log, lambda: one.log)
+        assert http.get("/check", headers=told("198.51.100.1", x_api_key="secret")).status_code == 200
 
 
 def test_what_was_asked_is_answered_before_the_end(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class KeyOwner:
 
 
 class ApiKeys:
-    """The keys by their digests. Immutable."""
+    """The keys by their digests. May be used from any thread."""
 
     def __init__(self, owners: Mapping[str, KeyOwner] | None = None) -> None:
         """`owners` are by the SHA-256 of their keys, in hexadecimal."""
@@ -41,6 +41,10 @@ class ApiKeys:
 
     def __len__(self) -> int:
         return len(self._owners)
+
+    def replace(self, other: ApiKeys) -> None:
+        """Know those that another knows, and no others."""
+        self._owners = other._owners
 
     def owner(self, key: str) -> KeyOwner | None:
         """Whose a key is; None where nobody has it."""

@@ -163,7 +163,10 @@ def _descriptor(words: Sequence[str], values: Mapping[str, str]) -> Descriptor |
 
 def _text(claim: object) -> str:
     """A claim as a value; "" where it is none."""
-    return _bounded(claim) if isinstance(claim, str) else str(claim) if type(claim) is int else ""
+    if isinstance(claim, str):
+        # JSON can write halves of characters, which have no bytes.
+        return _bounded(claim.encode("utf-8", "replace").decode())
+    return str(claim) if type(claim) is int else ""
 
 
 def _bounded(value: str) -> str:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from carbonquota.errors import ConfigError, InputError, Problem
+from carbonquota.errors import ConfigError, InputError, Problem, QuotaError
 from carbonquota.limiter.abuse import BanEvent
 from carbonquota.limiter.charge import Counters
 from carbonquota.limiter.faces.checker import FaceStats
@@ -98,6 +98,20 @@ class LimiterParts:
         first = last.error.partition("\n")[0]
         stale = () if last.ok else (f"the rules in force are not those of the files: {first}",)
         return (*stale, *self.limiter.troubles)
+
+    def reload_keys(self) -> None:
+        """Read the API keys anew; where that fails, those of before stay."""
+        path = self.settings.identity.keys_file
+        if not path:
+            return
+        try:
+            self.handlers.identity.keys.replace(read_keys(Path(path)))
+        except QuotaError as error:
+            _log.error("%s; the keys of before stay", error)
+        else:
+            # What was found out by keys that are gone.
+            self.handlers.known.clear()
+            _log.info("%d API keys are known", len(self.handlers.identity.keys))
 
     def samples(self) -> Iterator[Sample]:
         """What the limiter and the process tell of themselves."""

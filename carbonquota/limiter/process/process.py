@@ -80,6 +80,7 @@ class LimiterProcess:
         self._admin: HttpServer | None = None
         self._version = parts.rulebook.version()
         self._beat_due = 0.0
+        self._next_beat: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Open, serve until a signal, and close."""
@@ -152,8 +153,7 @@ class LimiterProcess:
         self._parts.status.turned(now - self._beat_due)
         self._beat_due = now + _BEAT
         self._systemd.alive()
-        if not self._ending.is_set():
-            loop.call_later(_BEAT, self._beat)
+        self._next_beat = loop.call_later(_BEAT, self._beat)
 
     async def _watch(self) -> None:
         """Reload where the files of rules have changed."""
@@ -167,6 +167,8 @@ class LimiterProcess:
     async def _reload(self, reason: str) -> None:
         self._version = await asyncio.to_thread(self._parts.rulebook.version)
         await asyncio.to_thread(self._parts.rulebook.reload, reason)
+        if reason == "SIGHUP":
+            await asyncio.to_thread(self._parts.reload_keys)
 
     async def _drain(self) -> None:
         """Be found not ready for a while, and serve on."""
@@ -181,4 +183,6 @@ class LimiterProcess:
         await self._tasks.stop()
         if self._admin is not None:
             await self._admin.stop(2.0)
+        if self._next_beat is not None:
+            self._next_beat.cancel()
         self._parts.limiter.close()

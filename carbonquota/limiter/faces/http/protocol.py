@@ -75,6 +75,8 @@ class HttpProtocol(asyncio.Protocol):
         self._is_feeding = False
         self._is_closing = False
         self._is_paused = False
+        self._unsent_since: float | None = None
+        """Since when the client takes no answers."""
         self._since: float | None = self._loop.time()
         """When what is being waited for began to come; None where nothing is on its way."""
         self._idle: float = self._loop.time()
@@ -212,9 +214,11 @@ class HttpProtocol(asyncio.Protocol):
         if self._is_closing and not self._slots:
             self._transport.close()
             return
-        self._pause(len(self._slots) >= self._face.bounds.pipelined)
+        self._pause()
 
-    def _pause(self, wanted: bool) -> None:  # noqa: FBT001 - the state that is wanted
+    def _pause(self) -> None:
+        """Read on, or not: not from who has enough in hand, or takes no answers."""
+        wanted = len(self._slots) >= self._face.bounds.pipelined or self._unsent_since is not None
         if self._transport is None or wanted == self._is_paused:
             return
         self._is_paused = wanted
@@ -225,15 +229,13 @@ class HttpProtocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client takes no answers: read no more requests, and have patience only for a while."""
-        self._since = self._loop.time()
-        if self._transport is not None and not self._is_paused:
-            self._transport.pause_reading()
+        self._unsent_since = self._loop.time()
+        self._pause()
 
     def resume_writing(self) -> None:
         """It does again."""
-        self._since = None
-        if self._transport is not None and not self._is_paused:
-            self._transport.resume_reading()
+        self._unsent_since = None
+        self._pause()
 
     @property
     def idle_since(self) -> float | None:
@@ -243,6 +245,8 @@ class HttpProtocol(asyncio.Protocol):
     def is_stalled(self, now: float) -> bool:
         """Whether a request takes too long to come, its answer to go, or the next to begin."""
         bounds = self._face.bounds
+        if self._unsent_since is not None and now - self._unsent_since > bounds.patience:
+            return True
         if self._since is not None:
             return now - self._since > bounds.patience
         return not self._slots and now - self._idle > bounds.idle

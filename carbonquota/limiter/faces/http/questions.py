@@ -10,6 +10,7 @@ A verdict has the leases of requests in flight, which are handed back as they ca
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from carbonquota.limiter.faces.grpc.messages import MOST_DESCRIPTORS, MessageErr
 from carbonquota.limiter.model import Answer, Code, Descriptor, Lease, Request
 
 MOST_QUESTIONS: Final = 1_000
+_HALF: Final = re.compile("[\ud800-\udfff]")
 _TEXTS: Final = ("tier", "address", "client", "route")
 
 
@@ -50,7 +52,7 @@ def _list_of(body: bytes, name: str) -> list[Any]:
 
 
 def _question(one: object) -> Request:
-    if not isinstance(one, dict) or not isinstance(one.get("domain"), str) or not one["domain"]:
+    if not isinstance(one, dict) or not _is_text(one.get("domain")) or not one["domain"]:
         raise MessageError("a question is an object with a domain")
     descriptors = one.get("descriptors")
     if not isinstance(descriptors, list) or not 0 < len(descriptors) <= MOST_DESCRIPTORS:
@@ -59,7 +61,7 @@ def _question(one: object) -> Request:
     if type(hits) is not int or not 0 <= hits < 2**32:
         raise MessageError("hits is a whole number from 0 on")
     texts = {name: one.get(name, "") for name in _TEXTS}
-    if not all(isinstance(value, str) for value in texts.values()):
+    if not all(_is_text(value) for value in texts.values()):
         raise MessageError(f"{', '.join(_TEXTS)} are texts")
     return Request(one["domain"], tuple(map(_descriptor, descriptors)), hits, **texts)
 
@@ -71,7 +73,12 @@ def _descriptor(entries: object) -> Descriptor:
 
 
 def _is_entry(entry: object) -> bool:
-    return isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) for part in entry)
+    return isinstance(entry, list) and len(entry) == 2 and all(_is_text(part) for part in entry)
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is a text that has bytes: JSON can write halves of characters, which have none."""
+    return isinstance(value, str) and not _HALF.search(value)
 
 
 def _lease(one: object) -> Lease:
