@@ -87,6 +87,8 @@ class Login:
             return problem(503, f"no token can be checked now: {error}")
         if identity is None:
             self._failures.note(address)
+            if "text/html" in request.headers.get("accept", ""):
+                return RedirectResponse("/login?wrong=true", 303, headers={"Cache-Control": "no-store"})
             return problem(401, "the token is not valid: it is unknown, revoked or expired")
         cookie = self._sessions.begin(identity, encrypted=request.url.scheme == "https")
         return RedirectResponse("/", 303, headers={"Set-Cookie": cookie, "Cache-Control": "no-store"})

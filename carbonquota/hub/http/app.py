@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
+from carbonquota.hub import pages
 from carbonquota.hub.http.answers import STATUSES
 from carbonquota.hub.http.routers import ROUTERS
 from carbonquota.hub.service.hub import Hub
@@ -39,6 +40,7 @@ def make_app(hub: Hub, allowed_hosts: Iterable[str] = (), access: Access | None 
         app.include_router(make_router(hub))
     if access.login is not None:
         app.include_router(access.login.router())
+    app.include_router(pages.make_router(hub))
     _add_description(app)
     finish_openapi(app)
     add_problem_handlers(app)
@@ -68,10 +70,9 @@ def _answer(status: int) -> Callable[[Request, Exception], Response]:
 
 
 def _add_description(app: FastAPI) -> None:
-    """`/docs`, and the way there from `/`."""
+    """`/docs`."""
 
     def docs() -> HTMLResponse:
         return HTMLResponse(describe(app.openapi()), headers=_CLOSED)
 
     app.add_api_route("/docs", docs, include_in_schema=False, response_model=None)
-    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False, response_model=None)

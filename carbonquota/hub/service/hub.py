@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from carbonquota.hub.domain.book import Book
 from carbonquota.hub.domain.grants import GrantBook, Terms
+from carbonquota.hub.domain.ranking import UsageHistory
 from carbonquota.hub.domain.usages import Usages
 from carbonquota.hub.service.grants import Granting
 from carbonquota.hub.service.leases import Leases
@@ -46,6 +47,7 @@ class Hub:
         self.quotas = Quotas(self.writing, self.book)
         self.tokens = Tokens(self.writing, clock, monotonic)
         self.rules = Rules(self.writing, clock)
+        self.history = UsageHistory()
         self.utilization = Utilization(self.book, self.synchronizer, clock, terms.skew)
         name = f"{socket.gethostname()}:{os.getpid()}"
         self.leases = Leases(database, self.book, self._grants, clock, name)
@@ -68,6 +70,8 @@ class Hub:
         self.leases.renew()
         self.leases.hand_back()
         self.leases.bury()
+        if self.history.is_due(now := self.clock()):
+            self.history.look(self.book, now)
 
     def close(self) -> None:
         """Let go of the database."""

@@ -192,15 +192,22 @@ class Rules:
         """What a text would do to what the fleet uses now, against what is in force for a group; ConfigError."""
         after = checked_rules(text)
         before = self._rules_of(self.in_force(group)) or RuleSet.from_text("")
+        return try_rules(self._told(group), before, after, MOST_STANDINGS)
+
+    def fleet_usage(self) -> list[tuple[str, Usage]]:
+        """What each daemon last told of each of its namespaces."""
+        return [line for lines in self._told(EVERY_GROUP).values() for line in lines]
+
+    def _told(self, group: str) -> dict[str, list[tuple[str, Usage]]]:
+        """What daemons of a group told, by their names."""
         with self._writing.database.reading() as connection:
             told = stored.read_usage(connection)
             groups = {one.name: one.group for one in stored.read_daemons(connection)}
-        usages = {
+        return {
             name: [(str(line[0]), Usage(*line[1:])) for line in lines]
             for name, (_, lines) in told.items()
             if not group or groups.get(name) == group
         }
-        return try_rules(usages, before, after, MOST_STANDINGS)
 
     def _rules_of(self, release: Release | None) -> RuleSet | None:
         return None if release is None else RuleSet.from_text(self.version(release.version).text)

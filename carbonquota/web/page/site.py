@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -54,12 +54,21 @@ class Site:
     places: Sequence[Place]
 
 
+Frame = Callable[[Request], dict[str, object]]
+
+
 class Pages:
     """Makes pages from templates."""
 
-    def __init__(self, site: Site, folders: Sequence[Path] = (), statics: Statics | None = None) -> None:
-        """Look for templates in `folders` first, then among those that all sites share."""
+    def __init__(
+        self, site: Site, folders: Sequence[Path] = (), statics: Statics | None = None, frame: Frame = lambda _: {}
+    ) -> None:
+        """Look for templates in `folders` first, then among those that all sites share.
+
+        `frame` gives what a site's own templates show on every page.
+        """
         self._site = site
+        self._frame = frame
         self._statics = statics or Statics()
         loader = FileSystemLoader([*map(str, folders), str(HERE / "templates")])
         self._templates = Environment(
@@ -91,14 +100,14 @@ class Pages:
         """The page of a template."""
         theme = request.cookies.get(_COOKIE, "")
         here = request.url.path
-        frame = {
+        frame: dict[str, object] = {
             "site": self._site,
             "theme": theme if theme in THEMES else "auto",
             "themes": THEMES,
             "path": here,
             "address": f"{here}?{request.url.query}" if request.url.query else here,
         }
-        text = self._templates.get_template(template).render(frame | dict(values or {}))
+        text = self._templates.get_template(template).render(frame | self._frame(request) | dict(values or {}))
         return HTMLResponse(text, status, headers=SECURITY)
 
     def refuse(self, request: Request, status: int, title: str, detail: str) -> Response:

@@ -1,0 +1,126 @@
+"""The fleet at a glance, customers, and one customer's own page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from fastapi import Request
+from starlette.responses import Response
+
+from carbonquota.hub.domain.controls import CONTROLS
+from carbonquota.hub.domain.grid import TOTAL
+from carbonquota.hub.domain.ranking import Fullest, fullest
+from carbonquota.hub.service.hub import Hub
+from carbonquota.hub.service.utilization import Value
+from carbonquota.web.access import Identity, Role
+from carbonquota.web.kept import Recent
+from carbonquota.web.page import Pages
+from carbonquota.web.page.charts import Chart, Line, chart
+from carbonquota.web.page.limits import tone_of
+from carbonquota.web.page.site import link
+
+MOST: Final = 25
+PAGE: Final = 50
+_LONGEST: Final = 200
+
+
+class FleetPages:
+    """Pages on customers and what they hold."""
+
+    def __init__(self, hub: Hub, pages: Pages) -> None:
+        """Show what `hub` knows."""
+        self._hub = hub
+        self._pages = pages
+        self._fullest: Recent[Fullest] = Recent()
+
+    def overview(self, request: Request, who: Identity) -> Response:
+        """Who is nearest to a quota, and how providers and daemons are; a customer sees its own page."""
+        if who.role is Role.CUSTOMER:
+            return self._customer(request, who.subject)
+        hub = self._hub
+        full = self._fullest.get((), lambda: fullest(hub.book, MOST))
+        daemons = hub.rules.daemons()
+        values = {
+            "full": full,
+            "customers": len(hub.book.numbers),
+            "providers": hub.providers.all(),
+            "daemons": daemons,
+            "now": hub.clock(),
+            "entries": hub.writing.entries(limit=10),
+            "trouble": hub.synchronizer.trouble,
+            "tone_of": tone_of,
+        }
+        return self._pages.answer(request, "fleet.html", values=values)
+
+    def customers(self, request: Request, _: Identity) -> Response:
+        """Customers by name, from a beginning on."""
+        after = request.query_params.get("after", "")[:_LONGEST]
+        begin = request.query_params.get("from", "").strip()[:_LONGEST]
+        # The names behind one that is just before what was asked for.
+        start = after or (begin[:-1] + chr(ord(begin[-1]) - 1) + "\N{LATIN SMALL LETTER Z}" * 9 if begin else "")
+        found = [one for one in self._hub.quotas.customers(after=start, limit=PAGE + 10) if one.name >= begin][:PAGE]
+        values = {
+            "found": [(one, list(self._totals(one.name))) for one in found],
+            "begin": begin,
+            "total": len(self._hub.book.numbers),
+            "after": link("/customers", after=found[-1].name) if len(found) == PAGE else "",
+            "tone_of": tone_of,
+        }
+        return self._pages.answer(request, "customers.html", values=values)
+
+    def _totals(self, customer: str) -> Iterable[Value]:
+        """What a customer holds in all, where that is limited."""
+        if customer not in self._hub.book.numbers:
+            return ()
+        return (value for value in self._hub.utilization.of(customer) if not value.provider and value.limit is not None)
+
+    def customer(self, request: Request, who: Identity) -> Response:
+        """One customer; another than one's own is as if there were none."""
+        name = request.query_params.get("name", "")[:_LONGEST].strip()
+        if not who.sees(Role.CUSTOMER, name) or name not in self._hub.book.numbers:
+            return self._pages.refuse(request, 404, "No such customer", f"There is no customer called {name!r}.")
+        return self._customer(request, name)
+
+    def _customer(self, request: Request, name: str) -> Response:
+        if name not in self._hub.book.numbers:
+            return self._pages.refuse(request, 404, "No such customer", f"There is no customer called {name!r}.")
+        known = self._hub.utilization.of(name)
+        by_provider: dict[str, list[Value]] = {}
+        for value in known:
+            by_provider.setdefault(value.provider, []).append(value)
+        values = {
+            "customer": self._hub.quotas.customer(name),
+            "total": by_provider.pop("", []),
+            "by_provider": by_provider,
+            "charts": [drawn for value in known if not value.provider and (drawn := self._chart(name, value))],
+            "percent": percent_of,
+            "tone_of": tone_of,
+        }
+        return self._pages.answer(request, "customer.html", values=values)
+
+    def _chart(self, customer: str, total: Value) -> Chart | None:
+        """Usage of one control over time: in all, at the providers that hold the most, and the quota."""
+        book, history = self._hub.book, self._hub.history
+        number, control = book.customer(customer), CONTROLS.index(total.control)
+        times, values = history.of(number, TOTAL, control)
+        lines = [Line("all providers", values, "first")]
+        held = {at: int(book.usage.get(at, control, number)) for at in book.provider_at.copy()}
+        for at, tone in zip(sorted(held, key=lambda at: -held[at]), ("second", "third"), strict=False):
+            if held[at] and len(held) > 1:
+                lines.append(Line(book.provider_name(at), history.of(number, at, control)[1], tone))
+        if total.limit is not None:
+            lines.append(Line("quota", [float(total.limit)] * len(times), "limit"))
+        return chart(f"{total.control} over time", times, lines, total.control)
+
+    def growth(self, request: Request, _: Identity) -> Response:
+        """Who grew the most in the last hour."""
+        hub, now = self._hub, self._hub.clock()
+        grown, since = hub.history.grown(hub.book, now, MOST), hub.history.since(now)
+        values = {"grown": grown, "since": since, "controls": CONTROLS}
+        return self._pages.answer(request, "growth.html", values=values)
+
+
+def percent_of(value: Value) -> float | None:
+    """Usage in percent of a limit; None where there is none, or it is 0."""
+    return 100 * value.usage / value.limit if value.limit else None

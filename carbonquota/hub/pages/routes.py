@@ -1,0 +1,79 @@
+"""The paths of all pages, and who may see each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from carbonquota.hub.pages.fleet import FleetPages
+from carbonquota.hub.pages.forms import Gate
+from carbonquota.hub.pages.rules import RulePages
+from carbonquota.hub.service.hub import Hub
+from carbonquota.web.access import EVERYBODY, Role, identity_of
+from carbonquota.web.page import Pages, Place, Site
+from carbonquota.web.sessions import CSRF
+
+_PLACES: Final = (
+    Place("Fleet", "/"),
+    Place("Customers", "/customers"),
+    Place("Growth", "/growth"),
+    Place("Rules", "/rules"),
+    Place("Suggest", "/suggest"),
+    Place("API", "/docs"),
+)
+_OWN_PLACES: Final = (Place("My usage", "/"), Place("API", "/docs"))
+
+
+def make_router(hub: Hub) -> APIRouter:
+    """All pages of a quota service."""
+    pages = Pages(Site("carbonquota", "", _PLACES), [Path(__file__).parent / "templates"], frame=_frame)
+    gate, fleet, rules = Gate(pages), FleetPages(hub, pages), RulePages(hub, pages)
+    router = APIRouter(include_in_schema=False)
+    router.include_router(pages.router())
+    all_but_providers = (Role.OPERATOR, Role.CUSTOMER)
+    for path, endpoint in (
+        ("/", gate.shown(fleet.overview, *all_but_providers)),
+        ("/customers", gate.shown(fleet.customers, Role.OPERATOR)),
+        ("/customer", gate.shown(fleet.customer, *all_but_providers)),
+        ("/growth", gate.shown(fleet.growth, Role.OPERATOR)),
+        ("/rules", gate.shown(rules.overview, Role.OPERATOR)),
+        ("/rules/edit", gate.shown(rules.edit, Role.OPERATOR)),
+        ("/suggest", gate.shown(rules.suggest, Role.OPERATOR)),
+    ):
+        router.add_api_route(path, endpoint, response_model=None)
+    for path, endpoint in (
+        ("/rules/edit", gate.taken(rules.take_edit, Role.OPERATOR)),
+        ("/rules/lint", gate.taken(rules.take_lint, Role.OPERATOR)),
+        ("/rules/release", gate.taken(rules.take_release)),
+        ("/rules/rollback", gate.taken(rules.take_rollback)),
+        ("/rules/approve", gate.taken(rules.take_approval)),
+    ):
+        router.add_api_route(path, endpoint, methods=["POST"], response_model=None)
+    router.add_api_route("/login", _login(pages), response_model=None)
+    return router
+
+
+def _login(pages: Pages) -> Callable[..., object]:
+    async def login(request: Request, wrong: bool = False) -> Response:  # noqa: FBT001, FBT002 - as FastAPI has it
+        who = identity_of(request)
+        if who is not None and not wrong:
+            return RedirectResponse("/", 303)
+        return pages.answer(request, "login.html", values={"wrong": wrong})
+
+    return login
+
+
+def _frame(request: Request) -> dict[str, object]:
+    """What every page shows of who is there."""
+    who = identity_of(request)
+    csrf = request.scope.get(CSRF, "")
+    frame: dict[str, object] = {"who": who, "csrf": csrf, "is_open": who is EVERYBODY, "may_change": False}
+    if who is not None:
+        frame["may_change"] = who.role is Role.ADMIN
+        if who.role is Role.CUSTOMER:
+            frame["site"] = Site("carbonquota", who.subject, _OWN_PLACES)
+    return frame

@@ -1,0 +1,139 @@
+"""The quota service's pages: what each role sees, and what its forms do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import escape, unescape
+from pathlib import Path
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from carbonquota.hub.domain.values import Provider
+from carbonquota.hub.http.app import make_app
+from carbonquota.hub.service.hub import Hub
+from carbonquota.web.access import Role
+from carbonquota.web.page.site import SECURITY
+from tests.support.http import Client
+from tests.support.hub import ADMIN, open_hub, set_quota
+from tests.support.hub_pages import HOSTILE, PAGES, shown_hub
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    hub = shown_hub(tmp_path_factory.mktemp("pages"))
+    yield hub
+    hub.close()
+
+
+@pytest.fixture(scope="module")
+def client(hub: Hub) -> Client:
+    """Asks while nobody needs a token."""
+    return Client(make_app(hub))
+
+
+def post(client: Client, path: str, **form: str) -> httpx.Response:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    return client.request("POST", path, content=urlencode(form), headers=headers)
+
+
+def rows(page: str) -> list[str]:
+    found = re.findall(r"<tr[ >].*?</tr>", page, re.DOTALL)
+    return [" ".join(unescape(re.sub(r"<[^>]*>", " ", row)).split()) for row in found]
+
+
+def test_every_page_is_whole_and_says_nothing_that_a_browser_would_run(client: Client) -> None:
+    for path in PAGES:
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        assert {name: answer.headers[name] for name in SECURITY} == SECURITY
+        assert HOSTILE not in answer.text
+        assert not re.search(r"<script(?![^>]*\ssrc=)|<[^>]*\son\w+=|style=", answer.text)
+        for link in set(re.findall(r'href="(/[^"#]*)"', answer.text)):
+            assert client.get(unescape(link)).status_code in {200, 303}, link
+    assert escape(HOSTILE) in client.get("/customer?name=acme").text
+
+
+def test_the_fleet_shows_who_is_nearest_to_a_quota(client: Client) -> None:
+    assert rows(client.get("/").text)[1] == "acme all providers bytes 105.0 % 1.03 KiB 1,000 B"
+
+
+def test_a_customer_sees_usage_by_provider_and_what_is_stale(client: Client) -> None:
+    page = client.get("/customer?name=acme").text
+    assert rows(page)[1].startswith("bytes 105.0 % 1.03 KiB 1,000 B -50 B 10 min old stale")
+    assert any(row == "bytes \N{EN DASH} 100 B none \N{EN DASH} 10 min old stale" for row in rows(page))
+    assert "bytes over time" in page
+    assert client.get("/customer?name=nobody").status_code == 404
+
+
+def test_the_customers_are_shown_page_by_page(client: Client) -> None:
+    page = client.get("/customers").text
+    assert len(rows(page)) == 51
+    after = re.search(r'href="([^"]*)" rel="next"', page)
+    assert after
+    assert len(rows(client.get(unescape(after[1])).text)) == 22
+    assert rows(client.get("/customers?from=customer-3").text)[1].startswith("customer-30 ")
+
+
+def test_growth_is_told_over_the_last_hour(client: Client) -> None:
+    assert rows(client.get("/growth").text)[1] == "acme 200 B 1.03 KiB 850 B 425.0 %"
+
+
+def test_a_draft_is_checked_tried_kept_released_and_rolled_back(client: Client, hub: Hub) -> None:
+    bad = post(client, "/rules/edit", text="[team.*]\r\nmetricz = 5\r\n", action="keep")
+    assert bad.status_code == 422
+    assert "    2 \N{BOX DRAWINGS LIGHT VERTICAL} metricz = 5" in unescape(bad.text)
+    assert "^^^^^^^" in bad.text
+    lint = post(client, "/rules/lint", text="[team.*]\nmetricz = 5\n").text
+    assert "metrics" in lint[lint.index('id="checked"') :]
+    tried = post(client, "/rules/edit", text="[team.*]\r\nmetrics = 5\r\n", action="try")
+    assert rows(tried.text)[1] == "team.a web1 metrics 8 10 5 over new"
+    kept = post(client, "/rules/edit", text="[team.*]\r\nmetrics = 5\r\n", action="keep", why=HOSTILE)
+    assert kept.headers["location"] == "/rules?kept=2"
+    assert hub.rules.version(2).text == "[team.*]\nmetrics = 5\n"
+    assert post(client, "/rules/release", version="2", mode="shadow", group="").status_code == 303
+    assert post(client, "/rules/release", version="2", mode="loud").status_code == 422
+    assert post(client, "/rules/release", version="99", mode="shadow").status_code == 404
+    page = client.get("/rules").text
+    assert rows(page)[1].startswith("all 2 shadow 2")
+    assert HOSTILE not in page
+    assert post(client, "/rules/rollback", group="").status_code == 303
+    assert rows(client.get("/rules").text)[1].startswith("all 1 enforced 3")
+
+
+def test_limits_are_suggested_as_rules_to_edit(client: Client) -> None:
+    page = unescape(client.get("/suggest", percent=100, headroom=2).text)
+    assert "[team.*]\n# metrics: 100 % hold at most 8, the largest 8, in force: 10\nmetrics = 16\n" in page
+    assert client.get("/suggest", percent="x").status_code == 422
+
+
+def test_each_role_sees_what_is_for_it_alone(tmp_path: Path) -> None:
+    hub = open_hub(f"sqlite:///{tmp_path}/hub.sqlite")
+    for name in ("acme", "other"):
+        set_quota(hub, name, bytes=1000)
+    subjects = {Role.CUSTOMER: "acme", Role.PROVIDER: "east"}
+    hub.providers.put(ADMIN, Provider("east"))
+    tokens = {
+        role: hub.tokens.make(ADMIN, role.value, role, subjects.get(role, ""), 3600.0)[0]
+        for role in (Role.ADMIN, *Role)
+    }
+    client = Client(make_app(hub))
+
+    def status(role: Role | None, path: str, method: str = "GET") -> int:
+        headers = {"Authorization": f"Bearer {tokens[role]}"} if role else {}
+        return client.request(method, path, headers=headers).status_code
+
+    for path in PAGES:
+        assert status(None, path) == 303
+        assert status(Role.PROVIDER, path) == 403
+        assert status(Role.ADMIN, path) in {200, 404}
+        assert status(Role.CUSTOMER, path) == (200 if path in {"/", "/customer?name=acme"} else 403), path
+    assert status(Role.CUSTOMER, "/customer?name=other") == 404
+    for path in ("/rules/release", "/rules/rollback", "/rules/approve"):
+        assert [status(role, path, "POST") for role in (None, Role.CUSTOMER, Role.OPERATOR)] == [303, 403, 403]
+    own = client.request("GET", "/", headers={"Authorization": f"Bearer {tokens[Role.CUSTOMER]}"}).text
+    assert "acme" in own
+    assert "other" not in own
+    hub.close()
