@@ -148,6 +148,21 @@ def test_a_store_that_was_killed_lets_nothing_in_twice_where_a_rule_is_closed(tm
         assert sum(counters(server, "killed").decide(CLOSED).passes for _ in range(200)) == 0
 
 
+@pytest.mark.parametrize("algorithm", [Algorithm.TOKEN_BUCKET, Algorithm.FIXED_WINDOW, Algorithm.SLIDING_WINDOW])
+def test_what_a_replica_that_took_over_may_have_missed_counts_as_used_where_a_rule_is_closed(
+    server: ValkeyServer, algorithm: Algorithm
+) -> None:
+    subject, policy = counters(server, f"replica{algorithm}", slices=False), policy_of(algorithm, 100, 86_400 * 365)
+    some = {kind: [Charge(f"d\x1f{kind}", policy, 1, kind)] for kind in (Kind.FAIL_CLOSED, Kind.FAIL_OPEN)}
+    for charges in some.values():
+        assert all(subject.decide(charges).passes for _ in range(60))
+    # Another run than the one that wrote what is there.
+    server.client().hset(f"{{cql:replica{algorithm}:d}}:server", "run", "another")
+    server.client().function_flush()
+    assert sum(subject.decide(some[Kind.FAIL_OPEN]).passes for _ in range(200)) == 40
+    assert sum(subject.decide(some[Kind.FAIL_CLOSED]).passes for _ in range(200)) == 0
+
+
 def test_a_store_that_hangs_is_not_waited_for_again_and_again(server: ValkeyServer) -> None:
     subject = counters(server, "hangs", slices=False)
     assert subject.decide(CLOSED).passes

@@ -8,9 +8,9 @@
 --                                  in flight a sorted set: a member "<token>#<place>" for each place, by when its lease runs out
 -- Each has a TTL, from when on its state is as good as none.
 --
--- A server that was restarted may have forgotten what it let pass. Whoever asks names the run that he knows, so that a
--- server whose memory is gone altogether is found out, too; from then on a charge that must never be over its limit
--- (FAIL_CLOSED) begins with a full counter, of the time when the server began, rather than with an empty one.
+-- A server that was restarted, or is a replica that took over, may have forgotten what it let pass. Whoever asks names
+-- the run that he knows, so that a server whose memory is gone altogether is found out, too. From then on a charge that must
+-- never be over its limit (FAIL_CLOSED) finds a counter that was full then, whatever the server remembers of before.
 --
 -- Numbers are doubles, exact up to 2^53, which no level, count or time reaches.
 
@@ -92,6 +92,10 @@ function bucket.expiry(policy, state)
   return state[2] + ceil_div(state[1], policy.rate)
 end
 
+function bucket.is_before(policy, state, since, now)
+  return state == nil or state[2] < since
+end
+
 function bucket.full(policy, when)
   return {policy.capacity, when, policy.per_hit}
 end
@@ -121,6 +125,10 @@ fixed.penalize = fixed.take
 
 function fixed.expiry(policy, state)
   return (state[1] + 1) * policy.per_hit
+end
+
+function fixed.is_before(policy, state, since, now)
+  return floor_div(now, policy.per_hit) <= floor_div(since, policy.per_hit)
 end
 
 function fixed.full(policy, when)
@@ -183,6 +191,10 @@ sliding.penalize = sliding.take
 
 function sliding.expiry(policy, state)
   return (state[1] + SLOTS + 1) * policy.per_hit
+end
+
+function sliding.is_before(policy, state, since, now)
+  return floor_div(now, policy.per_hit) - floor_div(since, policy.per_hit) <= SLOTS
 end
 
 function sliding.full(policy, when)
@@ -253,19 +265,19 @@ local function charges_of(keys, blob)
   return charges
 end
 
--- The state of a charge's key, as far as it was read; what may be forgotten counts as full.
-local function state_of(charge, states, since)
+-- The state of a charge's key; what may be forgotten counts as full.
+local function state_of(charge, states, since, now)
   local state = states[charge.key]
   if state == nil then
+    local functions = ALGORITHMS[charge.algorithm]
     local blob = server.call('GET', charge.key)
-    if blob then state = {struct.unpack(ALGORITHMS[charge.algorithm].layout, blob)}
-    elseif since > 0 and has(charge.kind, FAIL_CLOSED) then
-      state = ALGORITHMS[charge.algorithm].full(charge.policy, since)
-    else state = false end
-    states[charge.key] = state
+    if blob then state = {struct.unpack(functions.layout, blob)} end
+    if since > 0 and has(charge.kind, FAIL_CLOSED) and functions.is_before(charge.policy, state, since, now) then
+      state = functions.full(charge.policy, since)
+    end
+    states[charge.key] = state or false
   end
-  if state == false then return nil end
-  return state
+  return state or nil
 end
 
 local function write(charge, state, now)
@@ -288,7 +300,7 @@ local function decide_one(key, blob, now, since, run)
   local algorithm, capacity, per_hit, rate, hits, kind = struct.unpack('<dddddd', blob)
   local charge = {key = key, algorithm = algorithm, policy = {capacity = capacity, per_hit = per_hit, rate = rate}, kind = kind}
   local functions = ALGORITHMS[algorithm]
-  local state = state_of(charge, {}, since)
+  local state = state_of(charge, {}, since, now)
   local outcome = functions.ask(charge.policy, state, now, hits)
   local passes = outcome[1] or has(kind, SHADOW) or has(kind, GUARANTEE)
   if outcome[1] then
@@ -322,7 +334,7 @@ local function decide(keys, args)
       if charge.hits > 0 and (outcome[1] or forced) then tokens[at] = flight.take(charge.policy, charge.key, now, charge.hits) end
     else
       local functions = ALGORITHMS[charge.algorithm]
-      local state = behind[charge.key] or state_of(charge, stored, since)
+      local state = behind[charge.key] or state_of(charge, stored, since, now)
       outcome = functions.ask(charge.policy, state, now, charge.hits)
       if outcome[1] or forced then behind[charge.key] = functions.take(charge.policy, state, now, charge.hits) end
     end
@@ -345,11 +357,11 @@ local function decide(keys, args)
       if charge.algorithm ~= CONCURRENCY then
         local functions = ALGORITHMS[charge.algorithm]
         if outcomes[at][1] then
-          local left = functions.ask(charge.policy, state_of(charge, stored, since), now, 0)
+          local left = functions.ask(charge.policy, state_of(charge, stored, since, now), now, 0)
           outcomes[at][2], outcomes[at][3] = left[2], left[3]
         end
         if has(charge.kind, CHARGE_DENIED) then
-          local state = behind[charge.key] or state_of(charge, stored, since)
+          local state = behind[charge.key] or state_of(charge, stored, since, now)
           behind[charge.key] = functions.penalize(charge.policy, state, now, charge.hits)
           write(charge, behind[charge.key], now)
         end
