@@ -15,7 +15,7 @@ from time import monotonic, time
 from typing import Final, Protocol
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from carbonquota.errors import QuotaError
 from carbonquota.service.bounded_log import BoundedLog
@@ -25,6 +25,7 @@ from carbonquota.web.failed_logins import FailedLogins
 from carbonquota.web.problems import problem
 from carbonquota.web.sessions import CSRF, ForgedRequestError, Sessions
 
+UNAVAILABLE: Final = "nobody can be let in now, as tokens cannot be checked: try again; the log tells why"
 _MOST_KEPT: Final = 10_000
 _LONGEST: Final = 16_384
 """Characters of a credential; a JWT with many claims has some thousands."""
@@ -73,6 +74,10 @@ class Authenticators:
         if kept is None or kept[0] < self._clock() or kept[1].expires <= self._wall():
             return None
         return kept[1]
+
+    def is_familiar(self, credential: str) -> bool:
+        """Whether it was valid some time ago, so that whoever sends it is not trying at random."""
+        return _key(credential) in self._kept
 
     def authenticate(self, credential: str) -> Identity | None:
         """Who that is, found anew."""
@@ -134,7 +139,7 @@ class Authentication:
             identity = await self._found(credential, scope, receive, send)
         if identity is not None:
             scope[IDENTITY] = identity
-            await self._application(scope, bounded(receive, KNOWN), send)
+            await self._application(scope, bounded(receive, KNOWN), _unkept(send))
 
     async def _without_credential(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that has a session, or nothing."""
@@ -146,18 +151,20 @@ class Authentication:
             await problem(403, str(error))(scope, receive, send)
             return
         except AuthenticationUnavailable as error:
-            await problem(503, f"no session can be checked now: {error}")(scope, receive, send)
+            self._log.warning("unavailable", "HTTP: no session can be checked: %s", error)
+            await problem(503, UNAVAILABLE)(scope, receive, send)
             return
         if session is not None:
             scope[CSRF] = session.csrf
         scope[IDENTITY] = session.identity if session else self._anonymous(scope)
         most = UNKNOWN if scope[IDENTITY] is None else KNOWN
-        await self._application(scope, bounded(receive, most), send)
+        await self._application(scope, bounded(receive, most), _unkept(send) if session else send)
 
     async def _found(self, credential: str, scope: Scope, receive: Receive, send: Send) -> Identity | None:
         """Who that is, on a thread; None where it was answered that this is nobody."""
         address = (scope.get("client") or ("", 0))[0]
-        if wait := self._failures.wait(address):
+        wait = self._failures.wait(address)
+        if wait and not self._authenticators.is_familiar(credential):
             detail = f"too many tokens that are not valid came from {address}: try again in {wait} seconds"
             await problem(429, detail, headers={"Retry-After": str(wait)})(scope, receive, send)
             return None
@@ -167,7 +174,9 @@ class Authentication:
         except NotAuthenticated as error:
             identity, reason = None, str(error)
         except AuthenticationUnavailable as error:
-            await problem(503, f"no token can be checked now: {error}")(scope, receive, send)
+            # Why is not for somebody who is not known.
+            self._log.warning("unavailable", "HTTP: no token can be checked: %s", error)
+            await problem(503, UNAVAILABLE)(scope, receive, send)
             return None
         if identity is None:
             self._failures.note(address)
@@ -175,6 +184,20 @@ class Authentication:
             detail = "the token is not valid: it is unknown, revoked or expired"
             await problem(401, detail, headers=_INVALID)(scope, receive, send)
         return identity
+
+
+def _unkept(send: Send) -> Send:
+    """Have no cache keep what one who is known was answered, unless the endpoint says otherwise."""
+
+    async def send_on(message: Message) -> None:
+        """A part of the answer."""
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            if not any(name.lower() == b"cache-control" for name, _ in headers):
+                message = {**message, "headers": [*headers, (b"cache-control", b"no-store")]}
+        await send(message)
+
+    return send_on
 
 
 _CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}

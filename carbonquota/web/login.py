@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from carbonquota.web.access import PUBLIC, Identity
-from carbonquota.web.authentication import AuthenticationUnavailable, Authenticators, NotAuthenticated
+from carbonquota.web.authentication import UNAVAILABLE, AuthenticationUnavailable, Authenticators, NotAuthenticated
 from carbonquota.web.failed_logins import FailedLogins
 from carbonquota.web.problems import ProblemDocument, problem
 from carbonquota.web.sessions import Sessions
@@ -83,8 +83,8 @@ class Login:
             return problem(413, "send a token of at most some thousand characters")
         try:
             identity = await self._identity(token)
-        except AuthenticationUnavailable as error:
-            return problem(503, f"no token can be checked now: {error}")
+        except AuthenticationUnavailable:
+            return problem(503, UNAVAILABLE)
         if identity is None:
             self._failures.note(address)
             if "text/html" in request.headers.get("accept", ""):

@@ -14,6 +14,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
@@ -147,15 +148,23 @@ def secret_of(path: Path) -> bytes:
     """The secret in a file, made where there is none; InputError where it cannot be, or others may read it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return _checked(path)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(made := secrets.token_bytes(_SECRET_BYTES))
+        if not path.exists():
+            _make(path)
+        return _checked(path)
     except OSError as error:
         raise InputError(f"{path}: the secret of sessions cannot be had: {error.strerror or error}") from None
-    return made
+
+
+def _make(path: Path) -> None:
+    """Make the file in one step, so that of several that start at the same time none reads half of it."""
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(_SECRET_BYTES))
+        with suppress(FileExistsError):
+            path.hardlink_to(beside)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _checked(path: Path) -> bytes:

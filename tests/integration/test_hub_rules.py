@@ -98,6 +98,10 @@ def test_another_server_of_the_same_database_hears_of_a_release(fleet: Fleet) ->
     fleet.poll(node="web7", running=1)
     fleet.hub.rules.refresh()
     assert [one["name"] for one in other.client.json("/v1/rules/daemons")["daemons"]] == ["web1", "web7"]
+    told = {"namespaces": [{"namespace": "team.a", "metrics": 50}]}
+    answer = other.client.request("PUT", "/v1/rules/usage", params={"node": "web7"}, json=told)
+    assert answer.status_code == 204, "another server has seen it"
+    assert fleet.post("/trial", 200, text=ONE)["over"] == 1
     other.hub.close()
 
 
@@ -127,6 +131,9 @@ def test_a_trial_compares_with_what_is_in_force_on_what_daemons_told(small: Flee
     small.release(small.send(ONE))
     for node, metrics in (("web1", 5), ("web2", 20)):
         told = {"namespaces": [{"namespace": "team.a", "metrics": metrics, "throughput": 9}, {"namespace": "team"}]}
+        unknown = small.client.request("PUT", "/v1/rules/usage", params={"node": node}, json=told)
+        assert "has asked for rules: ask for them first" in unknown.json()["detail"]
+        small.poll(node=node)
         answer = small.client.request("PUT", "/v1/rules/usage", params={"node": node}, json=told)
         assert answer.status_code == 204, answer.text
     trial = small.post("/trial", 200, text=TWO)
@@ -138,6 +145,15 @@ def test_a_trial_compares_with_what_is_in_force_on_what_daemons_told(small: Flee
     }  # fmt: skip
     assert small.post("/trial", 200, text="[team.*]\nmetrics = 100\n")["relieved"] == 1
     assert small.post("/trial?group=canary", 200, text=TWO)["namespaces"] == 0
+
+
+def test_names_of_daemons_are_bounded(small: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carbonquota.hub.service.rules.MOST_DAEMONS", 3)
+    for number in range(5):
+        assert small.poll(node=f"web{number}").status_code == 204, "rules are given all the same"
+    small.poll(node="web1", running=7)
+    found = {one["name"]: one["running"] for one in small.client.json("/v1/rules/daemons")["daemons"]}
+    assert found == {"web0": 0, "web1": 7, "web2": 0}
 
 
 def test_a_second_administrator_approves_and_nobody_of_his_own(small: Fleet) -> None:

@@ -34,7 +34,9 @@ from carbonquota.model import CONTROL_FIELDS, Clock, Usage
 from carbonquota.rules import RuleSet
 
 MOST_STANDINGS: Final = 200
-LARGEST: Final = 4 * 1024 * 1024
+MOST_DAEMONS: Final = 10_000
+"""Names that are kept of daemons, so that nobody who has a token fills the database by making up more."""
+LARGEST: Final = 1024 * 1024
 """Characters of a text of rules."""
 
 
@@ -213,18 +215,30 @@ class Rules:
         return None if release is None else RuleSet.from_text(self.version(release.version).text)
 
     def note_daemon(self, daemon: FleetDaemon) -> None:
-        """A daemon told how it is; written to the database within a second."""
+        """A daemon told how it is; written to the database within a second. Of very many names, no new one is kept."""
         with self._lock:
+            if daemon.name not in self._seen and len(self._seen) >= MOST_DAEMONS:
+                return
             self._seen[daemon.name] = daemon
             self._unwritten.add(daemon.name)
 
     def note_usage(self, name: str, lines: Iterable[tuple[str, tuple[int, ...]]]) -> None:
         """A daemon told what its namespaces hold: a name and an amount a control each."""
+        if not self._knows(name):
+            raise InvalidError(f"no daemon {name!r} has asked for rules: ask for them first")
         rows = [[namespace, *amounts] for namespace, amounts in lines]
         if any(len(row) != 1 + len(CONTROL_FIELDS) for row in rows):
             raise InvalidError(f"each line is a namespace and {len(CONTROL_FIELDS)} amounts")
         with self._writing.database.writing(quick=True) as connection:
             stored.write_usage(connection, name, self._clock(), rows)
+
+    def _knows(self, name: str) -> bool:
+        """Whether a daemon was seen, by this server or another one."""
+        with self._lock:
+            if name in self._seen:
+                return True
+        with self._writing.database.reading() as connection:
+            return stored.has_daemon(connection, name)
 
     def daemons(self) -> list[FleetDaemon]:
         """All that were seen, by name, those of other servers among them."""

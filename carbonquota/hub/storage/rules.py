@@ -108,6 +108,11 @@ def read_daemons(connection: Connection) -> list[FleetDaemon]:
     return [FleetDaemon(**row) for row in connection.execute(select(_daemons).order_by(_daemons.c.name)).mappings()]
 
 
+def has_daemon(connection: Connection, name: str) -> bool:
+    """Whether a daemon was ever seen."""
+    return connection.execute(select(_daemons.c.name).where(_daemons.c.name == name)).first() is not None
+
+
 def write_usage(connection: Connection, name: str, time: float, lines: UsageLines) -> None:
     """Keep what a daemon told of its usage, in the place of what it told before."""
     packed = zlib.compress(json.dumps(lines).encode(), 1)
