@@ -51,17 +51,23 @@ class Reader:
 
     def root(self) -> yaml.Node | None:
         """The one document of the text; None where there is none, or it is no YAML."""
-        loader = yaml.SafeLoader(self.text)
         try:
-            return loader.get_single_node()
+            return _composed(self.text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except (yaml.YAMLError, RecursionError):
+            # PyYAML's own loader says better what is wrong.
+            return self._root_by_the_slow_loader()
+
+    def _root_by_the_slow_loader(self) -> yaml.Node | None:
+        try:
+            return _composed(self.text, yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             message = ", ".join(part for part in (error.context, error.problem) if part)
             self._note(mark, 1, f"this is no YAML: {message}", "")
-        except (yaml.YAMLError, RecursionError) as error:
+        except RecursionError:
+            self._note(None, 0, "this is nested too deep", "")
+        except yaml.YAMLError as error:
             self._note(None, 0, f"this is no YAML: {str(error).splitlines()[0]}", "")
-        finally:
-            loader.dispose()
         return None
 
     def note(self, node: yaml.Node, message: str, suggestion: str = "") -> None:
@@ -174,6 +180,14 @@ class Reader:
             return False
         self._deep += 1
         return True
+
+
+def _composed(text: str, loader_class: type[yaml.SafeLoader]) -> yaml.Node | None:
+    loader = loader_class(text)
+    try:
+        return loader.get_single_node()
+    finally:
+        loader.dispose()
 
 
 def text(reader: Reader, node: yaml.Node) -> str | None:

@@ -428,7 +428,7 @@ def test_a_directory_is_read_whole_and_domains_may_be_split(tmp_path: Path) -> N
     rules = load_rules([str(tmp_path)])
     assert [rule.name for rule in rules.rules()] == ["d.a", "d.b"]
     (tmp_path / "e.yaml").write_text("domain: d\ndescriptors: [{key: a, value: }, {key: b}]\n")
-    with pytest.raises(ConfigError, match=r'e.yaml:2:30: "d.a" stands twice'):
+    with pytest.raises(ConfigError, match=r'e.yaml:2:3[01]: "d.a" stands twice'):
         load_rules([str(tmp_path)])
 
 
@@ -460,6 +460,11 @@ def test_lists_that_contradict_each_other_are_found() -> None:
         'domain "d": u: x is allowed and denied: it is denied',
         'domain "d": a network of /8 is allowed and denied: it is denied',
     ]
+
+
+def test_a_text_without_end_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"limits.yaml: this is nested too deep"):
+        RuleSet.from_text("[" * 20_000, "limits.yaml")
 
 
 MERGED = """
