@@ -44,7 +44,6 @@ _GRACE: Final = 5.0
 
 def serve(settings: HubSettings) -> int:
     """Serve until told to end; the exit code. QuotaError where it cannot start."""
-    gc.enable()
     # It tells of each of its own parts.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     _allow_files()
@@ -53,6 +52,7 @@ def serve(settings: HubSettings) -> int:
         hub.open()
         # What was read stays until the end: looking through it for garbage is work for nothing.
         gc.freeze()
+        gc.enable()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_Server(hub, settings).run())
     finally:

@@ -82,6 +82,40 @@ def test_what_is_older_than_what_is_known_changes_nothing_and_complete_leaves_no
     other.close()
 
 
+def test_history_is_a_day_at_a_minute_and_three_months_at_an_hour_written_once_and_pruned(
+    database_url: str, hub: Hub, client: Client, clock: ManualClock
+) -> None:
+    def moments(**query: object) -> list[tuple[int, int]]:
+        document = client.json("/v1/customers/acme/history", **query)
+        return [(one["time"], one["usage"]) for one in document["moments"]]
+
+    start = 1_000_800
+    other = open_hub(database_url, clock)
+    for minute in range(3):
+        clock.set(start + 60.0 * minute + 1)
+        hub.utilization.put(Measurement("ssd", ["acme"], {"bytes": [100 + minute]}))
+        if not minute:
+            hub.utilization.put(Measurement("tape", ["acme"], {"bytes": [1000]}))
+        other.synchronizer.sync()
+        for server in (other, hub):
+            server.stored_history.record()
+    assert moments() == [(start, 1100), (start + 60, 1101), (start + 120, 1102)]
+    assert moments(provider="ssd", span="minute") == [(start, 100), (start + 60, 101), (start + 120, 102)]
+    # Late providers leave a gap.
+    clock.set(start + 240.0)
+    hub.stored_history.record()
+    assert moments(provider="tape") == [(start, 1000), (start + 60, 1000), (start + 120, 1000)]
+    assert moments()[-1] == (start + 240, 102)
+    clock.set(start + 86_400.0 + 61)
+    hub.stored_history.record()
+    assert moments(provider="ssd")[0] == (start + 120, 102)
+    assert moments(span="hour") == [(start // 3600 * 3600, 1100)]
+    clock.set(start + 91 * 86_400.0)
+    hub.stored_history.record()
+    assert moments(span="hour") == []
+    other.close()
+
+
 @pytest.mark.parametrize(
     ("order", "said"),
     [

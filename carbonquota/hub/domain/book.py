@@ -6,7 +6,7 @@ are whole, and what belongs together is read under `lock`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import Lock
 
 import numpy as np
@@ -61,16 +61,18 @@ class Book:
         """The other way round."""
         return self.provider_at[number].name if number in self.provider_at else AGGREGATE
 
-    def put_customer(self, number: int, name: str, *, deleted: bool = False) -> None:
-        """Know a customer, or know that it is gone."""
-        self.reserve(number + 1)
-        if deleted:
-            self.names[number] = ""
-            self.numbers.pop(name, None)
-            self.limits.wipe(number)
-        else:
-            self.names[number] = name
-            self.numbers[name] = number
+    def put_customers(self, rows: Sequence[tuple[int, str, bool, int]]) -> None:
+        """Know customers by number and name, or know that they are gone."""
+        self.reserve(max(row[0] for row in rows) + 1)
+        names, numbers = self.names, self.numbers
+        for number, name, deleted, _ in rows:
+            if deleted:
+                names[number] = ""
+                numbers.pop(name, None)
+                self.limits.wipe(number)
+            else:
+                names[number] = name
+                numbers[name] = number
 
     def reserve(self, size: int) -> None:
         """Have room for customers with numbers below `size`, and some more."""

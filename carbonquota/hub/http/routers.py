@@ -7,7 +7,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from carbonquota.hub.http import customers, operations, providers, quotas, rules, tokens, writes
+from carbonquota.hub.http import customers, history, operations, providers, quotas, rules, tokens, writes
 from carbonquota.hub.service.hub import Hub
 
 ROUTERS: Final[tuple[Callable[[Hub], APIRouter], ...]] = (
@@ -15,6 +15,7 @@ ROUTERS: Final[tuple[Callable[[Hub], APIRouter], ...]] = (
     quotas.make_router,
     providers.make_router,
     writes.make_router,
+    history.make_router,
     tokens.make_router,
     rules.make_router,
     operations.make_router,

@@ -12,6 +12,7 @@ from carbonquota.hub.domain.grants import GrantBook, Terms
 from carbonquota.hub.domain.ranking import UsageHistory
 from carbonquota.hub.domain.usages import Usages
 from carbonquota.hub.service.grants import Granting
+from carbonquota.hub.service.history import History
 from carbonquota.hub.service.leases import Leases
 from carbonquota.hub.service.providers import Providers
 from carbonquota.hub.service.quotas import Quotas
@@ -49,6 +50,7 @@ class Hub:
         self.rules = Rules(self.writing, clock)
         self.history = UsageHistory()
         self.utilization = Utilization(self.book, self.synchronizer, clock, terms.skew)
+        self.stored_history = History(database, self.book, clock)
         name = f"{socket.gethostname()}:{os.getpid()}"
         self.leases = Leases(database, self.book, self._grants, clock, name)
         self.grants = Granting(self.book, self._grants, self.leases, self.synchronizer, clock)
@@ -72,6 +74,7 @@ class Hub:
         self.leases.bury()
         if self.history.is_due(now := self.clock()):
             self.history.look(self.book, now)
+        self.stored_history.record()
 
     def close(self) -> None:
         """Let go of the database."""

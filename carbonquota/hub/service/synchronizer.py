@@ -84,10 +84,10 @@ class Synchronizer:
 
     def _read_customers(self, connection: Connection) -> None:
         highest = 0
-        for number, name, deleted, change in changed_customers(connection, self._since["customers"]):
+        for rows in changed_customers(connection, self._since["customers"]):
             with self._book.lock:
-                self._book.put_customer(number, name, deleted=deleted)
-            highest = max(highest, change)
+                self._book.put_customers(rows)
+            highest = max(highest, *(row[3] for row in rows))
         self._note("customers", highest)
 
     def _read_quotas(self, connection: Connection) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
 from carbonquota.hub.domain.controls import CONTROLS
 from carbonquota.hub.domain.values import Provider
@@ -21,12 +21,10 @@ _AT_ONCE: Final = 50_000
 Numbers = NDArray[np.int64]
 
 
-def changed_customers(connection: Connection, since: int) -> Iterator[tuple[int, str, bool, int]]:
-    """Number, name, whether it is gone, and change of customers changed after `since`."""
+def changed_customers(connection: Connection, since: int) -> Iterator[list[tuple[int, str, bool, int]]]:
+    """Number, name, whether it is gone, and change of customers changed after `since`, some at a time."""
     columns = customers.c.id, customers.c.name, customers.c.deleted, customers.c.change
-    statement = select(*columns).where(customers.c.change > since)
-    for rows in _some(connection, statement):
-        yield from rows
+    yield from _some(connection, select(*columns).where(customers.c.change > since))
 
 
 def changed_providers(connection: Connection, since: int) -> Iterator[tuple[int, Provider, bool, int]]:
@@ -37,17 +35,18 @@ def changed_providers(connection: Connection, since: int) -> Iterator[tuple[int,
 
 def changed_quotas(connection: Connection, since: int) -> Iterator[Numbers]:
     """Arrays with rows of customer, provider, change, and a limit a control, -1 for none."""
-    statement = select(
-        quotas.c.customer, quotas.c.provider, quotas.c.change, *(quotas.c[control] for control in CONTROLS)
-    ).where(quotas.c.change > since)
+    limits = (func.coalesce(quotas.c[control], -1) for control in CONTROLS)
+    statement = select(quotas.c.customer, quotas.c.provider, quotas.c.change, *limits).where(quotas.c.change > since)
+    width = 3 + len(CONTROLS)
     for rows in _some(connection, statement):
-        flat = chain.from_iterable(rows)
-        numbers = np.fromiter((-1 if number is None else number for number in flat), np.int64)
-        yield numbers.reshape(-1, 3 + len(CONTROLS))
+        numbers = np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * width)
+        yield numbers.reshape(-1, width)
 
 
 def _some(connection: Connection, statement: Select[Any]) -> Iterator[list[Any]]:
-    """The rows, some at a time."""
-    result = connection.execute(statement.execution_options(yield_per=_AT_ONCE))
-    for rows in result.partitions():
+    """The rows, some at a time, as the driver has them: there may be millions."""
+    result = connection.execute(statement)
+    cursor = result.cursor
+    while rows := cursor.fetchmany(_AT_ONCE):
         yield list(rows)
+    result.close()

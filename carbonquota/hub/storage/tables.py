@@ -133,3 +133,24 @@ given_back: Final = Table(
     Column("since", Float, nullable=False),
 )
 """What was deleted since usage was measured."""
+
+history_slots: Final = Table(
+    "history_slots",
+    metadata,
+    Column("span", Integer, primary_key=True, autoincrement=False),
+    Column("time", Integer, primary_key=True, autoincrement=False),
+)
+"""Moments of which the history was written, by whichever server came first: every `span` seconds, since the epoch."""
+
+history: Final = Table(
+    "history",
+    metadata,
+    Column("span", Integer, primary_key=True, autoincrement=False),
+    Column("control", Integer, primary_key=True, autoincrement=False),
+    Column("block", Integer, primary_key=True, autoincrement=False),
+    Column("provider", Integer, primary_key=True, autoincrement=False),
+    Column("time", Integer, primary_key=True, autoincrement=False),
+    Column("amounts", LargeBinary, nullable=False),
+    Index("ix_history_time", "span", "time"),
+)
+"""The usage of 256 customers each at a moment: int64, -1 for not known or stale, compressed by zlib."""
