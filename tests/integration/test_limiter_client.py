@@ -21,7 +21,7 @@ from carbonquota.client.limiter import (
     Question,
 )
 from carbonquota.errors import InputError
-from tests.support.limiter import LimiterProcess, limiter
+from tests.support.limiter import LimiterProcess, several
 
 RULES = """
 domain: d
@@ -43,8 +43,8 @@ def ask(key: str, value: str, hits: int = 1) -> Question:
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[LimiterProcess]]:
     folder = tmp_path_factory.mktemp("nodes")
-    with limiter(folder / "a", RULES) as first, limiter(folder / "b", RULES) as second:
-        yield [first, second]
+    with several(LimiterProcess(folder / "a", RULES), LimiterProcess(folder / "b", RULES)) as both:
+        yield both
 
 
 @contextmanager
@@ -93,33 +93,34 @@ def test_the_next_node_answers_for_one_that_is_away(two: list[LimiterProcess]) -
         assert [client.check(ask("user", "next")).allowed for _ in range(6)] == [True] * 5 + [False]
 
 
-def test_while_all_are_away_the_fallback_answers_and_charges_are_made_when_one_is_back(tmp_path: Path) -> None:
-    queue = ChargeQueue(tmp_path / "charges")
-    with limiter(tmp_path / "a", RULES) as one:
-        address = one.address("HTTP")
-        with asking([address], fallback=Fallback("allow", queue)) as client:
-            assert client.check(ask("user", "ada")).remaining == 4
-            one.stop(9)
-            verdicts = client.check_many([ask("user", "ada"), ask("user", "ada")])
-            assert [(verdict.allowed, verdict.is_fallback) for verdict in verdicts] == [(True, True)] * 2
-            denying = LimiterClient([address], fallback=Fallback("deny"))
-            assert denying.check(ask("user", "ada")).allowed is False
-            with pytest.raises(LimiterAwayError, match=r"^no node of the limiter answers: 127\.0\.0\.1:\d+: "):
-                LimiterClient([address], fallback=Fallback("raise")).check(ask("user", "ada"))
-            text = one.configuration.read_text()
-            one.configuration.write_text(
-                text.replace('[http]\nlisten = "127.0.0.1:0"', f'[http]\nlisten = "{address}"')
-            )
-            one.start()
-            assert len(queue) == 2
-            assert client.check(ask("user", "ada")).remaining == 4
-            assert len(queue) == 0
-            assert client.check(ask("user", "ada")).remaining == 1
-
-
 def test_a_question_that_is_none_is_told(two: list[LimiterProcess]) -> None:
     with asking([two[0].address("HTTP")]) as client:
         with pytest.raises(InputError, match="a question has 1 to 256 descriptors"):
             client.check(Question("d", []))
         with pytest.raises(InputError, match="a question is an object with a domain"):
             client.check(Question("", [[("a", "b")]]))
+
+
+def test_while_all_are_away_the_fallback_answers_and_charges_are_made_when_one_is_back(
+    tmp_path: Path, two: list[LimiterProcess]
+) -> None:
+    queue = ChargeQueue(tmp_path / "charges")
+    # The last test that asks this node: it ends and comes back.
+    one = two[1]
+    address = one.address("HTTP")
+    with asking([address], fallback=Fallback("allow", queue)) as client:
+        assert client.check(ask("user", "away")).remaining == 4
+        one.stop(9)
+        verdicts = client.check_many([ask("user", "away"), ask("user", "away")])
+        assert [(verdict.allowed, verdict.is_fallback) for verdict in verdicts] == [(True, True)] * 2
+        denying = LimiterClient([address], fallback=Fallback("deny"))
+        assert denying.check(ask("user", "away")).allowed is False
+        with pytest.raises(LimiterAwayError, match=r"^no node of the limiter answers: 127\.0\.0\.1:\d+: "):
+            LimiterClient([address], fallback=Fallback("raise")).check(ask("user", "away"))
+        text = one.configuration.read_text()
+        one.configuration.write_text(text.replace('[http]\nlisten = "127.0.0.1:0"', f'[http]\nlisten = "{address}"'))
+        one.start()
+        assert len(queue) == 2
+        assert client.check(ask("user", "away")).remaining == 4
+        assert len(queue) == 0
+        assert client.check(ask("user", "away")).remaining == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
@@ -12,8 +11,8 @@ import httpx
 from envoy.service.ratelimit.v3 import rls_pb2_grpc
 
 from tests.support.daemon import wait_until
-from tests.support.limiter import document, limiter, question
-from tests.support.valkey import valkey_server
+from tests.support.limiter import LimiterProcess, document, question, several
+from tests.support.valkey import ValkeyServer, valkey_server
 
 RULES = """
 domain: d
@@ -51,28 +50,33 @@ async def http_codes(addresses: list[str], times: int) -> Counter[int]:
 
 
 def test_three_processes_let_in_what_the_limit_says_and_without_the_store_what_each_rule_says(tmp_path: Path) -> None:
-    with valkey_server(tmp_path / "valkey") as store, ExitStack() as stack:
+    with valkey_server(tmp_path / "valkey") as store:
         more = f'[store]\nurl = "{store.url}"\ntimeout = "5s"\n'
-        limiters = [stack.enter_context(limiter(tmp_path / name, RULES, more=more)) for name in ("a", "b", "c")]
-        assert asyncio.run(grpc_codes([one.address("gRPC") for one in limiters], 2_000)) == {1: 100, 2: 1_900}
-        assert asyncio.run(http_codes([one.address("HTTP") for one in limiters], 300)) == {200: 100, 429: 200}
-        store.kill()
-        with limiters[0].envoy() as envoy, limiters[0].admin() as admin:
-            assert envoy.ShouldRateLimit(question("d", {"closed": "a"}), timeout=60).overall_code == 2
-            assert [envoy.ShouldRateLimit(question("d", {"open": "a"}), timeout=60).overall_code for _ in "ab"] == [
-                1,
-                1,
-            ]
-            health = document(admin.get("/health"))
-            assert (health["status"], health["ready"]) == ("degraded", True)
-            assert "the store cannot be reached" in health["reasons"][0]
-            store.start()
-            # What an empty store has forgotten, it does not let in by a rule that is closed.
-            assert envoy.ShouldRateLimit(question("d", {"closed": "b"}), timeout=60).overall_code == 2
-            wait_until(
-                lambda: (
-                    envoy.ShouldRateLimit(question("d", {"many": "again"}), timeout=60).overall_code == 1
-                    and document(admin.get("/health"))["status"] == "ok"
-                ),
-                "the store is not asked again",
-            )
+        three = [LimiterProcess(tmp_path / name, RULES, more=more) for name in ("a", "b", "c")]
+        with several(*three) as limiters:
+            check(store, limiters)
+
+
+def check(store: ValkeyServer, limiters: list[LimiterProcess]) -> None:
+    assert asyncio.run(grpc_codes([one.address("gRPC") for one in limiters], 2_000)) == {1: 100, 2: 1_900}
+    assert asyncio.run(http_codes([one.address("HTTP") for one in limiters], 300)) == {200: 100, 429: 200}
+    store.kill()
+    with limiters[0].envoy() as envoy, limiters[0].admin() as admin:
+        assert envoy.ShouldRateLimit(question("d", {"closed": "a"}), timeout=60).overall_code == 2
+        assert [envoy.ShouldRateLimit(question("d", {"open": "a"}), timeout=60).overall_code for _ in "ab"] == [
+            1,
+            1,
+        ]
+        health = document(admin.get("/health"))
+        assert (health["status"], health["ready"]) == ("degraded", True)
+        assert "the store cannot be reached" in health["reasons"][0]
+        store.start()
+        # What an empty store has forgotten, it does not let in by a rule that is closed.
+        assert envoy.ShouldRateLimit(question("d", {"closed": "b"}), timeout=60).overall_code == 2
+        wait_until(
+            lambda: (
+                envoy.ShouldRateLimit(question("d", {"many": "again"}), timeout=60).overall_code == 1
+                and document(admin.get("/health"))["status"] == "ok"
+            ),
+            "the store is not asked again",
+        )

@@ -63,6 +63,10 @@ class LimiterProcess:
 
     def start(self) -> LimiterProcess:
         """Start it, and wait until it is ready."""
+        return self.begin().await_ready()
+
+    def begin(self) -> LimiterProcess:
+        """Start it."""
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "carbonquota.cli", "limit", "--config", str(self.configuration)],
@@ -70,6 +74,10 @@ class LimiterProcess:
                 stderr=log,
                 env=os.environ | {"PYTHONWARNINGS": "error"},
             )
+        return self
+
+    def await_ready(self) -> LimiterProcess:
+        """Wait until it is ready."""
         wait_until(self._is_ready, lambda: f"not ready: {self.log}", PATIENCE)
         return self
 
@@ -129,14 +137,24 @@ def limiter(folder: Path, rules: str, **sections: str) -> Iterator[LimiterProces
 
 
 @contextmanager
+def several(*processes: LimiterProcess) -> Iterator[list[LimiterProcess]]:
+    """They run for as long as the block does, started side by side."""
+    try:
+        for one in processes:
+            one.begin()
+        yield [one.await_ready() for one in processes]
+    finally:
+        for one in processes:
+            if one.process is not None and one.process.poll() is None:
+                one.process.kill()
+                one.process.wait()
+
+
+@contextmanager
 def running(one: LimiterProcess) -> Iterator[LimiterProcess]:
     """It runs for as long as the block does."""
-    try:
-        yield one.start()
-    finally:
-        if one.process is not None and one.process.poll() is None:
-            one.process.kill()
-            one.process.wait()
+    with several(one):
+        yield one
 
 
 def question(domain: str, *descriptors: Mapping[str, str], hits: int = 0) -> Any:  # noqa: ANN401 - without types
