@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 
 from carbonquota.daemon.http.api import Api
@@ -21,6 +21,7 @@ from carbonquota.web.guard import Guard
 from carbonquota.web.make_access import Access, make_access
 from carbonquota.web.openapi import finish_openapi
 from carbonquota.web.page import Explorer, Pages, Place, Site
+from carbonquota.web.page.site import ask_for_token
 from carbonquota.web.problems import add_problem_handlers, problem
 
 _ABOUT: Final = (
@@ -70,7 +71,9 @@ def _add_pages(app: FastAPI, source: HttpSource, api: Api) -> None:
     """The pages for people, from `/` on."""
     pages = Pages(Site("carbonquota", source.host, _PLACES))
     app.include_router(pages.router())
-    app.include_router(Explorer(DaemonUsage(source, api), pages).router(), dependencies=[require(Role.OPERATOR)])
+    app.include_router(pages.login_router())
+    readers = [Depends(ask_for_token), require(Role.OPERATOR)]
+    app.include_router(Explorer(DaemonUsage(source, api), pages).router(), dependencies=readers)
 
 
 def _add_description(app: FastAPI) -> None:

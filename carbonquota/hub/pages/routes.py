@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, Request
-from starlette.responses import RedirectResponse, Response
 
 from carbonquota.hub.pages.fleet import FleetPages
 from carbonquota.hub.pages.forms import Gate
@@ -53,18 +51,8 @@ def make_router(hub: Hub) -> APIRouter:
         ("/rules/approve", gate.taken(rules.take_approval)),
     ):
         router.add_api_route(path, endpoint, methods=["POST"], response_model=None)
-    router.add_api_route("/login", _login(pages), response_model=None)
+    router.include_router(pages.login_router())
     return router
-
-
-def _login(pages: Pages) -> Callable[..., object]:
-    async def login(request: Request, wrong: bool = False) -> Response:  # noqa: FBT001, FBT002 - as FastAPI has it
-        who = identity_of(request)
-        if who is not None and not wrong:
-            return RedirectResponse("/", 303)
-        return pages.answer(request, "login.html", values={"wrong": wrong})
-
-    return login
 
 
 def _frame(request: Request) -> dict[str, object]:

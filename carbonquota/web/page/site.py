@@ -10,9 +10,11 @@ from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from carbonquota.controls import CONTROLS
+from carbonquota.web.access import identity_of
 from carbonquota.web.page import amounts
 from carbonquota.web.page.carets import caret
 from carbonquota.web.page.limits import filled, most_pressing
@@ -121,6 +123,19 @@ class Pages:
         router.add_api_route("/theme", self.theme, response_model=None)
         return router
 
+    def login_router(self) -> APIRouter:
+        """The page that asks for a token, for sites where one may be needed."""
+        router = APIRouter(include_in_schema=False)
+        router.add_api_route("/login", self.login, response_model=None)
+        return router
+
+    def login(self, request: Request) -> Response:
+        """Ask for a token; who is known goes on to the first page."""
+        wrong = "wrong" in request.query_params
+        if identity_of(request) is not None and not wrong:
+            return RedirectResponse("/", 303)
+        return self.answer(request, "login.html", values={"wrong": wrong})
+
     async def static(self, name: str) -> Response:
         """A static file."""
         return self._statics.answer(name) or PlainTextResponse("no such file", 404)
@@ -130,6 +145,12 @@ class Pages:
         answer = RedirectResponse(back if is_own(back) else "/", 303, headers={"Cache-Control": "no-store"})
         answer.set_cookie(_COOKIE, to if to in THEMES else "auto", _YEAR, samesite="lax")
         return answer
+
+
+async def ask_for_token(request: Request) -> None:
+    """Send a browser whose user nobody knows to the page that asks for a token; others go on, and are refused."""
+    if identity_of(request) is None and "text/html" in request.headers.get("accept", ""):
+        raise HTTPException(303, "this needs a token", {"Location": "/login", "Cache-Control": "no-store"})
 
 
 def link(path: str, **query: object) -> str:

@@ -66,7 +66,7 @@ def test_each_endpoint_is_for_whom_its_description_says(
     assert answer.status_code == (200 if may else 403 if role else 401), answer.text
 
 
-FOR_EVERYBODY = {"/docs", "/openapi.json", "/health", "/ready", "/static/{name}", "/theme", "/session/end"}
+FOR_EVERYBODY = {"/docs", "/openapi.json", "/health", "/ready", "/static/{name}", "/theme", "/login", "/session/end"}
 """Of what is not in the OpenAPI document: what has no numbers in it."""
 
 
@@ -113,3 +113,13 @@ def test_without_tokens_all_is_as_it_was() -> None:
     assert client.request("POST", "/api/reload", headers={"X-Requested-With": "x"}).status_code == 200
     answer = client.request("GET", "/api/quotas", headers=bearer("cq_unknown"))
     assert answer.status_code == 401, "a token that nobody knows is no mistake to pass over"
+
+
+def test_a_browser_without_a_token_is_asked_for_one(asked: Asked) -> None:
+    for path in ("/", "/explore", "/rules"):
+        answer = asked.ask("GET", path, None, "192.0.2.1", Accept="text/html")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+    page = asked.ask("GET", "/login", None, "192.0.2.1")
+    assert (page.status_code, 'action="/session"' in page.text) == (200, True)
+    assert asked.ask("GET", "/login", Role.OPERATOR, "192.0.2.1").headers["location"] == "/"
+    assert asked.ask("GET", "/", None, "192.0.2.1").status_code == 401
