@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -384,18 +386,25 @@ def test_new_metrics_that_come_to_all_nodes_count_once(tmp_path: Path, collector
         assert (status, "cluster:" in body) == (200, False)
 
 
-def test_no_stock_is_passed_by_one_while_nodes_and_the_store_are_killed(tmp_path: Path, collector: Collector) -> None:
+def test_no_stock_is_passed_by_one_whatever_befalls_the_nodes_the_store_and_the_rules(
+    tmp_path: Path, collector: Collector
+) -> None:
     dice = random.Random(11)
     with (
         valkey_server(tmp_path / "valkey") as server,
         sharing_a_store(tmp_path, 3, collector, server, "reject", STOCK_RULES) as daemons,
     ):
-        for turn in range(5):
+        for turn in range(9):
             for number, daemon in enumerate(daemons):
                 # Some come to all, and some to one.
                 names = [f"team.{team}.m{dice.randrange(200)}" for team in "abc" for _ in range(60)]
                 send_all(daemon, names + [f"team.d.n{number}.{turn}.{k}" for k in range(30)])
             disturb(turn, dice.choice(daemons), server)
+            if turn == 7:
+                # One node after the other comes under a rule that limits more.
+                for daemon in daemons:
+                    daemon.rules.write_text(f"{STOCK_RULES}[free.*]\nmetrics = 100\n")
+                    assert daemon.reload()[0] == 200
             assert_within_limits(collector)
         wait_until(partial(settled, daemons), daemons[0].log, patience=60)
         wait_until(lambda: all(daemon.count("cluster_claims_ready") for daemon in daemons), daemons[0].log)
@@ -407,11 +416,21 @@ def test_no_stock_is_passed_by_one_while_nodes_and_the_store_are_killed(tmp_path
 
 
 def disturb(turn: int, daemon: Daemon, server: ValkeyServer) -> None:
-    """Kill the store once, and a node twice."""
+    """Kill the store once, and a node twice; then flush the store, have it stand still, and be full."""
     killed: dict[int, Daemon | ValkeyServer] = {1: daemon, 2: server, 3: daemon}
     if turn in killed:
         killed[turn].kill()
         killed[turn].start()
+    elif turn == 4:
+        server.client().flushall()
+    elif turn == 5:
+        os.kill(server.pid, signal.SIGSTOP)
+        time.sleep(1.5)
+        os.kill(server.pid, signal.SIGCONT)
+    elif turn == 6:
+        server.client().config_set("maxmemory", "100kb")
+        time.sleep(0.5)
+        server.client().config_set("maxmemory", "0")
     time.sleep(0.3)
 
 
