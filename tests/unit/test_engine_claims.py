@@ -117,6 +117,19 @@ def test_limits_are_those_that_reject_from_the_root_down(engine: QuotaEngine) ->
     }
 
 
+def test_what_is_over_a_limit_of_what_is_held_here_is_rejected_at_once(engine: QuotaEngine) -> None:
+    for name in ("team.a.x", "team.a.y", "watched.a.x", "watched.a.y", "team.b.x"):
+        engine.load(name)
+    batch = engine.admit(
+        line("team.a.z") + line("team.a.deep.z") + line("watched.a.z") + line("team.b.z") + line("team.a.x") * 4
+    )
+    assert batch.take_new() == [line("watched.a.z"), line("team.b.z")]
+    assert (batch.points, batch.dropped_by_control) == (4, {"metrics": 2})
+    # Throughput that is used up rejects none of them: their turn comes later.
+    assert engine.admit(line("team.a.x") + line("team.b.z")).take_new() == [line("team.b.z")]
+    assert engine.report()["dropped.team-a"] == 3
+
+
 def test_limits_that_do_not_reject_or_are_too_large_are_none() -> None:
     rules = RULES.replace("[/]\nnamespaces = 9\n", "")
     engine = QuotaEngine(RuleSet.from_text(rules), hold_new=True)

@@ -588,7 +588,14 @@ static inline int cq_accept_new(
     return 1;
 }
 
-/* Decide on points of a metric that is not in the table; whether that was possible. */
+/* Whether a new metric, which is held back, is rejected at once: by a limit of what is held that is reached here. */
+static inline int cq_is_full(const cq_ledger *ledger, const cq_overs *overs)
+{
+    return overs->found[overs->count - 1].control != ledger->throughput;
+}
+
+/* Decide on points of a metric that is not in the table; whether that was possible. Below 0, `creates_left` says that new
+ * metrics are held back. */
 static inline int cq_decide_new(cq_ledger *ledger, cq_deciding *deciding, int64_t at)
 {
     cq_fate *fate = &deciding->fates[at];
@@ -596,13 +603,18 @@ static inline int cq_decide_new(cq_ledger *ledger, cq_deciding *deciding, int64_
     cq_overs overs;
     if (!cq_locate(ledger, deciding, at, &arrival))
         return 0;
-    if (deciding->creates_left <= 0) {
+    int is_held = deciding->creates_left < 0;
+    if (deciding->creates_left == 0) {
         cq_reject(deciding, at, -1, ledger->creates);
         return 1;
     }
     int32_t size = cq_known_size(ledger, fate, arrival.nearest);
     cq_note_need(ledger, size, &arrival.need);
     int found = cq_foresee_coming(ledger, &arrival) ? cq_walk(ledger, &arrival, &overs) : CQ_TOO_DEEP;
+    if (is_held && found != CQ_TOO_DEEP && !(found == CQ_REJECTED && cq_is_full(ledger, &overs))) {
+        cq_reject(deciding, at, -1, ledger->creates);
+        return 1;
+    }
     if (size == 0 && (found == CQ_WANTS_SIZE || found == CQ_ROOM)) {
         if (deciding->ask == NULL || (size = deciding->ask(deciding->owner, at, arrival.nearest)) == 0)
             return 0;

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import floor
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,16 @@ from numpy.typing import NDArray
 from carbonquota.model import MAXIMUM
 from carbonquota.trie.columns import View
 
+HELD: Final = -1
+"""What is left where new metrics are held back, unless a limit of what is held rejects them at once."""
+
 
 class Creates:
     """How many metrics may still be created in this second of the clock; `left` counts down.
 
     Seconds are aligned. A clock that steps back by up to a second does not begin a second anew, or its limit would
-    be given twice; one that was set back further does. Where new metrics are held back, none is left but inside of
-    `opened`.
+    be given twice; one that was set back further does. Where new metrics are held back, `left` is `HELD` but inside
+    of `opened`.
     """
 
     __slots__ = ("_cell_at", "_is_open", "_limit", "_next", "_second", "cell")
@@ -30,7 +34,7 @@ class Creates:
         self._next = MAXIMUM if limit is None else limit
         """What is left as soon as it is opened."""
         self._is_open = not hold_new
-        self.cell: NDArray[np.int64] = np.array([self._next if self._is_open else 0], np.int64)
+        self.cell: NDArray[np.int64] = np.array([self._next if self._is_open else HELD], np.int64)
         """Where `left` stands, for who counts it down by address."""
         self._cell_at: View = self.cell.data
 
@@ -54,7 +58,7 @@ class Creates:
         try:
             yield
         finally:
-            self._is_open, self._next, self.left = False, self.left, 0
+            self._is_open, self._next, self.left = False, self.left, HELD
 
     def keep_time(self, now: float) -> None:
         """Begin the second of `now`, in seconds since the epoch, unless it is the running one."""

@@ -169,11 +169,14 @@ class Decider:
     def offer_new(self, metric: str, points: int, size: Size | None = None) -> Outcome:
         """Decide on points of a metric that is not in the index, by its normal name; put it there if accepted."""
         self.check_name(metric)
-        if self.creates.left <= 0:
+        is_held = self.creates.left < 0
+        if self.creates.left == 0:
             return TOO_MANY
         place = self._place(metric)
         need = Need(lambda: self.checked_size(metric, size))
         overs = list(self._overs(place, need, points))
+        if is_held and not (overs and overs[-1].enforcing and overs[-1].control != THROUGHPUT):
+            return TOO_MANY
         if overs and overs[-1].enforcing:
             if self._may_be_granted_more(place, overs) and self.index.has_room_for_idle:
                 row = self.index.create(place.row, place.missing)

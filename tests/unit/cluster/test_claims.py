@@ -136,6 +136,23 @@ def test_a_limit_is_one_for_all_nodes_and_a_metric_counts_once() -> None:
     assert "a.n00" in fleet.engines[2]
 
 
+def test_a_node_that_is_at_a_limit_by_itself_asks_nobody() -> None:
+    fleet = Fleet(2)
+    fleet.send(0, *(f"a.m{k}" for k in range(LIMIT)))
+    fleet.cycle()
+    fleet.stock.is_up = False
+    flood = fleet.send(0, "a.flood1", "a.deep.flood2", "b.x", "a.m1")
+    assert fleet.waiting() == 1
+    assert (flood.points, flood.dropped_by_control) == (1, {"metrics": 2})
+    # Another node has room by what it holds itself, so it has to ask.
+    fleet.send(1, "a.flood1")
+    assert fleet.waiting() == 2
+    # Where one goes, there is room again.
+    fleet.engines[0].forget("a.m1")
+    fleet.send(0, "a.new")
+    assert fleet.waiting() == 3
+
+
 def test_namespaces_are_counted_over_all_nodes() -> None:
     fleet = Fleet(2)
     fleet.send(0, "b.x.m", "b.y.m")
