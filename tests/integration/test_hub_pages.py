@@ -74,7 +74,10 @@ def test_the_customers_are_shown_page_by_page(client: Client) -> None:
     after = re.search(r'href="([^"]*)" rel="next"', page)
     assert after
     assert len(rows(client.get(unescape(after[1])).text)) == 22
-    assert rows(client.get("/customers?from=customer-3").text)[1].startswith("customer-30 ")
+    beginning = rows(client.get("/customers?from=customer-3").text)[1:]
+    assert [row.split()[0] for row in beginning] == [f"customer-3{number}" for number in range(10)]
+    for odd in ("%00", "%EE%80%80", "%ff", "'", "a" * 999):
+        assert client.get(f"/customers?from={odd}&after={odd}").status_code == 200
 
 
 def test_growth_is_told_over_the_last_hour(client: Client) -> None:
@@ -136,4 +139,19 @@ def test_each_role_sees_what_is_for_it_alone(tmp_path: Path) -> None:
     own = client.request("GET", "/", headers={"Authorization": f"Bearer {tokens[Role.CUSTOMER]}"}).text
     assert "acme" in own
     assert "other" not in own
+    hub.close()
+
+
+def test_usage_is_shown_on_while_the_database_is_away(tmp_path: Path) -> None:
+    hub = shown_hub(tmp_path)
+    client = Client(make_app(hub))
+    client.get("/")
+    hub.database.close()
+    (tmp_path / "hub.sqlite").rename(tmp_path / "away")
+    (tmp_path / "hub.sqlite").mkdir()
+    page = client.get("/customer?name=acme")
+    assert (page.status_code, rows(page.text)[1].startswith("bytes 105.0 %")) == (200, True)
+    fleet = client.get("/")
+    assert (fleet.status_code, "notice" in fleet.text, rows(fleet.text)[1].startswith("acme ")) == (200, True, True)
+    assert client.get("/rules").status_code == 503
     hub.close()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from heapq import nsmallest
 from typing import Final
 
 from fastapi import Request
 from starlette.responses import Response
 
 from carbonquota.hub.domain.controls import CONTROLS
+from carbonquota.hub.domain.errors import UnavailableError
 from carbonquota.hub.domain.grid import TOTAL
 from carbonquota.hub.domain.ranking import Fullest, fullest
+from carbonquota.hub.domain.values import Customer
 from carbonquota.hub.service.hub import Hub
 from carbonquota.hub.service.utilization import Value
 from carbonquota.web.access import Identity, Role
@@ -40,34 +43,42 @@ class FleetPages:
             return self._customer(request, who.subject)
         hub = self._hub
         full = self._fullest.get((), lambda: fullest(hub.book, MOST))
-        daemons = hub.rules.daemons()
+        trouble = hub.synchronizer.trouble
+        try:
+            daemons, entries = hub.rules.daemons(), hub.writing.entries(limit=10)
+        except UnavailableError as error:
+            # What is in memory is shown on.
+            daemons, entries, trouble = [], [], str(error)
         values = {
             "full": full,
             "customers": len(hub.book.numbers),
             "providers": hub.providers.all(),
             "daemons": daemons,
             "now": hub.clock(),
-            "entries": hub.writing.entries(limit=10),
-            "trouble": hub.synchronizer.trouble,
+            "entries": entries,
+            "trouble": trouble,
             "tone_of": tone_of,
         }
         return self._pages.answer(request, "fleet.html", values=values)
 
     def customers(self, request: Request, _: Identity) -> Response:
-        """Customers by name, from a beginning on."""
-        after = request.query_params.get("after", "")[:_LONGEST]
-        begin = request.query_params.get("from", "").strip()[:_LONGEST]
-        # The names behind one that is just before what was asked for.
-        start = after or (begin[:-1] + chr(ord(begin[-1]) - 1) + "\N{LATIN SMALL LETTER Z}" * 9 if begin else "")
-        found = [one for one in self._hub.quotas.customers(after=start, limit=PAGE + 10) if one.name >= begin][:PAGE]
+        """Customers by name, all or those whose names begin so, page by page."""
+        query = request.query_params
+        begin, after = _name(query.get("from", "")), _name(query.get("after", ""))
+        found = self._beginning(begin, after) if begin else self._hub.quotas.customers(after=after, limit=PAGE)
         values = {
             "found": [(one, list(self._totals(one.name))) for one in found],
             "begin": begin,
             "total": len(self._hub.book.numbers),
-            "after": link("/customers", after=found[-1].name) if len(found) == PAGE else "",
+            "after": link("/customers", **{"from": begin}, after=found[-1].name) if len(found) == PAGE else "",
             "tone_of": tone_of,
         }
         return self._pages.answer(request, "customers.html", values=values)
+
+    def _beginning(self, begin: str, after: str) -> list[Customer]:
+        """Customers whose names begin so, those behind `after`."""
+        names = (name for name in list(self._hub.book.numbers) if name.startswith(begin) and name > after)
+        return [self._hub.quotas.customer(name) for name in nsmallest(PAGE, names)]
 
     def _totals(self, customer: str) -> Iterable[Value]:
         """What a customer holds in all, where that is limited."""
@@ -90,7 +101,7 @@ class FleetPages:
         for value in known:
             by_provider.setdefault(value.provider, []).append(value)
         values = {
-            "customer": self._hub.quotas.customer(name),
+            "customer": self._about(name),
             "total": by_provider.pop("", []),
             "by_provider": by_provider,
             "charts": [drawn for value in known if not value.provider and (drawn := self._chart(name, value))],
@@ -98,6 +109,13 @@ class FleetPages:
             "tone_of": tone_of,
         }
         return self._pages.answer(request, "customer.html", values=values)
+
+    def _about(self, name: str) -> Customer:
+        """A customer's words and namespaces; without them while the database is away."""
+        try:
+            return self._hub.quotas.customer(name)
+        except UnavailableError:
+            return Customer(name)
 
     def _chart(self, customer: str, total: Value) -> Chart | None:
         """Usage of one control over time: in all, at the providers that hold the most, and the quota."""
@@ -119,6 +137,12 @@ class FleetPages:
         grown, since = hub.history.grown(hub.book, now, MOST), hub.history.since(now)
         values = {"grown": grown, "since": since, "controls": CONTROLS}
         return self._pages.answer(request, "growth.html", values=values)
+
+
+def _name(text: str) -> str:
+    """What may be a part of a customer's name, and nothing that a database could stumble over."""
+    text = text.strip()[:_LONGEST]
+    return text if text.isascii() and text.isprintable() else ""
 
 
 def percent_of(value: Value) -> float | None:
