@@ -25,8 +25,9 @@ from carbonquota.controls import (
     ClockWatch,
     Decider,
     Explanation,
-    Interval,
+    FixedWindow,
     NamespaceQuota,
+    Refill,
     ThroughputUnit,
     Turn,
     backend_of,
@@ -102,7 +103,7 @@ class QuotaEngine:
         self._lock = Lock()
         self._reload_lock = threading.Lock()
         self._clock = clock
-        self._interval = Interval(interval, clock())
+        self._interval: Refill = FixedWindow(interval, clock())
         self._unit: ThroughputUnit = throughput_unit
         self._rules = rules
         made_ready = grants(rules.rules, interval, throughput_unit)

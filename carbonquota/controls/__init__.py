@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
+from carbonquota.control import CONTROLS, Control
 from carbonquota.controls.admission import WHY_MALFORMED, Admission, BatchDecision, Drop
 from carbonquota.controls.backend import Backend, Turn
 from carbonquota.controls.children import Children
 from carbonquota.controls.explanation import ControlState, Explanation, NamespaceExplanation, NamespaceQuota
-from carbonquota.controls.interval import ClockWatch, Interval
 from carbonquota.controls.reference import Decider, ReferenceBackend
+from carbonquota.controls.refill import ClockWatch, FixedWindow, Refill
 from carbonquota.controls.standing import Quotas
-from carbonquota.controls.table import CONTROLS, THROUGHPUT, Control, Grant, grants
+from carbonquota.controls.table import THROUGHPUT, Grant, grants
 from carbonquota.kernel import COMPILED
 from carbonquota.model import ThroughputUnit
 
@@ -30,11 +31,12 @@ __all__ = [
     "Decider",
     "Drop",
     "Explanation",
+    "FixedWindow",
     "Grant",
-    "Interval",
     "NamespaceExplanation",
     "NamespaceQuota",
     "Quotas",
+    "Refill",
     "ThroughputUnit",
     "Turn",
     "backend_of",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from carbonquota.control import CONTROLS, amounts_of
 from carbonquota.controls.explanation import ControlState, Explanation, NamespaceExplanation
 from carbonquota.controls.reference.decision import Decider
 from carbonquota.controls.standing import usage_of
-from carbonquota.controls.table import CONTROLS, STOCKS, THROUGHPUT
+from carbonquota.controls.table import NAMESPACES, STOCKS, THROUGHPUT
 from carbonquota.kernel import UNKNOWN
 from carbonquota.metric_name import dotted_part
 from carbonquota.model import ROOT, Rule, Size, Usage, Verdict
@@ -57,7 +58,8 @@ def _namespaces(decider: Decider, matches: Matches, metric: str, offer: _Offer) 
 def _states(limits: object, usage: Usage, offer: _Offer, *, gains: bool) -> Iterator[ControlState]:
     """Each limited control of one namespace, and what the offer needs of it."""
     new = 0 if offer.known else 1
-    needed = (int(gains), new, new * offer.size.logical, new * offer.size.physical, new * offer.size.data_points)
+    needed = [new * amount for amount in amounts_of(offer.size)]
+    needed[NAMESPACES] = int(gains)
     for control, amount in zip(CONTROLS, (*needed, offer.points), strict=True):
         limit = getattr(limits, control.stat)
         if limit is not None:

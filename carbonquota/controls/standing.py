@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from carbonquota.control import CONTROLS
 from carbonquota.controls.explanation import NamespaceQuota
-from carbonquota.controls.table import CONTROLS, Grant
+from carbonquota.controls.table import Grant
 from carbonquota.kernel import UNKNOWN
-from carbonquota.model import CONTROL_FIELDS, ROOT, Usage
+from carbonquota.model import ROOT, Usage
 from carbonquota.trie import NO_QUOTA, Index
 from carbonquota.trie.columns import Column, Numbers
 from carbonquota.trie.quotas import Names
@@ -25,14 +26,8 @@ def usage_of(index: Index, row: int) -> Usage:
     if row == UNKNOWN:
         return Usage()
     namespaces, quota = index.namespaces, index.own_quota(row)
-    return Usage(
-        namespaces=namespaces.namespaces_at[row],
-        metrics=namespaces.metrics_at[row],
-        logical_size=namespaces.logical_size_at[row],
-        physical_size=namespaces.physical_size_at[row],
-        data_points=namespaces.data_points_at[row],
-        throughput=0 if quota == NO_QUOTA else index.quotas.used(quota),
-    )
+    held = [used[row] for used in namespaces.usage_at]
+    return Usage(*held, *[0 if quota == NO_QUOTA else index.quotas.used(quota)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +110,7 @@ def take_quotas(index: Index, grants: Sequence[Grant]) -> Quotas:
     quotas, namespaces = index.quotas, index.namespaces
     rows = quotas.in_use()
     held = quotas.namespace[rows]
-    stocks = [getattr(namespaces, control)[held] for control in CONTROL_FIELDS[:-1]]
+    stocks = [used[held] for used in namespaces.usage]
     none = np.empty(0, np.uint64)
     standing = Quotas(
         names=quotas.names(rows),

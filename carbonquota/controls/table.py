@@ -1,4 +1,4 @@
-"""The table of controls: how each is called in the file and in stats, and in which order they decide."""
+"""What decides by controls: the order in which these are asked, and rules made ready for it."""
 
 from __future__ import annotations
 
@@ -6,30 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from carbonquota.model import CONTROL_FIELDS, MAXIMUM, ROOT, Limits, Rule, Size, ThroughputUnit, throughput_per_interval
+from carbonquota.control import CAPACITIES, CONTROLS
+from carbonquota.model import MAXIMUM, ROOT, Limits, Rule, ThroughputUnit, throughput_per_interval
 
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """One control: `key` in the rule file, `stat` in stat names, `index` wherever controls are columns."""
-
-    index: int
-    stat: str
-
-    @property
-    def key(self) -> str:
-        """How the rule file spells it: with dashes."""
-        return self.stat.replace("_", "-")
-
-
-CONTROLS: Final = tuple(Control(index, name) for index, name in enumerate(CONTROL_FIELDS))
-"""All controls, in the order of their columns."""
-
-NAMESPACES, METRICS, LOGICAL_SIZE, PHYSICAL_SIZE, DATA_POINTS, THROUGHPUT = range(len(CONTROLS))
-"""The controls' indices."""
-
-STOCK_CONTROLS: Final = CONTROL_FIELDS[:THROUGHPUT]
-"""The names of the controls of what is held, by index."""
+NAMESPACES, METRICS, LOGICAL_SIZE, PHYSICAL_SIZE, DATA_POINTS, THROUGHPUT = range(6)
+"""The indices of the controls that something is said of by name."""
 
 CREATES: Final = len(CONTROLS)
 """Stands where a control's index does, for the bound on new metrics a second, which no rule sets."""
@@ -37,16 +18,11 @@ CREATES: Final = len(CONTROLS)
 KEYS: Final = (*(control.key for control in CONTROLS), "creates")
 """What rejects an offer is called so in answers: the controls as the rule file spells them, and the bound."""
 
-STOCKS: Final = (METRICS, LOGICAL_SIZE, PHYSICAL_SIZE, DATA_POINTS, NAMESPACES)
+STOCKS: Final = tuple(control.index for control in sorted(CAPACITIES, key=lambda control: control.turn))
 """The controls of what a namespace holds, in the order in which they are asked about a new metric.
 
-Throughput is the one flow: it counts what passes, starts anew in each interval, and is asked before any of these.
+Throughput is the one rate: it counts what passes, starts anew in each interval, and is asked before any of these.
 """
-
-
-def amounts_of(size: Size) -> tuple[int, ...]:
-    """What a metric of this size adds to each namespace above it, by stock, but for sub-namespaces."""
-    return (0, 1, size.logical, size.physical, size.data_points)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +70,7 @@ def _grant(rule: Rule, interval: float, unit: ThroughputUnit) -> Grant:
     if throughput is not None:
         throughput = throughput_per_interval(throughput, interval, unit)
         limits = replace(limits, throughput=throughput)
-    amounts = tuple(getattr(limits, name) for name in CONTROL_FIELDS)
+    amounts = [getattr(limits, control.stat) for control in CONTROLS]
     return Grant(
         rule=rule,
         limits=limits,

@@ -70,7 +70,7 @@ def take_columns(index: Index, limits: Sequence[Limits]) -> StandingColumns:
         limits=limits,
         rules=quotas.rule[rows],
         usages=[
-            *(getattr(namespaces, control)[held] for control in CONTROL_FIELDS[:-1]),
+            *(used[held] for used in namespaces.usage),
             quotas.closed_throughput[rows],
         ],
         throttle=throttle,

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from carbonquota.control import CONTROLS
 from carbonquota.kernel import UNKNOWN, NameTable
-from carbonquota.model import CONTROL_FIELDS, MAXIMUM
+from carbonquota.model import MAXIMUM
 from carbonquota.trie.columns import Column, Columns, View
 
 MOST_ABSENT: Final = 1_000
 """So many namespaces that do not exist are counted until they are taken."""
 
-_DROPPED: Final = tuple(f"dropped_{control}" for control in CONTROL_FIELDS)
+_DROPPED: Final = tuple(f"dropped_{control.stat}" for control in CONTROLS)
 
 
 class Absent(Columns):

@@ -121,15 +121,6 @@ class Index:
         if self.changes is not None:
             self.changes.note(name, size)
 
-    def add_many(self, names: Sequence[bytes], namespaces: Sequence[int], sizes: Sequence[Size]) -> None:
-        """`add` for many new series at once, all of different names and in namespaces that are not empty."""
-        for name, namespace, size in zip(names, namespaces, sizes, strict=True):
-            row = self.table.insert(name, namespace)
-            self.series.put(row, size)
-            self._note_new(name, row, size)
-        amounts = [(1, size.logical, size.physical, size.data_points) for size in sizes]
-        self.namespaces.charge_many(np.array(namespaces, np.int64), np.array(amounts, np.int64).T)
-
     def cover(self) -> None:
         """Have the columns by series reach as far as the kernel's table, which got series by itself."""
         self.series.cover(self.table.size)

@@ -15,19 +15,19 @@ from typing import Final
 
 import numpy as np
 
+from carbonquota.control import CAPACITIES, amounts_of
 from carbonquota.kernel import UNKNOWN, NameTable
 from carbonquota.model import MAXIMUM, ROOT, Size
 from carbonquota.trie.columns import OWN as _BIRTHS
 from carbonquota.trie.columns import Column, Columns, NarrowColumn, Numbers, View
 
 ROOT_ROW: Final = 0
-_NOTHING: Final = Size()
 
 
 class Namespaces(Columns):
     """All namespaces. `state` is the rule matcher's, `quota` the row of the nearest quota at or above."""
 
-    COLUMNS = "born namespaces metrics logical_size physical_size data_points"
+    COLUMNS = " ".join(("born", *(control.stat for control in CAPACITIES)))
     NARROW = "parent quota child_count state"
 
     parent: NarrowColumn
@@ -35,9 +35,6 @@ class Namespaces(Columns):
     born: Column
     namespaces: Column
     metrics: Column
-    logical_size: Column
-    physical_size: Column
-    data_points: Column
     child_count: NarrowColumn
     state: NarrowColumn
     parent_at: View
@@ -45,9 +42,6 @@ class Namespaces(Columns):
     born_at: View
     namespaces_at: View
     metrics_at: View
-    logical_size_at: View
-    physical_size_at: View
-    data_points_at: View
     child_count_at: View
     state_at: View
 
@@ -57,6 +51,13 @@ class Namespaces(Columns):
         self.table = NameTable()
         self._begin(ROOT)
         self.parent_at[ROOT_ROW] = UNKNOWN
+
+    def _bind(self) -> None:
+        """Point the attributes at the stores, and list the usage once more."""
+        super()._bind()
+        self.usage: list[Column] = [getattr(self, control.stat) for control in CAPACITIES]
+        """What is held, by the index of `CAPACITIES`."""
+        self.usage_at: list[View] = [getattr(self, f"{control.stat}_at") for control in CAPACITIES]
 
     def find(self, name: str) -> int:
         """The row of a namespace, or UNKNOWN."""
@@ -171,41 +172,38 @@ class Namespaces(Columns):
             row = gains = self.parent_at[row]
         return gains
 
-    def can_hold(self, size: Size, instead_of: Size = _NOTHING) -> bool:
+    def can_hold(self, size: Size, instead_of: Size | None = None) -> bool:
         """Whether the root's sums stay within 2^63 - 1 with a metric of this size more, or instead of another's."""
-        return (
-            self.logical_size_at[ROOT_ROW] + size.logical - instead_of.logical <= MAXIMUM
-            and self.physical_size_at[ROOT_ROW] + size.physical - instead_of.physical <= MAXIMUM
-            and self.data_points_at[ROOT_ROW] + size.data_points - instead_of.data_points <= MAXIMUM
-        )
+        less = (0,) * len(CAPACITIES) if instead_of is None else amounts_of(instead_of)
+        held = zip(self.usage_at, amounts_of(size), less, strict=True)
+        return all(used[ROOT_ROW] + more - gone <= MAXIMUM for used, more, gone in held)
+
+    def _amounts(self, size: Size) -> list[tuple[View, int]]:
+        """What a metric of this size adds to which columns."""
+        # Writing zeros over zeros would take memory.
+        return [(used, amount) for used, amount in zip(self.usage_at, amounts_of(size), strict=True) if amount]
 
     def charge(self, row: int, size: Size) -> None:
         """Count one more metric of this size at `row` and above."""
-        metrics, parent = self.metrics_at, self.parent_at
-        logical, physical, data_points = self.logical_size_at, self.physical_size_at, self.data_points_at
-        more_logical, more_physical, more_points = size.logical, size.physical, size.data_points
+        amounts = self._amounts(size)
         was_empty = False
         while row != UNKNOWN:
             if was_empty:
                 self.namespaces_at[row] += 1
-            held = metrics[row]
-            was_empty = held == 0
-            metrics[row] = held + 1
-            logical[row] += more_logical
-            physical[row] += more_physical
-            data_points[row] += more_points
-            row = parent[row]
+            was_empty = self.metrics_at[row] == 0
+            for used, more in amounts:
+                used[row] += more
+            row = self.parent_at[row]
 
     def charge_many(self, rows: Numbers, amounts: Column) -> None:
         """`charge` for many metrics at once; `rows` (int64, shape (entries,)) may hold a row many times over.
 
-        `amounts` is int64, shape (4, entries): how many metrics, and their logical and physical sizes and data points
-        in all. No namespace may be empty.
+        `amounts` is int64, shape (capacities, entries): what they add of each in all. No namespace may be empty.
         """
-        columns = (self.metrics, self.logical_size, self.physical_size, self.data_points)
         while len(rows):
-            for column, amount in zip(columns, amounts, strict=True):
-                np.add.at(column, rows, amount)
+            for column, amount in zip(self.usage, amounts, strict=True):
+                if amount.any():
+                    np.add.at(column, rows, amount)
             rows = self.parent[rows]
             below = rows != UNKNOWN
             rows, amounts = rows[below], amounts[:, below]
@@ -224,15 +222,14 @@ class Namespaces(Columns):
 
     def discharge(self, row: int, size: Size) -> None:
         """Give back what `charge` counted."""
+        amounts = self._amounts(size)
         became_empty = False
         while row != UNKNOWN:
             if became_empty:
                 self.namespaces_at[row] -= 1
-            self.metrics_at[row] -= 1
+            for used, less in amounts:
+                used[row] -= less
             became_empty = self.metrics_at[row] == 0
-            self.logical_size_at[row] -= size.logical
-            self.physical_size_at[row] -= size.physical
-            self.data_points_at[row] -= size.data_points
             row = self.parent_at[row]
 
 

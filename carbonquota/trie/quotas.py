@@ -19,7 +19,8 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from carbonquota.model import CONTROL_FIELDS, MAXIMUM
+from carbonquota.control import CONTROLS
+from carbonquota.model import MAXIMUM
 from carbonquota.naming import stat_name, stat_names
 from carbonquota.trie.chains import PADDING, Chains, Matrix
 from carbonquota.trie.columns import OWN as _WANTED
@@ -31,7 +32,7 @@ Names = NDArray[np.object_]
 NO_QUOTA: Final = PADDING
 NO_RULE: Final = -1
 
-_DROPPED: Final = tuple(f"dropped_{control}" for control in CONTROL_FIELDS)
+_DROPPED: Final = tuple(f"dropped_{control.stat}" for control in CONTROLS)
 _COUNTS: Final = ("throttle", *_DROPPED)
 """What is counted in an interval beside throughput."""
 

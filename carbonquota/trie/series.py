@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any, Final
 
 import numpy as np
@@ -33,7 +34,7 @@ class Series(Columns):
         self.sizes: list[Size] = []
         """By number; those without a holder stand there until the number is given again."""
         self._holders: list[int] = []
-        self._numbers: dict[tuple[int, int, int], int] = {}
+        self._numbers: dict[tuple[int, ...], int] = {}
         self._unused: list[int] = []
 
     def put(self, row: int, size: Size) -> None:
@@ -50,7 +51,7 @@ class Series(Columns):
 
     def number(self, size: Size, holders: int) -> int:
         """The number of a size, for so many more series that have it."""
-        key = (size.logical, size.physical, size.data_points)
+        key = astuple(size)
         number = self._numbers.get(key)
         if number is None:
             number = self._unused.pop() if self._unused else len(self.sizes)
@@ -71,7 +72,7 @@ class Series(Columns):
         self._holders[number] += more
         if not self._holders[number]:
             size = self.sizes[number]
-            del self._numbers[size.logical, size.physical, size.data_points]
+            del self._numbers[astuple(size)]
             self._unused.append(number)
 
     def size_of(self, row: int) -> Size:

@@ -9,11 +9,12 @@ file, so `check` looks at all of them first, and what it raises leaves the index
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from carbonquota.control import CAPACITIES, amounts_of
 from carbonquota.errors import QuotaError
 from carbonquota.kernel import UNKNOWN, JoinedNames, Survey, TableCopy, survey
 from carbonquota.model import MAXIMUM, ROOT, Size
@@ -114,16 +115,16 @@ def _check_sums(index: Index, sizes: Sequence[Size], numbers: NDArray[np.int32])
     holders = np.bincount(numbers, minlength=len(sizes)).tolist()
     totals = [
         sum(count * amount for count, amount in zip(holders, amounts, strict=True))
-        for amounts in zip(*((size.logical, size.physical, size.data_points) for size in sizes), strict=True)
+        for amounts in zip(*map(astuple, sizes), strict=True)
     ]
     if totals and (max(totals) > MAXIMUM or not index.namespaces.can_hold(Size(*totals))):
         raise QuotaError(f"the sizes of all metrics would pass 2^63 - 1 with the {len(numbers):,} to restore")
 
 
 def _sums(count: int, groups: Column, sizes: Sequence[Size], numbers: NDArray[np.int32]) -> Amounts:
-    """How many series are in each of `count` groups and what they hold, int64, shape (4, count)."""
-    held = np.array([(1, size.logical, size.physical, size.data_points) for size in sizes], np.int64)
-    sums = np.zeros((4, count), np.int64)
+    """What the series in each of `count` groups hold, int64, shape (capacities, count)."""
+    held = np.array([amounts_of(size) for size in sizes], np.int64)
+    sums = np.zeros((len(CAPACITIES), count), np.int64)
     for total, amounts in zip(sums, held.T, strict=True):
         np.add.at(total, groups, amounts[numbers])
     return sums

@@ -36,6 +36,8 @@ cdef class Ledger:
         self.ledger.metrics = controls["metrics"]
         self.ledger.throughput = controls["throughput"]
         self.ledger.creates = controls["creates"]
+        if len(controls) != CQ_CONTROLS + 1:
+            raise ValueError(f"there are {CQ_CONTROLS} controls and the bound on new metrics, not {len(controls)}")
         # Of whatever size it is, it is one metric.
         self.ledger.least.amounts[self.ledger.metrics] = self.ledger.most.amounts[self.ledger.metrics] = 1
 

@@ -7,10 +7,11 @@ from typing import Final, cast
 
 import numpy as np
 
+from carbonquota.control import CAPACITIES, CONTROLS
 from carbonquota.controls.native._cy import Ledger
-from carbonquota.controls.table import CREATES, STOCK_CONTROLS, STOCKS, Grant
+from carbonquota.controls.table import CREATES, METRICS, NAMESPACES, STOCKS, Grant
 from carbonquota.kernel._cy import FlatMatcher
-from carbonquota.model import CONTROL_FIELDS, Storable
+from carbonquota.model import Storable
 from carbonquota.rules import Matcher
 from carbonquota.trie import Index
 
@@ -19,7 +20,7 @@ _NO_CHECK: Final = (-1, 0)
 
 def ledger_of(index: Index, storable: Storable | None) -> Ledger:
     """A ledger that decides on the series of an index, of which those that are not storable are none."""
-    controls = {name: number for number, name in enumerate(CONTROL_FIELDS)}
+    controls = {control.stat: control.index for control in CONTROLS}
     ledger = Ledger(index.table, controls=controls | {"creates": CREATES})
     if storable is not None:
         prefix = storable.doubtful_prefix.encode()
@@ -46,7 +47,7 @@ def bind(ledger: Ledger, index: Index, grants: Sequence[Grant]) -> None:
             **{name: getattr(quotas, name) for name in ("rule", "named")},
         },
         rows=(namespaces, quotas),
-        used=[getattr(namespaces, control) for control in STOCK_CONTROLS],
+        used=namespaces.usage,
         dropped=quotas.dropped,
         flows=quotas.flows,
         stocks=quotas.stocks,
@@ -67,9 +68,10 @@ def _flat(ledger: Ledger, matcher: Matcher) -> FlatMatcher:
 
 def _rejects_alone(grant: Grant) -> bool:
     """Whether a rule may reject a metric by a namespace that holds nothing yet."""
-    limits = grant.limits
-    sizes = (limits.logical_size, limits.physical_size, limits.data_points)
-    return grant.throughput < 1 or any(limit is not None for limit in sizes)
+    return grant.throughput < 1 or any(
+        control.index not in {NAMESPACES, METRICS} and getattr(grant.limits, control.stat) is not None
+        for control in CAPACITIES
+    )
 
 
 def _checks(grant: Grant) -> list[tuple[int, int]]:

@@ -8,11 +8,12 @@ namespaces all new metrics have one, so that it asks once for these.
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import Final
 
+from carbonquota.control import amounts_of
 from carbonquota.controls.native._cy import Batch, Ledger
 from carbonquota.controls.reference import Decider
-from carbonquota.controls.table import amounts_of
 from carbonquota.model import Size, SizeOf, SizeTable
 
 _MOST: Final = 4_096
@@ -29,7 +30,7 @@ class Sizes:
         self._decider = decider
         self._index = decider.index
         self._ledger = ledger
-        self._numbers: dict[tuple[int, int, int], int] = {}
+        self._numbers: dict[tuple[int, ...], int] = {}
         self._size_of: SizeOf | None = None
         self.sizes: list[Size] = []
         """By number."""
@@ -59,7 +60,7 @@ class Sizes:
 
     def number(self, size: Size) -> int:
         """The number of a size."""
-        key = (size.logical, size.physical, size.data_points)
+        key = astuple(size)
         number = self._numbers.get(key)
         if number is None:
             # It is held here, so that its number by series stays.

@@ -19,7 +19,7 @@ from typing import Final
 
 from carbonquota.controls.reference import flow
 from carbonquota.controls.reference.creates import Creates
-from carbonquota.controls.reference.stocks import Need, first_over, usage_views
+from carbonquota.controls.reference.stocks import Need, first_over
 from carbonquota.controls.rejections import NO_RULES_QUOTA, absent_by, of_absent
 from carbonquota.controls.table import CREATES, KEYS, THROUGHPUT, Grant
 from carbonquota.errors import MetricNameError, NoFileError, QuotaError
@@ -222,7 +222,7 @@ class Decider:
     def _stocks_over(self, place: Place, need: Need) -> Iterator[Over]:
         """The limits of what is held, from the root down; of each namespace's only the first."""
         namespaces, quotas = self.index.namespaces, self.index.quotas
-        usage = usage_views(namespaces)
+        usage = namespaces.usage_at
         gaining = namespaces.gaining(place.row, missing=bool(place.missing))
         for quota in quotas.chain(namespaces.quota_at[place.row]):
             grant, row = self.grants[quotas.rule_at[quota]], quotas.namespace_at[quota]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
-from carbonquota.controls.table import METRICS, NAMESPACES, STOCK_CONTROLS, Grant
+from carbonquota.control import CONTROLS
+from carbonquota.controls.table import METRICS, NAMESPACES, Grant
 from carbonquota.model import Size
-from carbonquota.trie import Namespaces
-from carbonquota.trie.columns import View
 
 
 class Need:
@@ -31,25 +29,7 @@ class Need:
         """What it adds by a control; `gains` tells whether the namespace gains a direct sub-namespace by it."""
         if control == NAMESPACES:
             return int(gains)
-        if control == METRICS:
-            return 1
-        amount: int = getattr(self.size(), _SIZE_FIELDS[STOCK_CONTROLS[control]])
-        return amount
-
-
-_SIZE_FIELDS: Final = {"logical_size": "logical", "physical_size": "physical", "data_points": "data_points"}
-"""The field of a size that each control counts."""
-
-
-def usage_views(namespaces: Namespaces) -> tuple[View, ...]:
-    """The stocks' usage of single namespaces, by control index."""
-    return (
-        namespaces.namespaces_at,
-        namespaces.metrics_at,
-        namespaces.logical_size_at,
-        namespaces.physical_size_at,
-        namespaces.data_points_at,
-    )
+        return 1 if control == METRICS else CONTROLS[control].amount(self.size())
 
 
 def first_over(grant: Grant, held: Sequence[int], need: Need, *, gains: bool) -> int:

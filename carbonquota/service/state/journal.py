@@ -17,7 +17,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,8 @@ from carbonquota.trie import Change, ChangeRun
 _MAGIC: Final = b"cqjrnl2\n"
 _FIRST_MAGIC: Final = b"cqjrnl1\n"
 _HEAD: Final = struct.Struct("<II")
+_FEWEST: Final = 3
+"""Amounts of a size in the first journals."""
 _LARGEST_RECORD: Final = 16 * 2**20
 """Bytes of names in a record, about."""
 
@@ -126,7 +128,7 @@ def _line_of(size: Size | None, count: int) -> bytes:
     """What stands before the names of series that have this size, or went."""
     if size is None:
         return b"- %d\n" % count
-    return b"+ %d %d %d %d\n" % (size.logical, size.physical, size.data_points, count)
+    return " ".join(("+", *map(str, astuple(size)), f"{count}\n")).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,15 +196,15 @@ def _changes_of_runs(body: bytes, sizes: dict[tuple[bytes, ...], Size]) -> list[
 
 def _changes_of_lines(body: bytes, sizes: dict[tuple[bytes, ...], Size]) -> list[Change]:
     """The same of a record of the first version: a line for each change, with the name at its end."""
-    fields = (line.split(b" ", 4 if line.startswith(b"+") else 1) for line in body.split(b"\n")[:-1])
-    return [Change(name, _size_of(sign, amounts, sizes)) for sign, *amounts, name in fields]
+    parts = (line.split(b" ", 4 if line.startswith(b"+") else 1) for line in body.split(b"\n")[:-1])
+    return [Change(name, _size_of(sign, amounts, sizes)) for sign, *amounts, name in parts]
 
 
 def _size_of(sign: bytes, amounts: Sequence[bytes], sizes: dict[tuple[bytes, ...], Size]) -> Size | None:
     """The size that a line tells, None where it tells of series that went; ValueError where it tells of neither."""
     if (sign, len(amounts)) == (b"-", 0):
         return None
-    if (sign, len(amounts)) != (b"+", 3):
+    if sign != b"+" or not _FEWEST <= len(amounts) <= len(fields(Size)):
         raise ValueError("neither came nor went")
     size = sizes.get(key := tuple(amounts))
     if size is None:

@@ -14,7 +14,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import isfinite
 from operator import index
 from pathlib import Path
@@ -59,7 +59,7 @@ def _pieces(snapshot: Snapshot) -> Iterator[bytes]:
         {
             "time": snapshot.time,
             "series": len(holdings.names),
-            "sizes": [[size.logical, size.physical, size.data_points] for size in holdings.sizes],
+            "sizes": [astuple(size) for size in holdings.sizes],
             "interval_start": holdings.interval_start,
             "flows": dict(holdings.flows),
         }

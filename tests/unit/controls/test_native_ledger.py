@@ -168,6 +168,8 @@ def test_limits_that_are_not_laid_out_by_rules_are_refused(bound: Bound) -> None
 def test_a_ledger_needs_a_number_for_every_control(bound: Bound) -> None:
     with pytest.raises(KeyError, match="creates"):
         type(bound.ledger)(bound.table, controls={name: at for name, at in CONTROLS.items() if name != "creates"})
+    with pytest.raises(ValueError, match=r"^there are 6 controls and the bound on new metrics, not 8$"):
+        type(bound.ledger)(bound.table, controls=CONTROLS | {"tags": 7})
 
 
 def test_lines_say_what_was_decided_on_them(bound: Bound) -> None:

@@ -241,13 +241,12 @@ def test_filling_empty_namespaces_counts_each_as_its_parents_once() -> None:
     deep = namespaces.create("a.b", a)
     empty = namespaces.create("c", ROOT_ROW)
     for _ in range(2):
-        amounts = np.array([(2, 20, 40, 60), (1, 1, 1, 1), (1, 1, 1, 1)], np.int64).T
+        amounts = np.array([(0, 2, 20, 40, 60), (0, 1, 1, 1, 1), (0, 1, 1, 1, 1)], np.int64).T
         namespaces.fill(np.array([deep, deep, ROOT_ROW], np.int64), amounts)
     rows = [ROOT_ROW, a, deep, empty]
     assert namespaces.metrics[rows].tolist() == [8, 6, 6, 0]
-    assert namespaces.logical_size[rows].tolist() == [44, 42, 42, 0]
-    assert namespaces.physical_size[rows].tolist() == [84, 82, 82, 0]
-    assert namespaces.data_points[rows].tolist() == [124, 122, 122, 0]
+    sizes = [used[rows].tolist() for used in namespaces.usage[2:]]
+    assert sizes == [[44, 42, 42, 0], [84, 82, 82, 0], [124, 122, 122, 0]]
     assert namespaces.namespaces[rows].tolist() == [1, 1, 0, 0]
     assert namespaces.namespaces.sum() == 2, "what stands past the last row is for rows to come"
     assert namespaces.count() == 2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from carbonquota.controls.reference import flow
-from carbonquota.controls.table import METRICS
+from carbonquota.controls.table import LOGICAL_SIZE, METRICS, PHYSICAL_SIZE
 from carbonquota.model import MAXIMUM, Size
 from carbonquota.naming import collision_suffix
 from carbonquota.trie import NO_QUOTA, ROOT_ROW, Index, Quotas
@@ -301,11 +301,11 @@ def test_series_of_equal_and_of_different_sizes_give_back_what_they_hold() -> No
     assert [index.series.size_of(row) for row in rows] == sizes
     index.resize(b"m0", rows[0], Size(logical=500))
     assert index.series.size_of(rows[0]) == Size(logical=500)
-    assert index.namespaces.logical_size_at[ROOT_ROW] == sum(size.logical for size in sizes) + 500
+    assert index.namespaces.usage_at[LOGICAL_SIZE][ROOT_ROW] == sum(size.logical for size in sizes) + 500
     for number in range(60):
         index.remove(f"m{number}".encode())
     assert (len(index), index.namespaces.is_empty(ROOT_ROW)) == (0, True)
-    assert index.namespaces.logical_size_at[ROOT_ROW] == index.namespaces.physical_size_at[ROOT_ROW] == 0
+    assert index.namespaces.usage_at[LOGICAL_SIZE][ROOT_ROW] == index.namespaces.usage_at[PHYSICAL_SIZE][ROOT_ROW] == 0
 
 
 def test_sizes_that_come_and_go_are_never_mixed_up() -> None:
@@ -319,5 +319,5 @@ def test_sizes_that_come_and_go_are_never_mixed_up() -> None:
             if gone in held:
                 index.remove(gone.encode())
                 del held[gone]
-        assert index.namespaces.logical_size_at[ROOT_ROW] == sum(size.logical for size in held.values())
+        assert index.namespaces.usage_at[LOGICAL_SIZE][ROOT_ROW] == sum(size.logical for size in held.values())
     assert {name: index.series.size_of(index.find(name.encode())) for name in held} == held

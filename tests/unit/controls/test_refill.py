@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from carbonquota.controls import Interval
+from carbonquota.controls import FixedWindow
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from carbonquota.controls import Interval
     ],
 )
 def test_an_interval_is_aligned_to_the_epoch(length: float, now: float, end: float) -> None:
-    interval = Interval(length, now)
+    interval = FixedWindow(length, now)
     assert interval.end == end
     assert not interval.is_over(now)
     assert not interval.is_over(end - length)
@@ -32,7 +32,7 @@ def test_an_interval_is_aligned_to_the_epoch(length: float, now: float, end: flo
 @pytest.mark.parametrize("length", [1.0, 1.1, 1.3, 2.7, 7.3, 59.9, 90.1, 1000 / 3])
 def test_no_interval_is_over_as_it_begins(length: float) -> None:
     for now in (start * length for start in (*range(3000), 10**7, 10**7 + 1, 10**9 + 7)):
-        interval = Interval(length, now)
+        interval = FixedWindow(length, now)
         assert not interval.is_over(now)
         assert interval.end - now < length * 1.001
 
@@ -54,15 +54,15 @@ def test_no_interval_is_over_as_it_begins(length: float) -> None:
     ],
 )
 def test_a_clock_that_steps_back_a_little_ends_nothing_but_one_set_back_does(now: float, over: bool) -> None:
-    assert Interval(60.0, 90.0).is_over(now) == over
+    assert FixedWindow(60.0, 90.0).is_over(now) == over
 
 
 @pytest.mark.parametrize("now", [200.0, 6000.0, -500.0])
 def test_after_an_advance_the_interval_is_that_of_the_clock(now: float) -> None:
-    interval = Interval(60.0, 90.0)
+    interval = FixedWindow(60.0, 90.0)
     interval.advance(now, counted=False)
     assert not interval.is_over(now)
-    assert interval.end == Interval(60.0, now).end
+    assert interval.end == FixedWindow(60.0, now).end
 
 
 REPORT_ENDS, REPORT_ENDS_NOT = "a report that ends the running interval", "a report of ended intervals alone"
@@ -89,7 +89,7 @@ ENDS_COUNTED, ENDS = "the interval ends with counts not reported", "the interval
     ],
 )
 def test_a_report_ends_the_running_interval_only_if_none_waits_for_one(story: list[str]) -> None:
-    interval = Interval(60.0, 0.0)
+    interval = FixedWindow(60.0, 0.0)
     told = []
     for step in story:
         if step in {ENDS, ENDS_COUNTED}:
@@ -101,7 +101,7 @@ def test_a_report_ends_the_running_interval_only_if_none_waits_for_one(story: li
 
 
 def test_a_clock_set_back_ends_the_interval_that_was_running_once() -> None:
-    interval = Interval(60.0, 1000.0)
+    interval = FixedWindow(60.0, 1000.0)
     interval.advance(100.0, counted=True)
     assert not any(interval.is_over(now) for now in (100.0, 119.0, 60.0, 0.0))
     assert not interval.report(), "the one that was running when the clock was set back is to be reported"
@@ -109,7 +109,7 @@ def test_a_clock_set_back_ends_the_interval_that_was_running_once() -> None:
 
 
 def test_an_interval_that_passed_without_a_call_is_still_to_be_reported() -> None:
-    called, quiet = Interval(60.0, 0.0), Interval(60.0, 0.0)
+    called, quiet = FixedWindow(60.0, 0.0), FixedWindow(60.0, 0.0)
     for interval in (called, quiet):
         assert interval.report()
     called.advance(60.0, counted=False)

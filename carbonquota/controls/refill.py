@@ -1,4 +1,4 @@
-"""The throughput interval: when it ends, and which counts a report is to give.
+"""How a rate comes back: in fixed windows, the throughput intervals; and which counts a report is to give.
 
 Intervals are aligned to the epoch. One ends when the clock passes its end, whether or not a report comes then, or
 early by a report in it. A report gives the intervals that ended since the last one; only if there are none does it
@@ -8,7 +8,7 @@ end the running one. So a late report takes nothing from a new interval, and non
 from __future__ import annotations
 
 from math import floor
-from typing import Final
+from typing import Final, Protocol
 
 from carbonquota.model import Clock
 
@@ -30,7 +30,29 @@ class ClockWatch:
         return abs(self._ahead - before) > _TOLERANCE
 
 
-class Interval:
+class Refill(Protocol):
+    """When what a rate has used comes back: `quotas.close` is called whenever a window ends. Times are seconds."""
+
+    length: float
+    floor: float
+    """At times before this, and from `end` on, the running window is over."""
+    end: float
+
+    @property
+    def start(self) -> float:
+        """When the running window began."""
+
+    def is_over(self, now: float) -> bool:
+        """Whether the running window has ended by now."""
+
+    def advance(self, now: float, *, counted: bool) -> None:
+        """Go to the window of `now`; `counted` tells whether the last one has counts that no report gave."""
+
+    def report(self) -> bool:
+        """Note a report; whether it ends the running window."""
+
+
+class FixedWindow:
     """The running interval, of `length` seconds. Times are seconds since the epoch."""
 
     def __init__(self, length: float, now: float) -> None:

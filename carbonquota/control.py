@@ -1,0 +1,80 @@
+"""The controls, each declared once: what the rules can limit, in the order of all columns that go by control.
+
+From a row here follow the keys of the rule file, the columns of usage and of counts, what is asked of a new metric, the
+stats, and what the compiled decision goes over. A control's amount has a field in `Limits` and in `Usage`, too; what a
+metric brings of it by its size has one in `Size`. `_ledger.h` has the numbers of controls, as C wants to know these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from operator import attrgetter
+from typing import Final
+
+from carbonquota.model import Size
+
+
+class Kind(Enum):
+    """What becomes of what was used: of a `CAPACITY` it stays used, of a `RATE` it comes back in time."""
+
+    CAPACITY = "capacity"
+    RATE = "rate"
+
+
+Amount = Callable[[Size], int]
+"""What a metric of a size adds to each namespace above it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One control: `stat` is its name in stats, and in `Limits` and `Usage`.
+
+    `turn` tells when it is asked: of those of a namespace the lowest first, a rate before all capacities.
+    """
+
+    index: int
+    stat: str
+    kind: Kind
+    turn: int
+    amount: Amount
+
+    @property
+    def key(self) -> str:
+        """How the rule file spells it: with dashes."""
+        return self.stat.replace("_", "-")
+
+
+def _nothing(_size: Size) -> int:
+    """What a new metric adds of what is not counted by metrics."""
+    return 0
+
+
+def _one(_size: Size) -> int:
+    return 1
+
+
+def _declared(*rows: tuple[str, Kind, int, Amount]) -> tuple[Control, ...]:
+    return tuple(Control(index, *row) for index, row in enumerate(rows))
+
+
+CONTROLS: Final = _declared(
+    # Sub-namespaces are counted where a namespace gains one.
+    ("namespaces", Kind.CAPACITY, 5, _nothing),
+    ("metrics", Kind.CAPACITY, 1, _one),
+    ("logical_size", Kind.CAPACITY, 2, attrgetter("logical")),
+    ("physical_size", Kind.CAPACITY, 3, attrgetter("physical")),
+    ("data_points", Kind.CAPACITY, 4, attrgetter("data_points")),
+    # Data points are counted as they are offered, new metrics' or not.
+    ("throughput", Kind.RATE, 0, _nothing),
+)
+"""All of them: those that count what is held come before the one that counts what passes."""
+
+CAPACITIES: Final = tuple(control for control in CONTROLS if control.kind is Kind.CAPACITY)
+"""The controls of what is held, by index."""
+
+
+def amounts_of(size: Size) -> tuple[int, ...]:
+    """What a metric of this size adds to each namespace above it, by the index of `CAPACITIES`."""
+    return tuple(control.amount(size) for control in CAPACITIES)
