@@ -2,7 +2,7 @@
 
 From a row here follow the keys of the rule file, the columns of usage and of counts, what is asked of a new metric, the
 stats, and what the compiled decision goes over. A control's amount has a field in `Limits` and in `Usage`, too; what a
-metric brings of it by its size has one in `Size`. `_ledger.h` has the numbers of controls, as C wants to know these.
+metric brings of it by its size has one in `Size`. `_coming.h` has their number, which C wants to know.
 """
 
 from __future__ import annotations

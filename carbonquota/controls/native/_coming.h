@@ -11,7 +11,8 @@
 #include "_lines.h"
 #include "_matcher.h"
 
-#define CQ_COUNTED 6   /* controls */
+#define CQ_STOCKS 5 /* controls of what is held, which come first; one of what passes is behind them */
+#define CQ_CONTROLS (CQ_STOCKS + 1)
 #define CQ_MOST_COMING 16 /* rules of missing namespaces above one metric; what has more is left to the caller */
 
 /* A missing namespace that is under a rule: how much of the metric's name is its own. */
@@ -75,7 +76,7 @@ static inline int64_t cq_take_row(cq_rows *rows)
 /* Counts by name, for so many names as there is room for. */
 typedef struct {
     cq_names *names;
-    int64_t *throttle, *dropped[CQ_COUNTED];
+    int64_t *throttle, *dropped[CQ_CONTROLS];
     int64_t most;
 } cq_absent;
 

@@ -15,8 +15,6 @@
 
 #include "_coming.h"
 
-#define CQ_CONTROLS CQ_COUNTED
-#define CQ_STOCKS 5
 #define CQ_LONGEST_PREFIX 64
 
 /* What a metric may be counted with. */
