@@ -12,9 +12,10 @@ from typing import Final
 
 import numpy as np
 
+from carbonquota.control import CAPACITIES
 from carbonquota.controls.reference import Decider, flow
 from carbonquota.controls.rejections import NO_RULES_QUOTA, Rejections, of_absent
-from carbonquota.controls.table import CREATES, STOCK_CONTROLS, STOCKS, Grant
+from carbonquota.controls.table import CREATES, STOCKS, Grant
 from carbonquota.metric_name import dotted_part
 from carbonquota.model import ROOT, Rule
 from carbonquota.trie import NO_QUOTA
@@ -50,7 +51,7 @@ def scope(rules: Iterable[Rule]) -> tuple[tuple[str, bool], ...]:
 
 def _limits_of(rule: Rule) -> list[int | None]:
     """Its limits of what is held."""
-    return [getattr(rule.limits, name) for name in STOCK_CONTROLS]
+    return [getattr(rule.limits, control.stat) for control in CAPACITIES]
 
 
 def _is_shared(limit: int | None) -> bool:
