@@ -78,7 +78,7 @@ class Bench:
         for key, value in part(PLAIN, "split", self.series, self.runs):
             self.note("split", key, value)
         for kernel in self.columns:
-            for name in ("decisions", "memory"):
+            for name in ("decisions", "floods", "memory"):
                 for key, value in part(kernel, name, self.series, self.runs):
                     self.note(kernel, key, value)
         self.loads(self.columns, self.series, "")

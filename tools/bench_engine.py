@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import psutil
+from bench_floods import floods
 from bench_threads import threads
 from bench_traffic import (
     PER_HOST,
@@ -271,10 +272,13 @@ def load(series: int, _: int, folder: str) -> None:
 def main() -> None:
     """Do the part that the arguments name: series, runs, and a folder for those that need one."""
     part, series, runs, *folders = sys.argv[1:]
+    parts = {"decisions": decisions, "memory": memory, "split": split}
     if part in {"save", "load"}:
         {"save": save, "load": load}[part](int(series), int(runs), folders[0])
+    elif part == "floods":
+        floods(int(series), int(runs), note)
     else:
-        {"decisions": decisions, "memory": memory, "split": split}[part](int(series), int(runs))
+        parts[part](int(series), int(runs))
 
 
 if __name__ == "__main__":

@@ -259,7 +259,9 @@ class Quotas(Columns):
             known[: len(self._names)] = self._names
             self._names = known
         names: Names = known[rows]
-        unknown = np.unique(rows[names == _UNNAMED])
+        # What has a name in stats was asked for before.
+        doubtful = rows[self.named[rows] != _NAMED]
+        unknown = np.unique(doubtful[known[doubtful] == _UNNAMED])
         if len(unknown):
             known[unknown] = list(map(self._name_of, self.namespace[unknown].tolist()))
             names = known[rows]
@@ -277,11 +279,16 @@ class Quotas(Columns):
         return self._meter_at[_WANTED]
 
     def give_names(self, most: int = MAXIMUM) -> bool:
-        """Give up to so many quotas the names in stats that they want, the first to come first; whether some wait."""
+        """Give up to so many quotas the names in stats that they want, the first to come first; whether some wait.
+
+        Where some have gone meanwhile, it is fewer.
+        """
         if not self._meter_at[_WANTED]:
             return False
         waiting = np.flatnonzero(self.named[: self.size] < 0)
-        rows = waiting[np.argsort(-self.named[waiting])][:most]
+        turns = -self.named[waiting].astype(np.int64)
+        next_ones = np.flatnonzero(turns - turns.min(initial=MAXIMUM) < most)
+        rows = waiting[next_ones[np.argsort(turns[next_ones])]]
         names = self.names(rows).tolist()
         self._stat_names.give_many(rows, self._plain_names(rows, names), names, self._plain_name)
         self.named[rows] = _NAMED
