@@ -363,6 +363,10 @@ class Quotas(Columns):
         """What is left of the throughput limit here in this interval, and what was counted in it."""
         return (self.left_at[row], *(count[row] for count in self._running_at))
 
+    def fresh_counters(self, row: int) -> tuple[int, ...]:
+        """The same as they were when the quota came."""
+        return (self.limit_at[row], *(0 for _ in self._running_at))
+
     def put_counters(self, row: int, values: Sequence[int]) -> None:
         """Have them be these again."""
         for view, value in zip((self.left_at, *self._running_at), values, strict=True):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from carbonquota import MetricNameError, QuotaEngine, RuleSet, Size
+from carbonquota.controls import Decider, grants
+from carbonquota.controls.reference import offer_all
 from carbonquota.testing import ManualClock
+from carbonquota.trie import ROOT_ROW, Index
 
 RULES = "[/]\nthroughput = 100\n[a]\nmetrics = 3\nthroughput = 10\n[a.*]\nmetrics = 2\n"
 
@@ -89,3 +92,28 @@ def test_what_cannot_be_told_leaves_nothing_charged() -> None:
         with pytest.raises(ValueError, match="points must be"):
             engine.offer_all([("a.x", 1), ("a.y", points)])
     assert (held(engine), engine.quotas()) == before
+
+
+def decider_under(text: str) -> Decider:
+    rules = RuleSet.from_text(text)
+    terms = grants(rules.rules, 60.0, "interval")
+    return Decider(Index(rules.matcher(), terms), terms, lambda _metric: Size(1, 2, 3))
+
+
+def test_namespaces_come_to_be_only_where_an_offer_is_accepted() -> None:
+    decider = decider_under("[*.*]\nphysical-size = 1\n[b.*]\nthroughput = 1\n")
+    births = decider.index.namespaces.births
+    assert offer_all(decider, [("a.new.x", 1)]) == offer_all(decider, [("b.full.x", 1), ("a.new.x", 1)])
+    assert decider.index.namespaces.births == births + 2, "b and b.full, for a while"
+    assert decider.index.namespaces.in_use().tolist() == [ROOT_ROW]
+    assert len(decider.index.absent) == 1
+
+
+def test_what_a_new_namespace_took_is_given_back_with_it() -> None:
+    decider = decider_under("[*]\nthroughput = 5\n")
+    assert not offer_all(decider, [("a.x", 5), ("a.y", 1)])
+    index = decider.index
+    assert index.quotas.counters(index.own_quota(index.namespaces.find("a")))[:2] == (5, 1), (
+        "what was rejected is counted"
+    )
+    assert offer_all(decider, [("a.x", 5)])

@@ -36,7 +36,6 @@ def offer_all(decider: Decider, offers: Sequence[tuple[Name, int]]) -> Verdict:
     except BaseException:
         taken.give_back()
         raise
-    taken.let_go()
     return Verdict(accepted=True)
 
 
@@ -53,36 +52,41 @@ class _Taken:
         self._after: Counters = {}
         self._seen: dict[int, int] = {}
         self._created: list[bytes] = []
-        self._namespaces: list[int] = []
-        self._name = b""
+        self._name = ""
         self._is_new = False
 
     def watch(self, name: str) -> None:
-        """Look at all that an offer may change, just before it is decided; its namespaces are created for that."""
+        """Look at all that an offer may change, just before it is decided."""
         index = self._index
-        nearest, missing = index.locate(dotted_part(name))
-        namespace = index.create(nearest, missing)
-        self._namespaces.append(namespace)
-        for quota in index.quotas.chain(index.namespaces.quota_at[namespace]):
+        for quota in self._quotas_above(name):
             self._before.setdefault(quota, index.quotas.counters(quota))
-        self._name = name.encode()
-        row = index.find(self._name)
+        self._name = name
+        row = index.find(name.encode())
         self._is_new = row == UNKNOWN
         if not self._is_new and index.seen is not None:
             self._seen.setdefault(row, index.seen.time_at[row])
         self._after = {quota: index.quotas.counters(quota) for quota in self._before}
 
+    def _quotas_above(self, name: str) -> tuple[int, ...]:
+        """The quotas above a metric, as far as its namespaces are there."""
+        index = self._index
+        nearest, _ = index.locate(dotted_part(name))
+        return index.quotas.chain(index.namespaces.quota_at[nearest])
+
     def note(self) -> None:
-        """The offer was accepted."""
+        """The offer was accepted, so its namespaces are there."""
         if self._is_new:
-            self._created.append(self._name)
+            self._created.append(self._name.encode())
+        for quota in self._quotas_above(self._name):
+            self._before.setdefault(quota, self._index.quotas.fresh_counters(quota))
 
     def give_back(self) -> None:
         """Have all stand as before the first offer, but for what the last one counted as it was rejected."""
         index, quotas = self._index, self._index.quotas
         for quota, before in self._before.items():
-            counted = zip(before, self._after[quota], quotas.counters(quota), strict=True)
-            quotas.put_counters(quota, [start + now - after for start, after, now in counted])
+            now = quotas.counters(quota)
+            counted = zip(before, self._after.get(quota, now), now, strict=True)
+            quotas.put_counters(quota, [start + last - after for start, after, last in counted])
         for name in reversed(self._created):
             index.remove(name)
         if index.seen is not None:
@@ -91,11 +95,3 @@ class _Taken:
         if index.changes is not None:
             index.changes.rewind(self._changes)
         self._decider.creates.left = self._creates_left
-        self.let_go()
-
-    def let_go(self) -> None:
-        """Remove what was created of namespaces and is not used."""
-        for namespace in self._namespaces:
-            # Some may have gone with others.
-            if self._index.namespaces.born_at[namespace]:
-                self._index.sweep(namespace)
