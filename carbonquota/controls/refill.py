@@ -45,6 +45,9 @@ class Refill(Protocol):
     def is_over(self, now: float) -> bool:
         """Whether the running window has ended by now."""
 
+    def is_near(self, one: float, other: float) -> bool:
+        """Whether two boundaries of windows are the same."""
+
     def advance(self, now: float, *, counted: bool) -> None:
         """Go to the window of `now`; `counted` tells whether the last one has counts that no report gave."""
 
