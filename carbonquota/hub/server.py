@@ -93,6 +93,7 @@ class _Server:
         _log.info("ready: %s://%s answers", "https" if self._settings.access.tls_certificate else "http", http.address)
         try:
             self._tasks.repeat("sync", lambda: self._settings.freshness, self._sync)
+            self._tasks.repeat("scrape", lambda: _TENDING, self._scrape)
             self._tasks.repeat("leases", lambda: _TENDING, self._tend)
             await self._ending.wait()
         finally:
@@ -140,6 +141,13 @@ class _Server:
         else:
             if was_away:
                 _log.info("the database is back")
+
+    async def _scrape(self) -> None:
+        """Read what providers tell who do not push."""
+        try:
+            await asyncio.to_thread(self._hub.scraper.scrape)
+        except UnavailableError as error:
+            self._notices.warning("scrape", "%s; providers are not read", error)
 
     async def _tend(self) -> None:
         """Renew the lease, hand back what is not needed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -118,13 +118,33 @@ class CustomerPage(BaseModel):
     customers: list[CustomerDocument]
 
 
-class ProviderOrder(BaseModel):
-    """A provider as it shall be. It is stale where nothing was heard for `stale_after` seconds.
+class MetricMapping(BaseModel):
+    """Series of a metric that tell what customers hold of a control; the value of `label` is the customer's name.
 
-    `interval` is how often it measures, in seconds.
+    Only those with the labels of `where` count. Several series of one customer are added.
     """
 
     model_config = STRICT
+
+    metric: Annotated[str, Field(min_length=1, max_length=200)]
+    label: Annotated[str, Field(min_length=1, max_length=200)]
+    control: Annotated[str, Field(max_length=40)]
+    where: Annotated[dict[str, str], Field(max_length=20)] = {}
+
+
+class ProviderOrder(BaseModel):
+    """A provider as it shall be. It is stale where nothing was heard for `stale_after` seconds.
+
+    `interval` is how often it measures, in seconds. `kind` is how that is known: `push`, it tells; `prometheus`, its
+    page of metrics at `url` is read by `mapping`; `carbonquota`, it is one of our daemons, and customers hold what
+    their namespaces do.
+    """
+
+    model_config = STRICT
+
+    kind: Literal["push", "prometheus", "carbonquota"] = "push"
+    url: Annotated[str, Field(max_length=2000)] = ""
+    mapping: Annotated[list[MetricMapping], Field(max_length=100)] = []
 
     interval: Annotated[float, Field(ge=1, le=86_400)] = 60.0
     stale_after: Annotated[float, Field(ge=1, le=864_000)] = 180.0
@@ -136,6 +156,9 @@ class ProviderDocument(BaseModel):
     """A provider; `version` is also the ETag."""
 
     provider: str
+    kind: str
+    url: str
+    mapping: list[MetricMapping]
     interval: float
     stale_after: float
     about: str

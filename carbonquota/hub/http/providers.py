@@ -9,6 +9,7 @@ from carbonquota.hub.domain.values import Actor, Provider
 from carbonquota.hub.http.answers import CHANGES, READS
 from carbonquota.hub.http.documents import (
     Changed,
+    MetricMapping,
     ProviderDocument,
     ProviderList,
     ProviderOrder,
@@ -63,7 +64,15 @@ class _Endpoints:
         self, provider: ProviderName, order: ProviderOrder, who: Admin, expect: Expected, response: Response
     ) -> Changed:
         """What it measured stays."""
-        wanted = Provider(provider, interval=order.interval, stale_after=order.stale_after, about=order.about)
+        wanted = Provider(
+            provider,
+            order.kind,
+            order.url,
+            order.interval,
+            order.stale_after,
+            tuple(one.model_dump() for one in order.mapping),
+            order.about,
+        )
         version = self._providers.put(Actor(who.name, order.why), wanted, expect)
         response.headers["ETag"] = etag(version)
         return Changed(version=version)
@@ -82,5 +91,12 @@ class _Endpoints:
 
 def _document(one: Provider) -> ProviderDocument:
     return ProviderDocument(
-        provider=one.name, interval=one.interval, stale_after=one.stale_after, about=one.about, version=one.change
+        provider=one.name,
+        kind=one.kind,
+        url=one.url,
+        mapping=[MetricMapping(**row) for row in one.mapping],
+        interval=one.interval,
+        stale_after=one.stale_after,
+        about=one.about,
+        version=one.change,
     )

@@ -17,6 +17,7 @@ from carbonquota.hub.service.leases import Leases
 from carbonquota.hub.service.providers import Providers
 from carbonquota.hub.service.quotas import Quotas
 from carbonquota.hub.service.rules import Rules
+from carbonquota.hub.service.scraper import Scraper
 from carbonquota.hub.service.synchronizer import Synchronizer
 from carbonquota.hub.service.tokens import Tokens
 from carbonquota.hub.service.utilization import Utilization
@@ -50,6 +51,7 @@ class Hub:
         self.rules = Rules(self.writing, clock)
         self.history = UsageHistory()
         self.utilization = Utilization(self.book, self.synchronizer, clock, terms.skew)
+        self.scraper = Scraper(database, self.book, self.utilization, clock)
         self.stored_history = History(database, self.book, clock)
         name = f"{socket.gethostname()}:{os.getpid()}"
         self.leases = Leases(database, self.book, self._grants, clock, name)

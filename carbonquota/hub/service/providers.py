@@ -8,6 +8,7 @@ from typing import Any, Final
 from carbonquota.hub.domain.book import Book
 from carbonquota.hub.domain.errors import ConflictError, InvalidError, NotFoundError
 from carbonquota.hub.domain.names import checked_name
+from carbonquota.hub.domain.scraping import checked_provider
 from carbonquota.hub.domain.values import Actor, Provider
 from carbonquota.hub.service.writing import Writing
 from carbonquota.hub.storage.providers import delete_provider, put_provider, read_providers
@@ -36,6 +37,7 @@ class Providers:
     def put(self, actor: Actor, provider: Provider, expected: int | None = None) -> int:
         """Make a provider, or change it; the number of the change."""
         checked_name("provider", provider.name)
+        checked_provider(provider)
         with self._writing.change() as (connection, number):
             there = read_providers(connection)
             before = there[provider.name][1] if provider.name in there else None

@@ -12,6 +12,7 @@ from carbonquota.hub.domain.book import Book
 from carbonquota.hub.domain.controls import Amounts, checked
 from carbonquota.hub.domain.errors import ConflictError, InvalidError, NotFoundError
 from carbonquota.hub.domain.names import checked_name
+from carbonquota.hub.domain.scraping import pattern_of
 from carbonquota.hub.domain.values import Actor, AuditEntry, Customer, Quota, QuotaChange
 from carbonquota.hub.service.writing import Writing
 from carbonquota.hub.storage.customers import (
@@ -112,6 +113,8 @@ class Quotas:
     def put_customer(self, actor: Actor, customer: Customer, expected: int | None = None) -> int:
         """Make a customer, or change it; the number of the change."""
         checked_name("customer", customer.name)
+        for pattern in customer.namespaces:
+            pattern_of(pattern)
         with self._writing.change() as (connection, number):
             row = rows_of(connection, [customer.name]).get(customer.name)
             before = None if row is None or row["deleted"] else customer_of(row)

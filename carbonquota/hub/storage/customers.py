@@ -60,6 +60,13 @@ def page_of_customers(connection: Connection, *, after: str, limit: int) -> list
     return [customer_of(row) for row in connection.execute(statement).mappings()]
 
 
+def owned_patterns(connection: Connection) -> list[tuple[str, str]]:
+    """Customers with each pattern of namespaces that they own."""
+    statement = select(customers.c.name, customers.c.namespaces).where(customers.c.namespaces != "")
+    rows = connection.execute(statement.order_by(customers.c.id))
+    return [(name, pattern) for name, patterns in rows for pattern in patterns.split("\n")]
+
+
 def mark_deleted(connection: Connection, number: int, change: int) -> None:
     """Delete a customer; its number is not used again for another."""
     statement = update(customers).where(customers.c.id == number)
