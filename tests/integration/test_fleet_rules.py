@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from carbonquota.cli import command_line
 from carbonquota.web.access import Role
 from tests.support.daemon import Daemon, running, wait_until
 from tests.support.hub import HubProcess, hub_process
@@ -110,24 +109,21 @@ def test_no_release_that_was_acknowledged_is_lost_by_a_kill_and_daemons_go_on(tm
             wait_until(lambda: daemon.json("/health")["status"] == "ok", lambda: str(daemon.json("/health")))
 
 
-def command(hub: HubProcess, role: Role, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"CARBONQUOTA_HUB": hub.url, "CARBONQUOTA_TOKEN": hub.tokens[role]}
-    return subprocess.run(
-        [sys.executable, "-m", "carbonquota.cli", "rules", *arguments],
-        capture_output=True, text=True, timeout=60, check=False, env=environment,
-    )  # fmt: skip
+def command(hub: HubProcess, role: Role, *arguments: str) -> Result:
+    environment = {"CARBONQUOTA_HUB": hub.url, "CARBONQUOTA_TOKEN": hub.tokens[role]}
+    return CliRunner().invoke(command_line, ["rules", *arguments], env=environment, prog_name="carbonquota")
 
 
 def test_the_command_line_goes_from_a_file_to_a_rollback(hub: HubProcess, tmp_path: Path) -> None:
     path = tmp_path / "quotas.conf"
     path.write_text("[team.*]\nmetrics = many\n")
     bad = command(hub, Role.ADMIN, "push", str(path))
-    assert bad.returncode == 1
+    assert bad.exit_code == 1
     assert f"{path}:2:11: " in bad.stderr
     assert "    metrics = many\n              ^^^^" in bad.stderr
     path.write_text(ONE)
     first = command(hub, Role.ADMIN, "push", str(path), "--why", "first")
-    assert first.returncode == 0, first.stderr
+    assert first.exit_code == 0, first.stderr
     version = first.stdout.split(",")[0].removeprefix("version ")
     assert command(hub, Role.ADMIN, "push", str(path)).stdout == first.stdout
     made = command(hub, Role.ADMIN, "release", version, "--enforce", "--group", "cli")
@@ -137,12 +133,12 @@ def test_the_command_line_goes_from_a_file_to_a_rollback(hub: HubProcess, tmp_pa
     assert "metrics 1 -> 2" in told
     assert "limits would be passed" in command(hub, Role.OPERATOR, "trial", str(path), "--group", "cli").stdout
     second = command(hub, Role.ADMIN, "push", str(path)).stdout.split(",")[0].removeprefix("version ")
-    assert command(hub, Role.ADMIN, "release", second, "--shadow", "--group", "cli").returncode == 0
+    assert command(hub, Role.ADMIN, "release", second, "--shadow", "--group", "cli").exit_code == 0
     back = command(hub, Role.ADMIN, "rollback", "--group", "cli", "--why", "too tight")
     assert f"version {version}, enforced, for the group cli" in back.stdout
     assert "too tight" in command(hub, Role.OPERATOR, "list").stdout
     refused = command(hub, Role.OPERATOR, "release", version, "--enforce")
-    assert (refused.returncode, refused.stdout) == (1, "")
+    assert (refused.exit_code, refused.stdout) == (1, "")
     assert "this needs the role admin; the token is of the role operator" in refused.stderr
 
 

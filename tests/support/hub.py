@@ -108,7 +108,8 @@ class HubProcess:
         """Start it, and wait until it answers."""
         with (self.folder / "log").open("ab") as log:
             command = [sys.executable, "-m", "carbonquota.cli", "serve", "--database", "sqlite:///hub.sqlite"]
-            command += ["--listen", f"127.0.0.1:{self.port}", "--tokens-file", "tokens", *self._arguments]
+            command += ["--listen", f"127.0.0.1:{self.port}", "--grpc-listen", "127.0.0.1:0", "--tokens-file", "tokens"]
+            command += self._arguments
             self._process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
         wait_until(self._answers, lambda: f"the quota service does not answer: {self.log}")
 

@@ -80,6 +80,7 @@ def test_ports_of_the_configuration_of_containers_and_of_services_are_the_same()
     (listen,) = (one for one in container(WORKLOADS[1])["args"] if one.startswith("--listen="))
     hub = {port["name"]: port["containerPort"] for port in container(WORKLOADS[1])["ports"]}
     assert listen == f"--listen=:{hub['http']}"
+    assert f"--grpc-listen=:{hub['grpc']}" in container(WORKLOADS[1])["args"]
     for workload in WORKLOADS:
         ports = {port["name"]: port["containerPort"] for port in container(workload)["ports"]}
         service = named("Service", workload["metadata"]["name"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -10,8 +11,10 @@ import grpc
 import grpc.aio
 
 from carbonquota.web.access import Identity, Role
-from carbonquota.web.authentication import AuthenticationUnavailable, NotAuthenticated
+from carbonquota.web.authentication import UNAVAILABLE, AuthenticationUnavailable, NotAuthenticated
 from carbonquota.web.make_access import Access
+
+_log = logging.getLogger(__name__)
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer
@@ -52,13 +55,22 @@ class Callers:
         identity = self._access.authenticators.remembered(token)
         if identity is not None:
             return identity
+        failures, address = self._access.failures, _address(context.peer())[0]
+        wait = failures.wait(address)
+        if wait and not self._access.authenticators.is_familiar(token):
+            raise Refused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"too many tokens that are not valid came from {address}: try again in {wait} seconds",
+            )
         try:
             identity = await asyncio.to_thread(self._access.authenticators.authenticate, token)
         except NotAuthenticated:
             identity = None
         except AuthenticationUnavailable as error:
-            raise Refused(grpc.StatusCode.UNAVAILABLE, f"the token cannot be checked now: {error}") from None
+            _log.warning("gRPC: no token can be checked: %s", error)
+            raise Refused(grpc.StatusCode.UNAVAILABLE, UNAVAILABLE) from None
         if identity is None:
+            failures.note(address)
             raise Refused(grpc.StatusCode.UNAUTHENTICATED, "the token is not valid")
         return identity
 
