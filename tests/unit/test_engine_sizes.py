@@ -6,6 +6,7 @@ import pytest
 
 from carbonquota import QuotaEngine, QuotaError, RuleSet, Size
 from carbonquota.model import MAXIMUM
+from carbonquota.rules import Schemas
 from carbonquota.testing import ManualClock
 
 Asked = list[str]
@@ -114,3 +115,15 @@ def test_a_size_that_no_sum_can_take_is_an_error_only_where_it_is_asked_for() ->
     assert engine.offer("full.huge").control == "metrics"
     with pytest.raises(QuotaError, match="would pass"):
         engine.offer("free.huge")
+
+
+def test_new_sizes_count_for_metrics_that_were_too_large_before() -> None:
+    rules = RuleSet.from_text("[team]\ndata-points = 600\n")
+    engine = QuotaEngine(rules, size_of=Schemas.from_text(""))
+    lines = b"".join(b"team.m%d 1 60\n" % number for number in range(3))
+    assert engine.admit(lines).points == 0
+    engine.apply(rules, size_of=Schemas.from_text("[all]\npattern = .*\nretentions = 1s:5m\n"))
+    assert engine.admit(lines).points == 2
+    engine.apply(rules, size_of=Schemas.from_text("[all]\npattern = .*\nretentions = 1s:1m\n"))
+    assert engine.usage("team").data_points == 600
+    assert engine.admit(b"team.n 1 60\n").points == 0

@@ -19,7 +19,7 @@ from carbonquota.kernel import BLANK, UNKNOWN, Malformed, parse
 
 def decide(decider: Decider, ledger: Ledger, batch: Batch, sizes: Sizes) -> None:
     """Decide and charge the points of a batch, in their order; to be called under the index's lock."""
-    sizes.keep_up()
+    sizes.keep_few()
     if batch.lines.unknown and decider.creates.left > 0:
         _decide_with_new(decider, ledger, batch, sizes)
     else:

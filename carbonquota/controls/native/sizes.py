@@ -35,11 +35,14 @@ class Sizes:
         self.sizes: list[Size] = []
         """By number."""
 
+    def keep_few(self) -> None:
+        """Forget all where they have become many; to be called before a batch is decided."""
+        if len(self.sizes) > _MOST:
+            self._forget()
+
     def keep_up(self) -> None:
-        """Be those that the decider gives to new metrics now; to be called before a batch is decided."""
+        """Be those that the decider gives to new metrics now; it changes that between two batches only."""
         if self._size_of is self._decider.size_of:
-            if len(self.sizes) > _MOST:
-                self._forget()
             return
         self._forget()
         self._size_of = size_of = self._decider.size_of

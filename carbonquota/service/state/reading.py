@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -30,8 +31,8 @@ class Kept:
     """What a directory holds: whether a whole index was `found`, and the `generation` whose journal goes on.
 
     `snapshot_time` is when the snapshot was taken, in seconds since the epoch, 0 where there is none. `set_aside` are
-    the files that now have what is damaged. `journaled` are the metrics that came since the snapshot, or none of them
-    where they are too many to be remembered.
+    the files that now have what is damaged. `journaled` are the metrics that came since the snapshot before the newest,
+    or none of them where they are too many to be remembered.
     """
 
     holdings: Holdings
@@ -44,6 +45,8 @@ class Kept:
 
 _MOST_JOURNALED: Final = 200_000
 """So many metrics since the snapshot are remembered, some 20 MB."""
+_LARGEST_EARLIER: Final = 16 * 2**20
+"""Bytes of the journal before that is looked through."""
 
 NOTHING_KEPT: Final = Kept(EMPTY, 0, found=False, snapshot_time=0.0, set_aside=())
 """What a directory holds that cannot be read."""
@@ -119,12 +122,20 @@ def read_state(directory: Path, now: float) -> Kept:
     generation = max([first, *journals]) + (not reading.is_journal_whole)
     _tidy(directory)
     whole, set_aside = merged(holdings, changes), tuple(reading.set_aside)
-    return Kept(whole, generation, found, snapshot.time, set_aside, _journaled(changes))
+    return Kept(whole, generation, found, snapshot.time, set_aside, _journaled(changes, directory, first - 1))
 
 
-def _journaled(changes: Sequence[Change]) -> frozenset[bytes]:
-    """The metrics that changes say of that they came; none where they are too many."""
-    came = frozenset(change.name for change in changes if change.size is not None)
+def _journaled(changes: Sequence[Change], directory: Path, before: int) -> frozenset[bytes]:
+    """The metrics that changes, and the journal of the generation before, say of that they came.
+
+    None where they are too many. A metric may be in a snapshot before its file is made, hence the journal before that.
+    """
+    earlier: Sequence[Change] = ()
+    with suppress(OSError):
+        path = path_of(directory, "journal", before)
+        if before >= 0 and path.stat().st_size <= _LARGEST_EARLIER:
+            earlier = read_journal(path).changes
+    came = frozenset(change.name for change in (*earlier, *changes) if change.size is not None)
     return came if len(came) <= _MOST_JOURNALED else frozenset()
 
 

@@ -209,7 +209,7 @@ def test_the_worker_gives_what_it_has_when_its_time_is_used_up() -> None:
         signal.signal(signal.SIGPROF, before)
         resource.setrlimit(resource.RLIMIT_CPU, limits)
     assert found == [True, True]
-    assert spent >= 0.04
+    assert spent > 0.02
 
 
 def _late(*_: object) -> None:

@@ -51,7 +51,7 @@ def test_snapshots_and_journals_together_are_the_whole(tmp_path: Path, snapshots
     assert restored(tmp_path) == wanted
 
 
-def test_a_restart_knows_which_metrics_came_since_the_snapshot(tmp_path: Path) -> None:
+def test_a_restart_knows_which_metrics_came_a_short_while_ago(tmp_path: Path) -> None:
     engine = new_engine()
     with life(tmp_path, engine) as kept:
         engine.load("a.old", SIZE)
@@ -60,16 +60,20 @@ def test_a_restart_knows_which_metrics_came_since_the_snapshot(tmp_path: Path) -
             engine.load(name, SIZE)
         engine.forget("a.went")
         kept.flush()
-    assert journaled(tmp_path) == {b"a.new", b"a.went"}
+    assert journaled(tmp_path) == {b"a.old", b"a.new", b"a.went"}
 
 
-def test_after_an_orderly_end_none_came_since_the_snapshot(tmp_path: Path) -> None:
+def test_the_journal_before_the_snapshot_counts_as_well(tmp_path: Path) -> None:
     engine = new_engine()
-    kept = StateKeeper(str(tmp_path), engine, ManualClock(NOW))
-    kept.restore()
-    engine.load("a.b", SIZE)
-    kept.close()
-    assert journaled(tmp_path) == set()
+    with life(tmp_path, engine) as kept:
+        engine.load("a.older", SIZE)
+        kept.snapshot()
+        engine.load("a.old", SIZE)
+        kept.flush()
+        kept.snapshot()
+        engine.load("a.new", SIZE)
+        kept.flush()
+    assert journaled(tmp_path) == {b"a.old", b"a.new"}
 
 
 def journaled(directory: Path) -> set[bytes]:
