@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from carbonquota.hub.domain.rules import FleetDaemon
 from carbonquota.hub.domain.values import Provider
 from carbonquota.hub.http.app import make_app
 from carbonquota.hub.service.hub import Hub
@@ -104,6 +105,19 @@ def test_a_draft_is_checked_tried_kept_released_and_rolled_back(client: Client, 
     assert HOSTILE not in page
     assert post(client, "/rules/rollback", group="").status_code == 303
     assert rows(client.get("/rules").text)[1].startswith("all 1 enforced 3")
+
+
+def test_the_namespaces_of_the_whole_fleet_are_added_up(tmp_path: Path) -> None:
+    hub = shown_hub(tmp_path)
+    hub.rules.note_daemon(FleetDaemon("web2", "", 0, hub.clock()))
+    hub.rules.note_usage(
+        "web2", [("/", (1, 5, 1, 1, 1, 0)), ("team", (1, 5, 1, 1, 1, 0)), ("team.b", (0, 5, 1, 1, 1, 0))]
+    )
+    client = Client(make_app(hub))
+    assert [row.split()[:2] for row in rows(client.get("/explore?namespace=team").text)[1:]] == [["a", "8"], ["b", "8"]]
+    assert rows(client.get("/explore").text)[1].split()[:2] == ["team", "16"]
+    assert client.get("/explore?namespace=nowhere").status_code == 404
+    hub.close()
 
 
 def test_limits_are_suggested_as_rules_to_edit(client: Client) -> None:

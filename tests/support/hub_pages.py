@@ -13,7 +13,17 @@ from tests.support.hub import ADMIN, open_hub, set_quota
 
 RULES = "[team.*]\nmetrics = 10\n"
 HOSTILE = "<img src=x onerror=alert(1)>"
-PAGES = ("/", "/customers", "/customer?name=acme", "/growth", "/rules", "/rules/edit", "/suggest")
+PAGES = (
+    "/",
+    "/customers",
+    "/customer?name=acme",
+    "/growth",
+    "/explore",
+    "/explore?namespace=team",
+    "/rules",
+    "/rules/edit",
+    "/suggest",
+)
 
 
 def shown_hub(folder: Path) -> Hub:
@@ -35,5 +45,13 @@ def shown_hub(folder: Path) -> Hub:
     version = hub.rules.upload(ADMIN, RULES)
     hub.rules.release(ADMIN, version.number, Mode.ENFORCED)
     hub.rules.note_daemon(FleetDaemon("web1", "", 0, clock(), HOSTILE))
-    hub.rules.note_usage("web1", [("team.a", (0, 8, 100, 4096, 10, 0)), ("team.b", (0, 3, 100, 4096, 10, 0))])
+    hub.rules.note_usage(
+        "web1",
+        [
+            ("/", (1, 11, 200, 8192, 20, 0)),
+            ("team", (2, 11, 200, 8192, 20, 0)),
+            ("team.a", (0, 8, 100, 4096, 10, 0)),
+            ("team.b", (0, 3, 100, 4096, 10, 0)),
+        ],
+    )
     return hub

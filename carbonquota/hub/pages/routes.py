@@ -9,15 +9,18 @@ from fastapi import APIRouter, Request
 
 from carbonquota.hub.pages.fleet import FleetPages
 from carbonquota.hub.pages.forms import Gate
+from carbonquota.hub.pages.namespaces import FleetNamespaces
 from carbonquota.hub.pages.rules import RulePages
 from carbonquota.hub.service.hub import Hub
 from carbonquota.web.access import EVERYBODY, Role, identity_of
 from carbonquota.web.page import Pages, Place, Site
+from carbonquota.web.page.namespaces import NamespacePages
 from carbonquota.web.sessions import CSRF
 
 _PLACES: Final = (
     Place("Fleet", "/"),
     Place("Customers", "/customers"),
+    Place("Explore", "/explore"),
     Place("Growth", "/growth"),
     Place("Rules", "/rules"),
     Place("Suggest", "/suggest"),
@@ -30,6 +33,7 @@ def make_router(hub: Hub) -> APIRouter:
     """All pages of a quota service."""
     pages = Pages(Site("carbonquota", "", _PLACES), [Path(__file__).parent / "templates"], frame=_frame)
     gate, fleet, rules = Gate(pages), FleetPages(hub, pages), RulePages(hub, pages)
+    namespaces = NamespacePages(FleetNamespaces(hub), pages, with_limits=False)
     router = APIRouter(include_in_schema=False)
     router.include_router(pages.router())
     all_but_providers = (Role.OPERATOR, Role.CUSTOMER)
@@ -37,6 +41,7 @@ def make_router(hub: Hub) -> APIRouter:
         ("/", gate.shown(fleet.overview, *all_but_providers)),
         ("/customers", gate.shown(fleet.customers, Role.OPERATOR)),
         ("/customer", gate.shown(fleet.customer, *all_but_providers)),
+        ("/explore", gate.shown(lambda request, _: namespaces.explore(request), Role.OPERATOR)),
         ("/growth", gate.shown(fleet.growth, Role.OPERATOR)),
         ("/rules", gate.shown(rules.overview, Role.OPERATOR)),
         ("/rules/edit", gate.shown(rules.edit, Role.OPERATOR)),
