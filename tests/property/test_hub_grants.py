@@ -187,3 +187,16 @@ def test_what_is_deleted_may_be_written_again_at_once(tmp_path: Path) -> None:
     assert hub.grants.deleted("a", "p", 60) == 60
     assert hub.grants.write_ok("a", "p", 50).ok
     hub.close()
+
+
+def test_what_was_reserved_under_a_lease_that_has_ended_is_not_granted_any_more(tmp_path: Path) -> None:
+    fleet = Fleet(f"sqlite:///{tmp_path}/hub.sqlite", random.Random(0))
+    hub = fleet.servers[0]
+    assert hub.grants.write_ok("b", "p", 10).granted == 10
+    # 400 are reserved, and count until a measurement of after the lease.
+    fleet.clock.advance(20)
+    granted = 0
+    while answer := hub.grants.write_ok("b", "p", 10).granted:
+        granted += answer
+    assert granted == 600
+    hub.close()

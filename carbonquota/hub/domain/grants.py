@@ -202,6 +202,12 @@ class GrantBook:
                 self.returned.column(provider, control)[rows] += allowed[rows]
                 allowed[rows] = 0
 
+    def drop(self, provider: int) -> None:
+        """A provider is gone, and with it all that was reserved there."""
+        with self.lock:
+            for grid in self._grids():
+                grid.drop(provider)
+
     def give_up(self, customers: Numbers) -> None:
         """Give up what was reserved for these customers, as their quotas were changed."""
         with self.lock:

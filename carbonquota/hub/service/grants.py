@@ -253,18 +253,34 @@ class Granting:
     def _reserve_for(self, batches: list[_Batch]) -> None:
         """One transaction for all; each batch is told how it went."""
         limited = [want for batch in batches for want in batch.wants if not self._is_free(want)]
-        error: UnavailableError | None = None
-        if limited:
-            for want in limited:
-                want.held = self._grants.draw(Grid.key(want.provider, want.control), want.customer)
-            try:
-                self._transact(limited)
-            except UnavailableError as raised:
-                error = raised
-            finally:
-                self._put(limited)
-        for batch in batches:
-            batch.error, batch.is_done = error, True
+        error: UnavailableError | None = UnavailableError("a bug kept the write from being decided: see the log")
+        try:
+            if limited:
+                with self._leases.lock:
+                    self._reserve_under_lease(limited)
+            error = None
+        except UnavailableError as raised:
+            error = raised
+        finally:
+            for batch in batches:
+                batch.error, batch.is_done = error, True
+
+    def _reserve_under_lease(self, wants: list[_Want]) -> None:
+        """Reserve and answer. What was reserved under a lease that has ended is not granted any more."""
+        if self._clock() >= self._leases.until:
+            self._leases.renew()
+        for want in wants:
+            want.held = self._grants.draw(Grid.key(want.provider, want.control), want.customer)
+        try:
+            self._transact(wants)
+        except BaseException:
+            for want in wants:
+                want.given, want.answer = 0, _HELD
+            self._put(wants)
+            raise
+        if self._clock() >= self._leases.until:
+            raise UnavailableError("the database took so long that the lease has ended: try again")
+        self._put(wants)
 
     def _is_free(self, want: _Want) -> bool:
         """Answer a write that no quota limits."""
@@ -278,8 +294,6 @@ class Granting:
 
     def _transact(self, wants: list[_Want]) -> None:
         """Reserve and answer."""
-        if self._clock() >= self._leases.until:
-            self._leases.renew()
         with self._synchronizer.database.writing() as connection:
             reservations.lock(connection)
             for control in sorted({want.control for want in wants}):

@@ -43,7 +43,9 @@ class Hub:
         self.clock = clock
         self.book = Book()
         self._grants = GrantBook(terms)
-        self.synchronizer = Synchronizer(database, self.book, monotonic, self._settle, self._grants.give_up)
+        self.synchronizer = Synchronizer(
+            database, self.book, monotonic, self._settle, self._grants.give_up, self._grants.drop
+        )
         self.writing = Writing(database, self.synchronizer, clock)
         self.providers = Providers(self.writing, self.book)
         self.quotas = Quotas(self.writing, self.book)

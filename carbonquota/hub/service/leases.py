@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from threading import RLock
 from typing import Final
 
 import numpy as np
@@ -36,6 +37,8 @@ class Leases:
         self._grants = grants
         self._clock = clock
         self._name = name
+        self.lock = RLock()
+        """Held while our number may change, and while something is reserved or released under it."""
         self.server = 0
         """Our number; 0 before the first lease."""
         self.until = 0.0
@@ -45,6 +48,10 @@ class Leases:
 
     def renew(self) -> None:
         """Go on for the length of a lease; UnavailableError."""
+        with self.lock:
+            self._renew()
+
+    def _renew(self) -> None:
         now = self._clock()
         with self._database.writing() as connection:
             is_over = self.server and now >= self.until
@@ -60,6 +67,10 @@ class Leases:
 
     def hand_back(self, *, everything: bool = False) -> None:
         """Tell the database of what was freed, and of what is not needed; UnavailableError, and it is told later."""
+        with self.lock:
+            self._hand_back(everything=everything)
+
+    def _hand_back(self, *, everything: bool) -> None:
         self._grants.hand_back(self._clock(), everything=everything)
         returned = self._grants.take_returned()
         if not returned:

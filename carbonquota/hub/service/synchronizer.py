@@ -34,13 +34,15 @@ class Synchronizer:
         monotonic: Callable[[], float],
         on_usages: Callable[[Usages], None],
         on_limits: Callable[[Numbers], None],
+        on_gone: Callable[[int], None],
     ) -> None:
-        """Nothing is read yet. Listeners are told of usages, and of customers whose limits were changed."""
+        """Nothing is read yet. Listeners hear of usages, of customers with other limits, and of providers gone."""
         self.database = database
         self._book = book
         self._monotonic = monotonic
         self._on_usages = on_usages
         self._on_limits = on_limits
+        self._on_gone = on_gone
         self._lock = Lock()
         self._since = {"customers": 0, "providers": 0, "quotas": 0, "utilization": 0}
         self._read_at: float | None = None
@@ -80,6 +82,8 @@ class Synchronizer:
         for number, provider, deleted, change in changed_providers(connection, self._since["providers"]):
             with self._book.lock:
                 self._book.put_provider(number, provider, deleted=deleted)
+            if deleted:
+                self._on_gone(number)
             self._note("providers", change)
 
     def _read_customers(self, connection: Connection) -> None:
