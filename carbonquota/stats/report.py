@@ -78,11 +78,6 @@ def take_columns(index: Index, limits: Sequence[Limits]) -> StandingColumns:
     )
 
 
-def take_standings(index: Index, limits: Sequence[Limits]) -> Standings:
-    """`take_columns` as sequences."""
-    return take_columns(index, limits).standings()
-
-
 def named_values(standings: Standings) -> dict[str, int]:
     """Each stat by its name, without the graph prefix; limits and usage only of the controls that are set.
 

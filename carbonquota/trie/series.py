@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,10 +102,6 @@ class Seen(Columns):
         """The series at this row was seen now; it may be a new one."""
         self.cover(row + 1)
         self.time_at[row] = self.now
-
-    def note_many(self, rows: NDArray[np.integer[Any]]) -> None:
-        """The same for many series that are there already, named any number of times."""
-        self.time[rows] = self.now
 
     def put_many(self, rows: Column, times: NDArray[np.uint32]) -> None:
         """Note when new series were seen; where that is not known (0), it is now."""

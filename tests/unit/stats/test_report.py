@@ -9,7 +9,7 @@ from carbonquota.controls import grants
 from carbonquota.controls.reference import flow
 from carbonquota.controls.table import METRICS, THROUGHPUT
 from carbonquota.model import MAXIMUM
-from carbonquota.stats import Standings, named_values, take_standings
+from carbonquota.stats import Standings, named_values, take_columns
 from carbonquota.trie import Index
 
 
@@ -67,7 +67,7 @@ def test_namespaces_stand_side_by_side() -> None:
 
 def test_without_quotas_there_is_nothing_to_report() -> None:
     index, limits = index_under("")
-    assert named_values(take_standings(index, limits)) == {}
+    assert named_values(take_columns(index, limits).standings()) == {}
 
 
 def index_under(text: str) -> tuple[Index, list[Limits]]:
@@ -118,10 +118,10 @@ def test_standings_are_usage_now_and_counts_of_ended_intervals() -> None:
         "throttle.a-b": 0,
         "dropped.a-b": 0,
     }
-    assert named_values(take_standings(index, limits)) == expected, "the running interval is not reported"
+    assert named_values(take_columns(index, limits).standings()) == expected, "the running interval is not reported"
     quotas.close()
     ended = {"usage.throughput.level1.a": 30, "throttle.level1.a": 6, "dropped.level1.a": 6, "throttle.a-b": 7}
-    assert named_values(take_standings(index, limits)) == expected | ended
+    assert named_values(take_columns(index, limits).standings()) == expected | ended
 
 
 @pytest.mark.parametrize("points", [2**62, MAXIMUM])
@@ -131,13 +131,13 @@ def test_points_dropped_by_several_controls_never_pass_the_maximum_or_go_below_z
     for control in (METRICS, THROUGHPUT, METRICS, THROUGHPUT):
         flow.over(index.quotas, quota, control, points)
     index.quotas.close()
-    values = named_values(take_standings(index, limits))
+    values = named_values(take_columns(index, limits).standings())
     assert (values["throttle.a"], values["dropped.a"]) == (MAXIMUM, MAXIMUM)
 
 
 def test_standings_are_a_copy_that_later_counts_do_not_touch() -> None:
     index, limits = index_under(RULES)
-    standings = take_standings(index, limits)
+    standings = take_columns(index, limits).standings()
     before = named_values(standings)
     index.remove(b"a.b.m")
     flow.over(index.quotas, index.quotas.rows()[0], METRICS, 4)
