@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from html import escape, unescape
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlencode
 
 import httpx
@@ -15,6 +16,7 @@ from carbonquota.hub.domain.rules import FleetDaemon
 from carbonquota.hub.domain.values import Provider
 from carbonquota.hub.http.app import make_app
 from carbonquota.hub.service.hub import Hub
+from carbonquota.testing import ManualClock
 from carbonquota.web.access import Role
 from carbonquota.web.page.site import SECURITY
 from tests.support.http import Client
@@ -66,7 +68,21 @@ def test_a_customer_sees_usage_by_provider_and_what_is_stale(client: Client) -> 
     assert rows(page)[1].startswith("bytes 105.0 % 1.03 KiB 1,000 B -50 B 10 min old stale")
     assert any(row == "bytes \N{EN DASH} 100 B none \N{EN DASH} 10 min old stale" for row in rows(page))
     assert "bytes over time" in page
+    for span in ("minute", "hour", "nonsense"):
+        assert client.get(f"/customer?name=acme&over={span}").status_code == 200
     assert client.get("/customer?name=nobody").status_code == 404
+
+
+def test_usage_is_drawn_from_the_stored_history(tmp_path: Path) -> None:
+    hub = shown_hub(tmp_path)
+    client = Client(make_app(hub))
+    assert "over time</strong>" not in client.get("/customer?name=acme&over=minute").text
+    for _ in range(3):
+        hub.stored_history.record()
+        cast("ManualClock", hub.clock).advance(60)
+    page = Client(make_app(hub)).get("/customer?name=acme&over=minute").text
+    assert "bytes over time</strong>" in page
+    hub.close()
 
 
 def test_the_customers_are_shown_page_by_page(client: Client) -> None:

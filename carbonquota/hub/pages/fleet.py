@@ -13,7 +13,8 @@ from carbonquota.hub.domain.controls import CONTROLS
 from carbonquota.hub.domain.errors import UnavailableError
 from carbonquota.hub.domain.grid import TOTAL
 from carbonquota.hub.domain.ranking import Fullest, fullest
-from carbonquota.hub.domain.values import Customer
+from carbonquota.hub.domain.values import AGGREGATE, Customer
+from carbonquota.hub.service.history import SPANS, Moment
 from carbonquota.hub.service.hub import Hub
 from carbonquota.hub.service.utilization import Value
 from carbonquota.web.access import Identity, Role
@@ -28,6 +29,10 @@ PAGE: Final = 50
 _LONGEST: Final = 200
 
 
+Past = dict[float, float | None]
+"""What was used, by time in seconds since the epoch."""
+
+
 class FleetPages:
     """Pages on customers and what they hold."""
 
@@ -36,6 +41,7 @@ class FleetPages:
         self._hub = hub
         self._pages = pages
         self._fullest: Recent[Fullest] = Recent()
+        self._moments: Recent[list[Moment]] = Recent(most=30)
 
     def overview(self, request: Request, who: Identity) -> Response:
         """Who is nearest to a quota, and how providers and daemons are; a customer sees its own page."""
@@ -97,6 +103,8 @@ class FleetPages:
         if name not in self._hub.book.numbers:
             return self._pages.refuse(request, 404, "No such customer", f"There is no customer called {name!r}.")
         known = self._hub.utilization.of(name)
+        asked = request.query_params.get("over", "")
+        span = asked if asked in SPANS else ""
         by_provider: dict[str, list[Value]] = {}
         for value in known:
             by_provider.setdefault(value.provider, []).append(value)
@@ -104,7 +112,8 @@ class FleetPages:
             "customer": self._about(name),
             "total": by_provider.pop("", []),
             "by_provider": by_provider,
-            "charts": [drawn for value in known if not value.provider and (drawn := self._chart(name, value))],
+            "charts": [made for value in known if not value.provider and (made := self._chart(name, value, span))],
+            "span": span,
             "percent": percent_of,
             "tone_of": tone_of,
         }
@@ -117,19 +126,32 @@ class FleetPages:
         except UnavailableError:
             return Customer(name)
 
-    def _chart(self, customer: str, total: Value) -> Chart | None:
+    def _chart(self, customer: str, total: Value, span: str) -> Chart | None:
         """Usage of one control over time: in all, at the providers that hold the most, and the quota."""
-        book, history = self._hub.book, self._hub.history
+        book = self._hub.book
         number, control = book.customer(customer), CONTROLS.index(total.control)
-        times, values = history.of(number, TOTAL, control)
-        lines = [Line("all providers", values, "first")]
         held = {at: int(book.usage.get(at, control, number)) for at in book.provider_at.copy()}
-        for at, tone in zip(sorted(held, key=lambda at: -held[at]), ("second", "third"), strict=False):
-            if held[at] and len(held) > 1:
-                lines.append(Line(book.provider_name(at), history.of(number, at, control)[1], tone))
+        most = [at for at in sorted(held, key=lambda at: -held[at]) if held[at] and len(held) > 1][:2]
+        past = {at: self._past(customer, at, control, span) for at in (TOTAL, *most)}
+        times = sorted(past[TOTAL])
+        names = ("all providers", *(book.provider_name(at) for at in most))
+        lines = [
+            Line(name, [past[at].get(time) for time in times], tone)
+            for name, at, tone in zip(names, past, ("first", "second", "third"), strict=False)
+        ]
         if total.limit is not None:
             lines.append(Line("quota", [float(total.limit)] * len(times), "limit"))
         return chart(f"{total.control} over time", times, lines, total.control)
+
+    def _past(self, customer: str, provider: int, control: int, span: str) -> Past:
+        """What was used by time: from memory, or for a span of the stored history from there, a moment old at most."""
+        if not span:
+            times, values = self._hub.history.of(self._hub.book.customer(customer), provider, control)
+            return dict(zip(times, values, strict=True))
+        name = self._hub.book.provider_name(provider) if provider != TOTAL else AGGREGATE
+        key = customer, provider, control, span
+        moments = self._moments.get(key, lambda: self._hub.stored_history.of(customer, CONTROLS[control], span, name))
+        return {float(one.time): float(one.usage) for one in moments}
 
     def growth(self, request: Request, _: Identity) -> Response:
         """Who grew the most in the last hour."""
