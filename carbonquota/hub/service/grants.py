@@ -22,7 +22,7 @@ from carbonquota.hub.domain.errors import InvalidError, UnavailableError
 from carbonquota.hub.domain.grants import Answer, Answers, GrantBook
 from carbonquota.hub.domain.grid import TOTAL, Grid
 from carbonquota.hub.domain.pressure import delay
-from carbonquota.hub.service.leases import Leases
+from carbonquota.hub.service.leases import LENGTH, Leases
 from carbonquota.hub.service.synchronizer import Synchronizer
 from carbonquota.hub.storage import reservations
 from carbonquota.hub.storage.reservations import Sums
@@ -267,7 +267,8 @@ class Granting:
 
     def _reserve_under_lease(self, wants: list[_Want]) -> None:
         """Reserve and answer. What was reserved under a lease that has ended is not granted any more."""
-        if self._clock() >= self._leases.until:
+        # In good time, as whoever renews leases may have to wait for us.
+        if self._clock() >= self._leases.until - LENGTH / 2:
             self._leases.renew()
         for want in wants:
             want.held = self._grants.draw(Grid.key(want.provider, want.control), want.customer)
