@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from typing import Any
@@ -62,6 +63,8 @@ def command(ctx: click.Context, /, log_level: str, **options: Any) -> None:  # n
     goes to stderr; SIGTERM and Ctrl-C end the service.
     """
     start_log(log_level, sys.stderr, with_time="JOURNAL_STREAM" not in os.environ)
+    # It tells of each of its own parts, from its import on.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     settings, server = _module("carbonquota.hub.settings"), _module("carbonquota.hub.server")
     options["database"] = options["database"] or settings.DEFAULT_DATABASE
     options["access"] = _access(ctx, options)

@@ -44,8 +44,6 @@ _GRACE: Final = 5.0
 
 def serve(settings: HubSettings) -> int:
     """Serve until told to end; the exit code. QuotaError where it cannot start."""
-    # It tells of each of its own parts.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     _allow_files()
     hub = Hub(Database(settings.database))
     try:

@@ -199,3 +199,23 @@ def test_paths_that_are_not_utf8_are_no_trouble(folder: Path) -> None:
     assert done.stderr.decode() == (
         "carbonquota: tr\ufffdee: no Whisper file in it can be read: tr\ufffdee/b\ufffdd.wsp: empty\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["serve", "--database", "postgresql://nobody@127.0.0.1:1/none"],
+            "carbonquota: the database cannot be used (connection failed: ",
+        ),
+        (["limit", "--config", "none.toml"], "carbonquota: none.toml: there is no such file"),
+        (["rules", "list", "--url", "http://127.0.0.1:1"], "carbonquota: http://127.0.0.1:1: it cannot be reached: "),
+    ],
+    ids=["serve", "limit", "rules"],
+)
+def test_what_a_service_cannot_begin_with_is_one_line(folder: Path, arguments: list[str], told: str) -> None:
+    done = run(folder, *arguments)
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(told)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert {path.name for path in folder.iterdir()} == {"rules.conf", "names.txt", "many.txt"}
