@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from dataclasses import replace
@@ -10,10 +9,9 @@ from typing import Any
 
 import click
 
-from carbonquota.cli.missing import advice
+from carbonquota.cli.missing import part
 from carbonquota.cli.serve import address
 from carbonquota.cluster.store_url import check_store_url
-from carbonquota.errors import InputError
 from carbonquota.limiter.identity.address import read_networks
 from carbonquota.service.process_log import start_log
 from carbonquota.service.values.address import Address
@@ -69,14 +67,14 @@ def command(
     The log goes to stderr. SIGHUP reads the rules anew, SIGTERM and Ctrl-C end the limiter once what was asked is
     answered; a second one ends it at once.
     """
-    load = _module("carbonquota.limiter.process.load")
+    load = part("carbonquota.limiter.process.load", "the limiter", "limiter")
     settings = load.load_settings(config) if config else load.read_settings("", "")
     settings = _overridden(settings, rules, options)
     if print_config:
         click.echo(load.format_settings(settings), nl=False)
         return
     start_log(log_level, sys.stderr, with_time="JOURNAL_STREAM" not in os.environ)
-    ctx.exit(_module("carbonquota.limiter.process.process").run(settings))
+    ctx.exit(part("carbonquota.limiter.process.process", "the limiter", "limiter").run(settings))
 
 
 def _overridden(settings: Any, rules: tuple[str, ...], options: dict[str, Any]) -> Any:  # noqa: ANN401 - its own class
@@ -93,15 +91,3 @@ def _overridden(settings: Any, rules: tuple[str, ...], options: dict[str, Any]) 
     if options["trusted_proxies"]:
         changes["identity"] = replace(settings.identity, trusted_proxies=options["trusted_proxies"])
     return replace(settings, **changes)
-
-
-def _module(name: str) -> Any:  # noqa: ANN401 - a module
-    """A module of the limiter, which needs packages that the library alone does not."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("carbonquota"):
-            raise
-        raise InputError(
-            f"the limiter needs the package {error.name}, which is not installed: {advice('limiter')}"
-        ) from None

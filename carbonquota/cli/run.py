@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from carbonquota.cli.missing import advice
+from carbonquota.cli.missing import part
 from carbonquota.daemon.configuration import Notes, format_settings, load_settings
-from carbonquota.errors import InputError
 from carbonquota.service.process_log import start_log
 
 _LEVELS = ("debug", "info", "warning", "error")
@@ -43,19 +40,8 @@ def command(ctx: click.Context, *, config: str | None, print_config: bool, log_l
     # The journal of systemd puts its own times.
     start_log(log_level, sys.stderr, with_time="JOURNAL_STREAM" not in os.environ)
     _tell(notes)
-    ctx.exit(_daemon().run(settings, progress=_progress if sys.stderr.isatty() else None))
-
-
-def _daemon() -> Any:  # noqa: ANN401 - a module
-    """The daemon's module, which needs packages that the library alone does not."""
-    try:
-        return importlib.import_module("carbonquota.daemon.daemon")
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("carbonquota"):
-            raise
-        raise InputError(
-            f"the daemon needs the package {error.name}, which is not installed: {advice('daemon')}"
-        ) from None
+    daemon = part("carbonquota.daemon.daemon", "the daemon", "daemon")
+    ctx.exit(daemon.run(settings, progress=_progress if sys.stderr.isatty() else None))
 
 
 def _tell(notes: Notes) -> None:

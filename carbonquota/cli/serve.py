@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sys
+from functools import partial
 from typing import Any
 
 import click
 
-from carbonquota.cli.missing import advice
-from carbonquota.errors import InputError
+from carbonquota.cli.missing import part
 from carbonquota.service.process_log import start_log
 from carbonquota.service.values.address import Address, read_listen
 from carbonquota.service.values.value_error import SettingValueError
@@ -25,6 +24,9 @@ def address(text: str) -> Address:
         return read_listen(text)
     except SettingValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+_part = partial(part, what="the quota service", extra="hub")
 
 
 @click.command()
@@ -65,7 +67,10 @@ def command(ctx: click.Context, /, log_level: str, **options: Any) -> None:  # n
     start_log(log_level, sys.stderr, with_time="JOURNAL_STREAM" not in os.environ)
     # It tells of each of its own parts, from its import on.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    settings, server = _module("carbonquota.hub.settings"), _module("carbonquota.hub.server")
+    settings, server = (
+        _part("carbonquota.hub.settings"),
+        _part("carbonquota.hub.server"),
+    )
     options["database"] = options["database"] or settings.DEFAULT_DATABASE
     options["access"] = _access(ctx, options)
     ctx.exit(server.serve(settings.HubSettings(**options)))
@@ -81,16 +86,4 @@ def _access(ctx: click.Context, options: dict[str, Any]) -> Any:  # noqa: ANN401
         if any(given[name] for name in names) and not all(given[name] for name in names):
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
             raise click.UsageError(f"{flags} go together: give all of them, or none", ctx)
-    return _module("carbonquota.web.access_settings").AccessSettings(reading="nowhere", **given)
-
-
-def _module(name: str) -> Any:  # noqa: ANN401 - a module
-    """A module of the service, which needs packages that the library alone does not."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("carbonquota"):
-            raise
-        raise InputError(
-            f"the quota service needs the package {error.name}, which is not installed: {advice('hub')}"
-        ) from None
+    return _part("carbonquota.web.access_settings").AccessSettings(reading="nowhere", **given)

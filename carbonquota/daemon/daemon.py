@@ -12,13 +12,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import platform
-import resource
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from time import time
 from typing import Final
@@ -30,6 +28,7 @@ from carbonquota.model import Clock
 from carbonquota.service.lifecycle import Lifecycle
 from carbonquota.service.loop_tasks import LoopCalls, LoopTasks
 from carbonquota.service.periodic_tasks import Action
+from carbonquota.service.process_end import EndSignals, raise_file_limit
 from carbonquota.service.rates import EVERY
 from carbonquota.service.reporter import Report
 from carbonquota.service.rulebook import log_warnings
@@ -54,20 +53,13 @@ Progress = Callable[[str], AbstractContextManager[Callable[[int], None]]]
 
 def run(settings: Settings, *, progress: Progress | None = None, clock: Clock = time) -> int:
     """Run the daemon until it is told to end; its exit code. QuotaError where it cannot start."""
-    _raise_file_limit()
+    raise_file_limit()
     # The command line goes without: it ends before there is garbage.
     gc.enable()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(Daemon(settings, progress, clock).run())
     _log.info("ended")
     return 0
-
-
-def _raise_file_limit() -> None:
-    """Allow as many connections as the system does."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Daemon:
@@ -81,7 +73,8 @@ class Daemon:
         self._runtime = self._parts.runtime
         self._tasks = LoopTasks()
         self._lifecycle = Lifecycle(self._runtime, self._tasks, self)
-        self._ending = asyncio.Event()
+        self._signals = EndSignals()
+        self._ending = self._signals.ending
         self._is_reload_due = False
         self._reloading: asyncio.Task[None] | None = None
 
@@ -109,17 +102,8 @@ class Daemon:
     def _listen_to_signals(self) -> None:
         """Take the signals of an operator."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end, number)
+        self._signals.listen()
         loop.add_signal_handler(signal.SIGHUP, self._ask_to_reload)
-
-    def _end(self, number: signal.Signals) -> None:
-        """End in order at the first signal, and at once at the second."""
-        if self._ending.is_set():
-            _log.warning("%s again: ending at once", number.name)
-            os._exit(128 + number)
-        _log.info("%s: ending; once more ends at once", number.name)
-        self._ending.set()
 
     def _ask_to_reload(self) -> None:
         """Have the rules read anew; however often it is asked, one reload runs and one more waits."""

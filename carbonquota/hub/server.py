@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
-import resource
-import signal
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -21,6 +18,7 @@ from carbonquota.hub.settings import HubSettings
 from carbonquota.hub.storage.database import Database
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.loop_tasks import LoopTasks
+from carbonquota.service.process_end import EndSignals, raise_file_limit
 from carbonquota.web.make_access import Access, make_access, make_tls
 from carbonquota.web.server import HttpServer, ServerOptions
 from carbonquota.web.sessions import secret_of
@@ -37,14 +35,13 @@ _MOST: Final = 4096
 """Connections at a time, most of them daemons that wait for rules."""
 _TENDING: Final = 2.0
 """Seconds between two looks at leases and grants."""
-_FILES: Final = 16_384
 _GRACE: Final = 5.0
 """Seconds that requests have to be answered, once the server stops."""
 
 
 def serve(settings: HubSettings) -> int:
     """Serve until told to end; the exit code. QuotaError where it cannot start."""
-    _allow_files()
+    raise_file_limit()
     hub = Hub(Database(settings.database))
     try:
         hub.open()
@@ -59,14 +56,6 @@ def serve(settings: HubSettings) -> int:
     return 0
 
 
-def _allow_files() -> None:
-    """Have as many files open as may be: each daemon that waits for rules is one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 class _Server:
     """The faces and the periodic tasks, on one event loop."""
 
@@ -75,13 +64,12 @@ class _Server:
         self._settings = settings
         self._tasks = LoopTasks()
         self._notices = BoundedLog(_log, monotonic)
-        self._ending = asyncio.Event()
+        self._signals = EndSignals()
+        self._ending = self._signals.ending
 
     async def run(self) -> None:
         """Serve until a signal."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end, number)
+        self._signals.listen()
         access = self._make_access()
         http = self._make_http(access)
         calls = GrpcServer(self._hub, access, self._settings.grpc_listen, self._settings.access)
@@ -160,11 +148,3 @@ class _Server:
             await asyncio.to_thread(self._hub.leases.end)
         except UnavailableError as error:
             _log.warning("what was reserved for grants stays so until its lease ends: %s", error)
-
-    def _end(self, number: signal.Signals) -> None:
-        """End in order at the first signal, and at once at the second."""
-        if self._ending.is_set():
-            _log.warning("%s again: ending at once", number.name)
-            os._exit(128 + number)
-        _log.info("%s: ending; once more ends at once", number.name)
-        self._ending.set()

@@ -13,11 +13,9 @@ import gc
 import logging
 import os
 import platform
-import resource
 import signal
 import socket
 import time
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -30,6 +28,7 @@ from carbonquota.limiter.process.parts import LimiterParts, own_version
 from carbonquota.limiter.process.settings import LimiterSettings
 from carbonquota.service.listening import ListenPlace, bound_address, open_sockets
 from carbonquota.service.loop_tasks import LoopTasks
+from carbonquota.service.process_end import EndSignals, raise_file_limit
 from carbonquota.service.systemd import Systemd
 from carbonquota.service.values.address import Address
 from carbonquota.web.server import HttpServer, ServerOptions
@@ -48,7 +47,7 @@ _BEAT: Final = 0.25
 
 def run(settings: LimiterSettings) -> int:
     """Serve until told to end; the exit code. QuotaError where it cannot start."""
-    _raise_file_limit()
+    raise_file_limit()
     gc.enable()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(LimiterProcess(LimiterParts(settings)).run())
@@ -59,13 +58,6 @@ def run(settings: LimiterSettings) -> int:
     return 0
 
 
-def _raise_file_limit() -> None:
-    """Allow as many connections as the system does."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 class LimiterProcess:
     """One limiter, used on one event loop's thread."""
 
@@ -74,7 +66,8 @@ class LimiterProcess:
         self._parts = parts
         self._settings = parts.settings
         self._tasks = LoopTasks()
-        self._ending = asyncio.Event()
+        self._signals = EndSignals()
+        self._ending = self._signals.ending
         self._systemd = Systemd(os.environ, time.monotonic)
         self._listeners: list[Listener] = []
         self._admin: HttpServer | None = None
@@ -86,8 +79,7 @@ class LimiterProcess:
         """Open, serve until a signal, and close."""
         _log.info("carbonquota limiter %s, Python %s", own_version(), platform.python_version())
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end, number)
+        self._signals.listen()
         loop.add_signal_handler(signal.SIGHUP, partial(self._reload_soon, "SIGHUP"))
         try:
             await self._open()
@@ -95,14 +87,6 @@ class LimiterProcess:
             await self._drain()
         finally:
             await self._close()
-
-    def _end(self, number: signal.Signals) -> None:
-        """End in order at the first signal, and at once at the second."""
-        if self._ending.is_set():
-            _log.warning("%s again: ending at once", number.name)
-            os._exit(128 + number)
-        _log.info("%s: ending; once more ends at once", number.name)
-        self._ending.set()
 
     async def _open(self) -> None:
         settings = self._settings
