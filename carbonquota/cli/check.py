@@ -11,9 +11,9 @@ import click
 from carbonquota.cli.checked import CheckReport, FileKind, Linting, check_file
 from carbonquota.cli.index import NO_RULES, fill
 from carbonquota.cli.options import SOURCE_HELP, index_option, interval_option, output_options, throughput_option
-from carbonquota.cli.output import Json, Output, Tone, plural
+from carbonquota.cli.output import Json, Output, Tone, plural, problem_document
 from carbonquota.engine import QuotaEngine
-from carbonquota.errors import MOST_SHOWN, Problem
+from carbonquota.errors import MOST_SHOWN
 from carbonquota.model import ThroughputUnit
 from carbonquota.rules import Finding, Severity
 
@@ -123,22 +123,10 @@ def _document(report: CheckReport) -> Json:
         "file": report.path,
         "kind": report.kind.value,
         "rules": report.sections if report.kind in _NOUNS else None,
-        "errors": [_problem_document(problem) for problem in report.problems],
+        "errors": [problem_document(problem) for problem in report.problems],
         "findings": [
-            {"code": finding.code, "severity": finding.severity.value} | _problem_document(finding.problem)
+            {"code": finding.code, "severity": finding.severity.value} | problem_document(finding.problem)
             for finding in report.findings
         ],
         "notes": list(report.notes),
-    }
-
-
-def _problem_document(problem: Problem) -> Json:
-    """One problem in JSON."""
-    return {
-        "line": problem.line,
-        "column": problem.column,
-        "width": problem.width,
-        "text": problem.text,
-        "message": problem.message,
-        "suggestion": problem.suggestion,
     }

@@ -19,6 +19,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from carbonquota.errors import Problem
 from carbonquota.model import MAXIMUM
 
 _FOLDED: Final = 16
@@ -174,3 +175,15 @@ def number(amount: int) -> str:
 def plural(amount: int, noun: str) -> str:
     """An amount of things: `1 metric`, `2,000 metrics`."""
     return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+
+
+def problem_document(problem: Problem) -> Json:
+    """One problem of a file in JSON, without the file."""
+    return {
+        "line": problem.line,
+        "column": problem.column,
+        "width": problem.width,
+        "text": problem.text,
+        "message": problem.message,
+        "suggestion": problem.suggestion,
+    }

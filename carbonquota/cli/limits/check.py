@@ -6,7 +6,7 @@ import click
 
 from carbonquota.cli.limits.options import read_rules
 from carbonquota.cli.options import output_options
-from carbonquota.cli.output import Json, Output, Tone, plural
+from carbonquota.cli.output import Json, Output, Tone, plural, problem_document
 from carbonquota.errors import MOST_SHOWN, ConfigError, Problem
 from carbonquota.limiter.rules import lint
 from carbonquota.rules import Finding, Severity
@@ -51,15 +51,7 @@ def command(ctx: click.Context, *, paths: tuple[str, ...], lint_fatal: bool, as_
 
 
 def _problem(problem: Problem) -> Json:
-    return {
-        "file": problem.source,
-        "line": problem.line,
-        "column": problem.column,
-        "width": problem.width,
-        "text": problem.text,
-        "message": problem.message,
-        "suggestion": problem.suggestion,
-    }
+    return {"file": problem.source} | problem_document(problem)
 
 
 def _finding(found: Finding) -> Json:

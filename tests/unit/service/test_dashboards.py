@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from carbonquota import QuotaEngine, RuleSet, Size
@@ -18,19 +16,12 @@ from carbonquota.service.exposition import Exposition
 from carbonquota.service.health import HEALTH, Health, Sample, StatKind
 from carbonquota.service.reporter import Reporter, Timetable
 from carbonquota.testing import ManualClock
+from tests.support.dashboards import FROM_PROMETHEUS, IN_TEXT, MATCHER, METRIC, Dashboards, labels_in_text
 
 ROOT = Path(__file__).parents[3]
-DASHBOARD: dict[str, Any] = json.loads((ROOT / "etc" / "grafana-dashboard.json").read_text())
-ALERTS: dict[str, Any] = yaml.safe_load((ROOT / "etc" / "prometheus-alerts.yml").read_text())
-RULES = [rule for group in ALERTS["groups"] for rule in group["rules"]]
-PANELS = DASHBOARD["panels"]
-FROM_PROMETHEUS = {"instance", "job"}
-"""Labels that a scrape's target adds."""
-
-_METRIC = re.compile(r"\b(carbonquota_[a-z_]+)\b(?:\{([^}]*)\})?")
-_MATCHER = re.compile(r"([a-z_]+)\s*(?:=~|!~|!=|=)")
+FILES = Dashboards.read("grafana-dashboard.json", "prometheus-alerts.yml")
+DASHBOARD, RULES, PANELS = FILES.dashboard, FILES.rules, FILES.panels
 _GROUPING = re.compile(r"\b(?:by|on|ignoring|without|group_left|group_right)\s*\(([^)]*)\)")
-_IN_TEXT = re.compile(r"\$labels\.([a-z_]+)|\{\{\s*([a-z_]+)\s*\}\}")
 
 
 @cache
@@ -49,32 +40,23 @@ def scraped() -> dict[str, set[str]]:
     }
 
 
-def expressions() -> Iterator[tuple[str, str]]:
-    """Every query of both files, with where it stands."""
-    for rule in RULES:
-        yield rule["alert"], rule["expr"]
-    for panel in PANELS:
-        for target in panel["targets"]:
-            yield panel["title"], target["expr"]
-
-
 def labels_of(expression: str) -> set[str]:
     """All labels that the metrics of a query have."""
-    return set[str]().union(*(scraped()[name] for name, _ in _METRIC.findall(expression))) | FROM_PROMETHEUS
+    return set[str]().union(*(scraped()[name] for name, _ in METRIC.findall(expression))) | FROM_PROMETHEUS
 
 
-@pytest.mark.parametrize(("place", "expression"), list(expressions()))
+@pytest.mark.parametrize(("place", "expression"), list(FILES.expressions()))
 def test_a_query_names_metrics_and_labels_that_exist(place: str, expression: str) -> None:
-    metrics = _METRIC.findall(expression)
+    metrics = METRIC.findall(expression)
     assert metrics
     for name, matchers in metrics:
         assert name in scraped()
-        assert set(_MATCHER.findall(matchers)) <= scraped()[name] | FROM_PROMETHEUS
+        assert set(MATCHER.findall(matchers)) <= scraped()[name] | FROM_PROMETHEUS
     grouped = {label.strip() for labels in _GROUPING.findall(expression) for label in labels.split(",")}
     assert grouped <= labels_of(expression)
 
 
-@pytest.mark.parametrize(("place", "expression"), list(expressions()))
+@pytest.mark.parametrize(("place", "expression"), list(FILES.expressions()))
 def test_a_query_has_its_brackets_closed(place: str, expression: str) -> None:
     open_ones = []
     for character in re.sub(r'"[^"]*"', "", expression):
@@ -85,9 +67,9 @@ def test_a_query_has_its_brackets_closed(place: str, expression: str) -> None:
     assert open_ones == []
 
 
-@pytest.mark.parametrize(("place", "expression"), list(expressions()))
+@pytest.mark.parametrize(("place", "expression"), list(FILES.expressions()))
 def test_a_counter_is_only_asked_how_it_grows(place: str, expression: str) -> None:
-    for name, _ in _METRIC.findall(expression):
+    for name, _ in METRIC.findall(expression):
         if name.endswith("_total"):
             assert re.search(rf"(?:rate|increase)\({name}\b", expression)
 
@@ -102,7 +84,7 @@ def kept_labels(expression: str) -> set[str]:
 def test_an_alert_says_what_and_why_by_labels_that_it_has(rule: dict[str, Any]) -> None:
     assert set(rule["annotations"]) == {"summary", "description"}
     assert rule["labels"]["severity"] in {"info", "warning", "critical"}
-    used = {found for text in rule["annotations"].values() for found, _ in _IN_TEXT.findall(text)} - {""}
+    used = set[str]().union(*map(labels_in_text, rule["annotations"].values()))
     assert used <= kept_labels(rule["expr"])
 
 
@@ -125,7 +107,7 @@ def test_a_panel_takes_its_data_from_the_chosen_source_and_names_lines_by_labels
     assert panel["description"]
     for target in panel["targets"]:
         assert target["datasource"] == panel["datasource"]
-        assert {label for _, label in _IN_TEXT.findall(target["legendFormat"])} <= kept_labels(target["expr"])
+        assert {label for _, label in IN_TEXT.findall(target["legendFormat"])} <= kept_labels(target["expr"])
 
 
 def test_the_dashboard_can_be_imported() -> None:

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from carbonquota.limiter.faces.checker import FaceStats
 from carbonquota.limiter.model import Answer, Code
 from carbonquota.limiter.process.exposition import ALL_STATS, LimiterExposition
 from carbonquota.limiter.stats import Sample
+from tests.support.dashboards import FROM_PROMETHEUS, IN_TEXT, MATCHER, METRIC, Dashboards, labels_in_text
 
 ROOT = Path(__file__).parents[4]
-DASHBOARD: dict[str, Any] = json.loads((ROOT / "etc" / "limiter-dashboard.json").read_text())
-ALERTS: dict[str, Any] = yaml.safe_load((ROOT / "etc" / "limiter-alerts.yml").read_text())
-RULES = [rule for group in ALERTS["groups"] for rule in group["rules"]]
-PANELS = DASHBOARD["panels"]
-FROM_PROMETHEUS = {"instance", "job"}
-_METRIC = re.compile(r"\b(carbonquota_[a-z_]+)\b(?:\{([^}]*)\})?")
-_IN_TEXT = re.compile(r"\$labels\.([a-z_]+)|\{\{\s*([a-z_]+)\s*\}\}")
+FILES = Dashboards.read("limiter-dashboard.json", "limiter-alerts.yml")
+RULES, PANELS = FILES.rules, FILES.panels
 
 
 @cache
@@ -42,29 +35,21 @@ def scraped() -> dict[str, set[str]]:
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}
 
 
-def expressions() -> Iterator[tuple[str, str]]:
-    for rule in RULES:
-        yield rule["alert"], rule["expr"]
-    for panel in PANELS:
-        for target in panel["targets"]:
-            yield panel["title"], target["expr"]
-
-
 def kept(expression: str) -> set[str]:
     """The labels that the answer to a query still has."""
     grouped = re.findall(r"\bsum by \(([^)]*)\)", expression)
     if grouped:
         return {label.strip() for labels in grouped for label in labels.split(",")} - {"le"}
-    return set[str]().union(*(scraped()[name] for name, _ in _METRIC.findall(expression))) | FROM_PROMETHEUS
+    return set[str]().union(*(scraped()[name] for name, _ in METRIC.findall(expression))) | FROM_PROMETHEUS
 
 
-@pytest.mark.parametrize(("place", "expression"), list(expressions()))
+@pytest.mark.parametrize(("place", "expression"), list(FILES.expressions()))
 def test_a_query_names_metrics_and_labels_that_exist(place: str, expression: str) -> None:
-    metrics = _METRIC.findall(expression)
+    metrics = METRIC.findall(expression)
     assert metrics
     for name, matchers in metrics:
         assert name in scraped()
-        assert set(re.findall(r"([a-z_]+)\s*(?:=~|!~|!=|=)", matchers)) <= scraped()[name] | FROM_PROMETHEUS
+        assert set(MATCHER.findall(matchers)) <= scraped()[name] | FROM_PROMETHEUS
         assert not name.endswith("_total") or re.search(rf"(?:rate|increase)\({name}\b", expression)
     labels = set[str]().union(*(scraped()[name] for name, _ in metrics)) | FROM_PROMETHEUS
     grouped = re.findall(r"\bby \(([^)]*)\)", expression)
@@ -76,7 +61,7 @@ def test_a_query_names_metrics_and_labels_that_exist(place: str, expression: str
 def test_an_alert_says_what_and_why_by_labels_that_it_has(rule: dict[str, Any]) -> None:
     assert set(rule["annotations"]) == {"summary", "description"}
     assert rule["labels"]["severity"] in {"warning", "critical"}
-    used = {found for text in rule["annotations"].values() for found, _ in _IN_TEXT.findall(text)} - {""}
+    used = set[str]().union(*map(labels_in_text, rule["annotations"].values()))
     assert used <= kept(rule["expr"])
 
 
@@ -85,7 +70,7 @@ def test_a_panel_says_what_it_shows_and_names_lines_by_labels_they_have(panel: d
     assert panel["description"]
     assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
     for target in panel["targets"]:
-        assert {label for _, label in _IN_TEXT.findall(target["legendFormat"])} <= kept(target["expr"])
+        assert {label for _, label in IN_TEXT.findall(target["legendFormat"])} <= kept(target["expr"])
 
 
 def test_no_two_panels_lie_over_each_other() -> None:
