@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from carbonquota.limiter.algorithms import Algorithm, policy_of
@@ -29,6 +29,8 @@ def test_both_decide_the_same_on_the_same_histories(steps: list[Step]) -> None:
 RATES = st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 86_400), st.integers(0, 2**32 - 1))
 
 
+@example([(1, 9_416, 1), (1, 1, 979_542_485)], [(0, 0), (0, 979_542_485), (0, 0)])
+@settings(max_examples=40)
 @given(st.lists(RATES, min_size=1, max_size=3), st.lists(st.tuples(WAITS, st.integers(0, 2**33)), max_size=20))
 def test_a_rule_that_changes_goes_on_with_what_is_used(
     rates: list[tuple[int, int, int]], moments: list[tuple[int, int]]

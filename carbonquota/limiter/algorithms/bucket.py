@@ -6,7 +6,7 @@ takes over what is used, in hits.
 
 from __future__ import annotations
 
-from carbonquota.limiter.algorithms.policy import NEVER, Outcome, Policy, State, passed, refused
+from carbonquota.limiter.algorithms.policy import MOST_LEVEL, NEVER, Outcome, Policy, State, passed, refused
 
 
 def level(policy: Policy, state: State | None, now: int) -> int:
@@ -15,7 +15,7 @@ def level(policy: Policy, state: State | None, now: int) -> int:
         return 0
     used, then, per_hit = state
     if per_hit != policy.per_hit:
-        used = -(-used * policy.per_hit // per_hit)
+        used = min(-(-used * policy.per_hit // per_hit), MOST_LEVEL)
     return max(used - max(now - then, 0) * policy.rate, 0)
 
 
@@ -33,7 +33,7 @@ def ask(policy: Policy, state: State | None, now: int, hits: int) -> Outcome:
 
 def take(policy: Policy, state: State | None, now: int, hits: int) -> State:
     """The state behind hits."""
-    return level(policy, state, now) + hits * policy.per_hit, now, policy.per_hit
+    return min(level(policy, state, now) + hits * policy.per_hit, MOST_LEVEL), now, policy.per_hit
 
 
 def expiry(policy: Policy, state: State) -> int:

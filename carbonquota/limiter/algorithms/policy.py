@@ -14,6 +14,9 @@ NEVER: Final = -1
 _MOST: Final = 2**52
 """The store counts in doubles; a level stays well below what these hold exactly."""
 
+MOST_LEVEL: Final = 2**53
+"""What a bucket's level never passes: a bucket that takes over the hits of a much faster one is twice full at most."""
+
 SLOTS: Final = 6
 """Parts of a sliding window. So many whole ones and the running one are counted: a window and up to a sixth."""
 

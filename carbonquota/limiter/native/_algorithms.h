@@ -47,8 +47,10 @@ static inline int64_t cl_at_least_0(int64_t number) { return number < 0 ? 0 : nu
 static inline int64_t cl_level(const cl_policy *policy, const cl_policy *before, const cl_state *state, int64_t now)
 {
     int64_t used = state->bucket.level;
-    if (before->per_hit != policy->per_hit)
-        used = (int64_t)(((cl_wide)used * policy->per_hit + before->per_hit - 1) / before->per_hit);
+    if (before->per_hit != policy->per_hit) {
+        cl_wide taken = ((cl_wide)used * policy->per_hit + before->per_hit - 1) / before->per_hit;
+        used = taken > CL_MOST_HITS ? CL_MOST_HITS : (int64_t)taken;
+    }
     int64_t passed = cl_at_least_0(now - state->bucket.then);
     cl_wide fallen = (cl_wide)passed * policy->rate;
     return fallen >= used ? 0 : used - (int64_t)fallen;

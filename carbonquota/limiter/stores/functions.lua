@@ -18,6 +18,7 @@ local BUCKET, FIXED, SLIDING, CONCURRENCY = 1, 2, 3, 4
 local SHADOW, CHARGE_DENIED, GUARANTEE, FAIL_CLOSED = 1, 2, 4, 16
 local SLOTS = 6
 local NEVER = -1
+local MOST_LEVEL = 2^53
 local SLACK = 1000 -- ms that a key outlives its state, as a clock may be set back a little
 
 local this_run = nil
@@ -63,7 +64,7 @@ local bucket = {}
 function bucket.level(policy, state, now)
   if state == nil then return 0 end
   local used = state[1]
-  if state[3] ~= policy.per_hit then used = ceil_div(used * policy.per_hit, state[3]) end
+  if state[3] ~= policy.per_hit then used = math.min(ceil_div(used * policy.per_hit, state[3]), MOST_LEVEL) end
   return math.max(used - math.max(now - state[2], 0) * policy.rate, 0)
 end
 
@@ -80,7 +81,7 @@ function bucket.ask(policy, state, now, hits)
 end
 
 function bucket.take(policy, state, now, hits)
-  return {bucket.level(policy, state, now) + hits * policy.per_hit, now, policy.per_hit}
+  return {math.min(bucket.level(policy, state, now) + hits * policy.per_hit, MOST_LEVEL), now, policy.per_hit}
 end
 
 function bucket.penalize(policy, state, now, hits)
