@@ -1,7 +1,9 @@
 """`kill -9` under new names, again and again: whoever is killed, what it let pass never goes over a limit.
 
 Each round starts the program, sends it names that were never sent before, at a steady pace, and kills it in the middle.
-What came through in all rounds together must be within the limit that each round was under.
+Some rounds on end share a namespace, `kill.<number>`, whose limit is about what half of them send: so each namespace is
+filled by rounds that end in a kill, and its limit is reached in the middle of one. Its metrics, in all rounds together,
+must be within that limit.
 """
 
 from __future__ import annotations
@@ -10,15 +12,16 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support.carbon_daemons import Graphite
 from tests.support.daemon import Daemon
 
-EACH = 20
-"""New names in a burst, one of which goes out every few milliseconds."""
+SHARING = 4
+"""Rounds that share a namespace."""
 SHORTEST, LONGEST = 0.05, 0.4
 """Seconds under load before a kill."""
 PREFIX = "kill."
@@ -34,10 +37,10 @@ class Collector:
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def names(self) -> set[bytes]:
+    def names(self) -> set[str]:
         """All so far that a kill test sent."""
         with self._lock:
-            return set(self._names)
+            return {name.decode() for name in self._names}
 
     def close(self) -> None:
         """Take no connection any more."""
@@ -69,46 +72,67 @@ def collector() -> Iterator[Collector]:
 
 
 class NewNames(threading.Thread):
-    """Sends names that never came before over a connection, until that breaks."""
+    """Sends names that never came before over a connection, so many in a burst, until that breaks."""
 
-    def __init__(self, connection: socket.socket, number: int) -> None:
+    def __init__(self, connection: socket.socket, number: int, burst: int) -> None:
         super().__init__(daemon=True)
         self._connection = connection
-        self._round = number
+        self._prefix = f"{namespace(number)}.r{number}"
+        self._burst = burst
 
     def run(self) -> None:
         sent, now = 0, int(time.time())
         with suppress(OSError), self._connection:
             while True:
-                burst = "".join(f"{PREFIX}r{self._round}.m{sent + one} 1 {now}\n" for one in range(EACH))
+                burst = "".join(f"{self._prefix}.m{sent + one} 1 {now}\n" for one in range(self._burst))
                 self._connection.sendall(burst.encode())
-                sent += EACH
+                sent += self._burst
                 time.sleep(0.005)
 
 
+def namespace(number: int) -> str:
+    """The one that a round fills."""
+    return f"{PREFIX}{number // SHARING}"
+
+
+def by_namespace(names: Iterable[str]) -> Counter[str]:
+    """How many of these metrics are in each namespace of a kill test."""
+    return Counter(name.split(".r")[0] for name in names if name.startswith(PREFIX))
+
+
 def kill_again_and_again(
-    kills: int, start: Callable[[], socket.socket], kill: Callable[[], None], *, seed: int = 1
+    rounds: range, start: Callable[[], socket.socket], kill: Callable[[], None], *, burst: int
 ) -> None:
-    """So many rounds; `start` has the program run and connects to it."""
-    chance = random.Random(seed)
-    for number in range(kills):
-        load = NewNames(start(), number)
+    """Do these rounds; `start` has the program run and connects to it, which gets so many names in a burst."""
+    for number in rounds:
+        load = NewNames(start(), number, burst)
         load.start()
-        time.sleep(chance.uniform(SHORTEST, LONGEST))
+        time.sleep(random.Random(number).uniform(SHORTEST, LONGEST))
         kill()
         load.join()
 
 
+def rules(limit: int) -> str:
+    """What each namespace of a kill test may hold."""
+    return f"[{PREFIX}*]\nmetrics = {limit}\n"
+
+
 def relay_daemon(folder: Path, there: Collector, limit: int) -> Daemon:
-    """A relay to a collector, with so many metrics allowed."""
-    return Daemon(folder, rules=f"[/]\nmetrics = {limit}\n", destination=there.port)
+    """A relay to a collector, with so many metrics allowed in each namespace."""
+    return Daemon(folder, rules=rules(limit), destination=there.port)
 
 
 def store_daemon(folder: Path, limit: int) -> Daemon:
-    """A store with so many metrics allowed."""
-    return Daemon(folder, rules=f"[/]\nmetrics = {limit}\n")
+    """A store with so many metrics allowed in each namespace."""
+    return Daemon(folder, rules=rules(limit))
 
 
 def plugin(folder: Path, limit: int) -> Graphite:
-    """A root for carbon with quotas, with so many metrics allowed."""
-    return Graphite(folder, quotas=f"[/]\nmetrics = {limit}\n")
+    """A root for carbon with quotas, with so many metrics allowed in each namespace."""
+    return Graphite(folder, quotas=rules(limit))
+
+
+def usage(daemon: Daemon, rounds: range) -> dict[str, int]:
+    """How many metrics a daemon knows in each namespace of some rounds."""
+    found = {name: daemon.json(f"/api/namespaces/{name}") for name in sorted({namespace(one) for one in rounds})}
+    return {name: int(document["usage"]["metrics"]) for name, document in found.items()}
