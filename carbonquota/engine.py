@@ -39,23 +39,27 @@ from carbonquota.controls.children import Children, names_at, take_children, usa
 from carbonquota.controls.explain import explain
 from carbonquota.controls.holding import HeldBack, hold_back, let_go
 from carbonquota.controls.sharing import Counted, Namespaces
-from carbonquota.controls.standing import Quotas, recount, take_quotas, usage_of
+from carbonquota.controls.standing import Quotas, standing, usage_of
 from carbonquota.controls.stock_limits import NamespaceLimits, Refused
 from carbonquota.kernel import UNKNOWN, Lock, PlainLines
 from carbonquota.metric_name import Name, dotted_part, normalize, normalize_namespace
 from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Storable, Usage, Verdict
 from carbonquota.rules import RuleSet, Schemas
-from carbonquota.stats import StandingColumns, named_values, take_columns
-from carbonquota.trie import Change, ChangeRun, Holdings, Index, Rebuild
+from carbonquota.stats import StandingColumns, ended_intervals
+from carbonquota.trie import Change, ChangeRun, Holdings, Index, Rebuild, Taking, take_counts, take_ended_counts
 from carbonquota.trie.columns import Column
+from carbonquota.trie.quotas import in_turn
 from carbonquota.trie.transfer import copy_of, restore, restore_flows
 from carbonquota.trie.verification import check
 
 _AT_A_STRETCH = 500
 """How many series expire before another thread's call has its turn: some milliseconds of work."""
 
-_NAMES_AT_A_STRETCH = 4_096
+_NAMES_AT_A_STRETCH = 1_024
 """How many namespaces get their names in stats before another thread's call has its turn."""
+
+_ROUNDS_OF_NAMES = 4
+"""So often those are named that came while the ones before were; what still comes then is named in one go."""
 
 
 class QuotaEngine:
@@ -325,43 +329,60 @@ class QuotaEngine:
         Of namespaces that were rejected before they existed, those past the first 1,000 may be told too low, or not
         at all.
         """
-        self._give_stat_names()
-        with self._lock:
-            self._keep_time()
-            standings = self._close_and_clear()
-            self._index.sweep_idle()
-        return named_values(standings.standings())
+        values: dict[str, int] = {}
+        for piece in self.report_with_counts()[0].pieces():
+            values |= piece
+        return values
 
-    def report_with_counts(self) -> tuple[dict[str, int], Quotas, Quotas]:
-        """`report`, with how all quotas stood right before and after it; a position is the same quota's in both."""
+    def report_with_counts(self) -> tuple[StandingColumns, Quotas, Quotas]:
+        """`report` as columns, with how all quotas stood right before and after it.
+
+        A position is the same quota's in all three.
+        """
         self._give_stat_names()
+        taking = Taking(self._index)
+        for stretch in self._index.quotas.stretches():
+            with self._lock:
+                self._index.quotas.have_memory_to_close(stretch)
         with self._lock:
             self._keep_time()
             self._index.note_absent()
-            before = take_quotas(self._index, self._decider.grants)
-            standings = self._close_and_clear()
-            after = recount(self._index, before)
+            taking.take(self._index)
+            quotas, in_force = self._index.quotas, self._decider.grants
+            before = take_counts(quotas)
+            ends_early = self._interval.report()
+            # Nodes that share limits share their intervals as well: none of them begins one anew by itself.
+            if ends_early and not self._is_shared:
+                quotas.close()
+            taking.take_ended(quotas)
+            ended = take_ended_counts(quotas)
+            quotas.clear_closed()
+            after = take_counts(quotas)
             self._index.sweep_idle()
-        return named_values(standings.standings()), before, after
-
-    def _close_and_clear(self) -> StandingColumns:
-        """End the interval if none ended since the last report, and take the counts of those that ended."""
-        quotas = self._index.quotas
-        ends_early = self._interval.report()
-        # Nodes that share limits share their intervals as well: none of them begins one anew by itself.
-        if ends_early and not self._is_shared:
-            self._index.note_absent()
-            quotas.close()
-        standings = take_columns(self._index, [grant.limits for grant in self._decider.grants])
-        quotas.clear_closed()
-        return standings
+        taken = taking.taken()
+        columns = ended_intervals(taken, ended, [grant.limits for grant in in_force])
+        return columns, standing(taken, before, in_force), standing(taken, after, in_force)
 
     def _give_stat_names(self) -> None:
-        """Give new namespaces their names in stats, some thousands at a time: nobody is to wait long for the lock."""
-        for _ in range(self._index.quotas.wanting_names // _NAMES_AT_A_STRETCH):
+        """Give new namespaces their names in stats, some at a time: nobody is to wait long for the lock."""
+        for _ in range(_ROUNDS_OF_NAMES):
             with self._lock:
-                self._index.quotas.give_names(_NAMES_AT_A_STRETCH)
-            sleep(0)
+                quotas = self._index.quotas
+                if quotas.wanting_names < _NAMES_AT_A_STRETCH:
+                    return
+                waiting = quotas.waiting_names()
+            rows, turns = in_turn(*waiting)
+            if quotas.lacks_room_for_names(len(rows)):
+                room = quotas.room_for_names(len(rows))
+                with self._lock:
+                    quotas.take_room_for_names(room, len(rows))
+            for start in range(0, len(rows), _NAMES_AT_A_STRETCH):
+                stretch = slice(start, start + _NAMES_AT_A_STRETCH)
+                with self._lock:
+                    # What other rules brought meanwhile has rows of its own.
+                    if self._index.quotas is quotas:
+                        quotas.name_some(rows[stretch], turns[stretch])
+                sleep(0)
 
     def apply(self, rules: RuleSet, size_of: SizeOf | None = None) -> None:
         """Put other rules in force, atomically; other threads go on offering meanwhile.
@@ -519,12 +540,14 @@ class QuotaEngine:
 
     def quota_columns(self) -> Quotas:
         """The same as columns, where there are many of them."""
-        # So that the names of a flood's namespaces are not all made while the lock is held.
         self._give_stat_names()
+        taking = Taking(self._index)
         with self._lock:
             self._keep_time()
             self._index.note_absent()
-            return take_quotas(self._index, self._decider.grants)
+            taking.take(self._index)
+            counts, in_force = take_counts(self._index.quotas), self._decider.grants
+        return standing(taking.taken(), counts, in_force)
 
     def explain(self, metric: Name, points: int = 1) -> Explanation:
         """Everything that decides about an offer of this metric now; nothing is charged. Raises what `offer` does.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,9 @@ from carbonquota.controls.explanation import NamespaceQuota
 from carbonquota.controls.table import Grant
 from carbonquota.kernel import UNKNOWN
 from carbonquota.model import ROOT, Usage
-from carbonquota.trie import NO_QUOTA, Index
+from carbonquota.trie import NO_QUOTA, Index, TakenCounts, TakenQuotas
 from carbonquota.trie.columns import Column, Numbers
-from carbonquota.trie.quotas import Names
-
-Counts = NDArray[np.uint64]
+from carbonquota.trie.taken import Counts, Names
 
 
 def usage_of(index: Index, row: int) -> Usage:
@@ -105,37 +103,9 @@ class Quotas:
         return over
 
 
-def take_quotas(index: Index, grants: Sequence[Grant]) -> Quotas:
-    """A copy of how every quota stands, quick to make, as it is under the index's lock; `grants` are those in force."""
-    quotas, namespaces = index.quotas, index.namespaces
-    rows = quotas.in_use()
-    held = quotas.namespace[rows]
-    stocks = [used[held] for used in namespaces.usage]
-    none = np.empty(0, np.uint64)
-    standing = Quotas(
-        names=quotas.names(rows),
-        rules=quotas.rule[rows],
-        usages=[*stocks, quotas.limit[rows] - quotas.left[rows]],
-        throttle=none,
-        counted=np.empty(0, np.int64),
-        dropped=(none,) * len(CONTROLS),
-        grants=grants,
-    )
-    return recount(index, standing)
-
-
-def recount(index: Index, before: Quotas) -> Quotas:
-    """What `take_quotas` gave, with the counts that there are now; no quota may have come or gone."""
-    # What was dropped was over quota, too: where nothing is, no other count is looked at.
-    quotas = index.quotas
-    rows = quotas.in_use()
-    over = _sums(quotas.throttle, quotas.closed_throttle, rows)
-    counted = np.flatnonzero(over)
-    dropped = zip(quotas.counts[1:], quotas.closed_counts[1:], strict=True)
-    counts = [_sums(running, ended, rows[counted]) for running, ended in dropped]
-    return replace(before, throttle=over, counted=counted, dropped=counts)
-
-
-def _sums(running: Column, ended: Column, rows: Column) -> Counts:
-    """The sums, which may pass 2^63 - 1."""
-    return running[rows].astype(np.uint64) + ended[rows].astype(np.uint64)
+def standing(taken: TakenQuotas, counts: TakenCounts, grants: Sequence[Grant]) -> Quotas:
+    """How all quotas stand that were taken at one moment, with these counts; `grants` are those in force then."""
+    counted = np.searchsorted(taken.rows, counts.rows)
+    over = np.zeros(len(taken), np.uint64)
+    over[counted] = counts.over
+    return Quotas(taken.namespaces, taken.rules, taken.usages, over, counted, counts.dropped, grants)

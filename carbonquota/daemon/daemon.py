@@ -30,7 +30,7 @@ from carbonquota.service.loop_tasks import LoopCalls, LoopTasks
 from carbonquota.service.periodic_tasks import Action
 from carbonquota.service.process_end import EndSignals, raise_file_limit
 from carbonquota.service.rates import EVERY
-from carbonquota.service.reporter import Report
+from carbonquota.service.reporter import Piece
 from carbonquota.service.rulebook import log_warnings
 
 try:
@@ -162,9 +162,9 @@ class Daemon:
         with self._progress("Scanning Whisper files") if self._progress else nullcontext(_ignore) as advance:
             await self._lifecycle.first_scan(advance)
 
-    async def write_report(self, report: Report) -> None:
-        """Give its lines to the sink."""
-        self._parts.sink.write(report.lines, report.points)
+    async def write_stats(self, piece: Piece) -> None:
+        """Give lines of a report to the sink."""
+        self._parts.sink.write(piece.lines, piece.points)
 
     async def stop_receiving(self) -> None:
         """Close the inputs, and decide on what they read."""

@@ -39,7 +39,7 @@ from carbonquota.plugins.settings import CarbonHost, QuotaSettings
 from carbonquota.rules.expressions import Search, search_here
 from carbonquota.service.lifecycle import Lifecycle
 from carbonquota.service.periodic_tasks import PeriodicTasks
-from carbonquota.service.reporter import Report
+from carbonquota.service.reporter import Piece
 from carbonquota.service.rule_source import RuleFiles
 from carbonquota.service.runtime import HostProfile, Runtime
 from carbonquota.service.scan import Settle, Tree
@@ -202,9 +202,9 @@ class QuotaService(Service):
             self._tasks.run_once("scan", self._lifecycle.scan)
         _log.info("quotas are in force; metrics: %d, rules: %d", len(engine), len(engine.rules.rules))
 
-    async def write_report(self, report: Report) -> None:
-        """Give its lines to carbon."""
-        await self._stats.write(report.lines)
+    async def write_stats(self, piece: Piece) -> None:
+        """Give lines of a report to carbon."""
+        await self._stats.write(piece.lines)
 
     async def stop_receiving(self) -> None:
         """Hand on what was gathered; what comes in until all connections are closed is decided on at once."""

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from carbonquota.service.periodic_tasks import Action, Delay, PeriodicTasks
-from carbonquota.service.reporter import Report
+from carbonquota.service.reporter import Piece, Report
 from carbonquota.service.runtime import Runtime
 from carbonquota.service.state import StateKeeper
 
@@ -33,8 +33,8 @@ Advance = Callable[[int], None]
 class Host(Protocol):
     """What a host does its own way; called on its main thread."""
 
-    async def write_report(self, report: Report) -> None:
-        """Give the lines of a report to the host's own sink."""
+    async def write_stats(self, piece: Piece) -> None:
+        """Give some lines of a report to the host's own sink."""
 
     async def stop_receiving(self) -> None:
         """Take no more points, and decide on those that were taken."""
@@ -113,10 +113,11 @@ class Lifecycle:
             repeat("expiry", _each(min(settings.series_ttl / 4, 60.0)), self._in_thread(runtime.expiry.run))
 
     async def _report(self) -> None:
-        """Make a report on another thread, and hand it on from this one."""
+        """Make a report on another thread, and hand it on from this one, piece by piece."""
         report = await self._tasks.in_thread(self._runtime.reporter.report)
         assert isinstance(report, Report)  # noqa: S101 - what the reporter gives
-        await self._host.write_report(report)
+        while isinstance(piece := await self._tasks.in_thread(report.next_piece), Piece):
+            await self._host.write_stats(piece)
         self._runtime.throttling.settle(report.over, report.creates)
 
     async def end(self) -> None:

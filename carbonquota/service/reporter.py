@@ -4,26 +4,30 @@ Theory of operation. The engine counts anew after each report, while a Prometheu
 looks at the engine's counts pass through one lock here, and `Totals` adds up what each report gave. The lock is held
 while the engine is asked, and not while anything is formatted or sent; the decisions on traffic never wait for it.
 `report` and `standings` may run on any thread. The lines of a report are returned rather than written, since a sink
-belongs to its host's thread.
+belongs to its host's thread; and they are made a piece at a time, as there may be millions, and neither the memory nor
+whoever takes them is to have all at once.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
+from itertools import chain
 from math import floor
 from threading import Lock
 from time import perf_counter, time
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
 
 from carbonquota.controls import Quotas
 from carbonquota.engine import QuotaEngine
 from carbonquota.model import Clock
 from carbonquota.service.health import Health, Sample, summed
 from carbonquota.service.totals import Tally, Totals
-from carbonquota.stats import plaintext_lines
+from carbonquota.stats import StandingColumns, named_values, plaintext_lines
 
 MARGIN: Final = 0.01
 """Seconds after an interval's end at which its report is due: a timer that fires a hair early must not cut it short."""
@@ -45,24 +49,33 @@ class Emitter(Protocol):
     def errors(self) -> int:
         """How often it failed so far."""
 
-    def emit(self, values: Mapping[str, float]) -> None:
-        """Send these values; a failure is counted, not raised."""
+    def emit(self, values: Iterable[tuple[str, float]]) -> None:
+        """Send values by name; a failure is counted, not raised."""
+
+
+class Piece(NamedTuple):
+    """Some lines of a report, that hold `points` data points."""
+
+    lines: bytes
+    points: int
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One report: its `lines` for the own sink, that hold `points` data points, and how many `seconds` it took.
+    """One report: its lines for the own sink, made one piece after the other as they are asked for, once.
 
     `timestamp` is the end of the interval. `over` has the namespaces that were over their quota since the report
     before, and `creates` how many points were dropped by the limit on new metrics a second.
     """
 
     timestamp: int
-    lines: bytes
-    points: int
-    seconds: float
+    pieces: Iterator[Piece]
     over: Sequence[Tally]
     creates: int
+
+    def next_piece(self) -> Piece | None:
+        """The next piece, None where there is none left; for any thread."""
+        return next(self.pieces, None)
 
 
 OWN_STATS: Final = ("quota", "usage", "throttle", "dropped", "carbonquota")
@@ -104,28 +117,37 @@ class Reporter:
         """Close the interval and make its report; not to be called by two threads at once."""
         start = self._stopwatch()
         timestamp = self._timetable.stamp()
-        values, over = self._take()
+        columns, over = self._take()
         samples = summed(self._health.samples())
         creates = int(samples.get(("dropped", "creates"), 0))
-        everything: dict[str, float] = {**values, **health_values(samples)}
-        lines = plaintext_lines(self._graph_prefix, everything, timestamp)
+        health = health_values(samples)
         for emitter in self._emitters:
-            emitter.emit(everything)
-        points = lines.count(b"\n")
-        self._own_points += points
-        self._seconds = self._stopwatch() - start
+            emitter.emit(chain(chain.from_iterable(piece.items() for piece in columns.pieces()), health.items()))
         created, self._creates = self._creates, creates
         self._last_over = nlargest(_MOST_KEPT, over, key=lambda tally: tally.over)
-        return Report(timestamp, lines, points, self._seconds, over, creates - created)
+        return Report(timestamp, self._pieces(columns, health, timestamp, start), over, creates - created)
 
-    def _take(self) -> tuple[dict[str, int], list[Tally]]:
+    def _pieces(
+        self, columns: StandingColumns, health: Mapping[str, float], timestamp: int, start: float
+    ) -> Iterator[Piece]:
+        """The lines of a report that was begun at `start`."""
+        values: Mapping[str, float]
+        for values in chain(columns.pieces(), (health,)):
+            lines = plaintext_lines(self._graph_prefix, values, timestamp)
+            points = lines.count(b"\n")
+            self._own_points += points
+            yield Piece(lines, points)
+        self._seconds = self._stopwatch() - start
+
+    def _take(self) -> tuple[StandingColumns, list[Tally]]:
         """The engine's report, and what was counted since the last one."""
         with self._lock:
-            values, before, after = self._engine.report_with_counts()
+            columns, before, after = self._engine.report_with_counts()
             # All others were over no quota, neither now nor before.
             positions = before.positions(self._totals.namespaces)
+            values = named_values(columns.at(np.array(positions, np.int64)))
             over = self._totals.report(map(before.value, positions), values, map(after.value, positions))
-            return values, over
+            return columns, over
 
     def standings(self) -> tuple[Quotas, dict[str, Tally]]:
         """How every namespace under a rule stands now, and what was over quota since the start, by namespace.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from carbonquota.model import CONTROL_FIELDS, MAXIMUM, Limits
-from carbonquota.trie import Index
-from carbonquota.trie.columns import Column, Numbers
-from carbonquota.trie.quotas import TakenNames
+from carbonquota.trie import TakenCounts, TakenQuotas
+from carbonquota.trie.columns import Column
+
+_PIECE: Final = 500
+"""Namespaces whose values are made at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,52 +33,45 @@ class Standings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StandingColumns:
-    """The same as the index has it, quick to copy; what takes a step for each quota is left to `standings`."""
+    """The same as the index has it, quick to copy; what takes a step for each quota is left to `at`."""
 
-    names: TakenNames
+    taken: TakenQuotas
     limits: Sequence[Limits]
-    rules: Numbers
-    usages: Sequence[Column]
     throttle: Column
     dropped: Column
 
-    def standings(self) -> Standings:
-        """As sequences; needs no lock."""
+    def __len__(self) -> int:
+        """How many quotas there are."""
+        return len(self.taken)
+
+    def at(self, places: slice | Column) -> Standings:
+        """Those at these places as sequences; needs no lock."""
+        taken = self.taken
         return Standings(
-            names=self.names.stat_names(),
-            limits=[self.limits[rule] for rule in self.rules.tolist()],
-            usages=[usage.tolist() for usage in self.usages],
-            throttle=self.throttle.tolist(),
-            dropped=self.dropped.tolist(),
+            names=taken.stat_names(places),
+            limits=[self.limits[rule] for rule in taken.rules[places].tolist()],
+            usages=[usage[places].tolist() for usage in (*taken.usages[:-1], taken.ended)],
+            throttle=self.throttle[places].tolist(),
+            dropped=self.dropped[places].tolist(),
         )
 
+    def pieces(self) -> Iterator[dict[str, int]]:
+        """All of them as `named_values`, as many at a time as take some milliseconds."""
+        for start in range(0, len(self), _PIECE):
+            yield named_values(self.at(slice(start, start + _PIECE)))
 
-def take_columns(index: Index, limits: Sequence[Limits]) -> StandingColumns:
-    """A copy of how every quota stands in the ended intervals, to be made under the index's lock.
+
+def ended_intervals(taken: TakenQuotas, counts: TakenCounts, limits: Sequence[Limits]) -> StandingColumns:
+    """How quotas that were taken at one moment stand, with the counts of ended intervals.
 
     `limits` are those in force, by rule number.
     """
-    quotas, namespaces = index.quotas, index.namespaces
-    rows = quotas.in_use()
-    held = quotas.namespace[rows]
-    throttle = quotas.closed_throttle[rows]
-    dropped = np.zeros(len(rows), np.int64)
-    # What was dropped was over quota, too: elsewhere there is nothing to add up.
-    counted = np.flatnonzero(throttle)
-    for column in quotas.closed_counts[1:]:
-        more = column[rows[counted]]
-        dropped[counted] += np.minimum(more, MAXIMUM - dropped[counted])
-    return StandingColumns(
-        names=quotas.take_names(rows),
-        limits=limits,
-        rules=quotas.rule[rows],
-        usages=[
-            *(used[held] for used in namespaces.usage),
-            quotas.closed_throughput[rows],
-        ],
-        throttle=throttle,
-        dropped=dropped,
-    )
+    counted = np.searchsorted(taken.rows, counts.rows)
+    throttle, dropped = np.zeros((2, len(taken)), np.int64)
+    throttle[counted] = counts.over
+    for more in counts.dropped:
+        dropped[counted] += np.minimum(more.astype(np.int64), MAXIMUM - dropped[counted])
+    return StandingColumns(taken, limits, throttle, dropped)
 
 
 def named_values(standings: Standings) -> dict[str, int]:

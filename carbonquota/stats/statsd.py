@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final
@@ -48,7 +48,7 @@ class StatsDEmitter:
         self._failing = False
         self._target = self._resolve()
 
-    def emit(self, values: Mapping[str, float]) -> None:
+    def emit(self, values: Iterable[tuple[str, float]]) -> None:
         """Send every finite value as a gauge, several a packet; the first failure ends it."""
         self._target = self._target or self._resolve()
         if self._target is None:
@@ -78,15 +78,15 @@ class StatsDEmitter:
             self._note_failure(error)
             return None
 
-    def _send(self, target: _Target, values: Mapping[str, float]) -> None:
+    def _send(self, target: _Target, values: Iterable[tuple[str, float]]) -> None:
         """Join the gauges into packets and send them."""
         for packet in self._packets(values):
             target.socket.sendto(packet, target.address)
 
-    def _packets(self, values: Mapping[str, float]) -> Iterator[bytes]:
+    def _packets(self, values: Iterable[tuple[str, float]]) -> Iterator[bytes]:
         """Whole lines, as many as a packet takes, separated by line ends."""
         packet = b""
-        for name, value in values.items():
+        for name, value in values:
             if not isfinite(value):
                 continue
             line = self._gauge(name, number(value))

@@ -9,6 +9,7 @@ from carbonquota.trie.index import Index
 from carbonquota.trie.namespaces import ROOT_ROW, Namespaces
 from carbonquota.trie.quotas import NO_QUOTA, NO_RULE, Quotas, Terms
 from carbonquota.trie.rebuild import Rebuild
+from carbonquota.trie.taken import TakenCounts, TakenQuotas, Taking, take_counts, take_ended_counts
 
 __all__ = [
     "NO_QUOTA",
@@ -22,5 +23,10 @@ __all__ = [
     "Namespaces",
     "Quotas",
     "Rebuild",
+    "TakenCounts",
+    "TakenQuotas",
+    "Taking",
     "Terms",
+    "take_counts",
+    "take_ended_counts",
 ]

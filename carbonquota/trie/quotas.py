@@ -11,8 +11,7 @@ report. Row 0 is `NO_QUOTA`: no limit, ever; it is called after the root and has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
 from weakref import WeakSet
 
@@ -25,9 +24,9 @@ from carbonquota.naming import stat_name, stat_names
 from carbonquota.trie.chains import PADDING, Chains, Matrix
 from carbonquota.trie.columns import OWN as _WANTED
 from carbonquota.trie.columns import Column, Columns, NarrowColumn, Numbers, View
+from carbonquota.trie.rows_by_hash import Room
 from carbonquota.trie.stat_names import StatNames
-
-Names = NDArray[np.object_]
+from carbonquota.trie.taken import Names, TakenNames
 
 NO_QUOTA: Final = PADDING
 NO_RULE: Final = -1
@@ -37,13 +36,13 @@ _COUNTS: Final = ("throttle", *_DROPPED)
 """What is counted in an interval beside throughput."""
 
 
-_UNNAMED: Final = ""
+_UNNAMED: Final = None
 """Stands for a name that nobody asked for."""
 
 _NAMED: Final = 1
 """Stands in `named` where a quota has its name in stats; less than 0 is its turn to get one."""
 
-_STRETCH: Final = 65_536
+_STRETCH: Final = 16_384
 """The intervals of so many quotas end at a time, so that this takes little memory."""
 
 
@@ -72,31 +71,6 @@ class Witness(Protocol):
 
     def settle(self) -> None:
         """Look it up now; to be called under the index's lock."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TakenNames:
-    """The namespaces of quotas at one moment; what they are called in stats can be told without the lock."""
-
-    rows: Column
-    namespaces: Names
-    rules: Numbers
-    prefixes: Sequence[str]
-    suffixed: Mapping[int, str]
-
-    def plain_names(self) -> list[str]:
-        """What they would be called if each were the first to have its name."""
-        names = stat_names(self.namespaces.tolist())
-        if any(self.prefixes):
-            names = [self.prefixes[rule] + name for rule, name in zip(self.rules.tolist(), names, strict=True)]
-        return names
-
-    def stat_names(self) -> list[str]:
-        """What they are called."""
-        names, suffixed = self.plain_names(), self.suffixed
-        if not suffixed:
-            return names
-        return [suffixed.get(row, name) for row, name in zip(self.rows.tolist(), names, strict=True)]
 
 
 class Quotas(Columns):
@@ -141,7 +115,8 @@ class Quotas(Columns):
         """Start without quotas, for rules that grant `terms`; `name_of` gives the name of a namespace by its row."""
         self.terms = terms
         self._name_of = name_of
-        self._names: Names = np.empty(0, np.object_)
+        self._names: Names = np.empty(1, np.object_)
+        self._takers: WeakSet[TakenNames] = WeakSet()
         self._throughputs = np.array([one.throughput for one in terms], np.int64)
         self._metered = np.array([one.metered for one in terms], np.bool_)
         self._enforcing = np.array([one.enforcing for one in terms], np.bool_)
@@ -154,6 +129,8 @@ class Quotas(Columns):
         self.flow_chain = self._flow_chains.of
         """Those of them with a throughput limit."""
         self._stat_names = StatNames()
+        self._named_until = 0
+        """Up to this turn names were given."""
         self._is_lowered = False
         self.parts = self.next_parts = 1
         """By what throughput limits that reject are divided where they begin: in this interval, and from the next on.
@@ -252,20 +229,47 @@ class Quotas(Columns):
         return str(self.names(np.array([row]))[0])
 
     def names(self, rows: NDArray[np.integer[Any]]) -> Names:
-        """The same for many. A name that was asked for is kept, as it will be asked for again at each report."""
+        """The same for many; needs no lock."""
         known = self._names
-        if len(known) < self.size:
-            known = np.full(self.size + self.size // 8, _UNNAMED, np.object_)
-            known[: len(self._names)] = self._names
-            self._names = known
-        names: Names = known[rows]
-        # What has a name in stats was asked for before.
-        doubtful = rows[self.named[rows] != _NAMED]
-        unknown = np.unique(doubtful[known[doubtful] == _UNNAMED])
+        names: Names = known[np.minimum(rows, len(known) - 1)]
+        unknown = np.flatnonzero((names == _UNNAMED) | (rows >= len(known)))
         if len(unknown):
-            known[unknown] = list(map(self._name_of, self.namespace[unknown].tolist()))
-            names = known[rows]
+            distinct, which = np.unique(rows[unknown], return_inverse=True)
+            made = np.array([self._name_of(row) for row in self.namespace[distinct].tolist()], np.object_)
+            names[unknown] = made[which]
         return names
+
+    def kept_names(self, rows: Column) -> Names:
+        """The same under the lock. They are kept, as they will be asked for again at each report."""
+        names = self.names(rows)
+        if len(self._names) < self.size:
+            self._keep_names_in(self._longer_names())
+        self._names[rows] = names
+        return names
+
+    def _longer_names(self) -> Names:
+        # A copy touches each name, so it is made seldom.
+        return np.empty(2 * self.size, np.object_)
+
+    def _keep_names_in(self, longer: Names) -> None:
+        longer[: len(self._names)] = self._names
+        self._names = longer
+
+    def lacks_room_for_names(self, count: int) -> bool:
+        """Whether so many quotas more cannot be given names without room being made."""
+        return len(self._names) < self.size or self._stat_names.lacks_room(count)
+
+    def room_for_names(self, count: int) -> tuple[Names, Room]:
+        """What `take_room_for_names` takes, for so many quotas more; needs no lock."""
+        return self._longer_names(), self._stat_names.room(count)
+
+    def take_room_for_names(self, room: tuple[Names, Room], count: int) -> None:
+        """Have this room, as far as it is wanted for so many quotas more."""
+        longer, slots = room
+        if len(self._names) < self.size:
+            self._keep_names_in(longer)
+        if self._stat_names.lacks_room(count):
+            self._stat_names.take_room(slots)
 
     def want_names(self, rows: Column) -> None:
         """Have new quotas get names in stats, in this order, before anybody is told of these."""
@@ -276,34 +280,39 @@ class Quotas(Columns):
     @property
     def wanting_names(self) -> int:
         """How many quotas have no name in stats yet, at most."""
-        return self._meter_at[_WANTED]
+        return self._meter_at[_WANTED] - self._named_until
 
-    def give_names(self, most: int = MAXIMUM) -> bool:
-        """Give up to so many quotas the names in stats that they want, the first to come first; whether some wait.
-
-        Where some have gone meanwhile, it is fewer.
-        """
-        if not self._meter_at[_WANTED]:
-            return False
+    def waiting_names(self) -> tuple[Column, NarrowColumn]:
+        """The quotas that want names in stats, and in which turn they are, for `in_turn` and `name_some`."""
         waiting = np.flatnonzero(self.named[: self.size] < 0)
-        turns = -self.named[waiting].astype(np.int64)
-        next_ones = np.flatnonzero(turns - turns.min(initial=MAXIMUM) < most)
-        rows = waiting[next_ones[np.argsort(turns[next_ones])]]
-        names = self.names(rows).tolist()
+        return waiting, self.named[waiting]
+
+    def name_some(self, rows: Column, turns: NarrowColumn) -> None:
+        """Give quotas the names in stats that they want, but for those that have gone since they had this turn."""
+        if not len(rows):
+            return
+        rows = rows[self.named[rows] == turns]
+        names = self.kept_names(rows).tolist()
         self._stat_names.give_many(rows, self._plain_names(rows, names), names, self._plain_name)
         self.named[rows] = _NAMED
-        if len(rows) == len(waiting):
-            self._meter_at[_WANTED] = 0
-        return len(rows) < len(waiting)
+        self._named_until = min(-int(turns[-1]), self._meter_at[_WANTED])
 
-    def take_names(self, rows: Column) -> TakenNames:
-        """What it takes to tell what the namespaces of quotas are called in stats, copied under the lock."""
+    def give_names(self) -> None:
+        """Give all quotas the names in stats that they want, the first to come first."""
+        if self._meter_at[_WANTED]:
+            self.name_some(*in_turn(*self.waiting_names()))
+            self._named_until = self._meter_at[_WANTED] = 0
+
+    def take_names(self) -> TakenNames:
+        """What it takes to tell what the namespaces of quotas are called, to be taken under the lock."""
         self.give_names()
-        return TakenNames(rows, self.names(rows), self.rule[rows], self._prefixes, self._stat_names.suffixed())
+        taken = TakenNames(self._names, self._prefixes, self._stat_names.suffixed())
+        self._takers.add(taken)
+        return taken
 
     def stat_names(self, rows: Column) -> Sequence[str]:
         """What the namespaces of quotas are called in stats."""
-        return self.take_names(rows).stat_names()
+        return self.take_names().stat_names(rows, self.names(rows), self.rule[rows])
 
     def _plain_names(self, rows: Column, namespaces: Sequence[str]) -> list[str]:
         """What they would be called if each were the first to have its name."""
@@ -324,6 +333,8 @@ class Quotas(Columns):
             self._stat_names.take_back(row, self._plain_name)
         self.give_row(row)
         if row < len(self._names):
+            for taker in self._takers:
+                taker.keep(row)
             self._names[row] = _UNNAMED
         self.rule_at[row] = NO_RULE
         self.left_at[row] = self.limit_at[row] = MAXIMUM
@@ -422,7 +433,7 @@ class Quotas(Columns):
         """The namespaces with accepted points in this interval under a throughput limit, by name, and how many."""
         size = self.size
         rows = np.flatnonzero((self.left[:size] != self.limit[:size]) & (self.rule[:size] != NO_RULE))
-        return self.names(rows), self.limit[rows] - self.left[rows]
+        return self.kept_names(rows), self.limit[rows] - self.left[rows]
 
     def use_many(self, rows: Column, points: Column) -> None:
         """Have so many more points be accepted in this interval, pairwise, where there is a throughput limit."""
@@ -442,8 +453,8 @@ class Quotas(Columns):
         With `in_order`, the next interval begins. Without, it is another one, as the clock was set: then nothing counts
         that was granted for the next, and prepaid limits begin with nothing.
         """
-        for start in range(0, self.size, _STRETCH):
-            self._close_some(slice(start, min(start + _STRETCH, self.size)))
+        for stretch in self.stretches():
+            self._close_some(stretch)
         # The kernel gives new quotas their first part without a word.
         if self._is_lowered or self.parts != 1:
             rows = self.in_use()
@@ -456,18 +467,36 @@ class Quotas(Columns):
                 self.left[rows] = self.limit[rows]
             self.ahead[rows] = 0
 
+    def stretches(self) -> Iterator[slice]:
+        """All rows, so many at a time."""
+        for start in range(0, self.size, _STRETCH):
+            yield slice(start, min(start + _STRETCH, self.size))
+
+    def have_memory_to_close(self, stretch: slice) -> None:
+        """Write where `close` is about to: where nothing was ever written, that is what takes longest."""
+        for rows, _, ended in self._counted(stretch):
+            ended[rows] += 0
+
     def _close_some(self, stretch: slice) -> None:
         """`close` for a stretch of rows."""
+        for rows, counts, ended in self._counted(stretch):
+            # Where most have a count, whole columns are quicker than the rows.
+            at = slice(None) if 2 * len(rows) > len(counts) else rows
+            _add_saturating(ended, at, counts[at])
+            counts[at] = 0
         limit, left = self.limit[stretch], self.left[stretch]
-        used = limit - left
-        rows = np.flatnonzero(used)
-        _add_saturating(self.closed_throughput[stretch], rows, used[rows])
-        left[rows] = limit[rows]
+        if (limit != left).any():
+            left[:] = limit
+
+    def _counted(self, stretch: slice) -> Iterator[tuple[Column, Column, Column]]:
+        """The places in a stretch where something was counted, with the counts and those of ended intervals there."""
+        used = self.limit[stretch] - self.left[stretch]
+        for running, ended in ((used, self.closed_throughput[stretch]), *self._pairs_of_counts(stretch)):
+            yield np.flatnonzero(running), running, ended
+
+    def _pairs_of_counts(self, stretch: slice) -> Iterator[tuple[Column, Column]]:
         for running, ended in zip(self.counts, self.closed_counts, strict=True):
-            count = running[stretch]
-            rows = np.flatnonzero(count)
-            _add_saturating(ended[stretch], rows, count[rows])
-            count[rows] = 0
+            yield running[stretch], ended[stretch]
 
     def clear_closed(self) -> None:
         """Forget the counts that were reported."""
@@ -490,7 +519,14 @@ class Quotas(Columns):
         self.left[rows] = self.limit[rows] - used
 
 
-def _add_saturating(total: Column, rows: Column, more: Column) -> None:
+def _add_saturating(total: Column, rows: Column | slice, more: Column) -> None:
     """Add at distinct rows in place, stopping at 2^63 - 1; no number may be negative."""
     before = total[rows]
     total[rows] = before + np.minimum(more, MAXIMUM - before)
+
+
+def in_turn(rows: Column, turns: NarrowColumn) -> tuple[Column, NarrowColumn]:
+    """What `waiting_names` gave, the first to come first; needs no lock."""
+    # Rows that were used before come in any turn, and all others one after the other.
+    order = np.argsort(-turns, kind="stable")
+    return rows[order], turns[order]

@@ -13,7 +13,7 @@ import numpy as np
 
 from carbonquota.naming import collision_suffix
 from carbonquota.trie.columns import Column
-from carbonquota.trie.rows_by_hash import RowsByHash
+from carbonquota.trie.rows_by_hash import Room, RowsByHash
 
 Plain = Callable[[int], str]
 """What a quota, by row, would be called if it were the first to have that name."""
@@ -58,6 +58,18 @@ class StatNames:
         if (ordered[1:] == ordered[:-1]).any():
             return False
         return not any(self._is_taken(names[place], plain) for place in self._taken.any_known(hashes).tolist())
+
+    def lacks_room(self, count: int) -> bool:
+        """Whether there is no room for so many more."""
+        return self._taken.lacks_room(count)
+
+    def room(self, count: int) -> Room:
+        """What `take_room` takes, for so many more; needs no lock."""
+        return self._taken.room(count)
+
+    def take_room(self, room: Room) -> None:
+        """Have this room."""
+        self._taken.take_room(room)
 
     def take_back(self, row: int, plain: Plain) -> None:
         """Have the name of a quota that goes be free."""

@@ -161,7 +161,7 @@ def test_metrics_that_were_not_seen_for_long_expire(settings: QuotaSettings, hos
 
 
 def test_a_report_has_what_the_daemons_has(settings: QuotaSettings, host: CarbonHost) -> None:
-    lines = runtime(settings, host).reporter.report().lines.decode()
+    lines = b"".join(piece.lines for piece in runtime(settings, host).reporter.report().pieces).decode()
     names = {line.split(" ")[0].removeprefix("carbon.agents.web1-a.") for line in lines.splitlines()}
     assert names >= {
         "quota.metrics.root",

@@ -12,7 +12,7 @@ import pytest
 from carbonquota.engine import QuotaEngine
 from carbonquota.service.lifecycle import Lifecycle
 from carbonquota.service.periodic_tasks import PeriodicTasks
-from carbonquota.service.reporter import Report
+from carbonquota.service.reporter import Piece
 from carbonquota.service.rule_source import RuleFiles
 from carbonquota.service.runtime import HostProfile, Runtime
 from carbonquota.service.runtime_settings import RuntimeSettings
@@ -59,7 +59,7 @@ class Host:
     def engine(self) -> QuotaEngine:
         return self.runtime.engine
 
-    async def write_report(self, report: Report) -> None:
+    async def write_stats(self, piece: Piece) -> None:
         """Nobody looks at it."""
 
     async def stop_receiving(self) -> None:

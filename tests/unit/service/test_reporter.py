@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import pytest
 
@@ -11,8 +11,9 @@ from carbonquota import QuotaEngine, RuleSet
 from carbonquota.controls import Quotas
 from carbonquota.model import MAXIMUM
 from carbonquota.service.health import HEALTH, Health, Sample, summed
-from carbonquota.service.reporter import MARGIN, Report, Reporter, Timetable
+from carbonquota.service.reporter import MARGIN, Piece, Report, Reporter, Timetable
 from carbonquota.service.totals import Tally
+from carbonquota.stats import StandingColumns
 from carbonquota.testing import ManualClock
 from tests.support.small import engine_under
 
@@ -28,8 +29,8 @@ class Kept:
         self.errors = 0
         self.values: list[Mapping[str, float]] = []
 
-    def emit(self, values: Mapping[str, float]) -> None:
-        self.values.append(values)
+    def emit(self, values: Iterable[tuple[str, float]]) -> None:
+        self.values.append(dict(values))
         self.errors += 2
 
 
@@ -40,6 +41,12 @@ def reporter_of(
     return Reporter(
         engine, health or Health(), "carbon.here", timetable=timetable, emitters=emitters, stopwatch=lambda: 5.0
     )
+
+
+def taken(report: Report) -> Piece:
+    """All pieces of a report as one."""
+    pieces = list(report.pieces)
+    return Piece(b"".join(piece.lines for piece in pieces), sum(piece.points for piece in pieces))
 
 
 def values_of(lines: bytes) -> dict[str, str]:
@@ -54,7 +61,8 @@ def test_a_report_has_every_stat_of_the_quotas_and_of_health() -> None:
     engine.admit(b"team.x 1 1\n" * 5)
     clock.set(60.01)
     report = reporter.report()
-    assert values_of(report.lines) == {
+    lines, points = taken(report)
+    assert values_of(lines) == {
         "carbon.here.quota.metrics.t.team": "2",
         "carbon.here.usage.metrics.t.team": "1",
         "carbon.here.quota.logical_size.t.team": str(MAXIMUM),
@@ -69,8 +77,21 @@ def test_a_report_has_every_stat_of_the_quotas_and_of_health() -> None:
         "carbon.here.carbonquota.reload_time": "1.5",
         "carbon.here.carbonquota.report_seconds": "0",
     }
-    assert {line.rsplit(b" ", 1)[1] for line in report.lines.splitlines()} == {b"60"}
-    assert (report.timestamp, report.points) == (60, 13)
+    assert {line.rsplit(b" ", 1)[1] for line in lines.splitlines()} == {b"60"}
+    assert (report.timestamp, points) == (60, 13)
+
+
+def test_a_report_of_many_namespaces_comes_in_pieces_and_has_each_once() -> None:
+    clock = ManualClock(0.0)
+    engine = engine_under("[*]\nmetrics = 2\n", clock=clock)
+    engine.admit(b"".join(b"n%d.x 1 1\n" % number for number in range(1_200)))
+    pieces = list(reporter_of(engine, clock).report().pieces)
+    assert max(piece.points for piece in pieces) <= 2_000
+    lines = b"".join(piece.lines for piece in pieces).splitlines()
+    names = {line.split(b" ")[0].decode() for line in lines}
+    assert len(names) == len(lines) == sum(piece.points for piece in pieces)
+    kinds = ("quota.metrics", "usage.metrics", "throttle", "dropped")
+    assert names >= {f"carbon.here.{kind}.n{number}" for kind in kinds for number in range(1_200)}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +107,7 @@ def test_a_report_has_every_stat_of_the_quotas_and_of_health() -> None:
 def test_a_label_makes_no_path_of_a_name(label: str, name: str | None) -> None:
     clock = ManualClock(0.0)
     reporter = reporter_of(engine_under(), clock, Health([lambda: [Sample("lost", 1, label)]]))
-    lines = reporter.report().lines.decode()
+    lines = taken(reporter.report()).lines.decode()
     assert f"carbon.here.carbonquota.lost.{name or '127_0_0_1_2003'} 1 60\n" in lines
 
 
@@ -96,7 +117,7 @@ def test_emitters_get_the_same_values_and_their_failures_are_counted() -> None:
     reporter = reporter_of(engine, clock, emitters=(kept,))
     engine.admit(b"team.x 1 1\n")
     first = reporter.report()
-    assert {f"carbon.here.{name}" for name in kept.values[0]} == values_of(first.lines).keys()
+    assert {f"carbon.here.{name}" for name in kept.values[0]} == values_of(taken(first).lines).keys()
     assert kept.values[0]["usage.throughput.t.team"] == 1
     assert kept.values[0]["carbonquota.emitter_errors.kept"] == 0
     reporter.report()
@@ -109,7 +130,7 @@ def test_own_points_and_the_time_of_the_last_report_are_told() -> None:
     reporter = Reporter(
         engine_under(RULES, clock=clock), health, "p", timetable=Timetable(60.0, clock), stopwatch=lambda: next(ticks)
     )
-    points = reporter.report().points
+    points = taken(reporter.report()).points
     assert points > 0
     assert summed(health.samples()) == {("own_points", ""): points, ("report_seconds", ""): 0.25}
 
@@ -186,7 +207,7 @@ class Interrupted(QuotaEngine):
     thread: threading.Thread
     finished_meanwhile: bool
 
-    def report_with_counts(self) -> tuple[dict[str, int], Quotas, Quotas]:
+    def report_with_counts(self) -> tuple[StandingColumns, Quotas, Quotas]:
         values = super().report_with_counts()
         self.thread = threading.Thread(target=self.meanwhile)
         self.thread.start()
@@ -258,5 +279,5 @@ def test_under_traffic_reports_and_looks_never_lose_or_take_back_a_point() -> No
     assert sum(tally.over for tally in tallies.values()) == sum(dropped)
     assert sum(sum(tally.dropped.values()) for tally in tallies.values()) == sum(dropped)
     assert sum(tally.over for made in reports for tally in made.over) == sum(dropped)
-    told = [values_of(made.lines) for made in reports]
+    told = [values_of(taken(made).lines) for made in reports]
     assert sum(int(values["carbon.here.throttle.a"]) for values in told) == tallies["a"].over

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 
 from carbonquota import Limits, RuleSet, Size
@@ -9,14 +11,27 @@ from carbonquota.controls import grants
 from carbonquota.controls.reference import flow
 from carbonquota.controls.table import METRICS, THROUGHPUT
 from carbonquota.model import MAXIMUM
-from carbonquota.stats import Standings, named_values, take_columns
-from carbonquota.trie import Index
+from carbonquota.stats import StandingColumns, Standings, ended_intervals, named_values
+from carbonquota.trie import Index, Taking, take_ended_counts
 
 
 def standings_of(*rows: tuple[str, Limits, tuple[int, ...], int, int]) -> Standings:
     """Standings of quotas by: name, limits, usage by control, throttle, dropped."""
     names, limits, usages, throttle, dropped = zip(*rows, strict=True)
     return Standings(names, limits, list(zip(*usages, strict=True)), throttle, dropped)
+
+
+def taken(index: Index, limits: list[Limits]) -> StandingColumns:
+    """The counts of ended intervals as they are now."""
+    taking = Taking(index)
+    taking.take(index)
+    taking.take_ended(index.quotas)
+    return ended_intervals(taking.taken(), take_ended_counts(index.quotas), limits)
+
+
+def values_of(columns: StandingColumns) -> dict[str, int]:
+    """All of a report's values."""
+    return dict(chain.from_iterable(piece.items() for piece in columns.pieces()))
 
 
 def test_every_set_control_has_its_quota_and_usage_and_no_other() -> None:
@@ -67,7 +82,7 @@ def test_namespaces_stand_side_by_side() -> None:
 
 def test_without_quotas_there_is_nothing_to_report() -> None:
     index, limits = index_under("")
-    assert named_values(take_columns(index, limits).standings()) == {}
+    assert values_of(taken(index, limits)) == {}
 
 
 def index_under(text: str) -> tuple[Index, list[Limits]]:
@@ -118,10 +133,10 @@ def test_standings_are_usage_now_and_counts_of_ended_intervals() -> None:
         "throttle.a-b": 0,
         "dropped.a-b": 0,
     }
-    assert named_values(take_columns(index, limits).standings()) == expected, "the running interval is not reported"
+    assert values_of(taken(index, limits)) == expected, "the running interval is not reported"
     quotas.close()
     ended = {"usage.throughput.level1.a": 30, "throttle.level1.a": 6, "dropped.level1.a": 6, "throttle.a-b": 7}
-    assert named_values(take_columns(index, limits).standings()) == expected | ended
+    assert values_of(taken(index, limits)) == expected | ended
 
 
 @pytest.mark.parametrize("points", [2**62, MAXIMUM])
@@ -131,15 +146,29 @@ def test_points_dropped_by_several_controls_never_pass_the_maximum_or_go_below_z
     for control in (METRICS, THROUGHPUT, METRICS, THROUGHPUT):
         flow.over(index.quotas, quota, control, points)
     index.quotas.close()
-    values = named_values(take_columns(index, limits).standings())
+    values = values_of(taken(index, limits))
     assert (values["throttle.a"], values["dropped.a"]) == (MAXIMUM, MAXIMUM)
 
 
 def test_standings_are_a_copy_that_later_counts_do_not_touch() -> None:
     index, limits = index_under(RULES)
-    standings = take_columns(index, limits).standings()
-    before = named_values(standings)
+    columns = taken(index, limits)
+    before = values_of(taken(index, limits))
     index.remove(b"a.b.m")
     flow.over(index.quotas, index.quotas.rows()[0], METRICS, 4)
     index.quotas.close()
-    assert named_values(standings) == before
+    assert values_of(columns) == before
+
+
+def test_those_that_come_and_go_until_the_lock_is_taken_are_told_as_they_are_then() -> None:
+    index, limits = index_under("[*]\nmetrics = 5\n")
+    index.add(b"gone.x", index.create(*index.locate("gone.x")), Size(1, 1, 1))
+    taking = Taking(index)
+    for number in range(200):
+        index.add(b"n%d.x" % number, index.create(*index.locate(f"n{number}.x")), Size(1, 1, 1))
+    index.remove(b"gone.x")
+    taking.take(index)
+    taking.take_ended(index.quotas)
+    columns = ended_intervals(taking.taken(), take_ended_counts(index.quotas), limits)
+    usages = {f"usage.metrics.n{number}": 1 for number in range(200)} | {"usage.metrics.a": 2}
+    assert {name: value for name, value in values_of(columns).items() if name.startswith("usage.")} == usages

@@ -38,7 +38,7 @@ def packets(server: socket.socket, lines: int) -> list[str]:
 
 
 def test_values_are_gauges_in_one_packet(server: socket.socket, emitter: StatsDEmitter) -> None:
-    emitter.emit({"usage.metrics.a": 3, "quota.metrics.a": MAXIMUM, "seconds": 0.5, "time": 60.0})
+    emitter.emit({"usage.metrics.a": 3, "quota.metrics.a": MAXIMUM, "seconds": 0.5, "time": 60.0}.items())
     assert packets(server, 4) == [
         "quotas.usage.metrics.a:3|g\nquotas.quota.metrics.a:9223372036854775807|g\nquotas.seconds:0.5|g\nquotas.time:60|g"
     ]
@@ -47,7 +47,7 @@ def test_values_are_gauges_in_one_packet(server: socket.socket, emitter: StatsDE
 
 def test_many_values_go_in_full_packets_of_a_safe_size(server: socket.socket, emitter: StatsDEmitter) -> None:
     values = {f"usage.metrics.team-{number}": number for number in range(300)}
-    emitter.emit(values)
+    emitter.emit(values.items())
     got = packets(server, 300)
     assert "\n".join(got).split("\n") == [f"quotas.{name}:{value}|g" for name, value in values.items()]
     assert max(map(len, got)) <= PACKET_SIZE
@@ -61,25 +61,25 @@ def test_many_values_go_in_full_packets_of_a_safe_size(server: socket.socket, em
 def test_a_name_holds_nothing_that_statsd_takes_for_its_own(
     server: socket.socket, emitter: StatsDEmitter, name: str, sent: str
 ) -> None:
-    emitter.emit({name: 1})
+    emitter.emit([(name, 1)])
     assert packets(server, 1) == [f"quotas.{sent}:1|g"]
 
 
 def test_what_is_not_finite_is_left_out(server: socket.socket, emitter: StatsDEmitter) -> None:
-    emitter.emit({"a": float("nan"), "b": float("inf"), "c": 1})
+    emitter.emit({"a": float("nan"), "b": float("inf"), "c": 1}.items())
     assert packets(server, 1) == ["quotas.c:1|g"]
 
 
 def test_without_a_prefix_names_stand_alone(server: socket.socket) -> None:
     emitter = StatsDEmitter("127.0.0.1", server.getsockname()[1])
-    emitter.emit({"a": 1})
+    emitter.emit({"a": 1}.items())
     assert packets(server, 1) == ["a:1|g"]
     emitter.close()
 
 
 def test_after_a_close_another_socket_is_opened(server: socket.socket, emitter: StatsDEmitter) -> None:
     emitter.close()
-    emitter.emit({"a": 1})
+    emitter.emit({"a": 1}.items())
     assert packets(server, 1) == ["quotas.a:1|g"]
 
 
@@ -89,7 +89,7 @@ def test_nobody_listening_is_no_error() -> None:
         port = gone.getsockname()[1]
     emitter = StatsDEmitter("127.0.0.1", port)
     for _ in range(3):
-        emitter.emit({"a": 1})
+        emitter.emit({"a": 1}.items())
     emitter.close()
     assert emitter.errors == 0
 
@@ -109,8 +109,8 @@ def test_a_host_that_has_no_address_is_counted_at_each_try_and_logged_once(
     monkeypatch.setattr(socket, "getaddrinfo", offline)
     with caplog.at_level(logging.WARNING):
         emitter = StatsDEmitter(host, 8125)
-        emitter.emit({"a": 1})
-        emitter.emit({"a": 1})
+        emitter.emit({"a": 1}.items())
+        emitter.emit({"a": 1}.items())
     assert emitter.errors == 3
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith(f"stats cannot be sent to StatsD at {host}:8125: ")
@@ -126,7 +126,7 @@ def test_a_host_is_resolved_anew_after_a_failure(server: socket.socket, monkeypa
     emitter = StatsDEmitter("localhost", server.getsockname()[1])
     assert emitter.errors == 1
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    emitter.emit({"a": 1})
+    emitter.emit({"a": 1}.items())
     assert packets(server, 1) == ["a:1|g"]
     assert emitter.errors == 1
     emitter.close()
@@ -144,10 +144,10 @@ def test_after_a_packet_that_cannot_be_sent_the_host_is_resolved_anew(
     monkeypatch.setattr(socket, "getaddrinfo", noted)
     emitter = StatsDEmitter("127.0.0.1", server.getsockname()[1])
     # No datagram takes a name of this length.
-    emitter.emit({"x" * 70_000: 1, "b": 1})
+    emitter.emit({"x" * 70_000: 1, "b": 1}.items())
     assert (emitter.errors, len(resolved)) == (1, 1)
-    emitter.emit({"c": 1})
-    emitter.emit({"d": 1})
+    emitter.emit({"c": 1}.items())
+    emitter.emit({"d": 1}.items())
     assert packets(server, 2) == ["c:1|g", "d:1|g"]
     assert (emitter.errors, len(resolved)) == (1, 2)
     emitter.close()
@@ -163,6 +163,6 @@ def test_ipv6_is_taken_where_there_is_nothing_else() -> None:
             pytest.skip("no IPv6 here")
         listener.settimeout(PATIENCE)
         emitter = StatsDEmitter("::1", listener.getsockname()[1])
-        emitter.emit({"a": 1})
+        emitter.emit({"a": 1}.items())
         assert packets(listener, 1) == ["a:1|g"]
         emitter.close()

@@ -13,6 +13,7 @@ from carbonquota.controls.table import LOGICAL_SIZE, METRICS, PHYSICAL_SIZE
 from carbonquota.model import MAXIMUM, Size
 from carbonquota.naming import collision_suffix
 from carbonquota.trie import NO_QUOTA, ROOT_ROW, Index, Quotas
+from carbonquota.trie.quotas import in_turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +133,35 @@ def test_names_are_given_in_the_order_of_coming_as_many_as_are_asked_for() -> No
     quotas = Quotas((PLAIN,), names.__getitem__)
     rows = [quotas.create(number, 0, NO_QUOTA) for number in (1, 2, 3)]
     assert quotas.wanting_names == 3
-    assert [quotas.give_names(2), quotas.give_names(2), quotas.give_names(2)] == [True, False, False]
+    waiting, turns = in_turn(*quotas.waiting_names())
+    quotas.name_some(waiting[:2], turns[:2])
+    assert quotas.wanting_names == 1
+    quotas.give_names()
     assert quotas.wanting_names == 0
     assert quotas.stat_names(np.array(rows)) == ["a-b-c", "a-b-c-4b695ab2", "d"]
+
+
+def test_who_is_gone_when_its_turn_comes_gets_no_name_and_neither_does_who_has_its_row() -> None:
+    quotas = Quotas((PLAIN,), ["/", "a.b-c", "a-b.c", "a.b.c"].__getitem__)
+    first, second = quotas.create(1, 0, NO_QUOTA), quotas.create(2, 0, NO_QUOTA)
+    waiting, turns = in_turn(*quotas.waiting_names())
+    quotas.remove(first)
+    third = quotas.create(3, 0, NO_QUOTA)
+    assert third == first
+    quotas.name_some(waiting, turns)
+    assert quotas.stat_names(np.array([second, third])) == ["a-b-c", "a-b-c-7fe5f9e5"]
+
+
+def test_names_that_were_taken_are_of_that_moment_whoever_comes_and_goes_after_it() -> None:
+    quotas = Quotas((PLAIN,), ["/", "a", "b", "c"].__getitem__)
+    rows = np.array([quotas.create(1, 0, NO_QUOTA), quotas.create(2, 0, NO_QUOTA)])
+    taken = quotas.take_names()
+    quotas.remove(int(rows[0]))
+    assert quotas.create(3, 0, NO_QUOTA) == rows[0]
+    assert quotas.names(rows).tolist() == ["c", "b"]
+    quotas.remove(int(rows[0]))
+    assert taken.namespaces(rows).tolist() == ["a", "b"]
+    assert quotas.names(rows[1:]).tolist() == ["b"]
 
 
 def test_who_goes_before_names_are_given_has_none_to_give_back() -> None:

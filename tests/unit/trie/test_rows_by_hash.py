@@ -75,3 +75,21 @@ def test_rows_that_come_and_go_for_long_take_no_more_memory() -> None:
             held.remove(number - 100, number - 99)
     assert held.rows(19_950) == [19_951]
     assert held.slot_count <= 1024
+
+
+@pytest.mark.parametrize("at_once", [1, 700, 90_000])
+def test_all_are_found_while_rows_move_to_a_larger_array(at_once: int) -> None:
+    held, count = RowsByHash(), 120_000 if at_once > 1 else 30_000
+    keys = np.arange(count, dtype=np.int64) * 7919
+    for start in range(0, count, at_once):
+        rows = np.arange(start, min(start + at_once, count), dtype=np.int64)
+        if at_once == 1:
+            held.add(int(keys[start]), start + 1)
+        else:
+            held.add_many(keys[rows], rows + 1)
+        if start % 97 == 0:
+            held.remove(int(keys[start]), start + 1)
+            assert held.rows(int(keys[start])) == [], "it is gone from wherever it was"
+    gone = {place for place in range(0, count, at_once) if place % 97 == 0}
+    assert held.any_known(keys).tolist() == [place for place in range(count) if place not in gone]
+    assert all(held.rows(int(keys[place])) == [place + 1] for place in range(0, count, 61) if place not in gone)
