@@ -93,6 +93,8 @@ def in_process() -> Iterator[Row]:
         "the limiter, with rules, lists and counts": lambda one: limiter.check(
             Request("bench", (Descriptor((("client", one),)),))
         ),
+        "the same, yes or no": lambda one: limiter.allows("bench", (("client", one),)),
+        "(to make such a request)": lambda one: Request("bench", (Descriptor((("client", one),)),)),
         "limits, fixed window": lambda one: fixed.hit(item, one),
         "limits, sliding window counter": lambda one: sliding.hit(item, one),
         "limits, moving window": lambda one: moving.hit(item, f"moving-{one}"),

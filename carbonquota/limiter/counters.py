@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from carbonquota.kernel import COMPILED
+from carbonquota.limiter.abuse import Bans, Brownout, Counts
 from carbonquota.limiter.charge import Counters
+from carbonquota.limiter.model import Answer, Request
 from carbonquota.limiter.reference import PlainCounters
+from carbonquota.limiter.rules import Domain, RuleSet
 from carbonquota.model import Clock
 
 MOST_KEYS: Final = 1_000_000
@@ -21,3 +25,38 @@ def local_counters(clock: Clock = time.time, most: int = MOST_KEYS) -> Counters:
     from carbonquota.limiter.native import NativeCounters  # noqa: PLC0415 - only where it was built
 
     return NativeCounters(clock, most, is_system_clock=clock is time.time)
+
+
+class Decider(Protocol):
+    """Decides by rules in one step, where it can: None of an answer says that it cannot, and that nothing was done."""
+
+    def apply(self, rules: RuleSet) -> None:
+        """Decide by these rules from here on."""
+
+    def check(self, request: Request) -> Answer | None:
+        """The answer to a request, which is counted."""
+
+    def allows(self, domain: str, entries: tuple[tuple[str, str], ...], hits: int = 1) -> bool | None:
+        """Whether a request with one descriptor passes; it is counted as well."""
+
+
+def make_counts() -> Counts:
+    """Counts that a `Decider` can add to."""
+    if not COMPILED:
+        return Counts()
+    from carbonquota.limiter.native import Tally  # noqa: PLC0415 - only where it was built
+
+    return Counts(Tally)
+
+
+def make_decider(
+    counters: Counters, counts: Counts, bans: Bans, brownout: Brownout, refused: Callable[[Domain, Request], object]
+) -> Decider | None:
+    """What decides in one step on the compiled counters; None on all others. `refused` is told who did not pass."""
+    if not COMPILED:
+        return None
+    from carbonquota.limiter.native import Decider, NativeCounters  # noqa: PLC0415 - only where it was built
+
+    if not isinstance(counters, NativeCounters):
+        return None
+    return Decider(counters.table, counts.tally, refused, bans.denied, brownout)

@@ -3,8 +3,8 @@
 They are frozen and hold no behaviour beyond reading themselves. Times are in seconds. A *descriptor* is what Envoy
 calls so: a list of (key, value) entries, of which a rule may limit each combination of values.
 
-What is made for each request, a status and an answer, is a tuple with names: a frozen dataclass takes four times as
-long to make.
+What is made for each request, itself, its statuses and its answer, is a tuple with names: a frozen dataclass takes
+four times as long to make.
 """
 
 from __future__ import annotations
@@ -66,8 +66,7 @@ class Limit:
         return self.unit.seconds * self.multiplier
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(NamedTuple):
     """What a request is known by: entries from the general to the special.
 
     `hits` is what the request counts by this descriptor, None for what the whole request does. `limit` takes the place
@@ -79,8 +78,7 @@ class Descriptor:
     limit: Limit | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One question: may a request with these descriptors pass in this domain?
 
     `hits` is what it counts. `tier` chooses among a rule's tiers (where it is empty, a descriptor whose only entry has

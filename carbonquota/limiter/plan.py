@@ -21,7 +21,7 @@ TIER_KEY: Final = "tier"
 _LONGEST_KEY: Final = 200
 """Characters of a counter's key; what is sent may be as long as a header."""
 
-_NO_RULE: Final = Status(Code.OK, Reason.NO_RULE)
+NO_RULE: Final = Status(Code.OK, Reason.NO_RULE)
 _ALLOWED: Final = Status(Code.OK, Reason.ALLOWED)
 _DENIED: Final = Status(Code.OVER_LIMIT, Reason.DENIED, remaining=0, retry_after=None)
 
@@ -125,7 +125,7 @@ class Plan:
     def _status(self, match: Match | None, first: int, last: int, decision: Decision) -> Status:
         """What became of a descriptor, by the charges from `first` on."""
         if match is None:
-            return _NO_RULE
+            return NO_RULE
         rule = match.rule
         name = f"{rule.name}_{match.value}" if rule.detailed else rule.name
         if first == last:

@@ -49,20 +49,21 @@ class Bans:
         self._clock = clock
         self._tell = tell
         self._lock = Lock()
-        self._bans: dict[str, Ban] = {}
+        self.denied: dict[str, Ban] = {}
+        """By client, to be read alone."""
         self._blocked = PlainCounters(clock, most=_MOST)
         self._audit: deque[BanEvent] = deque(maxlen=_REMEMBERED)
         self._counts: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
         """Whether anybody may be denied."""
-        return bool(self._bans)
+        return bool(self.denied)
 
     def left(self, client: str) -> float:
         """The seconds that a client is still denied; 0 where it is not."""
-        if not self._bans:
+        if not self.denied:
             return 0.0
-        ban = self._bans.get(client)
+        ban = self.denied.get(client)
         if ban is None:
             return 0.0
         left = ban.until - self._clock()
@@ -81,10 +82,10 @@ class Bans:
         """Deny a client for a while, or for longer."""
         ban = Ban(client, self._clock() + seconds, by, reason)
         with self._lock:
-            self._bans.pop(client, None)
-            if len(self._bans) >= _MOST:
-                del self._bans[next(iter(self._bans))]
-            self._bans[client] = ban
+            self.denied.pop(client, None)
+            if len(self.denied) >= _MOST:
+                del self.denied[next(iter(self.denied))]
+            self.denied[client] = ban
             self._counts[by if by == "limits" else "hand"] += 1
         self._note("banned", ban)
         return ban
@@ -97,11 +98,11 @@ class Bans:
         """All that are denied now."""
         now = self._clock()
         with self._lock:
-            over = [client for client, ban in self._bans.items() if ban.until <= now]
+            over = [client for client, ban in self.denied.items() if ban.until <= now]
         for client in over:
             self._end(client, "ended")
         with self._lock:
-            return list(self._bans.values())
+            return list(self.denied.values())
 
     def audit(self) -> list[BanEvent]:
         """The latest events, the last one last."""
@@ -116,7 +117,7 @@ class Bans:
 
     def _end(self, client: str, what: str) -> bool:
         with self._lock:
-            ban = self._bans.pop(client, None)
+            ban = self.denied.pop(client, None)
         if ban is not None:
             self._note(what, ban)
         return ban is not None

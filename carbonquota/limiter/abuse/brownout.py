@@ -33,7 +33,8 @@ class Brownout:
         """None is."""
         self._clock = clock
         self._lock = Lock()
-        self._on: dict[str, Dimming] = {}
+        self.switches: dict[str, Dimming] = {}
+        """By tier, to be read alone."""
         self._scaled: dict[tuple[Grant, Fraction], Grant] = {}
 
     def set(self, tier: str, factor: Fraction | float, seconds: float) -> Dimming:
@@ -43,26 +44,25 @@ class Brownout:
             raise ValueError(f"a brownout has a factor from 0 to 10, and seconds above 0, not {factor} for {seconds} s")
         dimming = Dimming(tier, exact, self._clock() + seconds)
         with self._lock:
-            self._on = {**self._on, tier: dimming}
+            self.switches[tier] = dimming
         return dimming
 
     def lift(self, tier: str) -> bool:
         """Have a tier's limits be as its rules say; False where they were."""
         with self._lock:
-            was = tier in self._on
-            self._on = {name: one for name, one in self._on.items() if name != tier}
-        return was
+            return self.switches.pop(tier, None) is not None
 
     def listed(self) -> list[Dimming]:
         """The switches that are on now."""
         now = self._clock()
-        return [one for one in self._on.values() if one.until > now]
+        with self._lock:
+            return [one for one in self.switches.values() if one.until > now]
 
     def factor(self, tier: str) -> Fraction | None:
         """By what the limits of a tier are multiplied now; None where they are as its rules say."""
-        if not self._on:
+        if not self.switches:
             return None
-        found = self._on.get(tier) or self._on.get(ALL)
+        found = self.switches.get(tier) or self.switches.get(ALL)
         if found is None:
             return None
         if found.until <= self._clock():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Lock
-from typing import Final
+from typing import Final, Protocol
 
 from carbonquota.limiter.model import Status
 from carbonquota.limiter.stats import Sample
@@ -21,12 +21,42 @@ Row = tuple[str, str, str]
 """Rule, route, tier."""
 
 
-class Counts:
-    """Counts by row. Safe to use from any thread."""
+class Tally(Protocol):
+    """What is counted of a row; the outcomes are places of `_OUTCOMES`."""
+
+    def add(self, outcome: int) -> None:
+        """Count one."""
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many of each."""
+
+
+class PlainTally:
+    """A `Tally` in Python, to be added to under a lock."""
+
+    __slots__ = ("_counts",)
 
     def __init__(self) -> None:
         """Start at nothing."""
-        self._rows: dict[Row, list[int]] = {}
+        self._counts = [0, 0, 0]
+
+    def add(self, outcome: int) -> None:
+        """Count one."""
+        self._counts[outcome] += 1
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many of each."""
+        allowed, blocked, shadow = self._counts
+        return allowed, blocked, shadow
+
+
+class Counts:
+    """Counts by row. Safe to use from any thread."""
+
+    def __init__(self, make: Callable[[], Tally] = PlainTally) -> None:
+        """Start at nothing; `make` makes what is counted of a row."""
+        self._rows: dict[Row, Tally] = {}
+        self._make = make
         self._lock = Lock()
 
     def note(self, statuses: Iterable[Status], route: str, tier: str) -> None:
@@ -34,17 +64,23 @@ class Counts:
         with self._lock:
             for status in statuses:
                 row = self._rows.get((status.rule, route, tier)) or self._new((status.rule, route, tier))
-                row[1 if status.is_over else 2 if status.shadow else 0] += 1
+                row.add(1 if status.is_over else 2 if status.shadow else 0)
 
-    def _new(self, key: Row) -> list[int]:
-        if len(self._rows) >= _MOST:
+    def tally(self, rule: str, route: str, tier: str) -> Tally:
+        """What a row is counted in, for whoever counts many of one."""
+        with self._lock:
+            return self._rows.get((rule, route, tier)) or self._new((rule, route, tier))
+
+    def _new(self, key: Row) -> Tally:
+        if key not in self._rows and len(self._rows) >= _MOST:
             key = _OTHERS
-        return self._rows.setdefault(key, [0, 0, 0])
+        return self._rows.get(key) or self._rows.setdefault(key, self._make())
 
     def rows(self) -> dict[Row, Sequence[int]]:
         """Allowed, blocked and shadow-blocked by row."""
         with self._lock:
-            return {key: tuple(counts) for key, counts in self._rows.items()}
+            # Of a row that was asked for, but where nothing was counted yet, there is nothing to tell.
+            return {key: counts for key, tally in self._rows.items() if any(counts := tally.counts())}
 
     def samples(self) -> Iterator[Sample]:
         """All counts that are not 0."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from carbonquota.limiter.native._cy import Limit, Table
+from carbonquota.limiter.native._cy import Decider, Limit, Table, Tally
 from carbonquota.limiter.native.counters import NativeCounters
 
-__all__ = ["Limit", "NativeCounters", "Table"]
+__all__ = ["Decider", "Limit", "NativeCounters", "Table", "Tally"]

@@ -3,7 +3,15 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef extern from "Python.h":
+    ctypedef struct PyObject:
+        pass
+    long long PyLong_AsLongLongAndOverflow(object number, int* overflow) except? -1
+    bint PyUnicode_IS_ASCII(object text)
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+
+cdef extern from "_answers.h":
+    void cl_count_one(int64_t* number) nogil
+    object cl_new_tuple(object kind, Py_ssize_t count)
 
 cdef extern from "_lock.h" nogil:
     ctypedef struct cq_lock:

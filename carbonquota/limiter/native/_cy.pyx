@@ -13,15 +13,25 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 
 from carbonquota.limiter.native._c cimport *
 from carbonquota.limiter.algorithms.policy import Outcome
+from carbonquota.limiter.model import Answer, Code, Descriptor, Reason, Request, Status
+from carbonquota.limiter.plan import NO_RULE, identity_of
+from carbonquota.limiter.rules.model import escaped
 
 DEF GROUP = 16
 DEF LONGEST = 256
 
 cdef int IN_FLIGHT = 4
 cdef int SHADOW = 1, CHARGE_DENIED = 2, GUARANTEE = 4
+# Names of C, as those of the module are looked up each time.
+cdef object A_REQUEST = Request, A_DESCRIPTOR = Descriptor, AN_ANSWER = Answer, A_STATUS = Status, UNRULED = NO_RULE
+cdef object AN_OUTCOME = Outcome
+cdef object NO_WAIT = 0.0, NO_LEASES = ()
+cdef object OK = Code.OK, OVER = Code.OVER_LIMIT, UNDER = Reason.UNDER, PASSED_OVER = Reason.OVER
 
 
 cdef struct cl_charge:
@@ -143,10 +153,10 @@ cdef class Table:
         one.is_framed = bool(prefix or suffix)
         return one
 
-    def decide(self, charges, now=None):
+    def decide(self, charges, now=None, bint refused=False):
         """Make all charges or none: whether they were made, and an outcome each. `now` is in microseconds.
 
-        None where one of them is for places in flight, which are not kept here.
+        Where the request is `refused` already, only what is charged in any case is. None where one of them is for places in flight, which are not kept here.
         """
         cdef Py_ssize_t count = len(charges), at
         cdef int64_t moment = self.now() if now is None else now
@@ -167,7 +177,7 @@ cdef class Table:
                 made[at].hits = bounded(hits)
                 made[at].kind = kind
             cq_wait_for_lock(&self.lock)
-            passes = self.decide_locked(made, digests, count, moment)
+            passes = self.decide_locked(made, digests, count, moment, not refused)
             cq_unlock(&self.lock)
             if passes < 0:
                 raise ValueError(f"{count} charges are more than the table has room for")
@@ -176,10 +186,12 @@ cdef class Table:
             free(made)
             free(digests)
 
-    cdef int decide_locked(self, cl_charge* made, cl_digest* digests, Py_ssize_t count, int64_t now) noexcept nogil:
-        """The same in C; -1 where there is no room."""
+    cdef int decide_locked(
+        self, cl_charge* made, cl_digest* digests, Py_ssize_t count, int64_t now, int passes
+    ) noexcept nogil:
+        """The same in C, `passes` being 0 for what is refused already; -1 where there is no room."""
         cdef cl_table* table = &self.table
-        cdef int passes = 1, forced = 0
+        cdef int forced = 0
         cdef Py_ssize_t at, done = count
         cdef cl_charge* charge
         for at in range(count):
@@ -232,7 +244,12 @@ cdef void undo(cl_table* table, cl_charge* made, Py_ssize_t count, int64_t now) 
 
 
 cdef object outcome_of(cl_outcome outcome):
-    return tuple.__new__(Outcome, (bool(outcome.fits), outcome.remaining, outcome.reset, outcome.retry))
+    made = cl_new_tuple(AN_OUTCOME, 4)
+    put(made, 0, outcome.fits != 0)
+    put(made, 1, outcome.remaining)
+    put(made, 2, outcome.reset)
+    put(made, 3, outcome.retry)
+    return made
 
 
 cdef class Limit:
@@ -251,7 +268,7 @@ cdef class Limit:
         if not self.is_framed:
             return self.table.digest(key)
         before, behind = PyBytes_GET_SIZE(self.prefix), PyBytes_GET_SIZE(self.suffix)
-        if isinstance(key, str) and (<str>key).isascii():
+        if isinstance(key, str) and PyUnicode_IS_ASCII(key):
             text = PyUnicode_AsUTF8AndSize(key, &length)
             if before + length + behind <= LONGEST:
                 memcpy(framed, PyBytes_AS_STRING(self.prefix), <size_t>before)
@@ -307,3 +324,7 @@ cdef class Limit:
                 passes[first + at] = cl_passes(table, digests[at], self.number, now, 1)
             cq_unlock(&self.table.lock)
         return answers
+
+
+include "_rules.pxi"
+include "_decider.pxi"

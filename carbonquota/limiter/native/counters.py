@@ -1,15 +1,16 @@
 """The compiled table as counters of a limiter, with requests in flight beside it.
 
 These have leases of their own, and are few, so they are kept in plain Python; where a request is charged both ways, its
-places are taken first, and given back where the table refuses.
+places are asked for first, and taken where the table does not refuse.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from threading import Lock
 
 from carbonquota.limiter.algorithms import Algorithm, Outcome, Policy
-from carbonquota.limiter.charge import Charge, Decision, KeyedLimit, Kind
+from carbonquota.limiter.charge import Charge, Decision, KeyedLimit
 from carbonquota.limiter.model import Lease
 from carbonquota.limiter.native._cy import Table
 from carbonquota.limiter.reference import PlainCounters, PlainLimit
@@ -26,6 +27,7 @@ class NativeCounters:
         """Hold `most` keys; `clock` gives seconds since the epoch, and C reads the system's itself."""
         self.table = Table(most, None if is_system_clock else clock)
         self._flight = PlainCounters(clock, most)
+        self._lock = Lock()
 
     def decide(self, charges: Sequence[Charge]) -> Decision:
         """Make all charges or none, as one step."""
@@ -40,22 +42,20 @@ class NativeCounters:
         """The same where some charges are for places in flight."""
         at_flight = [at for at, charge in enumerate(charges) if charge.policy.algorithm is Algorithm.CONCURRENCY]
         at_table = [at for at in range(len(charges)) if at not in set(at_flight)]
-        places = self._flight.decide([charges[at] for at in at_flight])
-        others = [charges[at] for at in at_table]
-        # Where there is no place, only what is charged in any case is charged, and what is left is told.
-        decided = self.table.decide(others if places.passes else list(map(_unmade, others)))
-        passes, outcomes = decided or (True, [])
-        if places.passes and not passes:
-            self._give_back([charges[at] for at in at_flight], places)
+        wanted = [charges[at] for at in at_flight]
+        with self._lock:
+            places = self._flight.ask(wanted)
+            decided = self.table.decide([charges[at] for at in at_table], refused=not places.passes)
+            passes, outcomes = decided or (True, [])
+            both = places.passes and passes
+            if both:
+                places = self._flight.decide(wanted)
+            elif places.passes:
+                places = self._flight.ask(wanted, refused=True)
         found: dict[int, Outcome] = dict(zip(at_flight, places.outcomes, strict=True))
         found.update(zip(at_table, outcomes, strict=True))
-        both = places.passes and passes
-        tokens = {at_flight[at]: token for at, token in places.tokens.items()} if both else {}
+        tokens = {at_flight[at]: token for at, token in places.tokens.items()}
         return Decision(both, [found[at] for at in range(len(charges))], tokens)
-
-    def _give_back(self, charges: Sequence[Charge], places: Decision) -> None:
-        for at, token in places.tokens.items():
-            self._flight.release(Lease(charges[at].key, token, charges[at].hits))
 
     def keyed(self, policy: Policy, prefix: str, suffix: str) -> KeyedLimit:
         """Checks by one policy of keys that stand between `prefix` and `suffix`."""
@@ -75,8 +75,3 @@ class NativeCounters:
         yield Sample("limiter_keys", len(self.table) + len(self._flight))
         yield Sample("limiter_evicted", self.table.evicted + self._flight.evicted)
         yield Sample("limiter_evicted_limited", self.table.evicted_limited)
-
-
-def _unmade(charge: Charge) -> Charge:
-    """A charge that is only asked about, unless it is made in any case."""
-    return charge if charge.kind & Kind.CHARGE_DENIED else charge._replace(hits=0, kind=Kind.SHADOW)

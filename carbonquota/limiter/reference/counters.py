@@ -45,6 +45,11 @@ class PlainCounters:
             self._note(charges, decision, behind, now)
             return decision
 
+    def ask(self, charges: Sequence[Charge], *, refused: bool = False) -> Decision:
+        """The decision that there would be, where the request may be `refused` already; nothing is made."""
+        with self._lock:
+            return decide(charges, self._state, round(self._clock() * 1e6), refused=refused)[0]
+
     async def decide_async(self, charges: Sequence[Charge]) -> Decision:
         """The same, as it never waits."""
         return self.decide(charges)

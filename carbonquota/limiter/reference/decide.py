@@ -10,16 +10,18 @@ from carbonquota.limiter.charge import Charge, Decision, Kind
 StateOf = Callable[[str], State | None]
 
 
-def decide(charges: Sequence[Charge], state_of: StateOf, now: int) -> tuple[Decision, dict[str, State]]:
+def decide(
+    charges: Sequence[Charge], state_of: StateOf, now: int, *, refused: bool = False
+) -> tuple[Decision, dict[str, State]]:
     """The decision on charges, and the states behind it.
 
     Each charge is asked behind those before it, as two may be on the same key. If a plain one does not fit, none is
-    made, but for those that are made in any case.
+    made, but for those that are made in any case; nor where the request is `refused` already.
     """
     behind: dict[str, State] = {}
     tokens: dict[int, int] = {}
     outcomes: list[Outcome] = []
-    passes, forced = True, False
+    passes, forced = not refused, False
     for at, charge in enumerate(charges):
         functions = functions_of(charge.policy)
         state = behind[charge.key] if charge.key in behind else state_of(charge.key)
@@ -55,7 +57,8 @@ def _penalties(charges: Sequence[Charge], state_of: StateOf, now: int) -> dict[s
     """The states behind a refused request: only some rules charge it."""
     behind: dict[str, State] = {}
     for charge in charges:
-        if charge.kind & Kind.CHARGE_DENIED:
+        # Who was refused is not in flight.
+        if charge.kind & Kind.CHARGE_DENIED and charge.policy.algorithm is not Algorithm.CONCURRENCY:
             state = behind[charge.key] if charge.key in behind else state_of(charge.key)
             behind[charge.key] = functions_of(charge.policy).penalize(charge.policy, state, now, charge.hits)
     return behind
