@@ -12,13 +12,12 @@ import os
 import platform
 import signal
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, cast
 
 import click
 
 from carbonquota.errors import QuotaError
-from carbonquota.rules.suggest import nearest
+from carbonquota.suggest import nearest
 
 EXIT_ERROR: Final = 1
 """Something expected went wrong: bad rules, unreadable input, an expectation not met."""
@@ -139,6 +138,8 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 
 def _own_version() -> str:
     """The version that is installed."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - only --version waits for it
+
     try:
         return version("carbonquota")
     except PackageNotFoundError:

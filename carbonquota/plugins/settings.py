@@ -24,9 +24,9 @@ from carbonquota.plugins.cluster_settings import (
     complaint_about,
     is_of_cluster,
 )
-from carbonquota.rules.suggest import did_you_mean
 from carbonquota.service.runtime_settings import DEFAULTS, RuntimeSettings
 from carbonquota.service.values.masking import masked
+from carbonquota.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from carbonquota.model import ThroughputUnit

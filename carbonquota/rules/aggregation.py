@@ -21,7 +21,7 @@ from carbonquota.rules.ini import Entry, Section, read_document
 from carbonquota.rules.lint import Finding
 from carbonquota.rules.schema_checks import pattern_findings, without_unknown_keys
 from carbonquota.rules.schema_fields import read_pattern
-from carbonquota.rules.suggest import nearest
+from carbonquota.suggest import nearest
 
 _METHODS: Final = {
     **{name: name for name in ("average", "sum", "last", "max", "min", "avg_zero", "absmax", "absmin")},

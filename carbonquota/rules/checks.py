@@ -19,8 +19,8 @@ from carbonquota.rules.ini import Entry
 from carbonquota.rules.matcher import NO_RULE
 from carbonquota.rules.pattern_index import NONE, PatternIndex
 from carbonquota.rules.ruleset import RuleSet
-from carbonquota.rules.suggest import nearest
 from carbonquota.rules.tree import Tree, descend, tree_of
+from carbonquota.suggest import nearest
 
 _ADDED_UP: Final = {key: name for key, name in CONTROL_KEYS.items() if name != "namespaces"}
 """The controls under which what a namespace holds, its parents hold too. `namespaces` counts direct children."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.rules.ini import Entry, Section
-from carbonquota.rules.suggest import did_you_mean
+from carbonquota.suggest import did_you_mean
 
 _COMMENT: Final = re.compile(r"\s[#;]")
 

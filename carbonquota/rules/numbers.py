@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from carbonquota.model import MAXIMUM
-from carbonquota.rules.suggest import nearest
+from carbonquota.suggest import nearest
 
 _SEPARATORS: Final = str.maketrans("", "", ",_")
 _WHOLE: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)

@@ -21,7 +21,7 @@ from carbonquota.rules.expressions import HAS_RE2, Expression
 from carbonquota.rules.glob import Flaw
 from carbonquota.rules.ini import Entry, Section
 from carbonquota.rules.lint import Finding, Severity
-from carbonquota.rules.suggest import did_you_mean
+from carbonquota.suggest import did_you_mean
 
 _COMMENT: Final = re.compile(r"\s([#;].*)")
 _OF_AGGREGATIONS: Final = {"xfilesfactor": "xFilesFactor", "aggregationmethod": "aggregationMethod"}

@@ -10,7 +10,7 @@ import click
 from carbonquota.errors import InputError
 from carbonquota.limiter.model import Limit
 from carbonquota.limiter.rules import RuleSet, load_rules
-from carbonquota.rules.suggest import did_you_mean
+from carbonquota.suggest import did_you_mean
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -16,8 +16,8 @@ from carbonquota.daemon.configuration.keys import KEYS
 from carbonquota.daemon.inputs import sections
 from carbonquota.daemon.settings import Cache
 from carbonquota.errors import Problem
-from carbonquota.rules.suggest import did_you_mean, nearest
 from carbonquota.service.values.toml import Path, TomlDocument
+from carbonquota.suggest import did_you_mean, nearest
 
 FOREIGN_SECTIONS: Final = frozenset(
     ["carbon", "carbonlink", "dump", "grpc", "logging", "pprof", "prometheus", "receiver", "tags", "tracing"],

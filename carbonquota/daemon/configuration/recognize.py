@@ -20,7 +20,7 @@ from typing import Final
 from carbonquota.daemon.configuration.go_carbon import FOREIGN_KEYS, FOREIGN_SECTIONS
 from carbonquota.daemon.configuration.keys import KEYS
 from carbonquota.rules.fields import CONTROL_KEYS, POLICY_KEY, PREFIX_KEY
-from carbonquota.rules.suggest import nearest
+from carbonquota.suggest import nearest
 
 _SECTIONS: Final = frozenset(KEYS) | FOREIGN_SECTIONS
 _QUOTA_KEYS: Final = frozenset((*CONTROL_KEYS, POLICY_KEY, PREFIX_KEY))

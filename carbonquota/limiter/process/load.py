@@ -13,10 +13,10 @@ from carbonquota.limiter.identity.routes import Route, Routes
 from carbonquota.limiter.process.keys import KEYS, ROUTE_KEYS
 from carbonquota.limiter.process.settings import LimiterSettings
 from carbonquota.rules.files import read_text
-from carbonquota.rules.suggest import did_you_mean
 from carbonquota.service.values.kinds import ValueKind
 from carbonquota.service.values.toml import TomlDocument, read_toml
 from carbonquota.service.values.value_error import SettingValueError, described
+from carbonquota.suggest import did_you_mean
 
 ROUTES: Final = "routes"
 

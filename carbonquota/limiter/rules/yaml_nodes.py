@@ -13,7 +13,7 @@ from typing import Any, Final
 import yaml
 
 from carbonquota.errors import Problem
-from carbonquota.rules.suggest import did_you_mean
+from carbonquota.suggest import did_you_mean
 
 _DEEPEST: Final = 64
 """How deep lists and mappings may be nested; an alias of a list within itself would have no end."""

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from carbonquota.model import MAXIMUM
-from carbonquota.rules.suggest import did_you_mean
 from carbonquota.service.values.address import read_listen
 from carbonquota.service.values.amounts import read_duration, read_size, write_duration
 from carbonquota.service.values.value_error import SettingValueError, described
+from carbonquota.suggest import did_you_mean
 
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 _HOST_IN_URL: Final = re.compile(r"(?:[a-z]+://)?([A-Za-z0-9_.-]+?)\.?(?::[0-9]*)?(?:/.*)?", re.IGNORECASE)
