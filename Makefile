@@ -27,9 +27,10 @@ BUILT  := $(VENV)/.built
 # Half as many again as there are cores, for the tests of processes mostly wait.
 CORES           := $(shell nproc 2>/dev/null || echo 2)
 PARALLEL        := --numprocesses=$(shell echo $$(($(CORES) + ($(CORES) + 1) / 2))) --dist=worksteal
-# What knows nothing of a kernel has been tested by then.
+# What knows nothing of a kernel has been tested by then, and so has what tries both kernels by itself.
 PLAIN_TESTS     := tests/unit tests/property tests/conformance \
-	$(patsubst %,--ignore=%,tests/unit/hub tests/unit/web tests/unit/client $(wildcard tests/property/test_hub*.py))
+	$(patsubst %,--ignore=%,$(addprefix tests/unit/,hub web client cluster limiter rules kernel storage daemon/http daemon/relay) \
+	$(wildcard $(patsubst %,tests/property/test_%*.py,hub limiter kernel slices claims sync merge expressions globs)))
 SANITIZED_TESTS := tests/unit/kernel tests/unit/controls tests/unit/test_engine.py tests/integration/test_threads.py \
 	tests/unit/limiter/test_limiter_counters.py tests/property/test_limiter_counters.py \
 	$(wildcard tests/property/test_kernel*.py tests/property/test_batches*.py tests/property/test_engine*.py)

@@ -280,7 +280,7 @@ def test_a_copy_that_went_lets_rows_be_given_again(kernel: Kernel) -> None:
         garbage = [table.copy()]
         garbage.append(garbage)  # type: ignore[arg-type]
         del garbage
-        gc.collect()
+        gc.collect(1)
         for name in names:
             table.remove(name)
     assert table.size <= 300
