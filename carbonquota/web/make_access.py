@@ -113,12 +113,17 @@ def is_from_here(scope: Scope) -> bool:
     return is_loopback and not any(name in _FORWARDED for name, _ in scope["headers"])
 
 
-def make_tls(settings: AccessSettings) -> ssl.SSLContext | None:
-    """TLS as the settings have it, None for none; InputError where the files are not a certificate and its key."""
+def make_tls(settings: AccessSettings, protocol: str = "") -> ssl.SSLContext | None:
+    """TLS as the settings have it, None for none; InputError where the files are not a certificate and its key.
+
+    `protocol` is what is spoken, where clients have to be told (`h2`).
+    """
     if not settings.tls_certificate:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if protocol:
+        context.set_alpn_protocols([protocol])
     try:
         context.load_cert_chain(settings.tls_certificate, settings.tls_key, password=_no_password)
     except (OSError, ValueError) as error:

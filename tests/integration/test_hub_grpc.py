@@ -104,6 +104,32 @@ def test_both_clients_set_quotas_push_and_ask(served: Served) -> None:
     asyncio.run(_ask(served))
 
 
+def test_messages_may_be_large_and_many_and_what_is_too_large_or_unknown_is_told(served: Served) -> None:
+    with served.client() as client:
+        names = [f"customer-with-a-long-name-{number}" for number in range(60_000)]
+        pushed = client.push(utilization("ssd", names, {"bytes": [part] * len(names)}) for part in range(3))
+        assert pushed.unknown == 180_000
+        answers = client.write_ok_many(names[:10_000], ["ssd"], [1] * 10_000)
+        assert len(answers.refused) == 10_000
+        with pytest.raises(grpc.RpcError) as error:
+            client.push(utilization("ssd" if part else "none", ["acme"], {"bytes": [part]}) for part in (1, 0, 2))
+        assert (error.value.code(), error.value.details()) == (
+            grpc.StatusCode.NOT_FOUND, "there is no provider called 'none': an administrator makes it",
+        )  # fmt: skip
+        with pytest.raises(grpc.RpcError) as error:
+            client.push([utilization("ssd", ["x" * 17_000_000], {})])
+        assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "too long: at most 16,777,216 are taken" in str(error.value.details())
+    with grpc.insecure_channel(f"127.0.0.1:{served.grpc}") as channel:
+        health = channel.unary_unary("/grpc.health.v1.Health/Check", bytes, bytes)
+        assert health(b"", timeout=10) == b"\x08\x01"
+        for name, code in (("Nothing", grpc.StatusCode.UNIMPLEMENTED), ("WriteOk", grpc.StatusCode.INVALID_ARGUMENT)):
+            spoiled = channel.unary_unary(f"/carbonquota.hub.v1.QuotaService/{name}", bytes, bytes)
+            with pytest.raises(grpc.RpcError) as error:
+                spoiled(b"\x0a\xff", timeout=10)
+            assert error.value.code() is code
+
+
 async def _ask(served: Served) -> None:
     async with AsyncHubClient(f"127.0.0.1:{served.grpc}") as client:
         assert (await client.write_ok("acme", "ssd", 10)).ok

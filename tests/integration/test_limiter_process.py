@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from envoy.service.ratelimit.v3 import rls_pb2, rls_pb2_grpc
 from jwt.algorithms import OKPAlgorithm
 
-from carbonquota.limiter.faces.grpc import frames
+from carbonquota.web.grpc import frames
 from tests.support.daemon import wait_until
 from tests.support.limiter import LimiterProcess, document, limiter, question, statuses
 

@@ -2,64 +2,53 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import socket
+import ssl
+from functools import partial
 from typing import Final
 
-import grpc
-import grpc.aio
-
-from carbonquota.errors import QuotaError
+from carbonquota.client.hub_calls import CALLS
 from carbonquota.hub.grpc.callers import Callers
 from carbonquota.hub.grpc.servicer import Servicer
 from carbonquota.hub.service.hub import Hub
+from carbonquota.service.listening import ListenPlace, bound_address, open_sockets
 from carbonquota.service.values.address import Address
-from carbonquota.web.access_settings import AccessSettings
+from carbonquota.web.grpc.protocol import GrpcProtocol
+from carbonquota.web.grpc.streams import Bounds
+from carbonquota.web.listener import Listener
 from carbonquota.web.make_access import Access
 
-_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
-    # Two servers on one port would share its calls without a word.
-    ("grpc.so_reuseport", 0),
-)
-_MOST_CALLS: Final = 10_000
+_MOST_MESSAGE: Final = 16 * 1024 * 1024
+_MOST: Final = 4096
+"""Connections at a time."""
+_PATIENCE: Final = 30.0
+"""Seconds that a client may take to send a message, or to take an answer."""
 
-
-def _credentials(tls: AccessSettings) -> grpc.ServerCredentials:
-    """The certificate and its key."""
-    return grpc.ssl_server_credentials([(Path(tls.tls_key).read_bytes(), Path(tls.tls_certificate).read_bytes())])
+_STREAMING: Final = frozenset(call.path.encode() for call in CALLS.values() if call.is_stream)
 
 
 class GrpcServer:
     """Serves a hub at an address, on the event loop that starts it."""
 
-    def __init__(self, hub: Hub, access: Access, address: Address, tls: AccessSettings | None = None) -> None:
-        """Nothing is opened yet; with a certificate in `tls` calls are encrypted."""
-        self._servicer = Servicer(hub, Callers(access))
+    def __init__(self, hub: Hub, access: Access, address: Address, tls: ssl.SSLContext | None = None) -> None:
+        """Nothing is opened yet; with `tls` calls are encrypted."""
+        self.calls = Servicer(hub, Callers(access))
         self._wanted = address
         self._tls = tls
-        self._server: grpc.aio.Server | None = None
+        self._listener: Listener | None = None
         self.address = address
         """Where it listens, once it is started."""
 
     async def start(self) -> None:
         """Listen; QuotaError where that cannot be."""
-        server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS)
-        server.add_generic_rpc_handlers((self._servicer.handlers(),))
-        place = str(self._wanted) if self._wanted.host else f"[::]:{self._wanted.port}"
-        try:
-            if self._tls is not None and self._tls.tls_certificate:
-                port = server.add_secure_port(place, _credentials(self._tls))
-            else:
-                port = server.add_insecure_port(place)
-        except RuntimeError:
-            raise QuotaError(
-                f"--grpc-listen: cannot listen at {self._wanted}: another program has the port, or this machine has no "
-                "such address: give another"
-            ) from None
-        await server.start()
-        self._server, self.address = server, Address(self._wanted.host, port)
+        sockets = await open_sockets(ListenPlace("--grpc-listen", self._wanted, socket.SOCK_STREAM))
+        bounds = Bounds(message=_MOST_MESSAGE, window=2 * _MOST_MESSAGE, is_streaming=_STREAMING.__contains__)
+        make = partial(GrpcProtocol, self.calls, _PATIENCE, bounds)
+        self._listener = Listener("gRPC", make, self.calls.stats, _MOST)
+        await self._listener.start(sockets, self._tls)
+        self.address = Address(self._wanted.host, bound_address(sockets[0]).port)
 
     async def stop(self, grace: float) -> None:
         """Take no more calls, and end within `grace` seconds."""
-        if self._server is not None:
-            await self._server.stop(grace)
+        if self._listener is not None:
+            await self._listener.stop(grace)

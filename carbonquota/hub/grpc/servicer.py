@@ -1,6 +1,6 @@
 """The calls: who may make them, what they do, and errors with their codes.
 
-Calls are handled on the event loop. A write that memory grants is answered there and then; what has to wait for the
+Calls are handled on the event loop. A write that memory can decide is answered there and then; what has to wait for the
 database does so on a thread.
 """
 
@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
-import grpc
-import grpc.aio
+from google.protobuf.message import DecodeError, Message
 
-from carbonquota.client.hub_calls import CALLS, SERVICE
+from carbonquota.client.hub_calls import CALLS
 from carbonquota.client.messages import hub_pb2
 from carbonquota.errors import QuotaError
 from carbonquota.hub.domain.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
+from carbonquota.hub.domain.grants import Answer
 from carbonquota.hub.domain.values import Actor
 from carbonquota.hub.grpc import replies
 from carbonquota.hub.grpc.callers import Callers, Refused
@@ -26,76 +27,132 @@ from carbonquota.hub.service.hub import Hub
 from carbonquota.hub.service.visible import own_provider, visible_customer
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.web.access import Identity, Role
+from carbonquota.web.grpc.protocol import Call, CallGoneError
+from carbonquota.web.grpc.replies import NOT_GRPC, GrpcStatus, MessageError, Parts, failure, message_of, success
+from carbonquota.web.listener import ConnectionStats
 
-_CODES: Final[tuple[tuple[type[QuotaError], grpc.StatusCode], ...]] = (
-    (NotFoundError, grpc.StatusCode.NOT_FOUND),
-    (InvalidError, grpc.StatusCode.INVALID_ARGUMENT),
-    (ConflictError, grpc.StatusCode.ABORTED),
-    (UnavailableError, grpc.StatusCode.UNAVAILABLE),
-    (QuotaError, grpc.StatusCode.INVALID_ARGUMENT),
+_CODES: Final[tuple[tuple[type[Exception], GrpcStatus], ...]] = (
+    (NotFoundError, GrpcStatus.NOT_FOUND),
+    (InvalidError, GrpcStatus.INVALID_ARGUMENT),
+    (ConflictError, GrpcStatus.ABORTED),
+    (UnavailableError, GrpcStatus.UNAVAILABLE),
+    (QuotaError, GrpcStatus.INVALID_ARGUMENT),
+    (MessageError, GrpcStatus.INVALID_ARGUMENT),
+    (NotImplementedError, GrpcStatus.UNIMPLEMENTED),
+    (CallGoneError, GrpcStatus.CANCELLED),
 )
+_EXPECTED: Final = tuple(kind for kind, _ in _CODES)
 
-Handler = Callable[[Any, Identity], Awaitable[Any]]
-Context = grpc.aio.ServicerContext[Any, Any]
+_MOST_CALLS: Final = 10_000
+"""Calls that wait for the database at a time."""
+
+HEALTH: Final = b"/grpc.health.v1.Health/Check"
+_SERVING: Final = success(b"\x08\x01")
+
+_PROVIDER: Final = frozenset({Role.PROVIDER, Role.ADMIN})
+_READER: Final = frozenset({Role.CUSTOMER, Role.OPERATOR, Role.ADMIN})
+_ADMIN: Final = frozenset({Role.ADMIN})
+
+Handler = Callable[[Any, Identity], Awaitable[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """A call: who may make it, what it does, and how its requests are read; `is_stream` where these are many."""
+
+    roles: frozenset[Role]
+    handle: Handler
+    read: Callable[[bytes], Message]
+    is_stream: bool
 
 
 class Servicer:
-    """Handles the calls of one hub."""
+    """Answers the calls of one hub."""
 
     def __init__(self, hub: Hub, callers: Callers) -> None:
         """Ask `callers` who calls."""
         self._hub = hub
         self._callers = callers
+        self.stats = ConnectionStats()
         self._log = BoundedLog(logging.getLogger(__name__), monotonic)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._write_path = CALLS["WriteOk"].path.encode()
+        self._methods = self._table()
+        self._last: tuple[Answer | None, Parts] = None, _SERVING
 
-    def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
-        """All calls, for a server to include."""
-        provider, reader = frozenset({Role.PROVIDER}), frozenset({Role.CUSTOMER, Role.OPERATOR})
+    def _table(self) -> dict[bytes, _Method]:
         table: dict[str, tuple[frozenset[Role], Handler]] = {
-            "WriteOk": (provider, self._write_ok),
-            "WriteOkBatch": (provider, self._write_ok_batch),
-            "Deleted": (provider, self._deleted),
-            "PushUtilization": (provider, self._push),
-            "GetUtilization": (reader, self._utilization),
-            "GetQuotas": (reader, self._quotas),
-            "SetQuotas": (frozenset(), self._set_quotas),
+            "WriteOk": (_PROVIDER, self._write_ok),
+            "WriteOkBatch": (_PROVIDER, self._write_ok_batch),
+            "Deleted": (_PROVIDER, self._deleted),
+            "PushUtilization": (_PROVIDER, self._push),
+            "GetUtilization": (_READER, self._utilization),
+            "GetQuotas": (_READER, self._quotas),
+            "SetQuotas": (_ADMIN, self._set_quotas),
         }
-        handlers = {}
-        for name, (roles, handle) in table.items():
-            call = CALLS[name]
-            make = grpc.stream_unary_rpc_method_handler if call.is_stream else grpc.unary_unary_rpc_method_handler
-            handlers[name] = make(
-                self._guarded(roles, handle),
-                request_deserializer=call.request.FromString,
-                response_serializer=call.reply.SerializeToString,
+        return {
+            CALLS[name].path.encode(): _Method(roles, handle, CALLS[name].request.FromString, CALLS[name].is_stream)
+            for name, (roles, handle) in table.items()
+        }
+
+    def answer(self, call: Call) -> Parts | None:
+        """The answer to a call; None where `call.answer` is called with it later."""
+        head = call.stream.head
+        if not head.is_grpc:
+            return NOT_GRPC
+        method = self._methods.get(head.path)
+        if method is None:
+            return _SERVING if head.path == HEALTH else failure(GrpcStatus.UNIMPLEMENTED, "there is no such call here")
+        if head.path == self._write_path and (parts := self._write_at_once(call)) is not None:
+            return parts
+        if len(self._tasks) >= _MOST_CALLS:
+            return failure(GrpcStatus.RESOURCE_EXHAUSTED, "too many calls wait for the database: try again")
+        task = asyncio.get_running_loop().create_task(self._answer_later(call, method))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return None
+
+    def _write_at_once(self, call: Call) -> Parts | None:
+        """The answer to a write where memory has it; None where something has to be waited for, or is wrong."""
+        try:
+            who = self._callers.known(call, _PROVIDER)
+            if who is None:
+                return None
+            stream = call.stream
+            request = hub_pb2.WriteRequest.FromString(message_of(stream.body, is_plain=stream.head.is_plain))
+            own_provider(who, request.provider)
+            answer = self._hub.grants.write_ok_here(
+                request.customer, request.provider, request.size, request.control or "bytes"
             )
-        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+        except Exception:  # noqa: BLE001 - it is told on the way that tells all errors
+            return None
+        if answer is None:
+            return None
+        # Most answers are the same object as the one before.
+        if answer is not self._last[0]:
+            self._last = answer, success(replies.write_reply(answer).SerializeToString())
+        return self._last[1]
 
-    def _guarded(self, roles: frozenset[Role], handle: Handler) -> Callable[[Any, Context], Awaitable[Any]]:
-        """The call for these roles and administrators, with every error told by its code."""
-        allowed = roles | {Role.ADMIN}
-
-        async def guarded(request: Any, context: Context) -> Any:  # noqa: ANN401 - a message or an iterator of these
-            try:
-                return await handle(request, await self._callers.caller(context, allowed))
-            except Refused as error:
-                code, text = error.code, str(error)
-            except QuotaError as error:
-                code, text = next(code for kind, code in _CODES if isinstance(error, kind)), str(error)
-            except Exception:  # noqa: BLE001 - the edge
-                self._log.exception("bug", "gRPC: a bug kept a call from being answered")
-                code, text = grpc.StatusCode.INTERNAL, "a bug kept this from being answered: see the server's log"
-            return await context.abort(code, text)
-
-        return guarded
+    async def _answer_later(self, call: Call, method: _Method) -> None:
+        """Answer a call, with every error told by its code."""
+        try:
+            who = await self._callers.find(call, method.roles)
+            request = _requests(call, method) if method.is_stream else _request(call, method)
+            parts = success((await method.handle(request, who)).SerializeToString())
+        except Refused as error:
+            parts = failure(error.code, str(error))
+        except _EXPECTED as error:
+            parts = failure(next(code for kind, code in _CODES if isinstance(error, kind)), str(error))
+        except Exception:  # noqa: BLE001 - the edge
+            self.stats.faults["bug"] += 1
+            self._log.exception("bug", "gRPC: a bug kept a call from being answered")
+            parts = failure(GrpcStatus.INTERNAL, "a bug kept this from being answered: see the server's log")
+        call.answer(parts)
 
     async def _write_ok(self, request: hub_pb2.WriteRequest, who: Identity) -> hub_pb2.WriteReply:
         own_provider(who, request.provider)
         arguments = request.customer, request.provider, request.size, request.control or "bytes"
-        answer = self._hub.grants.write_ok_here(*arguments)
-        if answer is None:
-            answer = await asyncio.to_thread(self._hub.grants.write_ok, *arguments)
-        return replies.write_reply(answer)
+        return replies.write_reply(await asyncio.to_thread(self._hub.grants.write_ok, *arguments))
 
     async def _write_ok_batch(self, request: hub_pb2.WriteBatchRequest, who: Identity) -> hub_pb2.WriteBatchReply:
         customers, providers = list(request.customers), list(request.providers)
@@ -139,3 +196,23 @@ class Servicer:
         changes = list(replies.quota_changes(request))
         version = await asyncio.to_thread(self._hub.quotas.change, Actor(who.name, request.why), changes)
         return hub_pb2.Changed(version=version)
+
+
+def _request(call: Call, method: _Method) -> Message:
+    """The one request of a call; MessageError, NotImplementedError."""
+    return _read(message_of(call.stream.body, is_plain=call.stream.head.is_plain), method)
+
+
+async def _requests(call: Call, method: _Method) -> AsyncIterator[Message]:
+    """The requests of a call with many; MessageError, CallGoneError."""
+    async for message in call.messages():
+        yield _read(message, method)
+    if call.stream.body:
+        raise MessageError("the last message of the call is not whole")
+
+
+def _read(raw: bytes, method: _Method) -> Message:
+    try:
+        return method.read(raw)
+    except (DecodeError, UnicodeDecodeError):
+        raise MessageError("the message is not one of this call") from None

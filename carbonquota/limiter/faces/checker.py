@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from carbonquota.limiter.model import Answer, Request
+from carbonquota.web.listener import ConnectionStats
 
 
 class Checker(Protocol):
@@ -48,14 +49,11 @@ class Latency:
 
 
 @dataclass(slots=True)
-class FaceStats:
-    """What a face counts: its decisions' latency, verdicts, requests that were none, and its connections."""
+class FaceStats(ConnectionStats):
+    """What a face counts beside its connections: its decisions' latency and verdicts."""
 
     latency: Latency = field(default_factory=Latency)
     verdicts: Counter[str] = field(default_factory=Counter)
-    faults: Counter[str] = field(default_factory=Counter)
-    connections: int = 0
-    most_connections: int = 0
     waiting: int = 0
     """Decisions that wait for a store."""
 

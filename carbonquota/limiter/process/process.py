@@ -19,10 +19,8 @@ import time
 from functools import partial
 from typing import Final
 
-from carbonquota.limiter.faces.grpc.protocol import GrpcProtocol
 from carbonquota.limiter.faces.http.protocol import HttpFace, HttpProtocol
 from carbonquota.limiter.faces.http.replies import RequestBounds
-from carbonquota.limiter.faces.listener import Listener
 from carbonquota.limiter.process.admin import make_admin
 from carbonquota.limiter.process.parts import LimiterParts, own_version
 from carbonquota.limiter.process.settings import LimiterSettings
@@ -31,6 +29,9 @@ from carbonquota.service.loop_tasks import LoopTasks
 from carbonquota.service.process_end import EndSignals, raise_file_limit
 from carbonquota.service.systemd import Systemd
 from carbonquota.service.values.address import Address
+from carbonquota.web.grpc.protocol import GrpcProtocol
+from carbonquota.web.grpc.streams import Bounds
+from carbonquota.web.listener import Listener
 from carbonquota.web.server import HttpServer, ServerOptions
 
 try:
@@ -113,7 +114,7 @@ class LimiterProcess:
         if settings.grpc.enabled:
             listener = Listener(
                 "gRPC",
-                partial(GrpcProtocol, parts.calls, settings.limiter.client_timeout),
+                partial(GrpcProtocol, parts.calls, settings.limiter.client_timeout, Bounds()),
                 parts.faces["grpc"],
                 settings.grpc.max_connections,
             )

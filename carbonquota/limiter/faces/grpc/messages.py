@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from carbonquota.limiter.faces.headers import HeaderStyle, answer_headers
 from carbonquota.limiter.model import UNLIMITED, Answer, Descriptor, Limit, Request, Unit
+from carbonquota.web.grpc.replies import MessageError
 
 _UNITS: Final = {
     Unit.SECOND: 1,
@@ -26,10 +27,6 @@ _UNITS_BY_NUMBER: Final = {number: unit for unit, number in _UNITS.items()}
 _MOST_REMEMBERED: Final = 8_192
 _LONGEST_REMEMBERED: Final = 512
 MOST_DESCRIPTORS: Final = 256
-
-
-class MessageError(ValueError):
-    """A message that is no question, with what is wrong with it."""
 
 
 class Messages:

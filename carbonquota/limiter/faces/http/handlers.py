@@ -13,13 +13,14 @@ from google.protobuf import json_format
 
 from carbonquota.limiter.faces.checker import Checker, FaceStats
 from carbonquota.limiter.faces.eager import begin
-from carbonquota.limiter.faces.grpc.messages import MessageError, read_request, write_answer
+from carbonquota.limiter.faces.grpc.messages import read_request, write_answer
 from carbonquota.limiter.faces.headers import HeaderStyle, answer_headers
 from carbonquota.limiter.faces.http.questions import read_leases, read_questions, write_verdicts
 from carbonquota.limiter.faces.http.replies import HttpRequest, Reply, document_reply, problem
 from carbonquota.limiter.identity.heads import HeadReader
 from carbonquota.limiter.identity.resolve import Identified, Identity
 from carbonquota.limiter.model import Answer, Code, Request
+from carbonquota.web.grpc.replies import MessageError
 
 CHECK: Final = "/check"
 _MOST_REMEMBERED: Final = 8_192

@@ -19,8 +19,8 @@ import httptools
 
 from carbonquota.limiter.faces.checker import FaceStats
 from carbonquota.limiter.faces.http.replies import Gathered, HttpRequest, Reply, RequestBounds, problem, written
-from carbonquota.limiter.faces.listener import Listener
 from carbonquota.service.bounded_log import BoundedLog
+from carbonquota.web.listener import Listener
 
 _log = logging.getLogger(__name__)
 

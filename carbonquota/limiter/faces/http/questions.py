@@ -14,8 +14,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from carbonquota.limiter.faces.grpc.messages import MOST_DESCRIPTORS, MessageError
+from carbonquota.limiter.faces.grpc.messages import MOST_DESCRIPTORS
 from carbonquota.limiter.model import Answer, Code, Descriptor, Lease, Request
+from carbonquota.web.grpc.replies import MessageError
 
 MOST_QUESTIONS: Final = 1_000
 _HALF: Final = re.compile("[\ud800-\udfff]")

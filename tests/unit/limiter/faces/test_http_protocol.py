@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from carbonquota.limiter.faces.checker import FaceStats
 from carbonquota.limiter.faces.http.protocol import HttpFace, HttpProtocol
 from carbonquota.limiter.faces.http.replies import HttpRequest, Reply, RequestBounds
-from carbonquota.limiter.faces.listener import Listener
+from carbonquota.web.listener import Listener
 
 
 class Transport(asyncio.Transport):

@@ -11,9 +11,10 @@ from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonquota.limiter.faces.grpc.messages import MessageError, Messages, read_request, write_answer
+from carbonquota.limiter.faces.grpc.messages import Messages, read_request, write_answer
 from carbonquota.limiter.faces.headers import HeaderStyle
 from carbonquota.limiter.model import Answer, Code, Descriptor, Limit, Reason, Request, Status, Unit
+from carbonquota.web.grpc.replies import MessageError
 
 
 def message(**fields: Any) -> Any:  # noqa: ANN401 - the messages come without types

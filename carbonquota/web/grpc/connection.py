@@ -1,10 +1,13 @@
 """One client's HTTP/2 connection without its socket: bytes in, whole calls out; answers in, bytes out.
 
-Theory of operation. A server of unary calls needs little of HTTP/2: heads, bodies, both sides' windows, and patience
-with what else a client may send. A stream is remembered from its head until its answer is out, and so many may be open
+Theory of operation. A server of calls needs little of HTTP/2: heads, bodies, both sides' windows, and patience with
+what else a client may send. A stream is remembered from its head until its answer is out, and so many may be open
 at a time; a client that resets them early does not have more. What the bodies of unfinished calls hold is bounded by
 the connection's window, which grows again only when a call is whole. Frames that bring no call nearer (pings,
 settings, resets) are counted against those that do, and a client that sends little else is told to calm down.
+
+A call that bears many messages is told of when it begins. Its messages are given out as they are whole, and its window
+grows as they are taken, so that a client never sends more ahead than the server has room for.
 """
 
 from __future__ import annotations
@@ -14,41 +17,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from carbonquota.limiter.faces.grpc import frames
-from carbonquota.limiter.faces.grpc.frames import ErrorCode, FrameType, Http2Error, Setting
-from carbonquota.limiter.faces.grpc.heads import MOST_HEAD, CallHead, HeadReader
+from carbonquota.web.grpc import frames
+from carbonquota.web.grpc.frames import ErrorCode, FrameType, Http2Error, Setting
+from carbonquota.web.grpc.heads import MOST_HEAD, HeadReader
+from carbonquota.web.grpc.replies import PREFIX, GrpcStatus, MessageError, failure
+from carbonquota.web.grpc.streams import Bounds, Stream, too_long
 
-MOST_STREAMS: Final = 1_000
-MOST_MESSAGE: Final = 262_144
-"""Bytes that a call's message may have."""
-_WINDOW: Final = 1_048_576
-"""Bytes of unfinished calls that a connection may have sent."""
 _MOST_NOISE: Final = 2_000
 """Frames that bring no call nearer, beyond `_NOISE_PER_CALL` for each that came."""
 _NOISE_PER_CALL: Final = 10
 _SMALL: Final = 64
 """Bytes below which a piece of a body that is not the last is more frame than data."""
-
-_SETTINGS: Final = {
-    Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS,
-    Setting.INITIAL_WINDOW_SIZE: MOST_MESSAGE + 5,
-    Setting.MAX_HEADER_LIST_SIZE: MOST_HEAD,
-}
-
-
-@dataclass(slots=True)
-class Stream:
-    """A call on its way: what came of it, and what its client has room for."""
-
-    head: CallHead
-    since: float
-    body: bytes = b""
-    more: bytearray = field(default_factory=bytearray)
-    """What came of the body in later frames, until it is whole."""
-    is_whole: bool = False
-    is_reset: bool = False
-    window: int = 0
-    """Beyond what all streams begin with."""
 
 
 @dataclass(slots=True)
@@ -74,9 +53,13 @@ class _Waiting:
 class Http2Connection:
     """The state of a connection. Not safe to use from two threads at once."""
 
-    def __init__(self, on_call: Callable[[int, Stream], None]) -> None:
-        """`on_call` is called with each whole call, while its bytes are fed, and may answer at once."""
+    def __init__(self, on_call: Callable[[int, Stream], None], bounds: Bounds | None = None) -> None:
+        """`on_call` is called with each whole call, while its bytes are fed, and may answer at once.
+
+        With one that bears many messages it is called when that begins.
+        """
         self._on_call = on_call
+        self._bounds = bounds = bounds or Bounds()
         self._heads = HeadReader()
         self._rest = b""
         self._has_preface = False
@@ -91,13 +74,18 @@ class Http2Connection:
         self._noise = 0
         self.middle_since: float | None = None
         """Since when more bytes must come for a frame or head that has begun; None where nothing has."""
-        first = frames.window_update(0, _WINDOW - frames.DEFAULT_WINDOW)
-        self._out: list[bytes] = [frames.settings_frame(_SETTINGS), first]
+        settings = {
+            Setting.MAX_CONCURRENT_STREAMS: bounds.streams,
+            Setting.INITIAL_WINDOW_SIZE: bounds.message + PREFIX.size,
+            Setting.MAX_HEADER_LIST_SIZE: MOST_HEAD,
+        }
+        first = frames.window_update(0, bounds.window - frames.DEFAULT_WINDOW)
+        self._out: list[bytes] = [frames.settings_frame(settings), first]
 
     def oldest_unfinished(self) -> float | None:
         """When the oldest call began whose client has not sent all of it, or takes no answer; None without one."""
         waiting = {one.stream for one in self._waiting}
-        begun = [one.since for number, one in self.streams.items() if not one.is_whole or number in waiting]
+        begun = [one.since for number, one in self.streams.items() if one.is_waited_for() or number in waiting]
         return min(begun, default=None)
 
     def take_output(self) -> bytes:
@@ -168,7 +156,7 @@ class Http2Connection:
         if kind == FrameType.HEADERS:
             self._take_headers(flags, stream, payload, now)
         elif kind == FrameType.DATA:
-            self._take_data(flags, stream, payload)
+            self._take_data(flags, stream, payload, now)
         elif kind == FrameType.CONTINUATION:
             self._take_continuation(flags, stream, payload, now)
         else:
@@ -210,22 +198,25 @@ class Http2Connection:
         stream = self.streams.get(number)
         if number > self._last:
             self._last = number
-            if len(self.streams) >= MOST_STREAMS:
+            if len(self.streams) >= self._bounds.streams:
                 self._make_noise()
                 self._out.append(frames.reset(number, ErrorCode.REFUSED_STREAM))
                 return
             stream = self.streams[number] = Stream(head, now)
+            if self._bounds.is_streaming(head.path):
+                stream.messages = deque()
+                self._on_call(number, stream)
         elif stream is None or stream.is_whole:
             self._make_noise()
             return
         if ends:
             self._finish(number, stream)
 
-    def _take_data(self, flags: int, number: int, payload: bytes) -> None:
+    def _take_data(self, flags: int, number: int, payload: bytes, now: float) -> None:
         if number > self._last or not number & 1:
             raise Http2Error(ErrorCode.PROTOCOL_ERROR, "data before its head")
         self._unfinished += len(payload)
-        if self._unfinished > _WINDOW:
+        if self._unfinished > self._bounds.window:
             raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "more data than there is room for")
         if flags & frames.PADDED:
             size = len(payload)
@@ -236,27 +227,62 @@ class Http2Connection:
             self._make_noise()
             self._give_room(len(payload))
         else:
-            self._add_data(number, stream, payload, ends=bool(flags & frames.END_STREAM))
+            self._add_data(number, stream, payload, now, ends=bool(flags & frames.END_STREAM))
 
-    def _add_data(self, number: int, stream: Stream, payload: bytes, *, ends: bool) -> None:
+    def _add_data(self, number: int, stream: Stream, payload: bytes, now: float, *, ends: bool) -> None:
         if len(payload) < _SMALL and not ends:
             self._make_noise()
         if stream.body:
             stream.more += payload
         else:
             stream.body = payload
-        if len(stream.body) + len(stream.more) > MOST_MESSAGE + 5:
+        if len(stream.body) + len(stream.more) > self._bounds.message + PREFIX.size:
             raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "more data than a call may have")
-        if ends:
+        if stream.messages is not None:
+            self._give_messages(number, stream, now)
+        elif not ends and (length := stream.declared()) > self._bounds.message:
+            # Its client would wait for room that never comes.
+            parts = failure(GrpcStatus.RESOURCE_EXHAUSTED, too_long(length, self._bounds.message))
+            self.answer(number, *parts)
+            return
+        if ends and number in self.streams:
             self._finish(number, stream)
+
+    def _give_messages(self, number: int, stream: Stream, now: float) -> None:
+        try:
+            stream.split(self._bounds.message, now)
+        except MessageError as error:
+            self.answer(number, *failure(GrpcStatus.RESOURCE_EXHAUSTED, str(error)))
+            stream.is_reset = True
+        if stream.wake is not None:
+            stream.wake()
+
+    def took(self, number: int, size: int) -> None:
+        """A message of `size` bytes was taken of a call with many: its client may send as much again."""
+        stream = self.streams.get(number)
+        if stream is not None:
+            self._give_room(size + PREFIX.size)
+            if not stream.is_whole:
+                self._out.append(frames.window_update(number, size + PREFIX.size))
+
+    def drop_all(self) -> None:
+        """The connection is lost: whoever waits for messages is told."""
+        for stream in self.streams.values():
+            stream.is_reset = True
+            if stream.wake is not None:
+                stream.wake()
 
     def _finish(self, number: int, stream: Stream) -> None:
         """All of a call is there."""
         if stream.more:
             stream.body += bytes(stream.more)
         stream.is_whole = True
-        self._give_room(len(stream.body))
         self._noise = max(self._noise - _NOISE_PER_CALL, 0)
+        if stream.messages is not None:
+            if stream.wake is not None:
+                stream.wake()
+            return
+        self._give_room(len(stream.body))
         if stream.is_reset:
             self.streams.pop(number, None)
             return
@@ -265,7 +291,7 @@ class Http2Connection:
     def _give_room(self, size: int) -> None:
         """So many bytes are no longer unfinished; the client is told of them now and then."""
         self._received += size
-        if self._received >= _WINDOW // 4:
+        if self._received >= self._bounds.window // 4:
             self._unfinished -= self._received
             self._out.append(frames.window_update(0, self._received))
             self._received = 0
@@ -294,10 +320,12 @@ class Http2Connection:
         if stream is None:
             return
         self._waiting = deque(one for one in self._waiting if one.stream != number)
-        if not stream.is_whole:
-            self._give_room(len(stream.body) + len(stream.more))
+        if not stream.is_whole or stream.messages is not None:
+            self._give_room(stream.held())
             del self.streams[number]
         stream.is_reset = True
+        if stream.wake is not None:
+            stream.wake()
 
     def _take_settings(self, flags: int, payload: bytes) -> None:
         if flags & frames.ACK:
@@ -345,8 +373,11 @@ class Http2Connection:
     def _end(self, stream: int, tail: bytes) -> None:
         flags = frames.END_HEADERS | frames.END_STREAM
         self._out.append(frames.frame(FrameType.HEADERS, flags, stream, tail))
-        del self.streams[stream]
+        self._close(stream)
 
-    def _close(self, stream: int) -> None:
-        """An answer without a message."""
-        del self.streams[stream]
+    def _close(self, number: int) -> None:
+        """A call is answered; one of which not all has come is not read any further."""
+        stream = self.streams.pop(number)
+        if not stream.is_whole or stream.messages:
+            self._give_room(stream.held())
+            self._out.append(frames.reset(number, ErrorCode.NO_ERROR))

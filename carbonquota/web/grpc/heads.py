@@ -7,13 +7,14 @@ them refer to.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from hpack import Decoder, HPACKError
+from hpack import Decoder, HeaderTuple, HPACKError
 from hpack.table import HeaderTable
 
-from carbonquota.limiter.faces.grpc.frames import ErrorCode, Http2Error
+from carbonquota.web.grpc.frames import ErrorCode, Http2Error
 
 MOST_HEAD: Final = 32_768
 """Bytes that a head may have, written out."""
@@ -27,7 +28,9 @@ class CallHead:
     path: bytes
     is_grpc: bool
     is_plain: bool
-    """Its message is not compressed."""
+    """Its messages are not compressed."""
+    authorization: tuple[bytes, ...] = ()
+    """Who calls, as the caller says."""
 
 
 class _WatchedTable(HeaderTable):
@@ -58,7 +61,7 @@ class HeadReader:
             fields = self._decoder.decode(block, raw=True)
         except (HPACKError, ValueError, IndexError) as error:
             raise Http2Error(ErrorCode.COMPRESSION_ERROR, f"the head cannot be read: {error}") from None
-        head = _head_of(dict(fields))
+        head = _head_of(fields)
         self._remember(block, head)
         return head
 
@@ -77,10 +80,12 @@ def _resizes(block: bytes) -> bool:
     return bool(block) and block[0] & 0xE0 == 0x20
 
 
-def _head_of(fields: dict[bytes, bytes]) -> CallHead:
+def _head_of(given: Iterable[HeaderTuple]) -> CallHead:
+    fields = dict(given)
     kind = fields.get(b"content-type", b"")
     return CallHead(
         fields.get(b":path", b""),
         fields.get(b":method") == b"POST" and kind.startswith(b"application/grpc"),
         fields.get(b"grpc-encoding", b"identity") == b"identity",
+        tuple(value for name, value in given if name == b"authorization"),
     )

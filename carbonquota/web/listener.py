@@ -1,16 +1,18 @@
-"""The connections of a face: so many at a time, none that stalls for long, and an orderly end."""
+"""The connections of a server: so many at a time, none that stalls for long, and an orderly end."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import socket
+import ssl
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final, Protocol
 
-from carbonquota.limiter.faces.checker import FaceStats
 from carbonquota.service.bounded_log import BoundedLog
 
 _log = logging.getLogger(__name__)
@@ -18,6 +20,15 @@ _log = logging.getLogger(__name__)
 _LOOK: Final = 1.0
 """Seconds between two looks at all connections."""
 _BACKLOG: Final = 1024
+
+
+@dataclass(slots=True)
+class ConnectionStats:
+    """What a server counts of its connections, and requests that were none by what was wrong with them."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    connections: int = 0
+    most_connections: int = 0
 
 
 class Client(Protocol):
@@ -38,9 +49,11 @@ class Client(Protocol):
 
 
 class Listener:
-    """Accepts for one face on the running event loop."""
+    """Accepts for one server on the running event loop."""
 
-    def __init__(self, name: str, make: Callable[[Listener], asyncio.Protocol], stats: FaceStats, most: int) -> None:
+    def __init__(
+        self, name: str, make: Callable[[Listener], asyncio.Protocol], stats: ConnectionStats, most: int
+    ) -> None:
         """`make` gives the protocol of a connection, which tells here when it comes and goes; `most` may be open."""
         self._name = name
         self._make = make
@@ -52,11 +65,11 @@ class Listener:
         self._servers: list[asyncio.Server] = []
         self._next: asyncio.TimerHandle | None = None
 
-    async def start(self, sockets: list[socket.socket]) -> None:
-        """Serve at these sockets."""
+    async def start(self, sockets: list[socket.socket], tls: ssl.SSLContext | None = None) -> None:
+        """Serve at these sockets, encrypted by `tls`."""
         loop = asyncio.get_running_loop()
         for one in sockets:
-            server = await loop.create_server(lambda: self._make(self), sock=one, backlog=_BACKLOG)
+            server = await loop.create_server(lambda: self._make(self), sock=one, backlog=_BACKLOG, ssl=tls)
             self._servers.append(server)
         self._look()
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from urllib.parse import quote
 
 import pytest
-from hpack import Encoder
+from hpack import Decoder, Encoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonquota.limiter.faces.grpc import frames
-from carbonquota.limiter.faces.grpc.calls import success
-from carbonquota.limiter.faces.grpc.connection import MOST_MESSAGE, MOST_STREAMS, Http2Connection, Stream
-from carbonquota.limiter.faces.grpc.frames import FrameType, Http2Error, frame
+from carbonquota.web.grpc import frames
+from carbonquota.web.grpc.connection import Http2Connection
+from carbonquota.web.grpc.frames import FrameType, Http2Error, frame
+from carbonquota.web.grpc.replies import GrpcStatus, failure, success
+from carbonquota.web.grpc.streams import Bounds, Stream
 
 HEAD = [
     (":method", "POST"),
@@ -134,9 +136,9 @@ def test_no_more_streams_are_open_than_agreed_even_by_a_client_that_resets_them(
     asked = []
     connection = Http2Connection(lambda number, _: asked.append(number))
     connection.feed(BEGIN, 0.0)
-    for n in range(MOST_STREAMS + 500):
+    for n in range(Bounds().streams + 500):
         connection.feed(call(2 * n + 1) + frames.reset(2 * n + 1, frames.ErrorCode.CANCEL), 0.0)
-    assert len(asked) == len(connection.streams) == MOST_STREAMS
+    assert len(asked) == len(connection.streams) == Bounds().streams
 
 
 def test_the_window_grows_again_as_calls_are_answered() -> None:
@@ -178,7 +180,7 @@ def hostile() -> Iterator[tuple[str, bytes]]:
     yield "a body in crumbs", head(1) + frame(FrameType.DATA, 0, 1, b"x") * 3000
     yield (
         "more than a call may have",
-        head(1) + frame(FrameType.DATA, 0, 1, bytes(16_384)) * (MOST_MESSAGE // 16_384 + 2),
+        head(1) + frame(FrameType.DATA, 0, 1, bytes(16_384)) * (Bounds().message // 16_384 + 2),
     )
     yield "a promise", frame(FrameType.PUSH_PROMISE, 0, 1, bytes(4))
 
@@ -233,3 +235,94 @@ def test_a_drip_of_bytes_is_in_the_middle_of_something() -> None:
     assert server.connection.middle_since == 1.0
     server.connection.feed(call(1)[9:], 3.0)
     assert server.connection.middle_since is None
+
+
+class StreamServer(Server):
+    """A connection whose calls bear many messages, each taken as it comes; the answer is how many there were."""
+
+    def __init__(self) -> None:
+        self.calls = []
+        self.taken: dict[int, list[bytes]] = {}
+        self.out = b""
+        self.connection = Http2Connection(self.on_call, Bounds(message=1_000, window=70_000, is_streaming=bool))
+        self.connection.feed(BEGIN, 0.0)
+
+    def on_call(self, number: int, stream: Stream) -> None:
+        self.taken[number] = []
+        stream.wake = lambda: self.take(number, stream)
+
+    def take(self, number: int, stream: Stream) -> None:
+        while stream.messages:
+            message = stream.messages.popleft()
+            self.taken[number].append(message)
+            self.connection.took(number, len(message))
+        if stream.is_whole:
+            self.connection.answer(number, *success(b"%d" % len(self.taken[number])))
+
+
+def prefixed(message: bytes) -> bytes:
+    return struct.pack(">BI", 0, len(message)) + message
+
+
+@given(st.data())
+def test_messages_of_a_call_cut_anywhere_are_the_same_messages(data: st.DataObject) -> None:
+    messages = data.draw(st.lists(st.binary(max_size=300), max_size=8))
+    body = b"".join(map(prefixed, messages))
+    at = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=5)))
+    pieces = [body[start:end] for start, end in zip([0, *at], [*at, len(body)], strict=True)]
+    sent = head(1) + b"".join(frame(FrameType.DATA, 0, 1, piece) for piece in pieces) + frame(FrameType.DATA, END, 1)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=8)))
+    server = StreamServer()
+    for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True):
+        server.connection.feed(sent[start:end], 0.0)
+    assert server.taken == {1: messages}
+    assert server.answers() == {1: b"%d" % len(messages)}
+    assert server.connection.streams == {}
+
+
+def test_the_window_of_a_call_with_many_messages_grows_as_they_are_taken() -> None:
+    server = StreamServer()
+    server.connection.feed(head(1), 0.0)
+    for _ in range(500):
+        server.connection.feed(frame(FrameType.DATA, 0, 1, prefixed(bytes(900))), 0.0)
+    sent = list(server.sent())
+    for stream in (0, 1):
+        room = sum(frames.read_word(payload) for kind, _, to, payload in sent
+                   if kind is FrameType.WINDOW_UPDATE and to == stream)  # fmt: skip
+        assert room >= 500 * 905 - 70_000
+    assert len(server.taken[1]) == 500
+    # Between two messages it may rest; in the middle of one it may not.
+    assert server.connection.oldest_unfinished() is None
+    server.connection.feed(frame(FrameType.DATA, 0, 1, prefixed(bytes(900))[:70]), 3.0)
+    assert server.connection.oldest_unfinished() is not None
+
+
+@pytest.mark.parametrize("make", [Server, StreamServer], ids=["one", "many"])
+def test_a_message_that_is_too_long_is_refused_by_its_prefix(make: Callable[[], Server]) -> None:
+    server = make()
+    begun = struct.pack(">BI", 0, 300_000) + bytes(100)
+    server.connection.feed(head(1) + frame(FrameType.DATA, 0, 1, begun), 0.0)
+    ended = [(kind, payload) for kind, _, stream, payload in server.sent() if stream == 1]
+    assert [kind for kind, _ in ended] == [FrameType.HEADERS, FrameType.RST_STREAM]
+    most = "1,000" if isinstance(server, StreamServer) else "262,144"
+    assert f"a message of 300,000 bytes is too long: at most {most} are taken".encode() in ended[0][1]
+    assert server.connection.streams == {}
+    # What was on its way is passed over.
+    server.connection.feed(frame(FrameType.DATA, END, 1, bytes(100)), 0.0)
+
+
+def test_whoever_reads_messages_hears_that_the_call_was_given_up() -> None:
+    server = StreamServer()
+    woken = []
+    server.connection.feed(head(1), 0.0)
+    stream = server.connection.streams[1]
+    stream.wake = lambda: woken.append(stream.is_reset)
+    server.connection.feed(frames.reset(1, frames.ErrorCode.CANCEL), 0.0)
+    assert woken == [True]
+    assert server.connection.streams == {}
+
+
+def test_a_long_complaint_is_sent_whole() -> None:
+    why = "there is no customer called 'ä' " * 5
+    block = failure(GrpcStatus.NOT_FOUND, why).head
+    assert dict(Decoder().decode(block, raw=True))[b"grpc-message"] == quote(why, safe=" '").encode()

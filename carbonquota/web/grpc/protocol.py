@@ -1,27 +1,82 @@
-"""The gRPC face's sockets: each read is fed to a connection, and what it answers goes out in one write."""
+"""The sockets of a gRPC server: each read is fed to a connection, and what it answers goes out in one write."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from collections.abc import AsyncIterator
+from typing import Protocol, cast
 
-from carbonquota.limiter.faces.grpc.calls import Calls, Parts
-from carbonquota.limiter.faces.grpc.connection import Http2Connection, Stream
-from carbonquota.limiter.faces.grpc.frames import Http2Error
-from carbonquota.limiter.faces.listener import Listener
+from carbonquota.web.grpc.connection import Http2Connection
+from carbonquota.web.grpc.frames import Http2Error
+from carbonquota.web.grpc.replies import Parts
+from carbonquota.web.grpc.streams import Bounds, Stream
+from carbonquota.web.listener import ConnectionStats, Listener
+
+
+class CallGoneError(Exception):
+    """Whoever called has given up."""
+
+
+class Call:
+    """A call to answer."""
+
+    __slots__ = ("_number", "_protocol", "stream")
+
+    def __init__(self, protocol: GrpcProtocol, number: int, stream: Stream) -> None:
+        """The call of a stream of a connection."""
+        self._protocol = protocol
+        self._number = number
+        self.stream = stream
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """Host and port of whoever calls."""
+        return self._protocol.peer
+
+    def answer(self, parts: Parts) -> None:
+        """Answer it, once, from the event loop; if it was given up, nothing happens."""
+        self._protocol.answer(self._number, parts)
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        """Those of a call with many, as they come; CallGoneError where it was given up."""
+        stream, more = self.stream, asyncio.Event()
+        stream.wake = more.set
+        while True:
+            while stream.messages:
+                message = stream.messages.popleft()
+                self._protocol.took(self._number, len(message))
+                yield message
+            if stream.is_reset:
+                raise CallGoneError
+            if stream.is_whole:
+                return
+            more.clear()
+            await more.wait()
+
+
+class Calls(Protocol):
+    """What a server does with calls."""
+
+    @property
+    def stats(self) -> ConnectionStats:
+        """Where the connections are counted."""
+
+    def answer(self, call: Call) -> Parts | None:
+        """The answer to a call; None where `call.answer` is called with it later."""
 
 
 class GrpcProtocol(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, calls: Calls, patience: float, listener: Listener) -> None:
+    def __init__(self, calls: Calls, patience: float, bounds: Bounds, listener: Listener) -> None:
         """Answer by `calls`. For a frame, a call, or taking its answer, a client may take `patience` seconds."""
         self._patience = patience
         self._calls = calls
         self._listener = listener
-        self._connection = Http2Connection(self._on_call)
+        self._connection = Http2Connection(self._on_call, bounds)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self.peer = ("", 0)
         self._is_feeding = False
         self._is_ending = False
         self._paused_since: float | None = None
@@ -31,6 +86,8 @@ class GrpcProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with our settings."""
         self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self.peer = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else ("", 0)
         if not self._listener.came(self):
             self.abort()
             return
@@ -39,6 +96,7 @@ class GrpcProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - as asyncio calls it
         """It is gone, with what was asked."""
         self._transport = None
+        self._connection.drop_all()
         self._listener.went(self)
 
     def data_received(self, data: bytes) -> None:
@@ -60,12 +118,19 @@ class GrpcProtocol(asyncio.Protocol):
         self._flush()
 
     def _on_call(self, number: int, stream: Stream) -> None:
-        parts = self._calls.answer(stream, lambda parts: self._answer_later(number, parts))
+        parts = self._calls.answer(Call(self, number, stream))
         if parts is not None:
             self._connection.answer(number, *parts)
 
-    def _answer_later(self, number: int, parts: Parts) -> None:
+    def answer(self, number: int, parts: Parts) -> None:
+        """Answer the call of a stream."""
         self._connection.answer(number, *parts)
+        if not self._is_feeding:
+            self._flush()
+
+    def took(self, number: int, size: int) -> None:
+        """A message of a stream was taken."""
+        self._connection.took(number, size)
         if not self._is_feeding:
             self._flush()
 

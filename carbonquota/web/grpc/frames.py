@@ -1,4 +1,4 @@
-"""HTTP/2's frames as bytes (RFC 9113, section 4), as far as a server of unary calls needs them."""
+"""HTTP/2's frames as bytes (RFC 9113, section 4), as far as a server of calls needs them."""
 
 from __future__ import annotations
 
