@@ -15,13 +15,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.disks import Mounted, mounting
+from tests.support.example_counts import examples
 
 pytest.register_assert_rewrite("tests.support.engines")
 
 settings.register_profile(
     "carbonquota",
     deadline=None,
-    max_examples=60,
+    max_examples=examples(60),
     derandomize=bool(os.environ.get("CI")),
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],

@@ -55,6 +55,7 @@ def surroundings(folder: Path) -> dict[str, str]:
     """The environment in which that kernel is the one to run, and the sanitizers see all of it."""
     return os.environ | {
         "CARBONQUOTA_KERNEL": "compiled",
+        "EXAMPLES_SHARE": os.environ.get("EXAMPLES_SHARE", "0.4"),
         "PYTHONPATH": str(folder),
         "PYTHONMALLOC": "malloc",
         # Else a report, which is the last that the process does, would end where pytest keeps what it captured.

@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.engines import all_namespaces, dropped_by, engine_of
+from tests.support.example_counts import examples
 from tests.support.model import SlowRule
 from tests.support.names import line_fields, split_lines
 from tests.support.traffic import MALFORMED_LINES, ODD_LINES, Batch, batches, cut, pools, rule_files
@@ -104,7 +105,7 @@ def test_a_batch_of_which_nothing_is_dropped_comes_back_as_the_same_object(batch
     assert not result.drops
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @example(b"")
 @example(b"\n")
 @example(b"a.b 1 1")

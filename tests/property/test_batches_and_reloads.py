@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from carbonquota import QuotaEngine, RuleSet, Size
 from carbonquota.testing import ManualClock
+from tests.support.example_counts import examples
 
 PATTERNS = ["/", "a", "*", "a.*", "*.*", "b.c", "a.b", "*.*.*", "{a,b}.b.c"]
 CONTROLS = ["namespaces", "metrics", "data-points", "throughput"]
@@ -79,7 +80,7 @@ class Pair:
         assert [self.batched.usage(name) for name in names] == [self.single.usage(name) for name in names]
 
 
-@settings(max_examples=120)
+@settings(max_examples=examples(120))
 @given(st.randoms(use_true_random=True), st.integers(3, 20))
 def test_batches_equal_their_lines_across_reloads(random: Random, steps: int) -> None:
     pair = Pair(random)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.engines import Twin, line, size_tuple_of
+from tests.support.example_counts import examples
 from tests.support.model import SlowRule, recount
 from tests.support.names import namespaces_of
 from tests.support.traffic import batches, pools, rule_files
@@ -32,7 +33,7 @@ INTERVALS: tuple[tuple[float, ThroughputUnit], ...] = (
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(rule_files, pools, st.data())
 def test_the_engine_equals_the_model(rules: list[SlowRule], pool: list[str], data: st.DataObject) -> None:
     interval, unit = data.draw(st.sampled_from(INTERVALS))
@@ -111,7 +112,7 @@ def _passes(name: str, full: dict[str, str]) -> bool:
     return leaf not in full or (full[leaf] == "metrics" and metric == "m0")
 
 
-@settings(max_examples=250)
+@settings(max_examples=examples(250))
 @given(
     st.dictionaries(st.sampled_from(LEAVES), st.sampled_from(["throughput", "metrics"]), max_size=3),
     st.integers(1, 300),
@@ -142,7 +143,7 @@ def test_limits_that_a_batch_fills_to_the_brim_equal_the_model(
     twin.assert_settled()
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.integers(1, 400), st.sampled_from([2, 30, 300]), st.integers(0, 2**16), st.data())
 def test_limits_that_new_metrics_fill_to_the_brim_equal_the_model(
     length: int, spread: int, seed: int, data: st.DataObject
@@ -164,7 +165,7 @@ def test_limits_that_new_metrics_fill_to_the_brim_equal_the_model(
     twin.assert_settled()
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(rule_files, pools, st.data())
 def test_a_crowded_index_equals_the_model(rules: list[SlowRule], pool: list[str], data: st.DataObject) -> None:
     twin = Twin(rules)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from carbonquota.rules.expressions import Engine, Expression, ExpressionError, read_expression
 from carbonquota.rules.first_match import FirstMatch
+from tests.support.example_counts import examples
 
 CHARACTERS = st.sampled_from([*"ab.k0-_ ", r"\.", r"\-", r"\_", r"\w", r"\W", r"\d", r"\D", r"\s", r"\S", r"\x61",
                               "\u00b5", "\u212a", r"\/", "{", "}", "]", ":", "=", ",", "&", "~"])  # fmt: skip
@@ -54,7 +55,7 @@ def read_by_python(pattern: str) -> re.Pattern[str]:
             raise
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(PATTERNS, st.lists(NAMES, min_size=1, max_size=6))
 @example(r"a{,2}$", ["aa", "aaa"])
 @example("(?i)k", ["K", "\u212a"])
@@ -67,7 +68,7 @@ def test_an_expression_is_found_where_re_finds_it(pattern: str, names: list[str]
         assert expression.search(name) == bool(by_python.search(name)), (pattern, expression.re2_text, name)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(PATTERNS, max_size=6), st.lists(NAMES, max_size=12))
 @example([r"^a\.b", r"^a\.", "k$", "."], ["a.b.c", "a.b", "a.k", "b.k", "b.a"])
 @example([r"^a\.\w", r"^a\.", "(?=k)", r"\w"], ["a.\u00b5", "\u00b5.k", "a.k.\u00b5"])
@@ -123,7 +124,7 @@ ONE_WAY = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(
     st.sampled_from(["^", "^", r"\A", "", "(?i)^"]),
     st.lists(st.one_of(ONE_WAY, LOOKING), max_size=5),

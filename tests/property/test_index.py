@@ -13,6 +13,7 @@ from carbonquota import QuotaEngine
 from carbonquota.model import Usage
 from carbonquota.testing import ManualClock
 from tests.support.engines import INTERVAL, STOCK_FIELDS, all_namespaces, engine_of, line, size_tuple_of
+from tests.support.example_counts import examples
 from tests.support.model import recount
 from tests.support.names import namespaces_of, normal_form
 from tests.support.traffic import batches, plain_names, pools, rule_files
@@ -112,7 +113,7 @@ def _assert_same_subtree(engine: QuotaEngine, trie: pygtrie.StringTrie, namespac
     assert sorted(engine.children(namespace)) == sorted(key for key in direct if trie.has_subtrie(key))
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 @given(st.integers(0, 2**32), st.integers(1000, 6000))
 def test_a_large_index_equals_a_recount_while_it_grows_shrinks_and_grows_again(seed: int, number: int) -> None:
     random, engine, held = Random(seed), engine_of([]), set[str]()

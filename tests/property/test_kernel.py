@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from carbonquota.errors import MetricNameError
 from carbonquota.kernel import UNKNOWN, JoinedNames, parse
 from carbonquota.metric_name import normalize
+from tests.support.example_counts import examples
 from tests.support.kernels import KERNELS, PLAIN, Content, Kernel, on_each_kernel
 from tests.support.names import split_lines
 
@@ -51,14 +52,14 @@ def contents(kernel: Kernel, buffer: bytes) -> list[Content]:
 
 
 @on_each_kernel
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(buffer=buffers)
 def test_a_reading_says_of_every_line_what_parse_says(kernel: Kernel, buffer: bytes) -> None:
     assert contents(kernel, buffer) == [parse(line) for line in split_lines(buffer)]
 
 
 @on_each_kernel
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(buffer=long_buffers)
 def test_a_long_reading_says_of_every_line_what_parse_says(kernel: Kernel, buffer: bytes) -> None:
     assert contents(kernel, buffer) == [parse(line) for line in split_lines(buffer)]
@@ -81,7 +82,7 @@ def test_reading_two_terminated_buffers_at_once_is_reading_them_apart(
 
 
 @on_each_kernel
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(buffer=hostile | st.lists(st.sampled_from(BITS), max_size=60).map(lambda bits: b"".join(bits)[:400]))
 def test_a_buffer_split_anywhere_is_its_two_parts(kernel: Kernel, buffer: bytes) -> None:
     table = kernel.table_of(METRICS)
@@ -106,7 +107,7 @@ def test_a_cut_is_the_kept_lines_joined_and_the_buffer_itself_if_all_are_kept(
     assert not all(kept) or cut is buffer
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def _normal(name: bytes) -> bytes:
     """The normal form of a name, or itself where it has none."""
     try:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from carbonquota.kernel import COMPILED
 from carbonquota.rules import Matcher, RuleSet
+from tests.support.example_counts import examples
 
 if not COMPILED:
     pytest.skip("there is no compiled kernel", allow_module_level=True)
@@ -42,7 +43,7 @@ def assert_same(sections: list[str], names: list[list[str]]) -> None:
                 state, _ = expected
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(patterns, max_size=12), st.lists(namespaces, min_size=1, max_size=12))
 def test_every_step_is_the_matchers(sections: list[str], names: list[list[str]]) -> None:
     assert_same(sections, names)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from carbonquota.kernel import UNKNOWN, JoinedNames
+from tests.support.example_counts import examples
 from tests.support.kernels import KERNELS, PLAIN, Copy, Kernel
 
 LONGEST = 16_384
@@ -163,7 +164,7 @@ def machine_of(of_kernel: Kernel) -> Callable[..., Any]:
 
     OnKernel.__qualname__ = OnKernel.__name__ = f"OnThe{of_kernel.name.title()}Kernel"
     case: Any = OnKernel.TestCase
-    case.settings = settings(max_examples=60, stateful_step_count=40)
+    case.settings = settings(max_examples=examples(60), stateful_step_count=40)
     return case  # type: ignore[no-any-return]
 
 

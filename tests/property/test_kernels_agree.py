@@ -25,6 +25,7 @@ from carbonquota import QuotaEngine, QuotaError, RuleSet, Size
 from carbonquota.kernel import KERNEL
 from carbonquota.testing import ManualClock
 from tests.support.engines import line, size_of
+from tests.support.example_counts import examples
 from tests.support.model import MAXIMUM, SlowRule, rules_text
 from tests.support.names import split_lines
 from tests.support.traffic import batches, pools, rule_files
@@ -270,7 +271,7 @@ def assert_same(other: Other, play: Play) -> None:
         assert got == wanted, step
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(play=plays(ticks=True))
 def test_both_kernels_answer_the_same_whatever_time_it_is(other: Other, play: Play) -> None:
     assert_same(other, play)
@@ -311,7 +312,7 @@ def counting(play_all: Callable[[], None]) -> Counter[str]:
 def test_both_kernels_answer_the_same_where_the_compiled_one_decides_by_itself(other: Other) -> None:
     """The clock is the system's, so a batch of known metrics is decided in C, and told of where a point is dropped."""
 
-    @settings(max_examples=200)
+    @settings(max_examples=examples(200))
     @given(play=plays(ticks=False))
     def all_plays(play: Play) -> None:
         assert_same(other, play)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from carbonquota.limiter.algorithms import Algorithm, policy_of
 from carbonquota.limiter.charge import Charge
 from carbonquota.testing import ManualClock
+from tests.support.example_counts import examples
 from tests.support.limit_counters import native, needs_native, plain
 from tests.support.limits import EPOCH, STEPS, WAITS, Step
 
@@ -30,7 +31,7 @@ RATES = st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 86_400), st.integers
 
 
 @example([(1, 9_416, 1), (1, 1, 979_542_485)], [(0, 0), (0, 979_542_485), (0, 0)])
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(RATES, min_size=1, max_size=3), st.lists(st.tuples(WAITS, st.integers(0, 2**33)), max_size=20))
 def test_a_rule_that_changes_goes_on_with_what_is_used(
     rates: list[tuple[int, int, int]], moments: list[tuple[int, int]]

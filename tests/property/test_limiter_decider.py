@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from carbonquota.limiter.rules import RuleSet
 from carbonquota.limiter.service import Limiter
 from carbonquota.testing import ManualClock
+from tests.support.example_counts import examples
 from tests.support.limit_counters import native, needs_native, plain
 from tests.support.limit_histories import Dice, paths
 from tests.support.limits import EPOCH
@@ -19,7 +20,7 @@ pytestmark = needs_native
 WAITS = (0, 0, 1_000, 300_000, 900_000, 1_000_000, 61_000_000, -50_000)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.integers(0, 2**32))
 def test_one_step_decides_as_several(seed: int) -> None:
     dice = Dice(seed)

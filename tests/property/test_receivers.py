@@ -10,6 +10,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.example_counts import examples
 from tests.support.receiving import Receiving, hang_up, receiving, run, until
 
 PICKLED = pickle.dumps([("p.q", (1, 2))], 2)
@@ -41,7 +42,7 @@ async def harass(daemon: Receiving, receiver: str, chunks: list[bytes]) -> None:
     await hang_up(writer)
 
 
-@settings(max_examples=40, derandomize=True)
+@settings(max_examples=examples(40), derandomize=True)
 @given(st.lists(st.tuples(receivers, hostile), min_size=1, max_size=4))
 def test_no_bytes_end_a_receiver_or_cost_another_sender_a_line(attacks: list[tuple[str, list[bytes]]]) -> None:
     async def main() -> None:
@@ -71,7 +72,7 @@ def test_no_bytes_end_a_receiver_or_cost_another_sender_a_line(attacks: list[tup
     run(main())
 
 
-@settings(max_examples=30, derandomize=True)
+@settings(max_examples=examples(30), derandomize=True)
 @given(st.binary(max_size=200) | hostile.map(b"".join), st.lists(st.integers(0, 200), max_size=6))
 def test_cutting_what_one_sender_sends_changes_no_count(stream: bytes, cuts: list[int]) -> None:
     outcomes = []
