@@ -134,7 +134,7 @@ def on_store() -> Iterator[Row]:
             "limits, moving window": lambda one: moving.hit(item, f"moving-{one}"),
         }
         taken: dict[str, list[float]] = {name: [] for name in checks}
-        for _ in range(5):
+        for _ in range(15):
             keys = [key(number) for number in range(300)]
             for name, check in checks.items():
                 started = time.perf_counter()

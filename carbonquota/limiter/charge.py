@@ -33,7 +33,7 @@ class Charge(NamedTuple):
     key: str
     policy: Policy
     hits: int = 1
-    kind: int = Kind.PLAIN
+    kind: int = 0
 
 
 class Decision(NamedTuple):

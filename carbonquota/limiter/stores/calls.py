@@ -20,6 +20,7 @@ from carbonquota.limiter.algorithms import Outcome
 from carbonquota.limiter.charge import Charge, Decision
 from carbonquota.limiter.model import Lease
 from carbonquota.limiter.rules.model import SEPARATOR
+from carbonquota.limiter.stores.wire import Wire, packed, wire_of
 
 FUNCTIONS: Final = resources.files("carbonquota.limiter.stores").joinpath("functions.lua")
 _CHARGE: Final = Struct("<6d")
@@ -38,32 +39,44 @@ class StoreCalls:
         self._name = name
         self._clock = clock
         self._lock = Lock()
-        self._runs: dict[str, str] = {}
+        self._runs: dict[str, bytes] = {}
+        self._wire: Wire | None = None
 
     def decide(self, charges: Sequence[Charge]) -> Decision:
         """Make all charges or none; StoreError where the store does not do it."""
-        call = self._call_of(charges)
-        return self._decision(charges, self._ask(lambda client: client.fcall(*call)))
+        answer = self._answers([self._call_of(charges)])[0]
+        if isinstance(answer, Exception):
+            raise _error(answer) from answer
+        return self._decision(charges, answer)
 
     def decide_many(self, several: Sequence[Sequence[Charge]]) -> list[Decision | StoreError]:
         """The same for several requests, each by itself, in one round trip."""
-        calls = [self._call_of(charges) for charges in several]
+        answers = self._answers([self._call_of(charges) for charges in several])
+        return [
+            _error(answer) if isinstance(answer, Exception) else self._decision(charges, answer)
+            for charges, answer in zip(several, answers, strict=True)
+        ]
+
+    def _answers(self, calls: Sequence[Sequence[bytes]]) -> list[Any]:
+        """An answer, or an error, a call; all are made again where the server had no functions."""
 
         def ask(client: Any) -> list[Any]:  # noqa: ANN401 - the library's own
-            pipeline = client.pipeline(transaction=False)
-            for call in calls:
-                pipeline.fcall(*call)
-            answers: list[Any] = pipeline.execute(raise_on_error=False)
+            answers: list[Any]
+            if self._wire is not None:
+                answers = self._wire.ask(b"".join([packed((b"FCALL", *call)) for call in calls]), len(calls))
+            else:
+                pipeline = client.pipeline(transaction=False)
+                for call in calls:
+                    pipeline.fcall(*call)
+                answers = pipeline.execute(raise_on_error=False)
             missing = next((one for one in answers if _lacks_functions(one)), None)
             if missing is not None:
+                # Then no call did anything.
                 raise missing
             return answers
 
-        # Where a server has no functions, no call did anything, so that all may be made again.
-        return [
-            _error(answer) if isinstance(answer, Exception) else self._decision(charges, answer)
-            for charges, answer in zip(several, self._ask(ask), strict=True)
-        ]
+        answers: list[Any] = self._ask(ask)
+        return answers
 
     def release(self, lease: Lease) -> None:
         """End a lease."""
@@ -74,34 +87,37 @@ class StoreCalls:
         """Let go of the connections."""
         with self._lock:
             client, self._client = self._client, None
+            wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()
         if client is not None:
             with suppress(ValkeyError, OSError):
                 client.close()
 
-    def _call_of(self, charges: Sequence[Charge]) -> list[Any]:
+    def _call_of(self, charges: Sequence[Charge]) -> list[bytes]:
         """The function, its keys and arguments for charges, which are of one domain."""
         domain = charges[0].key.partition(SEPARATOR)[0]
-        call: list[Any] = ["cql1_decide", len(charges) + 1, self._tag(domain) + "server"]
+        call = [b"cql1_decide", b"%d" % (len(charges) + 1), self._key(domain + SEPARATOR + "server")]
         call += [self._key(charge.key) for charge in charges]
-        told = (
+        told = [
             _CHARGE.pack(policy.algorithm, policy.capacity, policy.per_hit, policy.rate, min(hits, _MOST_HITS), kind)
             for _, policy, hits, kind in charges
-        )
-        call += (self._clock(), self._runs.get(domain, ""), b"".join(told))
+        ]
+        call += (b"%d" % self._clock(), self._runs.get(domain, b""), b"".join(told))
         return call
-
-    def _tag(self, domain: str) -> str:
-        return f"{{cql:{self._name}:{domain}}}:"
 
     def _key(self, key: str) -> bytes:
         domain, _, rest = key.partition(SEPARATOR)
         # A name from the wire may hold halves of characters.
-        return (self._tag(domain) + rest).encode("utf-8", "surrogatepass")
+        return f"{{cql:{self._name}:{domain}}}:{rest}".encode("utf-8", "surrogatepass")
 
-    def _decision(self, charges: Sequence[Charge], answer: Sequence[Any]) -> Decision:
+    def _decision(self, charges: Sequence[Charge], answer: Any) -> Decision:  # noqa: ANN401 - as it comes
+        if isinstance(answer, bytes):
+            fits, remaining, reset, retry, made = _OUTCOME.unpack(answer)
+            return Decision(made == 1, (Outcome(fits == 1, int(remaining), int(reset), int(retry)),), {})
         passes, run, blob = answer
         if run:
-            self._runs[charges[0].key.partition(SEPARATOR)[0]] = run.decode()
+            self._runs[charges[0].key.partition(SEPARATOR)[0]] = run
         rows = [tuple(map(int, row)) for row in _OUTCOME.iter_unpack(blob)]
         outcomes = [Outcome(bool(fits), remaining, reset, retry) for fits, remaining, reset, retry, _ in rows]
         return Decision(bool(passes), outcomes, {at: row[4] for at, row in enumerate(rows) if row[4]})
@@ -109,7 +125,7 @@ class StoreCalls:
     def _ask(self, ask: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - as it comes
         """Ask the client, loading the functions first where the server does not know them."""
         try:
-            client = self._connected()
+            client = self._client or self._connected()
             try:
                 return ask(client)
             except ResponseError as error:
@@ -124,6 +140,7 @@ class StoreCalls:
         with self._lock:
             if self._client is None:
                 self._client = self._connect()
+                self._wire = wire_of(self._client, _OUTCOME.size)
             return self._client
 
 

@@ -15,7 +15,7 @@
 -- Numbers are doubles, exact up to 2^53, which no level, count or time reaches.
 
 local BUCKET, FIXED, SLIDING, CONCURRENCY = 1, 2, 3, 4
-local SHADOW, CHARGE_DENIED, GUARANTEE, FAIL_CLOSED = 1, 2, 4, 16
+local SHADOW, CHARGE_DENIED, GUARANTEE, FAIL_OPEN, FAIL_CLOSED = 1, 2, 4, 8, 16
 local SLOTS = 6
 local NEVER = -1
 local MOST_LEVEL = 2^53
@@ -296,8 +296,9 @@ local function unknown_flight(charge, since, now)
   return nil
 end
 
--- The same as below for one charge that is not of requests in flight, as most are; it does without the tables.
-local function decide_one(key, blob, now, since, run)
+-- The same as below for one charge that is not of requests in flight, as most are. Its answer is one blob, the last
+-- number of which says whether it was made.
+local function decide_one(key, blob, now, since)
   local algorithm, capacity, per_hit, rate, hits, kind = struct.unpack('<dddddd', blob)
   local charge = {key = key, algorithm = algorithm, policy = {capacity = capacity, per_hit = per_hit, rate = rate}, kind = kind}
   local functions = ALGORITHMS[algorithm]
@@ -309,21 +310,47 @@ local function decide_one(key, blob, now, since, run)
   elseif not passes and has(kind, CHARGE_DENIED) then
     write(charge, functions.penalize(charge.policy, state, now, hits), now)
   end
-  local told = struct.pack('<ddddd', outcome[1] and 1 or 0, outcome[2], outcome[3], outcome[4], 0)
-  return {passes and 1 or 0, run, told}
+  return struct.pack('<ddddd', outcome[1] and 1 or 0, outcome[2], outcome[3], outcome[4], passes and 1 or 0)
+end
+
+-- The same again for a bucket's plain charge, without tables: most are such.
+local function decide_bucket(key, capacity, per_hit, rate, hits, now)
+  local used = 0
+  local blob = server.call('GET', key)
+  if blob then
+    local then_, before
+    used, then_, before = struct.unpack('<ddd', blob)
+    if before ~= per_hit then used = math.min(ceil_div(used * per_hit, before), MOST_LEVEL) end
+    if now > then_ then used = used - (now - then_) * rate end
+    if used < 0 then used = 0 end
+  end
+  local after = used + hits * per_hit
+  local left = capacity > used and floor_div(capacity - used, per_hit) or 0
+  if after <= capacity then
+    local reset = ceil_div(after, rate)
+    server.call('PSETEX', key, ceil_div(reset, 1000) + SLACK, struct.pack('<ddd', after, now, per_hit))
+    return struct.pack('<ddddd', 1, left - hits, reset, 0, 1)
+  end
+  local retry = hits * per_hit <= capacity and ceil_div(after - capacity, rate) or NEVER
+  return struct.pack('<ddddd', 0, left, ceil_div(used, rate), retry, 0)
 end
 
 -- keys: server, then one a charge; args: now (us, 0 for the server's clock), the run that the caller knows ('' for
 -- none), and of each charge algorithm, capacity, per hit, rate, hits, kind. Gives: whether all were made (1, 0), the
 -- server's run ('' where it is the one that the caller knows), and of each charge whether it fits, remaining, reset,
--- retry, token. Charges and outcomes are blobs of doubles, which spare both sides half of the time.
+-- retry, token. Charges and outcomes are blobs of doubles, which spare both sides half of the time. For a caller who knows
+-- the run, the answer to one charge is its blob alone.
 local function decide(keys, args)
   local now = tonumber(args[1])
   if now == 0 then now = now_us() end
   local since = forgotten_before(keys[1], args[2], now)
   local run = args[2] ~= this_run and this_run or ''
-  if #keys == 2 and struct.unpack('<d', args[3]) ~= CONCURRENCY then
-    return decide_one(keys[2], args[3], now, since, run)
+  if #keys == 2 and run == '' then
+    local algorithm, capacity, per_hit, rate, hits, kind = struct.unpack('<dddddd', args[3])
+    if algorithm == BUCKET and (kind == 0 or kind == FAIL_OPEN or kind == FAIL_CLOSED and since == 0) then
+      return decide_bucket(keys[2], capacity, per_hit, rate, hits, now)
+    end
+    if algorithm ~= CONCURRENCY then return decide_one(keys[2], args[3], now, since) end
   end
   local charges = charges_of(keys, args[3])
   local stored, behind, outcomes, tokens = {}, {}, {}, {}

@@ -27,7 +27,11 @@ _LEAST: Final = 1_000
 _LIFE: Final = 50_000
 """Microseconds that a slice is good for; within as many, two requests make a key one that is asked for often."""
 
-_NOT_SLICED: Final = Kind.SHADOW | Kind.GUARANTEE | Kind.CHARGE_DENIED
+# As plain numbers, for flags take long to be combined.
+_NOT_SLICED: Final = int(Kind.SHADOW | Kind.GUARANTEE | Kind.CHARGE_DENIED)
+_SHADOW: Final = int(Kind.SHADOW)
+_GUARANTEE: Final = int(Kind.GUARANTEE)
+_NOT_REMEMBERED: Final = int(Kind.CHARGE_DENIED | Kind.GUARANTEE)
 
 
 Kept = TypeVar("Kept")
@@ -59,11 +63,11 @@ class Memory:
 
     def _refusal(self, charges: Sequence[Charge], now: int) -> Decision | None:
         """A refusal that still holds; nothing is told of the other charges but what fits into a new state."""
-        if not self._refused or any(charge.kind & (Kind.CHARGE_DENIED | Kind.GUARANTEE) for charge in charges):
+        if not self._refused or any(charge.kind & _NOT_REMEMBERED for charge in charges):
             return None
         for at, charge in enumerate(charges):
             held = self._refused.get(charge.key)
-            if held is None or charge.kind & Kind.SHADOW:
+            if held is None or charge.kind & _SHADOW:
                 continue
             policy, until, hits, outcome = held
             if now >= until or policy != charge.policy:
@@ -99,7 +103,7 @@ class Memory:
 
     def with_slices(self, charges: Sequence[Charge]) -> Sequence[Charge]:
         """The charges to ask the store for: more than is needed of keys that are asked for often."""
-        if not self._slices or any(charge.kind & Kind.GUARANTEE for charge in charges):
+        if not self._slices or any(charge.kind & _GUARANTEE for charge in charges):
             return charges
         now = self.now()
         with self._lock:
@@ -131,7 +135,7 @@ class Memory:
             until = then + outcome.retry if outcome.retry > 0 else then + 1_000_000
             _put(self._refused, charge.key, (charge.policy, until, charge.hits, outcome))
             self._taken.pop(charge.key, None)
-        elif decision.passes:
+        elif decision.passes and self._slices:
             held = self._taken.get(charge.key)
             if held is not None and held[0] == charge.policy and then < held[1]:
                 ahead += held[2]
