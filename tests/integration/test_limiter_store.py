@@ -25,6 +25,7 @@ from carbonquota.limiter.stores.calls import StoreCalls
 from carbonquota.testing import ManualClock
 from tests.support.limit_spending import ENDLESS, spend
 from tests.support.limits import EPOCH, STEPS, Step
+from tests.support.proxies import TcpProxy
 from tests.support.valkey import ValkeyServer, valkey_server
 
 
@@ -178,6 +179,26 @@ def test_a_store_that_hangs_is_not_waited_for_again_and_again(server: ValkeyServ
         os.kill(server.pid, signal.SIGCONT)
     wait_for(lambda: subject.decide(CLOSED).passes)
     assert subject.troubles == ()
+
+
+def test_a_slow_store_is_told_apart_and_what_it_charged_too_late_passes_at_no_other_time(server: ValkeyServer) -> None:
+    proxy = TcpProxy(server.port)
+    url = f"valkey://127.0.0.1:{proxy.port}"
+    subject = StoreCounters(StoreSettings(url, "late", timeout=0.15, slices=False))
+    try:
+        passed = sum(subject.decide(CLOSED).passes for _ in range(30))
+        proxy.delay = 0.2
+        assert not any(subject.decide(CLOSED).passes for _ in range(100))
+        assert kinds(subject) == {"slow"}
+        assert "did not answer in time" in subject.troubles[0]
+        proxy.mend()
+        wait_for(lambda: not subject.decide(charge(0, "another")).outage)
+        passed += sum(subject.decide(CLOSED).passes for _ in range(200))
+    finally:
+        subject.close()
+        proxy.close()
+    # What was charged, and answered too late, did not pass.
+    assert 30 < passed < 100
 
 
 def test_a_full_store_is_told_apart_and_recovered_from(server: ValkeyServer) -> None:
