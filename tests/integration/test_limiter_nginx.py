@@ -62,6 +62,7 @@ def test_limits_are_exact_under_load_whatever_a_client_makes_up(scene: Scene) ->
     assert document(refused)["status"] == 429
     assert 1 <= int(refused.headers["retry-after"]) <= 31_536_000
     assert refused.headers["ratelimit"].startswith('"gateway.client";r=0;t=')
+    assert refused.headers["x-ratelimit-verdict"] == "limit"
 
 
 def test_without_the_limiter_requests_pass_and_a_route_is_told_by_method_and_path(scene: Scene) -> None:

@@ -67,7 +67,17 @@ def filled(name: str, ports: Mapping[int, int]) -> str:
     for written in ports:
         assert str(written) in text, f"{name} has no port {written}"
     text = re.sub("|".join(map(str, ports)), lambda found: str(ports[int(found[0])]), text)
-    return re.sub(r"timeout: 0\.25s|read_timeout 1s", lambda found: re.sub(r"[\d.]+s$", "20s", found[0]), text)
+    return patient(text)
+
+
+def patient(text: str) -> str:
+    """The text of a configuration with 20 s for what the limiter may take."""
+    text = re.sub(
+        r"timeout: 0\.25s|read_timeout 1s|timeout server 1s|inter 1s",
+        lambda found: re.sub(r"[\d.]+s$", "20s", found[0]),
+        text,
+    )
+    return text.replace("timeout = 1000", "timeout = 20000")
 
 
 @contextmanager

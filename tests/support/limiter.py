@@ -167,10 +167,17 @@ def question(domain: str, *descriptors: Mapping[str, str], hits: int = 0) -> Any
     return message
 
 
-def statuses(url: str, times: int, at_once: int = 64, **request: Any) -> list[int]:  # noqa: ANN401 - as httpx takes it
-    """What so many requests are answered with, so many of them at a time."""
+def statuses(
+    url: str,
+    times: int,
+    at_once: int = 64,
+    address: str | None = None,
+    **request: Any,  # noqa: ANN401 - as httpx takes it
+) -> list[int]:
+    """What so many requests are answered with, so many of them at a time, from an address of this machine."""
     limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
-    with httpx.Client(limits=limits, timeout=PATIENCE, trust_env=False) as client, ThreadPoolExecutor(at_once) as pool:
+    transport = httpx.HTTPTransport(limits=limits, local_address=address)
+    with httpx.Client(transport=transport, timeout=PATIENCE) as client, ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(lambda _: client.get(url, **request).status_code, range(times)))
 
 
