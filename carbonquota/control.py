@@ -16,7 +16,7 @@ from typing import Final
 from carbonquota.model import Size
 
 
-class Kind(Enum):
+class ControlKind(Enum):
     """What becomes of what was used: of a `CAPACITY` it stays used, of a `RATE` it comes back in time."""
 
     CAPACITY = "capacity"
@@ -36,7 +36,7 @@ class Control:
 
     index: int
     stat: str
-    kind: Kind
+    kind: ControlKind
     turn: int
     amount: Amount
 
@@ -55,23 +55,23 @@ def _one(_size: Size) -> int:
     return 1
 
 
-def _declared(*rows: tuple[str, Kind, int, Amount]) -> tuple[Control, ...]:
+def _declared(*rows: tuple[str, ControlKind, int, Amount]) -> tuple[Control, ...]:
     return tuple(Control(index, *row) for index, row in enumerate(rows))
 
 
 CONTROLS: Final = _declared(
     # Sub-namespaces are counted where a namespace gains one.
-    ("namespaces", Kind.CAPACITY, 5, _nothing),
-    ("metrics", Kind.CAPACITY, 1, _one),
-    ("logical_size", Kind.CAPACITY, 2, attrgetter("logical")),
-    ("physical_size", Kind.CAPACITY, 3, attrgetter("physical")),
-    ("data_points", Kind.CAPACITY, 4, attrgetter("data_points")),
+    ("namespaces", ControlKind.CAPACITY, 5, _nothing),
+    ("metrics", ControlKind.CAPACITY, 1, _one),
+    ("logical_size", ControlKind.CAPACITY, 2, attrgetter("logical")),
+    ("physical_size", ControlKind.CAPACITY, 3, attrgetter("physical")),
+    ("data_points", ControlKind.CAPACITY, 4, attrgetter("data_points")),
     # Data points are counted as they are offered, new metrics' or not.
-    ("throughput", Kind.RATE, 0, _nothing),
+    ("throughput", ControlKind.RATE, 0, _nothing),
 )
 """All of them: those that count what is held come before the one that counts what passes."""
 
-CAPACITIES: Final = tuple(control for control in CONTROLS if control.kind is Kind.CAPACITY)
+CAPACITIES: Final = tuple(control for control in CONTROLS if control.kind is ControlKind.CAPACITY)
 """The controls of what is held, by index."""
 
 

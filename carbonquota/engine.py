@@ -31,16 +31,16 @@ from carbonquota.controls import (
     ThroughputUnit,
     Turn,
     backend_of,
-    grants,
+    compiled_rules,
     sharing,
     stock_limits,
 )
 from carbonquota.controls.children import Children, names_at, take_children, usages_at
 from carbonquota.controls.explain import explain
 from carbonquota.controls.holding import HeldBack, hold_back, let_go
-from carbonquota.controls.sharing import Counted, Namespaces
-from carbonquota.controls.standing import Quotas, standing, usage_of
-from carbonquota.controls.stock_limits import NamespaceLimits, Refused
+from carbonquota.controls.sharing import Counted, NamespaceRows
+from carbonquota.controls.standing import QuotaColumns, standing, usage_of
+from carbonquota.controls.stock_limits import NamespaceLimits, RefusedMetric
 from carbonquota.kernel import UNKNOWN, Lock, PlainLines
 from carbonquota.metric_name import Name, dotted_part, normalize, normalize_namespace
 from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Storable, Usage, Verdict
@@ -110,7 +110,7 @@ class QuotaEngine:
         self._interval: Refill = FixedWindow(interval, clock())
         self._unit: ThroughputUnit = throughput_unit
         self._rules = rules
-        made_ready = grants(rules.rules, interval, throughput_unit)
+        made_ready = compiled_rules(rules.rules, interval, throughput_unit)
         default_size = Schemas.from_text("").default_size
         self._index = Index(rules.matcher(), made_ready, record_changes=record_changes, keep_seen=keep_seen)
         size_of = size_of or (lambda _: default_size)
@@ -214,7 +214,7 @@ class QuotaEngine:
         with self._decider.creates.opened():
             return self.admit(buffer)
 
-    def refuse(self, lines: Sequence[bytes], refused: Sequence[Refused]) -> Admission:
+    def refuse(self, lines: Sequence[bytes], refused: Sequence[RefusedMetric]) -> Admission:
         """Have lines that were held back be dropped, each by the limit that all nodes together are at."""
         with self._lock:
             self._begin()
@@ -334,7 +334,7 @@ class QuotaEngine:
             values |= piece
         return values
 
-    def report_with_counts(self) -> tuple[StandingColumns, Quotas, Quotas]:
+    def report_with_counts(self) -> tuple[StandingColumns, QuotaColumns, QuotaColumns]:
         """`report` as columns, with how all quotas stood right before and after it.
 
         A position is the same quota's in all three.
@@ -390,7 +390,7 @@ class QuotaEngine:
         With a `size_of`, new metrics get their sizes by that one from the same moment on.
         What is used stays used, and the counts of the interval stay with the namespaces that had a rule and have one.
         """
-        made_ready = grants(rules.rules, self._interval.length, self._unit)
+        made_ready = compiled_rules(rules.rules, self._interval.length, self._unit)
         with self._reload_lock:
             matcher = rules.matcher()
             matcher.plan()  # made before the lock is taken, since it takes a while where rules are many
@@ -409,7 +409,7 @@ class QuotaEngine:
         with self._lock:
             self._is_shared = True
 
-    def are_there(self, namespaces: Namespaces) -> NDArray[np.bool_]:
+    def are_there(self, namespaces: NamespaceRows) -> NDArray[np.bool_]:
         """Which of the namespaces that `counted` gave still exist."""
         with self._lock:
             return sharing.are_there(self._index, namespaces)
@@ -420,12 +420,12 @@ class QuotaEngine:
             self._keep_time()
             return sharing.counted(self._index, self._interval.start)
 
-    def names_of(self, namespaces: Namespaces) -> list[str]:
+    def names_of(self, namespaces: NamespaceRows) -> list[str]:
         """The full names of namespaces as `counted` gives them; empty for one that is gone."""
         with self._lock:
             return sharing.names(self._index, namespaces)
 
-    def leave_to_others(self, start: float, namespaces: Namespaces, points: Column) -> bool:
+    def leave_to_others(self, start: float, namespaces: NamespaceRows, points: Column) -> bool:
         """Of the throughput limits, leave these points to others in the interval that began at `start`.
 
         No more is accepted then than the limit less these points, whatever was said before. It is done only while that
@@ -448,7 +448,7 @@ class QuotaEngine:
             self._keep_time()
             self._index.quotas.prepay(parts)
 
-    def grant(self, start: float, namespaces: Namespaces, points: Column) -> bool:
+    def grant(self, start: float, namespaces: NamespaceRows, points: Column) -> bool:
         """Let so many more points be accepted in the interval that began at `start`, or that begins next then.
 
         It is done only while that interval runs or comes next; whether it was.
@@ -462,7 +462,7 @@ class QuotaEngine:
             sharing.grant(self._index, namespaces, points, ahead=ahead)
             return True
 
-    def take_back(self, start: float, namespaces: Namespaces, points: Column) -> Column:
+    def take_back(self, start: float, namespaces: NamespaceRows, points: Column) -> Column:
         """Let so many points fewer be accepted in the interval that began at `start`, as far as they are left.
 
         How many of each, so that they can be granted elsewhere: none if that interval does not run.
@@ -538,7 +538,7 @@ class QuotaEngine:
         """How every namespace under a rule stands now, the root first, then by name."""
         return self.quota_columns().values()
 
-    def quota_columns(self) -> Quotas:
+    def quota_columns(self) -> QuotaColumns:
         """The same as columns, where there are many of them."""
         self._give_stat_names()
         taking = Taking(self._index)

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from carbonquota.limiter.faces.headers import HeaderStyle, answer_headers
 from carbonquota.limiter.model import Answer, Descriptor, Request
-from carbonquota.limiter.rules import RuleSet
+from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
 
 RULES = Path(__file__).with_name("object_store.yaml")
@@ -84,6 +84,6 @@ def _reply(answer: Answer, status: int, body: bytes = b"") -> Response:
 
 def make_app(limiter: Limiter | None = None) -> Starlette:
     """The application; without a limiter, with one that counts in this process."""
-    limiter = limiter or Limiter(RuleSet.from_text(RULES.read_text(), str(RULES)))
+    limiter = limiter or Limiter(DomainRules.from_text(RULES.read_text(), str(RULES)))
     methods = ["GET", "PUT", "DELETE"]
     return Starlette(routes=[Route("/{bucket}/{key:path}", ObjectStore(limiter).answer, methods=methods)])

@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from carbonquota import QuotaEngine, RuleSet
 from carbonquota.cluster.claim_store import ClaimStore
-from carbonquota.cluster.claims import Answer, ClaimNode
+from carbonquota.cluster.claims import ClaimAnswer, ClaimNode
 from carbonquota.cluster.gate import Gate
-from carbonquota.cluster.hold import Hold, Room
+from carbonquota.cluster.hold import Hold, HoldRoom
 from carbonquota.cluster.store import Membership, Store, connector
 from carbonquota.controls import Admission
 from tests.support.valkey import ValkeyServer, valkey_server
@@ -42,7 +42,7 @@ class Bench:
         self.buffers = [_lines(start) for start in range(0, METRICS, BATCH)]
 
     def _node(self, name: str) -> tuple[Gate, ClaimNode]:
-        hold = Hold(time.monotonic, Room(size=1 << 30, seconds=60.0))
+        hold = Hold(time.monotonic, HoldRoom(size=1 << 30, seconds=60.0))
         store = Store(connector(self.server.url, 30.0), "bench", Membership(name))
         gate = Gate(self.engine, hold, "share", decide=self._decide)
         node = ClaimNode(
@@ -54,7 +54,7 @@ class Bench:
         )
         return gate, node
 
-    def _apply(self, gate: Gate, answer: Answer, node: ClaimNode) -> None:
+    def _apply(self, gate: Gate, answer: ClaimAnswer, node: ClaimNode) -> None:
         # The daemon has the event loop's thread in the place of the lock.
         with self._lock:
             gate.apply(answer, node)

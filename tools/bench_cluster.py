@@ -35,7 +35,7 @@ from carbonquota.cluster.prepaid_service import PrepaidService
 from carbonquota.cluster.publish import Publisher
 from carbonquota.cluster.service import SyncService
 from carbonquota.cluster.settings import ClusterSettings
-from carbonquota.cluster.store import Request, Span, Status, Taken
+from carbonquota.cluster.store import IntervalSpan, SliceRequest, SliceStatus, TakenSlices
 from carbonquota.cluster.sync import SyncNode
 from carbonquota.testing import ManualClock
 
@@ -196,7 +196,7 @@ class Shelf:
         self.given: Counter[tuple[int, bytes]] = Counter()
         self.calls = 0
 
-    def take(self, span: Span, divisor: int, requests: Sequence[Request]) -> Taken:  # noqa: ARG002 - nobody is cut off
+    def take(self, span: IntervalSpan, divisor: int, requests: Sequence[SliceRequest]) -> TakenSlices:  # noqa: ARG002 - nobody is cut off
         """Give of what is left."""
         self.calls += 1
         points = []
@@ -206,9 +206,9 @@ class Shelf:
             given = max(0, min(request.wanted, left, max(1, left // (2 * self.size))))
             self.given[key] += given
             points.append(given)
-        return Taken(0, self.size, self.size, Status.OK, tuple(points))
+        return TakenSlices(0, self.size, self.size, SliceStatus.OK, tuple(points))
 
-    def hand_back(self, span: Span, slices: Sequence[tuple[bytes, int]]) -> None:
+    def hand_back(self, span: IntervalSpan, slices: Sequence[tuple[bytes, int]]) -> None:
         """Take back."""
         self.calls += 1
         for digest, points in slices:

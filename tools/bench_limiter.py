@@ -28,7 +28,7 @@ from carbonquota.limiter.charge import Charge
 from carbonquota.limiter.counters import local_counters
 from carbonquota.limiter.model import Descriptor, Request
 from carbonquota.limiter.native import Table
-from carbonquota.limiter.rules import RuleSet
+from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
 from carbonquota.limiter.stores import StoreCounters, StoreSettings
 from carbonquota.testing import ManualClock
@@ -74,7 +74,7 @@ def seconds_each(check: Check, keys: list[str]) -> float:
 
 def in_process() -> Iterator[Row]:
     """One check of one key among a million, by a token bucket."""
-    limiter = Limiter(RuleSet.from_text(RULES))
+    limiter = Limiter(DomainRules.from_text(RULES))
     keyed = limiter.keyed("bench", "client")
     table = Table(KEYS)
     own = table.limit(BUCKET)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from carbonquota.cli.demands import Demand
-from carbonquota.cli.trial import Outcome, Trial
+from carbonquota.cli.trial import TrialOutcome, TrialTarget
 from carbonquota.rules import diff
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class LimitChange:
     """One limit under the `old` and the `new` rules, None where they do not set it.
 
     `latest` is the new one, or the old one where the limit is gone.
@@ -23,7 +23,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class RulesComparison:
     """What is different in the rules, a line each, what `changes` by that, and the `outcome` under the new ones.
 
     A limit has changed if it differs in amount, in what is over it, in what it rejects or in being enforced at all.
@@ -31,28 +31,28 @@ class Comparison:
     """
 
     rules_changed: tuple[str, ...]
-    changes: tuple[Change, ...]
-    outcome: Outcome
+    changes: tuple[LimitChange, ...]
+    outcome: TrialOutcome
 
 
-def compare(old: Trial, new: Trial) -> Comparison:
+def compare(old: TrialTarget, new: TrialTarget) -> RulesComparison:
     """Compare two trials, which then can be offered nothing any more."""
     difference = diff(old.rules, new.rules)
     before, after = old.outcome(), new.outcome()
-    return Comparison(
+    return RulesComparison(
         rules_changed=tuple(str(difference).splitlines()) if difference else (),
         changes=tuple(change for change in _pairs(before, after) if _gist(change.old) != _gist(change.new)),
         outcome=after,
     )
 
 
-def _pairs(old: Outcome, new: Outcome) -> Iterator[Change]:
+def _pairs(old: TrialOutcome, new: TrialOutcome) -> Iterator[LimitChange]:
     """Every limit of either side, with its counterpart."""
     before = {(demand.namespace, demand.control): demand for demand in old.demands}
     for demand in new.demands:
-        yield Change(demand, before.pop((demand.namespace, demand.control), None), demand)
+        yield LimitChange(demand, before.pop((demand.namespace, demand.control), None), demand)
     for demand in before.values():
-        yield Change(demand, demand, None)
+        yield LimitChange(demand, demand, None)
 
 
 def _gist(demand: Demand | None) -> tuple[int, int, int, bool] | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import overload
 
-from carbonquota.controls import CONTROLS, Grant, NamespaceQuota
+from carbonquota.controls import CONTROLS, CompiledRule, NamespaceQuota
 from carbonquota.model import Rule
 
 Place = tuple[str, str]
@@ -20,7 +20,7 @@ Place = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class LimitInForce:
     """One limit of a rule: the field of Usage it is about, the control as in the file, the amount in force."""
 
     rule: Rule
@@ -61,7 +61,7 @@ class Demands(Sequence[Demand]):
     `asked` has namespace, limit and usage of each, in that order; `rejected` the points of those that rejected some.
     """
 
-    asked: Sequence[tuple[str, Limit, int]] = ()
+    asked: Sequence[tuple[str, LimitInForce, int]] = ()
     rejected: Mapping[Place, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -80,13 +80,15 @@ class Demands(Sequence[Demand]):
             return [self._demand(*asked) for asked in self.asked[index]]
         return self._demand(*self.asked[index])
 
-    def _demand(self, namespace: str, limit: Limit, usage: int) -> Demand:
+    def _demand(self, namespace: str, limit: LimitInForce, usage: int) -> Demand:
         """The value for one limit."""
         rejected = self.rejected.get((namespace, limit.control), 0)
         return Demand(namespace, limit.control, limit.rule, limit.amount, usage, rejected)
 
 
-def demands_on(quotas: Iterable[NamespaceQuota], grants: Iterable[Grant], rejected: Mapping[Place, int]) -> Demands:
+def demands_on(
+    quotas: Iterable[NamespaceQuota], grants: Iterable[CompiledRule], rejected: Mapping[Place, int]
+) -> Demands:
     """The demands on the limits that `grants` set, by the usage in `quotas`, whose rules stand in the same places."""
     limits = {(grant.rule.source, grant.rule.line): _limits(grant) for grant in grants}
     asked = [
@@ -100,10 +102,12 @@ def demands_on(quotas: Iterable[NamespaceQuota], grants: Iterable[Grant], reject
     return Demands([asked[place] for place in order], rejected)
 
 
-def _limits(grant: Grant) -> list[Limit]:
+def _limits(grant: CompiledRule) -> list[LimitInForce]:
     """The limits that a rule sets, in the order of the controls."""
     amounts = [(control, getattr(grant.limits, control.stat)) for control in CONTROLS]
-    return [Limit(grant.rule, control.stat, control.key, amount) for control, amount in amounts if amount is not None]
+    return [
+        LimitInForce(grant.rule, control.stat, control.key, amount) for control, amount in amounts if amount is not None
+    ]
 
 
 def _percent(usage: int, limit: int) -> float:

@@ -21,7 +21,7 @@ from carbonquota.cli.options import (
 )
 from carbonquota.cli.output import Output
 from carbonquota.cli.rules_files import read_rules
-from carbonquota.cli.trial import Trial
+from carbonquota.cli.trial import TrialTarget
 from carbonquota.controls import ThroughputUnit
 from carbonquota.model import Size
 
@@ -32,7 +32,7 @@ EXIT_DROPPED = 2
 class Both:
     """A target that hands everything to two trials, so that one reading of the sources is enough."""
 
-    def __init__(self, old: Trial, new: Trial) -> None:
+    def __init__(self, old: TrialTarget, new: TrialTarget) -> None:
         """The trials of the old and the new rules."""
         self._old = old
         self._new = new
@@ -82,13 +82,13 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
     output = Output(as_json=as_json, no_color=no_color)
     rows = rows_shown(top, as_json=as_json)
     size_of = size_of_schemas(schemas_path)
-    trial = Trial(read_rules(rules_path), size_of, interval, throughput_unit)
+    trial = TrialTarget(read_rules(rules_path), size_of, interval, throughput_unit)
     if against is None:
         intake = read_sources(sources, trial, output)
         outcome = trial.outcome()
         dry_run_report.show(outcome, intake, output, rows)
     else:
-        old = Trial(read_rules(against), size_of, interval, throughput_unit)
+        old = TrialTarget(read_rules(against), size_of, interval, throughput_unit)
         intake = read_sources(sources, Both(old, trial), output)
         comparison = compare(old, trial)
         outcome = comparison.outcome

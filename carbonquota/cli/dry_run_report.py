@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TypeVar
 
-from carbonquota.cli.comparison import Change, Comparison
+from carbonquota.cli.comparison import LimitChange, RulesComparison
 from carbonquota.cli.demands import Demand
-from carbonquota.cli.intake import Intake
-from carbonquota.cli.output import Column, Json, Output, Table, Tone, number, plural
-from carbonquota.cli.trial import Outcome, Rejection
+from carbonquota.cli.intake import SourceIntake
+from carbonquota.cli.output import Column, Json, Output, TextTable, Tone, number, plural
+from carbonquota.cli.trial import Rejection, TrialOutcome
 from carbonquota.model import Rule
 from carbonquota.service.documents import rule_document
 
@@ -37,7 +37,7 @@ _REJECTION_COLUMNS = (
 )
 
 
-def show(outcome: Outcome, intake: Intake, output: Output, top: int) -> None:
+def show(outcome: TrialOutcome, intake: SourceIntake, output: Output, top: int) -> None:
     """Show every limit and what the sources ask of it, then what would be rejected and by which rule.
 
     `top` is how many rows each table has at most, 0 for all.
@@ -60,7 +60,7 @@ def show(outcome: Outcome, intake: Intake, output: Output, top: int) -> None:
     _show_verdict(outcome, output)
 
 
-def show_changes(comparison: Comparison, intake: Intake, output: Output, top: int) -> None:
+def show_changes(comparison: RulesComparison, intake: SourceIntake, output: Output, top: int) -> None:
     """Show what is different in the rules, and the limits of namespaces that come out different, as `show` does."""
     outcome, changes = comparison.outcome, comparison.changes
     output.document(
@@ -86,7 +86,7 @@ def _show_table(
     output: Output, columns: Sequence[Column], items: Sequence[Item], row: Callable[[Item], tuple[str, ...]], top: int
 ) -> None:
     """Print the first items as a table, and how many there are more."""
-    table = Table(columns)
+    table = TextTable(columns)
     for item in _first(items, top):
         table.add(*row(item), tone=_tone(item))
     output.table(table)
@@ -101,7 +101,7 @@ def _first(items: Sequence[Item], top: int) -> Sequence[Item]:
 
 def _tone(item: object) -> Tone:
     """The colour of a row: what is rejected stands out, and so does what is only over its limit."""
-    demand = item.latest if isinstance(item, Change) else item
+    demand = item.latest if isinstance(item, LimitChange) else item
     if not isinstance(demand, Demand):
         return Tone.PLAIN
     if demand.rejected:
@@ -109,7 +109,7 @@ def _tone(item: object) -> Tone:
     return Tone.WARNING if demand.over else Tone.PLAIN
 
 
-def _show_verdict(outcome: Outcome, output: Output) -> None:
+def _show_verdict(outcome: TrialOutcome, output: Output) -> None:
     """Say in a line how many points would get through."""
     metrics, namespaces = plural(outcome.metrics, "metric"), plural(outcome.namespaces, "namespace")
     amount = f"{plural(outcome.accepted + outcome.rejected, 'point')} of {metrics} in {namespaces}"
@@ -144,7 +144,7 @@ def _rejection_row(rejection: Rejection) -> tuple[str, ...]:
     )
 
 
-def _change_row(change: Change) -> tuple[str, ...]:
+def _change_row(change: LimitChange) -> tuple[str, ...]:
     """The cells of one limit that changed, each as `old -> new` where the two differ."""
     limit, over, rejected, rule = map(_arrow, _sides(change.old), _sides(change.new))
     latest = change.latest
@@ -178,7 +178,7 @@ def _rule(rule: Rule) -> str:
     return f"[{rule.pattern}] {rule.place}" + ("" if rule.enforcing else " (not enforced)")
 
 
-def _summary(outcome: Outcome, intake: Intake) -> Json:
+def _summary(outcome: TrialOutcome, intake: SourceIntake) -> Json:
     """What JSON has of a dry run as a whole."""
     points = {
         "offered": outcome.accepted + outcome.rejected,
@@ -205,7 +205,7 @@ def _amounts(demand: Demand) -> Json:
     }
 
 
-def _change_document(change: Change) -> Json:
+def _change_document(change: LimitChange) -> Json:
     """One limit that changed in JSON, `old` or `new` being null where the rules do not set it."""
     return {
         "namespace": change.latest.namespace,

@@ -19,7 +19,7 @@ from carbonquota.cli.options import (
     throughput_option,
     url_option,
 )
-from carbonquota.cli.output import Column, Json, Output, Table, Tone, number
+from carbonquota.cli.output import Column, Json, Output, TextTable, Tone, number
 from carbonquota.cli.remote import LiveDaemon
 from carbonquota.cli.rules_files import read_rules
 from carbonquota.controls import ThroughputUnit
@@ -157,7 +157,7 @@ def _show_namespace(namespace: ExplainedNamespace, output: Output) -> None:
     output.line(f"{namespace.namespace}: {_rule(namespace.rule)}")
     for lost in namespace.lost:
         output.line(f"  overrides {lost}")
-    table = Table(_COLUMNS)
+    table = TextTable(_COLUMNS)
     for state in namespace.controls:
         table.add(*_state_cells(state), tone=Tone.BAD if state.over else Tone.PLAIN)
     if table.rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from carbonquota.cli.intake import Intake, read_sources
+from carbonquota.cli.intake import SourceIntake, read_sources
 from carbonquota.cli.output import Output
 from carbonquota.engine import QuotaEngine
 from carbonquota.model import Size, SizeOf
@@ -19,7 +19,7 @@ def size_of_schemas(path: str | None) -> SizeOf:
     return Schemas.from_file(path) if path is not None else Schemas.from_text("")
 
 
-class Index:
+class LoadTarget:
     """A target that takes every metric into an engine without asking any quota."""
 
     def __init__(self, engine: QuotaEngine) -> None:
@@ -36,6 +36,6 @@ class Index:
         self._engine.load(metric, size)
 
 
-def fill(engine: QuotaEngine, sources: Sequence[str], output: Output) -> Intake:
+def fill(engine: QuotaEngine, sources: Sequence[str], output: Output) -> SourceIntake:
     """Read the sources into an engine without rules."""
-    return read_sources(sources, Index(engine), output)
+    return read_sources(sources, LoadTarget(engine), output)

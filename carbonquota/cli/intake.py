@@ -13,7 +13,7 @@ from carbonquota.cli.progress import progress_bar
 from carbonquota.cli.sources import STANDARD_INPUT, Advance, Item, Source
 from carbonquota.controls import WHY_MALFORMED
 from carbonquota.errors import InputError, MetricNameError
-from carbonquota.ingest import Batch, Line
+from carbonquota.ingest import SourceBatch, SourceLine
 from carbonquota.kernel import Malformed, parse
 from carbonquota.metric_name import normalize
 from carbonquota.model import Size
@@ -56,7 +56,7 @@ class MalformedLine:
 
 
 @dataclass(slots=True)
-class Intake:
+class SourceIntake:
     """What was read from sources: points taken, and what could not be."""
 
     points: int = 0
@@ -87,7 +87,7 @@ class Intake:
 
     def _take(self, item: Item, target: Target) -> None:
         """Hand one item on."""
-        if isinstance(item, Batch):
+        if isinstance(item, SourceBatch):
             points, malformed = target.take_lines(item.plaintext)
             self.points += points
             self.malformed += malformed
@@ -107,7 +107,7 @@ class Intake:
         else:
             self.points += 1
 
-    def _add_samples(self, batch: Batch) -> None:
+    def _add_samples(self, batch: SourceBatch) -> None:
         """Look for the malformed lines of a batch, until there are enough samples."""
         for line in batch.lines():
             if len(self.malformed_samples) == _SAMPLES:
@@ -141,7 +141,7 @@ class Intake:
         }
 
 
-def _why_malformed(line: Line) -> str | None:
+def _why_malformed(line: SourceLine) -> str | None:
     """What is wrong with a line, or None where it is good."""
     name = parse(line.plaintext)
     if isinstance(name, Malformed):
@@ -153,11 +153,11 @@ def _why_malformed(line: Line) -> str | None:
     return None
 
 
-def read_sources(paths: Sequence[str], target: Target, output: Output) -> Intake:
+def read_sources(paths: Sequence[str], target: Target, output: Output) -> SourceIntake:
     """Feed all sources to the target, in their order, with a progress bar on a terminal."""
     if paths.count(STANDARD_INPUT) > 1:
         raise InputError("standard input can be read only once, so `-` can stand only once")
-    intake = Intake()
+    intake = SourceIntake()
     with progress_bar(output.progress_console) as start:
         for source in map(Source, paths):
             intake.read(source, target, start(source))

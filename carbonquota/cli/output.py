@@ -61,7 +61,7 @@ class Column:
 
 
 @dataclass(slots=True)
-class Table:
+class TextTable:
     """Rows under headings, each row as wide as there are columns."""
 
     columns: Sequence[Column]
@@ -114,7 +114,7 @@ class Output:
         if self.as_json:
             click.echo(json.dumps(document, indent=2))
 
-    def table(self, table: Table) -> None:
+    def table(self, table: TextTable) -> None:
         """Print a table; nothing where JSON is wanted."""
         if self.as_json:
             return
@@ -134,7 +134,7 @@ class Output:
         return click.style(text, fg=tone.value) if coloured else text
 
 
-def _rich(table: Table) -> RichTable:
+def _rich(table: TextTable) -> RichTable:
     """The table for a terminal."""
     result = RichTable(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column, width in zip(table.columns, _widths(table), strict=True):
@@ -146,17 +146,17 @@ def _rich(table: Table) -> RichTable:
     return result
 
 
-def _lines(table: Table) -> list[tuple[str, ...]]:
+def _lines(table: TextTable) -> list[tuple[str, ...]]:
     """The headings, and then the cells of each row."""
     return [tuple(column.heading for column in table.columns), *(row.cells for row in table.rows)]
 
 
-def _widths(table: Table) -> list[int]:
+def _widths(table: TextTable) -> list[int]:
     """The characters of the longest cell of each column."""
     return [max(map(len, cells)) for cells in zip(*_lines(table), strict=True)]
 
 
-def _plain(table: Table) -> Iterable[str]:
+def _plain(table: TextTable) -> Iterable[str]:
     """The table's lines for anything but a terminal."""
     widths = _widths(table)
     for line in _lines(table):

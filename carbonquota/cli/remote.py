@@ -16,13 +16,13 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from http import HTTPStatus
 from http.client import HTTPException
-from ipaddress import ip_address
 from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode, urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.parse import urlencode
+from urllib.request import Request
 
 from carbonquota.errors import InputError
+from carbonquota.service.urls import url_opener
 
 Document = TypeVar("Document")
 
@@ -45,7 +45,7 @@ class LiveDaemon:
     def __init__(self, url: str) -> None:
         """Ask the daemon at `url`, which is http or https and has no query; nothing is sent yet."""
         self._url = url.rstrip("/")
-        self._opener = _opener(url)
+        self._opener = url_opener(url)
 
     def ask(self, document: type[Document], path: str, **query: str | int) -> Document:
         """The document that the daemon has at `path`; InputError says why there is none."""
@@ -105,27 +105,6 @@ def _types_of(kind: Any) -> Mapping[str, Any]:  # noqa: ANN401 - as above
     """The types of a dataclass's fields, by name."""
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind)}
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """Takes a redirection for an error."""
-
-    def redirect_request(self, *_: Any) -> None:  # noqa: ANN401 - none of it matters
-        """Do not follow."""
-
-
-def _opener(url: str) -> OpenerDirector:
-    """What opens URLs on the host of this one."""
-    handlers = [_NoRedirect(), ProxyHandler({})] if _is_loopback(urlsplit(url).hostname or "") else [_NoRedirect()]
-    return build_opener(*handlers)
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _request(url: str) -> Request:

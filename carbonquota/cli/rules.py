@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from carbonquota.cli.options import daemon_url, output_options
-from carbonquota.cli.output import Column, Output, Table, number
+from carbonquota.cli.output import Column, Output, TextTable, number
 from carbonquota.cli.remote import TOKEN_VARIABLE
 from carbonquota.client.json_service import ServiceAwayError, ServiceRefusedError
 from carbonquota.client.rules import Document, RulesClient
@@ -93,7 +93,7 @@ def trial(file: str, url: str, group: str, as_json: bool, no_color: bool) -> Non
     found = _ask(url, lambda rules: rules.trial(text, group), file)
     output = Output(as_json=as_json, no_color=no_color)
     output.document(found)
-    table = Table((
+    table = TextTable((
         Column("daemon", folds=True), Column("namespace", folds=True), Column("control"),
         *(Column(name, numeric=True) for name in ("usage", "before", "after")),
     ))  # fmt: skip
@@ -152,7 +152,7 @@ def list_all(url: str, as_json: bool, no_color: bool) -> None:  # noqa: FBT001 -
     output = Output(as_json=as_json, no_color=no_color)
     releases, daemons = _ask(url, lambda rules: (rules.releases(), rules.daemons()))
     output.document({"releases": releases, "daemons": daemons})
-    table = Table(tuple(map(Column, ("release", "version", "mode", "group", "when", "by", "why"))))
+    table = TextTable(tuple(map(Column, ("release", "version", "mode", "group", "when", "by", "why"))))
     for one in releases:
         by = one["actor"] if one["approved"] else f"{one['actor']}, waits for approval"
         table.add(
@@ -161,7 +161,7 @@ def list_all(url: str, as_json: bool, no_color: bool) -> None:  # noqa: FBT001 -
         )  # fmt: skip
     output.table(table)
     output.line()
-    table = Table(tuple(map(Column, ("daemon", "group", "runs", "seen", "trouble"))))
+    table = TextTable(tuple(map(Column, ("daemon", "group", "runs", "seen", "trouble"))))
     for one in daemons:
         runs = str(one["running"] or "none")
         table.add(one["name"], one["group"] or "-", runs, _time(one["seen"]), one["trouble"] or "-")

@@ -13,13 +13,13 @@ import click
 
 from carbonquota.cli.source_kinds import refuse_other_kinds
 from carbonquota.errors import InputError
-from carbonquota.ingest import GZIP_MAGIC, Batch, Gunzip, LineReader
+from carbonquota.ingest import GZIP_MAGIC, Gunzip, LineReader, SourceBatch
 from carbonquota.storage.tree import StoredMetric, Unreadable, read_whisper_tree
 
 STANDARD_INPUT: Final = "-"
 """The SOURCE that stands for standard input."""
 
-Item = Batch | StoredMetric | Unreadable
+Item = SourceBatch | StoredMetric | Unreadable
 """What sources consist of."""
 
 Advance = Callable[[int], None]

@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from carbonquota.cli.options import output_options
-from carbonquota.cli.output import Column, Output, Table
+from carbonquota.cli.output import Column, Output, TextTable
 from carbonquota.errors import InputError
 
 _LIFETIME: Final = re.compile(r"(\d{1,6})([dhwy])", re.ASCII)
@@ -66,7 +66,7 @@ def new(path: str, name: str, role: str, subject: str, expires: float) -> None:
 def list_tokens(path: str, as_json: bool, no_color: bool) -> None:  # noqa: FBT001 - as click passes them
     """List the tokens of a file, without what is secret."""
     output = Output(as_json=as_json, no_color=no_color)
-    table = Table(tuple(map(Column, _COLUMNS)))
+    table = TextTable(tuple(map(Column, _COLUMNS)))
     for one in _tokens().read_token_file(path).values():
         table.add(one.id, one.role.value, one.subject or "-", _until(one.expires), one.name)
     output.table(table)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from carbonquota.cli.demands import Demand, Place, demands_on
-from carbonquota.controls import ThroughputUnit, grants
+from carbonquota.controls import ThroughputUnit, compiled_rules
 from carbonquota.engine import QuotaEngine
 from carbonquota.model import CONTROL_FIELDS, Limits, Rule, Size, SizeOf, Verdict
 from carbonquota.rules import RuleSet
@@ -44,7 +44,7 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrialOutcome:
     """How a trial went: the demands with the most pressing first, and the rejections with the largest first."""
 
     accepted: int
@@ -55,7 +55,7 @@ class Outcome:
     rejections: tuple[Rejection, ...]
 
 
-class Trial:
+class TrialTarget:
     """A target that offers every metric to an engine under rules, and keeps what was rejected."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Trial:
     ) -> None:
         """`size_of` gives the size of metrics that come without one; `interval` is in seconds."""
         self.rules = rules
-        self._grants = grants(rules.rules, interval, unit)
+        self._grants = compiled_rules(rules.rules, interval, unit)
         self._engine = QuotaEngine(rules, size_of=size_of, clock=lambda: 0.0, interval=interval, throughput_unit=unit)
         self._accepted = 0
         self._rejected = 0
@@ -98,12 +98,12 @@ class Trial:
         """The count of what this limit turned away."""
         return self._rejections.setdefault((namespace, control), Rejection(namespace, control, rule))
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> TrialOutcome:
         """How it went; nothing can be offered any more after that."""
         if self._rejected:
             self._offer_again()
         rejected = {place: rejection.points for place, rejection in self._rejections.items()}
-        return Outcome(
+        return TrialOutcome(
             accepted=self._accepted,
             rejected=self._rejected,
             metrics=len(self._engine),

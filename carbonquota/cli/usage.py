@@ -18,7 +18,7 @@ from carbonquota.cli.options import (
     schemas_option,
     url_option,
 )
-from carbonquota.cli.output import Column, Json, Output, Table, number
+from carbonquota.cli.output import Column, Json, Output, TextTable, number
 from carbonquota.cli.remote import LiveDaemon
 from carbonquota.engine import QuotaEngine
 from carbonquota.metric_name import DEEPEST
@@ -92,7 +92,7 @@ def _show(lines: list[UsageLine], output: Output, unread: Json) -> None:
     """Print the lines of trees, and in JSON what could not be read."""
     output.document(asdict(UsageDocument(tuple(lines))) | unread)
     headings = (Column(name.replace("_", "-"), numeric=True) for name in AMOUNTS)
-    table = Table((Column("namespace", folds=True), *headings))
+    table = TextTable((Column("namespace", folds=True), *headings))
     for line in lines:
         table.add(_label(line), *(number(getattr(line, name)) for name in AMOUNTS))
     output.table(table)

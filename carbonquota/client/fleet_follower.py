@@ -19,7 +19,7 @@ from carbonquota.client.fleet_source import FleetSource, damaged, unreadable
 from carbonquota.client.json_service import ServiceAwayError, ServiceRefusedError
 from carbonquota.errors import ConfigError, QuotaError
 from carbonquota.service.bounded_log import BoundedLog
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.service.rulebook import Rulebook
 
 _log = logging.getLogger(__name__)
@@ -61,10 +61,10 @@ class FleetFollower:
         """What is not as it should be, a line each."""
         return tuple(text for text in (self._away, self._refused) if text)
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """Whether the service answers, and which release is in force."""
-        yield Sample("hub_up", float(self._is_up))
-        yield Sample("hub_release", self._source.running)
+        yield HealthSample("hub_up", float(self._is_up))
+        yield HealthSample("hub_release", self._source.running)
 
     def _run(self) -> None:
         while not self._ending.is_set():

@@ -15,7 +15,7 @@ SERVICE: Final = "carbonquota.hub.v1.QuotaService"
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class HubCall:
     """A call by its path, the class of its request and of its reply, and whether requests are a stream."""
 
     path: str
@@ -24,14 +24,14 @@ class Call:
     is_stream: bool
 
 
-def _calls() -> Iterator[tuple[str, Call]]:
+def _calls() -> Iterator[tuple[str, HubCall]]:
     service = hub_pb2.DESCRIPTOR.services_by_name["QuotaService"]
     for method in service.methods:
         request, reply = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
-        yield method.name, Call(f"/{SERVICE}/{method.name}", request, reply, bool(method.client_streaming))
+        yield method.name, HubCall(f"/{SERVICE}/{method.name}", request, reply, bool(method.client_streaming))
 
 
-CALLS: Final[Mapping[str, Call]] = dict(_calls())
+CALLS: Final[Mapping[str, HubCall]] = dict(_calls())
 """By name, as `proto/carbonquota/hub/v1/hub.proto` has them."""
 
 

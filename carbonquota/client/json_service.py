@@ -11,13 +11,13 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
-from ipaddress import ip_address
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import Request
 
 from carbonquota.errors import QuotaError
+from carbonquota.service.urls import url_opener
 
 _TIMEOUT: Final = 10.0
 _LONGEST: Final = 64 * 1024 * 1024
@@ -54,7 +54,7 @@ class JsonService:
         """Ask the service at `url`, with a token if there is one; nothing is sent yet."""
         self.url = url.rstrip("/")
         self._token = token
-        self._opener = _opener(url)
+        self._opener = url_opener(url)
 
     def ask(
         self,
@@ -104,26 +104,6 @@ def checked_url(url: str) -> str:
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError("a URL of a service has no user, query or fragment")
     return url.rstrip("/")
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """Takes a redirection for an error."""
-
-    def redirect_request(self, *_: Any) -> None:  # noqa: ANN401 - none of it matters
-        """Do not follow."""
-
-
-def _opener(url: str) -> OpenerDirector:
-    handlers = [_NoRedirect(), ProxyHandler({})] if is_here(urlsplit(url).hostname or "") else [_NoRedirect()]
-    return build_opener(*handlers)
-
-
-def is_here(host: str) -> bool:
-    """Whether a host is this machine."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _refusal(error: HTTPError) -> QuotaError:

@@ -25,7 +25,7 @@ from carbonquota.cluster.store import Store, connector
 from carbonquota.controls import Admission
 from carbonquota.errors import QuotaError
 from carbonquota.service.bounded_log import BoundedLog
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.trie.columns import Column
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _PATIENCE: Final = 10.0
 """Seconds that the thread has to end."""
 
 
-class Engine(claims.Engine, gate.Engine, Protocol):
+class ClaimingEngine(claims.DeclaringEngine, gate.RefusingEngine, Protocol):
     """What is asked of the engine; see `QuotaEngine`."""
 
 
@@ -46,7 +46,7 @@ class ClaimService:
     """
 
     def __init__(
-        self, settings: ClusterSettings, engine: Engine, slices: PrepaidService, node: str, on_loop: OnLoop
+        self, settings: ClusterSettings, engine: ClaimingEngine, slices: PrepaidService, node: str, on_loop: OnLoop
     ) -> None:
         """QuotaError where the store's URL is none. The engine must hold new metrics back.
 
@@ -156,12 +156,12 @@ class ClaimService:
         own = (f"cluster: {self._node.trouble}",) if self._node.trouble else ()
         return tuple(dict.fromkeys((*self._slices.troubles, *own)))
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """What was claimed, and what waits."""
         yield from self._slices.health()
         for what, count in Counter(self._node.counts).items():
-            yield Sample("cluster_claims", count, what)
-        yield Sample("cluster_claims_waiting", len(self._hold))
-        yield Sample("cluster_claims_waiting_bytes", self._hold.size)
-        yield Sample("cluster_claims_ready", self._node.is_ready)
-        yield Sample("internal_errors", self._failures, "claims")
+            yield HealthSample("cluster_claims", count, what)
+        yield HealthSample("cluster_claims_waiting", len(self._hold))
+        yield HealthSample("cluster_claims_waiting_bytes", self._hold.size)
+        yield HealthSample("cluster_claims_ready", self._node.is_ready)
+        yield HealthSample("internal_errors", self._failures, "claims")

@@ -41,7 +41,7 @@ class ClaimStatus(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class StoredRun:
     """A run of a node as the store knows it: its number, and the store's epoch in which it began."""
 
     number: int
@@ -49,7 +49,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class ClaimTimeouts:
     """For how long, in ms, claims wait for a node that has not declared, and a silent node's metrics stay."""
 
     grace: int = 30_000
@@ -110,28 +110,28 @@ class Digester:
 class ClaimStore:
     """The calls about what is held. Not safe to use from two threads at once."""
 
-    def __init__(self, store: Caller, cluster: str, patience: Patience | None = None) -> None:
+    def __init__(self, store: Caller, cluster: str, patience: ClaimTimeouts | None = None) -> None:
         """`store` is of the same cluster."""
         self._store = store
         self._digester = Digester(cluster)
-        self._patience = patience or Patience()
+        self._patience = patience or ClaimTimeouts()
         self._keys = tuple(store.key(what) for what in ("stock", "runs", "names", "usage", "sizes"))
 
-    def begin(self, known: Iterable[str], *, has_more: bool = False) -> Run:
+    def begin(self, known: Iterable[str], *, has_more: bool = False) -> StoredRun:
         """Begin a run that holds nothing yet. Claims of all wait for the nodes that are `known` here to declare.
 
         They wait for this one too, if it `has_more` than it declared before, or has not declared.
         """
         args = [self._store.node, int(has_more), *(node for node in known if node != self._store.node)]
         number, epoch = self._store.call("cq1_begin", self._keys[:2], args)
-        return Run(int(number), _text(epoch))
+        return StoredRun(int(number), _text(epoch))
 
-    def declared(self, run: Run) -> bool:
+    def declared(self, run: StoredRun) -> bool:
         """Tell that all was declared; whether the store still knew the run."""
         return bool(self._store.call("cq1_declared", self._keys[:2], [self._store.node, run.number, run.epoch]))
 
     def claim(
-        self, run: Run, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits], *, asks: bool = True
+        self, run: StoredRun, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits], *, asks: bool = True
     ) -> Claimed:
         """Claim metrics, each as a whole, in their order; where it does not ask, whatever the limits.
 
@@ -161,7 +161,7 @@ class ClaimStore:
         packed_sizes = [_SIZE.pack(size.logical, size.physical, size.data_points) for size in sizes]
         return b"".join(namespaces), b"".join(packed_sizes), b"".join(packed)
 
-    def release(self, run: Run, names: Sequence[str]) -> bool:
+    def release(self, run: StoredRun, names: Sequence[str]) -> bool:
         """Hold these metrics no longer; whether the store still knew the run."""
         digests = b"".join(map(self._digester.metric, names))
         gone = self._store.call("cq1_release", self._keys, [self._store.node, run.number, run.epoch, digests])

@@ -24,12 +24,12 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from carbonquota.cluster.claim_store import Claimed, ClaimStatus, Metric, Run, refusal
+from carbonquota.cluster.claim_store import Claimed, ClaimStatus, Metric, StoredRun, refusal
 from carbonquota.cluster.hold import Hold, Waiting
 from carbonquota.cluster.known_limits import KnownLimits
 from carbonquota.cluster.settings import OnOutage
 from carbonquota.cluster.store import StoreError
-from carbonquota.controls.stock_limits import NamespaceLimits, Refused, scope
+from carbonquota.controls.stock_limits import NamespaceLimits, RefusedMetric, scope
 from carbonquota.controls.table import STOCKS
 from carbonquota.metric_name import dotted_part
 from carbonquota.model import ROOT, Clock, Size
@@ -55,7 +55,7 @@ _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 
 
-class Engine(Protocol):
+class DeclaringEngine(Protocol):
     """What is asked of the engine; see `QuotaEngine`."""
 
     @property
@@ -81,18 +81,18 @@ class Engine(Protocol):
 class Claims(Protocol):
     """What is asked of the store; see `ClaimStore`."""
 
-    def begin(self, known: Iterable[str], *, has_more: bool = False) -> Run:
+    def begin(self, known: Iterable[str], *, has_more: bool = False) -> StoredRun:
         """Begin a run."""
 
-    def declared(self, run: Run) -> bool:
+    def declared(self, run: StoredRun) -> bool:
         """All was declared."""
 
     def claim(
-        self, run: Run, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits], *, asks: bool = True
+        self, run: StoredRun, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits], *, asks: bool = True
     ) -> Claimed:
         """Claim or declare."""
 
-    def release(self, run: Run, names: Sequence[str]) -> bool:
+    def release(self, run: StoredRun, names: Sequence[str]) -> bool:
         """Release."""
 
     def sweep(self, most: int = ...) -> bool:
@@ -100,11 +100,11 @@ class Claims(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ClaimAnswer:
     """What the store said of metrics that wait: these may come, those may not. `on-outage` decides on the `unasked`."""
 
     granted: Sequence[Waiting] = ()
-    refused: Sequence[tuple[Waiting, Refused]] = ()
+    refused: Sequence[tuple[Waiting, RefusedMetric]] = ()
     unasked: Sequence[Waiting] = ()
 
 
@@ -121,11 +121,11 @@ class ClaimNode:
 
     def __init__(  # noqa: PLR0913 - each is one thing that the node stands on
         self,
-        engine: Engine,
+        engine: DeclaringEngine,
         store: Claims,
         hold: Hold,
         *,
-        settle: Callable[[Answer], None],
+        settle: Callable[[ClaimAnswer], None],
         clock: Clock,
         on_outage: OnOutage = "share",
         jitter: Callable[[], float] = random.random,
@@ -142,7 +142,7 @@ class ClaimNode:
         self._clock = clock
         self._on_outage = on_outage
         self._jitter = jitter
-        self._run: Run | None = None
+        self._run: StoredRun | None = None
         self._is_declared = False
         self._rules: RuleSet | None = None
         self._nodes: tuple[str, ...] = ()
@@ -213,7 +213,7 @@ class ClaimNode:
         if self._store.declared(run):
             self._run, self._is_declared, self._rules = run, True, rules
 
-    def _declare(self, run: Run, names: Sequence[str], sizes: Sequence[Size]) -> bool:
+    def _declare(self, run: StoredRun, names: Sequence[str], sizes: Sequence[Size]) -> bool:
         """Declare metrics that are held here, as far as they are under a limit; whether the store knows the run."""
         metrics, limits = self._under_limits(names, list(map(namespace_of, names)), sizes)
         if not metrics:
@@ -256,7 +256,7 @@ class ClaimNode:
                 del self._doubts.came[name]
         self._release(run)
 
-    def _release(self, run: Run) -> None:
+    def _release(self, run: StoredRun) -> None:
         """Release what went, and is not here again."""
         # What waits may be accepted by a claim that was granted already, so that is looked at before the index is.
         waiting = {name: None for name in self._doubts.went if name in self._hold}
@@ -312,13 +312,13 @@ class ClaimNode:
             self._decide(asked, _refusals(metrics, claimed, limits))
         return claimed.status
 
-    def _decide(self, asked: Sequence[Waiting], refusals: dict[str, Refused]) -> None:
+    def _decide(self, asked: Sequence[Waiting], refusals: dict[str, RefusedMetric]) -> None:
         """Have metrics decided by the store's answer; what is under no limit any more may come."""
         granted = asked if not refusals else [one for one in asked if one.metric not in refusals]
         refused = [(one, refusals[one.metric]) for one in asked if one.metric in refusals] if refusals else []
         self.counts["granted"] += len(granted)
         self.counts["refused"] += len(refused)
-        self._settle(Answer(granted, refused))
+        self._settle(ClaimAnswer(granted, refused))
 
     def _give_up(self, *, at_once: bool) -> None:
         """Decide without the store what has waited for too long."""
@@ -327,7 +327,7 @@ class ClaimNode:
             if not overdue:
                 return
             self.counts["unasked"] += len(overdue)
-            self._settle(Answer(unasked=overdue))
+            self._settle(ClaimAnswer(unasked=overdue))
 
     def close(self) -> None:
         """Claim what waits for the last time, tell what went, and decide what is left."""
@@ -338,13 +338,15 @@ class ClaimNode:
         self._give_up(at_once=True)
 
 
-def _refusals(metrics: Sequence[Metric], claimed: Claimed, limits: Sequence[NamespaceLimits]) -> dict[str, Refused]:
+def _refusals(
+    metrics: Sequence[Metric], claimed: Claimed, limits: Sequence[NamespaceLimits]
+) -> dict[str, RefusedMetric]:
     """Which metrics the store refuses, by what limit."""
     refusals = {}
     for at in np.flatnonzero(claimed.codes < 0).tolist():
         place, stock = refusal(int(claimed.codes[at]))
         name = metrics[at].name
-        refusals[name] = Refused(name, limits[place].namespace, STOCKS[stock])
+        refusals[name] = RefusedMetric(name, limits[place].namespace, STOCKS[stock])
     return refusals
 
 

@@ -29,7 +29,7 @@ NONE: Final = (np.empty(0, np.uint64), np.empty(0, np.int64))
 _MAXIMUM: Final = np.iinfo(np.int64).max
 
 
-class Tally:
+class GrowingCounts:
     """Counts of namespaces that only grow. `digests` is strictly ascending, `counts` goes with it."""
 
     __slots__ = ("counts", "digests")
@@ -55,7 +55,7 @@ class Tally:
         return digests[grown], growth[grown]
 
 
-def summed(tallies: list[Tally]) -> tuple[Digests, Counts]:
+def summed(tallies: list[GrowingCounts]) -> tuple[Digests, Counts]:
     """The sums of several tallies by namespace, ascending; a sum past 2^63 - 1 stays there."""
     if not tallies:
         return NONE
@@ -75,11 +75,11 @@ class _Heard:
 
     last: float
     sequence: int = -1
-    intervals: dict[int, Tally] = field(default_factory=dict)
+    intervals: dict[int, GrowingCounts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class CountBounds:
     """How much is remembered: runs in all, and namespaces of each run and interval."""
 
     runs: int = 4_096
@@ -89,9 +89,9 @@ class Bounds:
 class Elsewhere:
     """What all other nodes accepted, as far as it was heard; only `total` and `nodes` are for other threads, too."""
 
-    def __init__(self, bounds: Bounds | None = None) -> None:
+    def __init__(self, bounds: CountBounds | None = None) -> None:
         """Nothing was heard yet."""
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or CountBounds()
         self._heard: dict[Run, _Heard] = {}
         self._lock = Lock()
         self.refused = 0
@@ -128,13 +128,13 @@ class Elsewhere:
         heard.sequence = max(heard.sequence, sequence)
 
     @staticmethod
-    def _tally(heard: _Heard, interval: int) -> Tally | None:
+    def _tally(heard: _Heard, interval: int) -> GrowingCounts | None:
         """Where the counts of an interval are kept; None where it is too old to be."""
         intervals = heard.intervals
         if interval not in intervals:
             if len(intervals) >= INTERVALS_KEPT and interval < min(intervals):
                 return None
-            intervals[interval] = Tally()
+            intervals[interval] = GrowingCounts()
             while len(intervals) > INTERVALS_KEPT:
                 del intervals[min(intervals)]
         return intervals[interval]

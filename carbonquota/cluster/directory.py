@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonquota.cluster.messages import Counts, Digests, digests_of
-from carbonquota.controls.sharing import Namespaces
+from carbonquota.controls.sharing import NamespaceRows
 
 Positions = NDArray[np.intp]
-NamesOf = Callable[[Namespaces], list[str]]
+NamesOf = Callable[[NamespaceRows], list[str]]
 """The names of namespaces, empty for one that is gone."""
 
-AreThere = Callable[[Namespaces], NDArray[np.bool_]]
+AreThere = Callable[[NamespaceRows], NDArray[np.bool_]]
 """Which of some namespaces still exist."""
 
 _FEW: Final = 1_000
@@ -46,20 +46,20 @@ class Directory:
         """How many are known."""
         return len(self.rows)
 
-    def positions(self, namespaces: Namespaces) -> tuple[Positions, int]:
+    def positions(self, namespaces: NamespaceRows) -> tuple[Positions, int]:
         """Where these stand, those that are new being added, -1 for one that is gone; and how many were added."""
         positions = self._known(namespaces)
         new = np.flatnonzero(positions < 0)
         if not len(new):
             return positions, 0
-        fresh = Namespaces(namespaces.rows[new], namespaces.born[new])
+        fresh = NamespaceRows(namespaces.rows[new], namespaces.born[new])
         names = self._names_of(fresh)
         there = np.array([bool(name) for name in names], np.bool_)
-        added = Namespaces(fresh.rows[there], fresh.born[there])
+        added = NamespaceRows(fresh.rows[there], fresh.born[there])
         positions[new[there]] = self._add(added, digests_of(filter(None, names), self._cluster))
         return positions, len(added.rows)
 
-    def _known(self, namespaces: Namespaces) -> Positions:
+    def _known(self, namespaces: NamespaceRows) -> Positions:
         """Where these stand, -1 for one that is not known."""
         rows = namespaces.rows
         if len(rows) and rows.max() >= len(self._position_of_row):
@@ -71,7 +71,7 @@ class Directory:
         known[known] = self.born[positions[known]] == namespaces.born[known]
         return np.where(known, positions, -1)
 
-    def _add(self, namespaces: Namespaces, digests: Digests) -> Positions:
+    def _add(self, namespaces: NamespaceRows, digests: Digests) -> Positions:
         """Give these the next positions."""
         first = len(self.rows)
         self.rows = np.concatenate((self.rows, namespaces.rows))
@@ -97,9 +97,9 @@ class Directory:
         known[known] = self._ordered[places[known]] == digests[known]
         return self._order[places[known]], amounts[known]
 
-    def namespaces(self, positions: Positions) -> Namespaces:
+    def namespaces(self, positions: Positions) -> NamespaceRows:
         """The namespaces at these positions."""
-        return Namespaces(self.rows[positions], self.born[positions])
+        return NamespaceRows(self.rows[positions], self.born[positions])
 
     def drop_gone(self, are_there: AreThere) -> Positions | None:
         """Drop namespaces that are gone, if there may be as many of them as others.
@@ -109,7 +109,7 @@ class Directory:
         """
         if len(self) <= 2 * self._kept + _FEW:
             return None
-        keep = np.flatnonzero(are_there(Namespaces(self.rows, self.born)))
+        keep = np.flatnonzero(are_there(NamespaceRows(self.rows, self.born)))
         self.rows, self.born, self.digests = self.rows[keep], self.born[keep], self.digests[keep]
         self._position_of_row = np.full(int(self.rows.max(initial=-1)) + 1, -1, np.int64)
         self._position_of_row[self.rows] = np.arange(len(self.rows))

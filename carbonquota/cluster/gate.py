@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
-from carbonquota.cluster.claims import Answer, namespace_of
+from carbonquota.cluster.claims import ClaimAnswer, namespace_of
 from carbonquota.cluster.hold import Hold, Waiting
 from carbonquota.cluster.known_limits import KnownLimits
 from carbonquota.cluster.settings import OnOutage
 from carbonquota.controls import Admission
-from carbonquota.controls.stock_limits import NamespaceLimits, Refused
+from carbonquota.controls.stock_limits import NamespaceLimits, RefusedMetric
 from carbonquota.controls.table import STOCKS
 from carbonquota.metric_name import DEEPEST, normalize
 from carbonquota.model import ROOT
@@ -32,7 +32,7 @@ _ODD: Final = (b"..", b".\n", b"\n.", b"\n\n")
 """What stands in none of them: dots that no normal name has, and nothing at all."""
 
 
-class Engine(Protocol):
+class RefusingEngine(Protocol):
     """What is asked of the engine; see `QuotaEngine`."""
 
     @property
@@ -45,7 +45,7 @@ class Engine(Protocol):
     def admit_new(self, buffer: bytes) -> Admission:
         """Decide lines that were held back."""
 
-    def refuse(self, lines: Sequence[bytes], refused: Sequence[Refused]) -> Admission:
+    def refuse(self, lines: Sequence[bytes], refused: Sequence[RefusedMetric]) -> Admission:
         """Drop lines that were held back."""
 
     def limits_above(self, namespaces: Iterable[str]) -> list[NamespaceLimits]:
@@ -68,7 +68,7 @@ class Claimer(Protocol):
 class Gate:
     """Holds new metrics back, if they are under a limit, until there is an answer."""
 
-    def __init__(self, engine: Engine, hold: Hold, on_outage: OnOutage, *, decide: Decide) -> None:
+    def __init__(self, engine: RefusingEngine, hold: Hold, on_outage: OnOutage, *, decide: Decide) -> None:
         """The engine must hold new metrics back."""
         self._engine = engine
         self._hold = hold
@@ -101,7 +101,7 @@ class Gate:
         if too_many:
             self._drop_unasked([Waiting(name, namespace, 0.0, [line]) for line, name, namespace in too_many])
 
-    def apply(self, answer: Answer, claimer: Claimer) -> None:
+    def apply(self, answer: ClaimAnswer, claimer: Claimer) -> None:
         """Decide what waits by an answer."""
         granted = self._hold.take(answer.granted)
         if granted:
@@ -137,7 +137,7 @@ class Gate:
         limits = {one.namespace: one for one in self._limits.with_all_above(one.namespace for one in unasked)}
         self._refuse(unasked, {one.metric: _first(one, limits) for one in unasked})
 
-    def _refuse(self, waiting: Sequence[Waiting], why: dict[str, Refused]) -> None:
+    def _refuse(self, waiting: Sequence[Waiting], why: dict[str, RefusedMetric]) -> None:
         """Drop the lines of metrics."""
         lines = [(line, why[one.metric]) for one in waiting for line in one.lines]
         if lines:
@@ -159,12 +159,12 @@ def names_of(lines: Sequence[bytes]) -> list[str]:
     return list(map(normalize, spelled))
 
 
-def _first(waiting: Waiting, limits: dict[str, NamespaceLimits]) -> Refused:
+def _first(waiting: Waiting, limits: dict[str, NamespaceLimits]) -> RefusedMetric:
     """The first limit, from the root down, that a metric is asked about."""
     parts = waiting.namespace.split(".") if waiting.namespace != ROOT else []
     for namespace in (ROOT, *(".".join(parts[:length]) for length in range(1, len(parts) + 1))):
         asked = limits[namespace].limits
         stock = next((stock for stock, limit in zip(STOCKS, asked, strict=True) if limit >= 0), None)
         if stock is not None:
-            return Refused(waiting.metric, namespace, stock)
-    return Refused(waiting.metric, ROOT, STOCKS[0])
+            return RefusedMetric(waiting.metric, namespace, stock)
+    return RefusedMetric(waiting.metric, ROOT, STOCKS[0])

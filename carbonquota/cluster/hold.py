@@ -35,7 +35,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class HoldRoom:
     """How much may wait: the bytes of memory that it takes, and for how many seconds each metric may."""
 
     size: int = 64 * 1024 * 1024
@@ -45,10 +45,10 @@ class Room:
 class Hold:
     """Metrics in the order in which they came."""
 
-    def __init__(self, clock: Clock, room: Room | None = None) -> None:
+    def __init__(self, clock: Clock, room: HoldRoom | None = None) -> None:
         """Nothing waits yet; `clock` gives seconds that never go back."""
         self._clock = clock
-        self._room = room or Room()
+        self._room = room or HoldRoom()
         self._lock = Lock()
         self._waiting: dict[str, Waiting] = {}
         self._to_ask: deque[str] = deque()

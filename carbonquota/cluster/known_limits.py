@@ -16,7 +16,7 @@ _MOST: Final = 100_000
 """Namespaces that are kept, some 300 bytes each."""
 
 
-class Engine(Protocol):
+class LimitsEngine(Protocol):
     """What is asked of the engine; see `QuotaEngine`."""
 
     @property
@@ -30,7 +30,7 @@ class Engine(Protocol):
 class KnownLimits:
     """Asks the engine about each namespace once."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: LimitsEngine) -> None:
         """Nothing was asked yet."""
         self._engine = engine
         self._rules: RuleSet | None = None

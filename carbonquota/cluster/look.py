@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from carbonquota.cluster.messages import digests_of
-from carbonquota.cluster.store import Span, Store
+from carbonquota.cluster.store import IntervalSpan, Store
 from carbonquota.controls.table import STOCKS, THROUGHPUT
 from carbonquota.model import Clock
 from carbonquota.trie.columns import Column
@@ -40,7 +40,7 @@ class Look:
         """
         columns = [column.copy() for column in own]
         number = int(self._clock() // self._length)
-        span = Span(number, round(number * self._length * 1000), round(self._length * 1000))
+        span = IntervalSpan(number, round(number * self._length * 1000), round(self._length * 1000))
         digests = [digest.to_bytes(8, "little") for digest in digests_of(names, self._cluster).tolist()]
         with self._lock:
             for start in range(0, len(digests), _AT_ONCE):

@@ -53,7 +53,7 @@ class Fault(Enum):
     TOO_LONG = "too long"
 
 
-class MessageError(QuotaError):
+class ClusterMessageError(QuotaError):
     """A message that is not taken; `fault` says why, for a count."""
 
     def __init__(self, fault: Fault, detail: str) -> None:
@@ -132,26 +132,26 @@ class Codec:
         self._check_start(data)
         _, flags, cluster, node, epoch, length, interval, sequence, sent, count = _HEADER.unpack_from(data)
         if cluster != self._cluster:
-            raise MessageError(Fault.CLUSTER, "its nodes have another cluster name")
+            raise ClusterMessageError(Fault.CLUSTER, "its nodes have another cluster name")
         kind = np.dtype("<i8" if flags & _WIDE else "<u4")
         if len(data) != _HEADER.size + (8 + kind.itemsize) * count:
-            raise MessageError(Fault.FORM, f"{len(data)} bytes for {count:,} namespaces")
+            raise ClusterMessageError(Fault.FORM, f"{len(data)} bytes for {count:,} namespaces")
         if flags & ~(_FULL | _WIDE) or not (math.isfinite(length) and length >= 1 and math.isfinite(sent)):
-            raise MessageError(Fault.FORM, "flags or times out of range")
+            raise ClusterMessageError(Fault.FORM, "flags or times out of range")
         digests = np.frombuffer(data, "<u8", count, _HEADER.size).astype(np.uint64)
         counts = np.frombuffer(data, kind, count, _HEADER.size + 8 * count).astype(np.int64)
         if count and (counts.min() < 1 or not (digests[1:] > digests[:-1]).all()):
-            raise MessageError(Fault.FORM, "counts below 1, or digests out of order")
+            raise ClusterMessageError(Fault.FORM, "counts below 1, or digests out of order")
         run = Run(node, epoch)
         return Message(run, length, interval, sequence, sent, digests, counts, full=bool(flags & _FULL))
 
     def _check_start(self, data: bytes) -> None:
         """Refuse what is too long, or does not begin as a message does."""
         if len(data) > self.longest:
-            raise MessageError(Fault.TOO_LONG, f"{len(data):,} bytes, at most {self.longest:,} are taken")
+            raise ClusterMessageError(Fault.TOO_LONG, f"{len(data):,} bytes, at most {self.longest:,} are taken")
         if len(data) < len(MAGIC) or data[:3] != MAGIC[:3]:
-            raise MessageError(Fault.FORM, f"it does not begin with {MAGIC[:3]!r}")
+            raise ClusterMessageError(Fault.FORM, f"it does not begin with {MAGIC[:3]!r}")
         if data[:4] != MAGIC:
-            raise MessageError(Fault.VERSION, f"{data[:4]!r}, this node speaks {MAGIC!r}")
+            raise ClusterMessageError(Fault.VERSION, f"{data[:4]!r}, this node speaks {MAGIC!r}")
         if len(data) < _HEADER.size:
-            raise MessageError(Fault.FORM, f"{len(data)} bytes are no header")
+            raise ClusterMessageError(Fault.FORM, f"{len(data)} bytes are no header")

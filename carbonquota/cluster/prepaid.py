@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from carbonquota.cluster.directory import Directory, Positions
 from carbonquota.cluster.settings import OnOutage
 from carbonquota.cluster.slices import Amounts, Pace, Rates, needed, smoothed, spare, wanted
-from carbonquota.cluster.store import MOST_SHARED, Request, Span, StoreError, Taken
-from carbonquota.controls.sharing import Counted, Namespaces
+from carbonquota.cluster.store import MOST_SHARED, IntervalSpan, SliceRequest, StoreError, TakenSlices
+from carbonquota.controls.sharing import Counted, NamespaceRows
 from carbonquota.model import Clock
 from carbonquota.trie.columns import Column
 
@@ -48,35 +48,35 @@ _SKEW: Final = 0.5
 """Seconds that a node's clock and the store's may be apart."""
 
 
-class Engine(Protocol):
+class PrepaidEngine(Protocol):
     """What is asked of the engine; see `QuotaEngine`."""
 
     def counted(self) -> Counted:
         """What was offered in the running interval under throughput limits."""
 
-    def names_of(self, namespaces: Namespaces) -> list[str]:
+    def names_of(self, namespaces: NamespaceRows) -> list[str]:
         """The names of namespaces."""
 
-    def are_there(self, namespaces: Namespaces) -> NDArray[np.bool_]:
+    def are_there(self, namespaces: NamespaceRows) -> NDArray[np.bool_]:
         """Which namespaces still exist."""
 
     def prepay(self, parts: int) -> None:
         """Have limits begin with one of so many parts, from the next interval on."""
 
-    def grant(self, start: float, namespaces: Namespaces, points: Column) -> bool:
+    def grant(self, start: float, namespaces: NamespaceRows, points: Column) -> bool:
         """Let more be accepted."""
 
-    def take_back(self, start: float, namespaces: Namespaces, points: Column) -> Column:
+    def take_back(self, start: float, namespaces: NamespaceRows, points: Column) -> Column:
         """Let less be accepted."""
 
 
 class SliceStore(Protocol):
     """What is asked of the store; see `Store`."""
 
-    def take(self, span: Span, divisor: int, requests: Sequence[Request]) -> Taken:
+    def take(self, span: IntervalSpan, divisor: int, requests: Sequence[SliceRequest]) -> TakenSlices:
         """Take slices."""
 
-    def hand_back(self, span: Span, slices: Sequence[tuple[bytes, int]]) -> None:
+    def hand_back(self, span: IntervalSpan, slices: Sequence[tuple[bytes, int]]) -> None:
         """Hand slices back."""
 
     def ping(self) -> None:
@@ -91,7 +91,7 @@ class PrepaidNode:
 
     def __init__(  # noqa: PLR0913 - each is one thing that the node stands on
         self,
-        engine: Engine,
+        engine: PrepaidEngine,
         store: SliceStore,
         *,
         cluster: str,
@@ -205,7 +205,7 @@ class PrepaidNode:
         which = np.flatnonzero(asked > 0)[:_MOST_REQUESTS]
         digests = self._directory.digests[positions[which]].tolist()
         requests = [
-            Request(digest.to_bytes(8, "little"), limit, points)
+            SliceRequest(digest.to_bytes(8, "little"), limit, points)
             for digest, limit, points in zip(digests, limits[which].tolist(), asked[which].tolist(), strict=True)
         ]
         self._last_attempt = self._clock()
@@ -252,9 +252,9 @@ class PrepaidNode:
         if slices:
             self._store.hand_back(self._span(start), slices)
 
-    def _span(self, start: float) -> Span:
+    def _span(self, start: float) -> IntervalSpan:
         """An interval as the store names it."""
-        return Span(round(start / self._length), round(start * 1000), round(self._length * 1000))
+        return IntervalSpan(round(start / self._length), round(start * 1000), round(self._length * 1000))
 
     def _divisor(self) -> int:
         """By what this node would divide limits if it were alone from now on."""

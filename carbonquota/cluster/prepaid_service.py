@@ -15,13 +15,13 @@ from threading import Event, Thread
 from typing import Final
 
 from carbonquota.cluster.look import Look
-from carbonquota.cluster.prepaid import Engine, PrepaidNode
+from carbonquota.cluster.prepaid import PrepaidEngine, PrepaidNode
 from carbonquota.cluster.settings import ClusterSettings
 from carbonquota.cluster.store import Membership, Store, StoreError, connector
 from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.service.bounded_log import BoundedLog
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.trie.columns import Column
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class PrepaidService:
     """One node of slices mode. `start` and `stop` are for one thread, the rest is for any."""
 
     def __init__(
-        self, settings: ClusterSettings, engine: Engine, length: float, clock: Clock = time.time, node: str = ""
+        self, settings: ClusterSettings, engine: PrepaidEngine, length: float, clock: Clock = time.time, node: str = ""
     ) -> None:
         """`length` is that of an interval, and `clock` the engine's. QuotaError where the store's URL is none.
 
@@ -154,19 +154,19 @@ class PrepaidService:
                 _log.info("cluster: the store is back")
         self._told = trouble
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """How the node and its store are."""
         node = self._node
-        yield Sample("cluster_nodes", node.nodes)
-        yield Sample("cluster_namespaces", node.namespaces)
-        yield Sample("cluster_store_up", not node.trouble)
-        yield Sample("cluster_store_seconds", self._seconds)
-        yield Sample("cluster_store_skew", node.skew)
+        yield HealthSample("cluster_nodes", node.nodes)
+        yield HealthSample("cluster_namespaces", node.namespaces)
+        yield HealthSample("cluster_store_up", not node.trouble)
+        yield HealthSample("cluster_store_seconds", self._seconds)
+        yield HealthSample("cluster_store_skew", node.skew)
         for what, points in Counter(node.points).items():
-            yield Sample("cluster_slices", points, what)
+            yield HealthSample("cluster_slices", points, what)
         for kind, count in Counter(node.outages).items():
-            yield Sample("cluster_outages", count, kind)
-        yield Sample("internal_errors", self._failures, "cluster")
+            yield HealthSample("cluster_outages", count, kind)
+        yield HealthSample("internal_errors", self._failures, "cluster")
 
 
 def member_of(node: str) -> Membership:

@@ -21,11 +21,11 @@ from carbonquota.cluster.messages import Run
 from carbonquota.cluster.peers import endpoints
 from carbonquota.cluster.publish import Key, Publisher, key_of
 from carbonquota.cluster.settings import LOOK_UP_INTERVAL, ClusterSettings
-from carbonquota.cluster.sync import Engine, SyncNode
+from carbonquota.cluster.sync import SharingEngine, SyncNode
 from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.service.bounded_log import BoundedLog
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.trie.columns import Column
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class SyncService:
     def __init__(
         self,
         settings: ClusterSettings,
-        engine: Engine,
+        engine: SharingEngine,
         length: float,
         clock: Clock = time.time,
         node: str = "",  # noqa: ARG002 - every run is another here
@@ -154,22 +154,22 @@ class SyncService:
         publisher.retry()
         publisher.connect_to(self._endpoints)
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """How the node and its peers are."""
         peers = self._node.peers()
-        yield Sample("cluster_nodes", self._node.nodes)
-        yield Sample("cluster_namespaces", self._node.namespaces)
-        yield Sample("cluster_sent", self._sent)
-        yield Sample("cluster_heard", self._heard)
-        yield Sample("cluster_missed", self._node.missed)
-        yield Sample("cluster_overshoot", self._node.overshoot)
-        yield Sample("cluster_overshoot_bound", self._node.bound)
+        yield HealthSample("cluster_nodes", self._node.nodes)
+        yield HealthSample("cluster_namespaces", self._node.namespaces)
+        yield HealthSample("cluster_sent", self._sent)
+        yield HealthSample("cluster_heard", self._heard)
+        yield HealthSample("cluster_missed", self._node.missed)
+        yield HealthSample("cluster_overshoot", self._node.overshoot)
+        yield HealthSample("cluster_overshoot_bound", self._node.bound)
         for peer in peers:
-            yield Sample("cluster_peer_age", peer.age, short(peer.run))
-            yield Sample("cluster_peer_skew", peer.skew, short(peer.run))
+            yield HealthSample("cluster_peer_age", peer.age, short(peer.run))
+            yield HealthSample("cluster_peer_skew", peer.skew, short(peer.run))
         for fault, count in Counter(self._node.faults).items():
-            yield Sample("cluster_refused", count, fault)
-        yield Sample("internal_errors", self._failures, "cluster")
+            yield HealthSample("cluster_refused", count, fault)
+        yield HealthSample("internal_errors", self._failures, "cluster")
 
 
 def short(run: Run) -> str:

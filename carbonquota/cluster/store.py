@@ -63,7 +63,7 @@ REMEDIES: Final = {
 }
 
 
-class Status(IntEnum):
+class SliceStatus(IntEnum):
     """Whether the store gives out slices of an interval, as `functions.lua` says it."""
 
     OK = 0
@@ -74,7 +74,7 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class IntervalSpan:
     """An interval of the throughput limits: its number, start and length, in milliseconds since the epoch."""
 
     number: int
@@ -83,7 +83,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SliceRequest:
     """Ask for up to `wanted` points of a limit, by the digest of its namespace."""
 
     digest: bytes
@@ -92,7 +92,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TakenSlices:
     """What the store gave: `points` go with the requests; `now` is the store's clock in milliseconds.
 
     `share` is by how many this node divides limits when it is alone, 0 where it has no share yet.
@@ -101,7 +101,7 @@ class Taken:
     now: int
     nodes: int
     share: int
-    status: Status
+    status: SliceStatus
     points: tuple[int, ...]
 
 
@@ -114,7 +114,7 @@ class Membership:
     forget: int = 600_000
 
 
-class Client(Protocol):
+class StoreClient(Protocol):
     """What is used of the client library."""
 
     def fcall(self, function: str, numkeys: int, *keys_and_args: Any) -> Any:  # noqa: ANN401 - the library's own
@@ -127,10 +127,10 @@ class Client(Protocol):
 class Store:
     """The calls of slices mode. Not safe to use from two threads at once."""
 
-    def __init__(self, connect: Callable[[], Client], cluster: str, member: Membership) -> None:
+    def __init__(self, connect: Callable[[], StoreClient], cluster: str, member: Membership) -> None:
         """`connect` gives a client; it is called anew after an error."""
         self._connect = connect
-        self._client: Client | None = None
+        self._client: StoreClient | None = None
         self._member = member
         self._tag = "{cq:" + cluster + "}"
 
@@ -139,7 +139,7 @@ class Store:
         """What this node is called there."""
         return self._member.node
 
-    def take(self, span: Span, divisor: int, requests: Sequence[Request]) -> Taken:
+    def take(self, span: IntervalSpan, divisor: int, requests: Sequence[SliceRequest]) -> TakenSlices:
         """Take slices, and be heard of; `divisor` is by how many this node divides limits while it is alone.
 
         0 is not known yet, and negative: it accepts nothing, or all, so nothing is to be kept back for it.
@@ -150,13 +150,13 @@ class Store:
             args += (request.digest, request.limit, request.wanted)
         keys = (self.key("server"), self.key("members"), self._flow(span))
         now, nodes, share, status, *points = self.call("cq1_take", keys, args)
-        return Taken(now, nodes, share, Status(status), tuple(points))
+        return TakenSlices(now, nodes, share, SliceStatus(status), tuple(points))
 
-    def hand_back(self, span: Span, slices: Sequence[tuple[bytes, int]]) -> None:
+    def hand_back(self, span: IntervalSpan, slices: Sequence[tuple[bytes, int]]) -> None:
         """Hand back points that were taken, by digest."""
         self.call("cq1_hand_back", (self._flow(span),), [part for one in slices for part in one])
 
-    def look(self, span: Span, digests: Sequence[bytes]) -> tuple[list[bytes | None], list[bytes | None]]:
+    def look(self, span: IntervalSpan, digests: Sequence[bytes]) -> tuple[list[bytes | None], list[bytes | None]]:
         """What was given out in an interval of the limits of namespaces, and what they hold, as it is kept."""
         given, held = self.call("cq1_look", (self._flow(span), self.key("usage")), digests)
         return given, held
@@ -181,7 +181,7 @@ class Store:
         """A key of the cluster."""
         return f"{self._tag}:{what}"
 
-    def _flow(self, span: Span) -> str:
+    def _flow(self, span: IntervalSpan) -> str:
         return self.key(f"flow:{span.length}:{span.number}")
 
     def call(self, function: str, keys: Sequence[str], args: Sequence[Any]) -> Any:  # noqa: ANN401 - as it comes
@@ -233,7 +233,7 @@ def kind_of(error: Exception) -> str:
     return next((kind for type_, kind in _KINDS if isinstance(error, type_)), "failed")
 
 
-def connector(url: str, timeout: float, password: str = "") -> Callable[[], Client]:
+def connector(url: str, timeout: float, password: str = "") -> Callable[[], StoreClient]:
     """Makes clients for a URL, as `store_url` reads it; `timeout` in seconds bounds each round trip.
 
     The `password` is for a URL that has none.

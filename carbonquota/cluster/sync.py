@@ -25,15 +25,15 @@ from numpy.typing import NDArray
 
 from carbonquota.cluster.counts import Elsewhere
 from carbonquota.cluster.directory import Directory, Positions
-from carbonquota.cluster.messages import Codec, Counts, Fault, Message, MessageError, Run, digests_of
+from carbonquota.cluster.messages import ClusterMessageError, Codec, Counts, Fault, Message, Run, digests_of
 from carbonquota.cluster.tidings import Tidings
 from carbonquota.controls import THROUGHPUT
-from carbonquota.controls.sharing import Counted, Namespaces
+from carbonquota.controls.sharing import Counted, NamespaceRows
 from carbonquota.model import Clock
 from carbonquota.trie.columns import Column
 
 
-class Engine(Protocol):
+class SharingEngine(Protocol):
     """What is asked of the engine; see `QuotaEngine`."""
 
     def share(self) -> None:
@@ -42,13 +42,13 @@ class Engine(Protocol):
     def counted(self) -> Counted:
         """What was accepted in the running interval under throughput limits."""
 
-    def names_of(self, namespaces: Namespaces) -> list[str]:
+    def names_of(self, namespaces: NamespaceRows) -> list[str]:
         """The names of namespaces."""
 
-    def are_there(self, namespaces: Namespaces) -> NDArray[np.bool_]:
+    def are_there(self, namespaces: NamespaceRows) -> NDArray[np.bool_]:
         """Which namespaces still exist."""
 
-    def leave_to_others(self, start: float, namespaces: Namespaces, points: Column) -> bool:
+    def leave_to_others(self, start: float, namespaces: NamespaceRows, points: Column) -> bool:
         """Let no more be accepted than the limits less these points."""
 
 
@@ -76,7 +76,7 @@ class PeerState:
 class SyncNode:
     """One node. `tick` gives what to publish; `hear` takes what came."""
 
-    def __init__(self, engine: Engine, run: Run, cluster: str, length: float, clock: Clock) -> None:
+    def __init__(self, engine: SharingEngine, run: Run, cluster: str, length: float, clock: Clock) -> None:
         """`length` is that of an interval, and `clock` the engine's own, both in seconds."""
         self.codec = Codec(cluster)
         self.faults: Counter[str] = Counter()
@@ -218,7 +218,7 @@ class SyncNode:
             try:
                 message = self.codec.decode(data)
                 self._check(message)
-            except MessageError as error:
+            except ClusterMessageError as error:
                 self.faults[error.fault.name.lower()] += 1
                 continue
             if message.run.node != self._run.node or message.run.epoch != self._run.epoch:
@@ -227,7 +227,9 @@ class SyncNode:
     def _check(self, message: Message) -> None:
         """Refuse what cannot be counted here."""
         if message.length != self._length:
-            raise MessageError(Fault.FORM, f"its intervals have {message.length:g} seconds, ours {self._length:g}")
+            raise ClusterMessageError(
+                Fault.FORM, f"its intervals have {message.length:g} seconds, ours {self._length:g}"
+            )
 
     def _take(self, message: Message) -> None:
         """Count what a node accepted."""

@@ -12,8 +12,8 @@ from carbonquota.controls.children import Children
 from carbonquota.controls.explanation import ControlState, Explanation, NamespaceExplanation, NamespaceQuota
 from carbonquota.controls.reference import Decider, ReferenceBackend
 from carbonquota.controls.refill import ClockWatch, FixedWindow, Refill
-from carbonquota.controls.standing import Quotas
-from carbonquota.controls.table import THROUGHPUT, Grant, grants
+from carbonquota.controls.standing import QuotaColumns
+from carbonquota.controls.table import THROUGHPUT, CompiledRule, compiled_rules
 from carbonquota.kernel import COMPILED
 from carbonquota.model import ThroughputUnit
 
@@ -26,21 +26,21 @@ __all__ = [
     "BatchDecision",
     "Children",
     "ClockWatch",
+    "CompiledRule",
     "Control",
     "ControlState",
     "Decider",
     "Drop",
     "Explanation",
     "FixedWindow",
-    "Grant",
     "NamespaceExplanation",
     "NamespaceQuota",
-    "Quotas",
+    "QuotaColumns",
     "Refill",
     "ThroughputUnit",
     "Turn",
     "backend_of",
-    "grants",
+    "compiled_rules",
 ]
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from carbonquota.controls.rejections import Rejections
 from carbonquota.controls.respelling import respelled
-from carbonquota.controls.table import CREATES, KEYS, Grant
+from carbonquota.controls.table import CREATES, KEYS, CompiledRule
 from carbonquota.kernel import Malformed
 from carbonquota.metric_name import normalize
 from carbonquota.model import Rule
@@ -85,7 +85,7 @@ class BatchDecision:
         points: int,
         rejections: Rejections | None,
         malformed: Mapping[Malformed, Sequence[int]],
-        grants: Sequence[Grant],
+        grants: Sequence[CompiledRule],
     ) -> None:
         """Keep what was found."""
         self.points = points
@@ -216,7 +216,7 @@ class Admission(BatchDecision):
         points: int,
         rejections: Rejections | None,
         malformed: Mapping[Malformed, Sequence[int]],
-        grants: Sequence[Grant],
+        grants: Sequence[CompiledRule],
     ) -> None:
         """Keep what was found."""
         super().__init__(offered, points, rejections, malformed, grants)

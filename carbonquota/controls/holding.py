@@ -13,7 +13,7 @@ import numpy as np
 
 from carbonquota.controls.admission import Admission
 from carbonquota.controls.rejections import Rejections
-from carbonquota.controls.sharing import Namespaces
+from carbonquota.controls.sharing import NamespaceRows
 from carbonquota.controls.table import THROUGHPUT
 from carbonquota.model import MAXIMUM
 from carbonquota.trie import NO_QUOTA, Index, Quotas
@@ -25,7 +25,7 @@ class HeldBack:
     """Some lines, and of which namespaces' limits they wait: `counts` (int64) lines go with each."""
 
     lines: bytes
-    namespaces: Namespaces
+    namespaces: NamespaceRows
     counts: Column
 
 
@@ -47,7 +47,7 @@ def hold_back(index: Index, admission: Admission, spent: Column, most: int) -> t
     counts = np.bincount(rejections.by[which], minlength=index.quotas.size)[rows]
     _move(index.quotas, rows, counts)
     held = index.quotas.namespace[rows].astype(np.int64)
-    namespaces = Namespaces(held, index.namespaces.born[held])
+    namespaces = NamespaceRows(held, index.namespaces.born[held])
     return admission.holding_back(which), HeldBack(b"".join(lines[:fitting]), namespaces, counts)
 
 

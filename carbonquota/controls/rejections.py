@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from carbonquota.controls.table import KEYS, Grant
+from carbonquota.controls.table import KEYS, CompiledRule
 from carbonquota.metric_name import dotted_part
 from carbonquota.model import MAXIMUM
 from carbonquota.trie import NO_QUOTA, Quotas
@@ -34,7 +34,7 @@ def of_absent(rule: int) -> int:
     return _FIRST_ABSENT - rule
 
 
-def absent_by(quota: int, metric: str, grants: Sequence[Grant]) -> tuple[str, int]:
+def absent_by(quota: int, metric: str, grants: Sequence[CompiledRule]) -> tuple[str, int]:
     """The namespace above a metric that does not exist, and its rule, of a number that `of_absent` gave."""
     rule = _FIRST_ABSENT - quota
     parts = dotted_part(metric).split(".")
@@ -125,7 +125,7 @@ class Rejections:
         counts = np.bincount(self.controls, minlength=len(KEYS)).tolist()
         return {key: count for key, count in zip(KEYS, counts, strict=True) if count}
 
-    def groups(self, metric: Callable[[int], str], grants: Sequence[Grant]) -> Iterator[Group]:
+    def groups(self, metric: Callable[[int], str], grants: Sequence[CompiledRule]) -> Iterator[Group]:
         """The lines by namespace and control, the group of the first line first.
 
         `metric` gives the normal name on a line, `grants` are those that the batch was decided by.
@@ -155,7 +155,7 @@ class Rejections:
         for namespace, rule, control, group_points, start, count in zip(*by_group, strict=True):
             yield Group(namespace, rule, control, group_points, ordered[start : start + min(count, LOOKED_AT)])
 
-    def _by_absent(self, metric: Callable[[int], str], grants: Sequence[Grant]) -> Iterator[Group]:
+    def _by_absent(self, metric: Callable[[int], str], grants: Sequence[CompiledRule]) -> Iterator[Group]:
         """The groups of lines that were dropped by namespaces which do not exist."""
         places: dict[tuple[str, int, int], list[int]] = {}
         for at in np.flatnonzero(self.by <= _FIRST_ABSENT).tolist():

@@ -23,7 +23,7 @@ from carbonquota.trie.columns import Column
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Namespaces:
+class NamespaceRows:
     """Some namespaces: `rows`, and when each was `born`, as numbers."""
 
     rows: Column
@@ -39,7 +39,7 @@ class Counted:
     """
 
     start: float
-    namespaces: Namespaces
+    namespaces: NamespaceRows
     accepted: Column
     over: Column
     allowed: Column
@@ -58,7 +58,7 @@ def counted(index: Index, start: float) -> Counted:
     held = quotas.namespace[rows].astype(np.int64)
     return Counted(
         start=start,
-        namespaces=Namespaces(held, born[held]),
+        namespaces=NamespaceRows(held, born[held]),
         accepted=quotas.limit[rows] - quotas.left[rows],
         over=over[rows],
         allowed=quotas.limit[rows],
@@ -67,7 +67,7 @@ def counted(index: Index, start: float) -> Counted:
     )
 
 
-def are_there(index: Index, namespaces: Namespaces) -> NDArray[np.bool_]:
+def are_there(index: Index, namespaces: NamespaceRows) -> NDArray[np.bool_]:
     """Which of these namespaces still exist."""
     inside = namespaces.rows < index.namespaces.size
     there = np.zeros(len(namespaces.rows), np.bool_)
@@ -75,27 +75,27 @@ def are_there(index: Index, namespaces: Namespaces) -> NDArray[np.bool_]:
     return there
 
 
-def names(index: Index, namespaces: Namespaces) -> list[str]:
+def names(index: Index, namespaces: NamespaceRows) -> list[str]:
     """The full names of namespaces, the root's being "/"; empty for one that is gone."""
     there = index.namespaces.born[namespaces.rows] == namespaces.born
     found = index.namespaces.names_at(namespaces.rows)
     return [name if is_there else "" for name, is_there in zip(found, there.tolist(), strict=True)]
 
 
-def leave_to_others(index: Index, namespaces: Namespaces, points: Column) -> None:
+def leave_to_others(index: Index, namespaces: NamespaceRows, points: Column) -> None:
     """Let no more be accepted in this interval than the limits less these `points`, which others accepted."""
     places, rows = _quotas_of(index, namespaces)
     limits = index.quotas.throughputs(rows)
     index.quotas.allow(rows, limits - np.minimum(points[places], limits))
 
 
-def grant(index: Index, namespaces: Namespaces, points: Column, *, ahead: bool) -> None:
+def grant(index: Index, namespaces: NamespaceRows, points: Column, *, ahead: bool) -> None:
     """Let so many more points be accepted in this interval or, `ahead`, in the next."""
     places, rows = _quotas_of(index, namespaces)
     (index.quotas.grant_ahead if ahead else index.quotas.grant)(rows, points[places])
 
 
-def take_back(index: Index, namespaces: Namespaces, points: Column) -> Column:
+def take_back(index: Index, namespaces: NamespaceRows, points: Column) -> Column:
     """Let so many points fewer be accepted in this interval, as far as they are left; how many of each."""
     places, rows = _quotas_of(index, namespaces)
     taken = np.zeros(len(points), np.int64)
@@ -103,7 +103,7 @@ def take_back(index: Index, namespaces: Namespaces, points: Column) -> Column:
     return taken
 
 
-def _quotas_of(index: Index, namespaces: Namespaces) -> tuple[Column, Column]:
+def _quotas_of(index: Index, namespaces: NamespaceRows) -> tuple[Column, Column]:
     """The quotas of those namespaces that are there and have a throughput limit: which of them, and their rows."""
     places = np.flatnonzero(are_there(index, namespaces))
     quotas = index.quotas

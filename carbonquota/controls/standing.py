@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from carbonquota.control import CONTROLS
 from carbonquota.controls.explanation import NamespaceQuota
-from carbonquota.controls.table import Grant
+from carbonquota.controls.table import CompiledRule
 from carbonquota.kernel import UNKNOWN
 from carbonquota.model import ROOT, Usage
 from carbonquota.trie import NO_QUOTA, Index, TakenCounts, TakenQuotas
@@ -29,7 +29,7 @@ def usage_of(index: Index, row: int) -> Usage:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Quotas:
+class QuotaColumns:
     """How every quota stood at one moment, as columns; a quota is known by its position in them.
 
     `usages` has a column for each control. `throttle` are the points over quota, and `dropped` what each control
@@ -43,7 +43,7 @@ class Quotas:
     throttle: Counts
     counted: Column
     dropped: Sequence[Counts]
-    grants: Sequence[Grant]
+    grants: Sequence[CompiledRule]
 
     def __len__(self) -> int:
         """How many quotas there are."""
@@ -103,9 +103,9 @@ class Quotas:
         return over
 
 
-def standing(taken: TakenQuotas, counts: TakenCounts, grants: Sequence[Grant]) -> Quotas:
+def standing(taken: TakenQuotas, counts: TakenCounts, grants: Sequence[CompiledRule]) -> QuotaColumns:
     """How all quotas stand that were taken at one moment, with these counts; `grants` are those in force then."""
     counted = np.searchsorted(taken.rows, counts.rows)
     over = np.zeros(len(taken), np.uint64)
     over[counted] = counts.over
-    return Quotas(taken.namespaces, taken.rules, taken.usages, over, counted, counts.dropped, grants)
+    return QuotaColumns(taken.namespaces, taken.rules, taken.usages, over, counted, counts.dropped, grants)

@@ -15,7 +15,7 @@ import numpy as np
 from carbonquota.control import CAPACITIES
 from carbonquota.controls.reference import Decider, flow
 from carbonquota.controls.rejections import NO_RULES_QUOTA, Rejections, of_absent
-from carbonquota.controls.table import CREATES, STOCKS, Grant
+from carbonquota.controls.table import CREATES, STOCKS, CompiledRule
 from carbonquota.metric_name import dotted_part
 from carbonquota.model import ROOT, Rule
 from carbonquota.trie import NO_QUOTA
@@ -36,7 +36,7 @@ class NamespaceLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedMetric:
     """A new metric that the nodes together have no room for: its normal name, and whose limit, of which control."""
 
     metric: str
@@ -76,7 +76,7 @@ def limits_above(decider: Decider, namespaces: Iterable[str]) -> list[NamespaceL
     return list(found.values())
 
 
-def _way_down(decider: Decider, namespace: str) -> Iterator[tuple[str, Grant | None]]:
+def _way_down(decider: Decider, namespace: str) -> Iterator[tuple[str, CompiledRule | None]]:
     """The namespaces from the root to this one, whether they are there or not, with their rules."""
     index, grants = decider.index, decider.grants
     row, missing = index.locate(ROOT if namespace == ROOT else f"{namespace}.")
@@ -87,7 +87,7 @@ def _way_down(decider: Decider, namespace: str) -> Iterator[tuple[str, Grant | N
         yield name, None if rule < 0 else grants[rule]
 
 
-def _limits(grant: Grant) -> tuple[int, ...]:
+def _limits(grant: CompiledRule) -> tuple[int, ...]:
     """What a rule rejects new metrics by."""
     if not grant.enforcing:
         return _UNLIMITED
@@ -95,7 +95,7 @@ def _limits(grant: Grant) -> tuple[int, ...]:
     return tuple(limit if (limit := limits.get(control, -1)) <= MOST_SHARED else -1 for control in STOCKS)
 
 
-def refuse(decider: Decider, refused: Sequence[Refused]) -> Rejections:
+def refuse(decider: Decider, refused: Sequence[RefusedMetric]) -> Rejections:
     """Count a point of each where there is no room for it; the rejections go in the order given."""
     counts = Counter((one.namespace, one.control) for one in refused)
     places: dict[tuple[str, int], tuple[int, int]] = {}
@@ -114,7 +114,7 @@ def refuse(decider: Decider, refused: Sequence[Refused]) -> Rejections:
     )
 
 
-def _count(decider: Decider, refused: Refused, points: int) -> tuple[int, int]:
+def _count(decider: Decider, refused: RefusedMetric, points: int) -> tuple[int, int]:
     """Count points at the namespace that refuses a metric; what stands for its quota in rejections, and the control."""
     index = decider.index
     row, missing = index.locate(dotted_part(refused.metric))

@@ -28,7 +28,7 @@ Throughput is the one rate: it counts what passes, starts anew in each interval,
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class CompiledRule:
     """A rule made ready for deciding.
 
     `limits` are the rule's, throughput being per interval. `checks` are its limited stocks as (control index,
@@ -43,7 +43,7 @@ class Grant:
     metered: bool
     enforcing: bool
 
-    def divided(self, parts: int) -> Grant:
+    def divided(self, parts: int) -> CompiledRule:
         """The same where the throughput limit begins with one of so many parts, if it rejects; 0: with nothing."""
         if parts == 1 or not (self.metered and self.enforcing) or self.throughput == MAXIMUM:
             return self
@@ -60,12 +60,12 @@ class Grant:
         return self.rule.stat_prefix
 
 
-def grants(rules: Iterable[Rule], interval: float, unit: ThroughputUnit) -> tuple[Grant, ...]:
+def compiled_rules(rules: Iterable[Rule], interval: float, unit: ThroughputUnit) -> tuple[CompiledRule, ...]:
     """The rules made ready, for report intervals of `interval` seconds."""
     return tuple(_grant(rule, interval, unit) for rule in rules)
 
 
-def _grant(rule: Rule, interval: float, unit: ThroughputUnit) -> Grant:
+def _grant(rule: Rule, interval: float, unit: ThroughputUnit) -> CompiledRule:
     """One rule made ready."""
     limits = rule.limits
     throughput = limits.throughput
@@ -73,7 +73,7 @@ def _grant(rule: Rule, interval: float, unit: ThroughputUnit) -> Grant:
         throughput = throughput_per_interval(throughput, interval, unit)
         limits = replace(limits, throughput=throughput)
     amounts = [getattr(limits, control.stat) for control in CONTROLS]
-    return Grant(
+    return CompiledRule(
         rule=rule,
         limits=limits,
         checks=tuple((control, limit) for control in STOCKS if (limit := amounts[control]) not in (None, MAXIMUM)),

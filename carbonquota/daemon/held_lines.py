@@ -19,7 +19,7 @@ from carbonquota.controls.holding import HeldBack
 from carbonquota.trie.columns import Column
 
 
-class Engine(Protocol):
+class HoldingEngine(Protocol):
     """What is asked of the engine; see `QuotaEngine`."""
 
     def hold_back(self, admission: Admission, spent: Column, most: int) -> tuple[Admission, HeldBack | None]:
@@ -44,7 +44,7 @@ class Grantor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class HoldBounds:
     """Lines are held back for up to `delay` seconds, and no more than `size` bytes of them at a time."""
 
     delay: float = 0.1
@@ -63,12 +63,17 @@ class HeldLines:
     """The lines that wait. `decide` gets them when they are due, with the time until which they may wait once more."""
 
     def __init__(
-        self, engine: Engine, grantor: Grantor, *, bounds: Bounds | None = None, clock: Callable[[], float] = monotonic
+        self,
+        engine: HoldingEngine,
+        grantor: Grantor,
+        *,
+        bounds: HoldBounds | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         """None wait yet; `clock` gives seconds that never go back."""
         self._engine = engine
         self._grantor = grantor
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or HoldBounds()
         self._clock = clock
         self._held: list[_Held] = []
         self._size = 0

@@ -26,7 +26,7 @@ from carbonquota.daemon.held_lines import HeldLines
 from carbonquota.daemon.sink import Sink
 from carbonquota.kernel import Malformed, parse
 from carbonquota.service.bounded_log import BoundedLog
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 
 _log = logging.getLogger(__name__)
 
@@ -171,12 +171,12 @@ class Intake:
             self.flush()
             self._resume_if_room()
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """The counts; received = accepted + dropped + malformed in every set of them. From any thread."""
         yield from self._counts.samples()
-        yield Sample("paused", self.paused)
+        yield HealthSample("paused", self.paused)
         if self._held is not None:
-            yield Sample("held_back", self._held.points)
+            yield HealthSample("held_back", self._held.points)
 
     def _decide_if_room(self) -> None:
         """Decide what is gathered, unless the sink is full: then all senders wait."""
@@ -288,19 +288,22 @@ class _Counts:
             self._batches += batches
             self._seconds += seconds
 
-    def samples(self) -> list[Sample]:
+    def samples(self) -> list[HealthSample]:
         """All counts of one moment."""
         with self._lock:
             return [
-                Sample("received", self._received),
-                Sample("accepted", self._accepted),
-                *(Sample("dropped", points, control) for control, points in self._dropped.items()),
-                *(Sample("malformed", count, reason) for reason, count in self._malformed.items()),
-                Sample("unread_datagrams", self.unread_datagrams),
-                Sample("lost", self.lost, "internal_error"),
-                Sample("batches", self._batches),
-                Sample("decision_seconds", self._seconds),
-                *(Sample("internal_errors", count, place) for place, count in self.internal_errors.copy().items()),
+                HealthSample("received", self._received),
+                HealthSample("accepted", self._accepted),
+                *(HealthSample("dropped", points, control) for control, points in self._dropped.items()),
+                *(HealthSample("malformed", count, reason) for reason, count in self._malformed.items()),
+                HealthSample("unread_datagrams", self.unread_datagrams),
+                HealthSample("lost", self.lost, "internal_error"),
+                HealthSample("batches", self._batches),
+                HealthSample("decision_seconds", self._seconds),
+                *(
+                    HealthSample("internal_errors", count, place)
+                    for place, count in self.internal_errors.copy().items()
+                ),
             ]
 
 

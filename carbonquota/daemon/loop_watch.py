@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 
 BEAT: Final = 0.5
 """Seconds between two notes."""
@@ -60,7 +60,7 @@ class LoopWatch:
         lag = self.lag
         return (f"the event loop has not turned for {lag:.0f} s: no data point is read",) if lag > FAILING else ()
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """The time since the last turn, and how often that was long."""
-        yield Sample("event_loop_lag_seconds", self.lag)
-        yield Sample("event_loop_stalls", self._stalls)
+        yield HealthSample("event_loop_lag_seconds", self.lag)
+        yield HealthSample("event_loop_stalls", self._stalls)

@@ -19,7 +19,7 @@ from carbonquota.client.fleet_usage import node_name, usages_of
 from carbonquota.client.kept_rules import KeptRules
 from carbonquota.cluster.make import make_service
 from carbonquota.daemon.held_lines import Grantor, HeldLines
-from carbonquota.daemon.http import HttpServer, HttpSource, ReloadOutcome, make_app
+from carbonquota.daemon.http import HttpServer, HttpSource, ReloadAnswer, make_app
 from carbonquota.daemon.inputs.receivers import Receivers
 from carbonquota.daemon.intake import Intake
 from carbonquota.daemon.loop_watch import LoopWatch
@@ -150,10 +150,10 @@ class DaemonParts:
         app = make_app(source, (server.listen.host, *server.allowed_hosts), access)
         return HttpServer(app, server.listen, options=ServerOptions(tls=make_tls(self.settings.access)))
 
-    def _reload(self) -> ReloadOutcome:
+    def _reload(self) -> ReloadAnswer:
         """Reload for somebody who asked over HTTP."""
         result = self.runtime.rulebook.reload("a request over HTTP")
-        return ReloadOutcome(result.ok, result.error or f"{result.outcome.value}: {_rules(result.rules)} in force")
+        return ReloadAnswer(result.ok, result.error or f"{result.outcome.value}: {_rules(result.rules)} in force")
 
     def _make_whisper(self) -> WhisperSink:
         """The embedded store."""

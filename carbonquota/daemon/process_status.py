@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
-from carbonquota.daemon.http import ReloadStatus, Status
+from carbonquota.daemon.http import DaemonStatus, ReloadStatus
 from carbonquota.kernel import KERNEL
 from carbonquota.service.runtime import Runtime
 
@@ -20,10 +20,10 @@ class ProcessStatus:
         self._runtime = runtime
         self._failing = failing
 
-    def status(self) -> Status:
+    def status(self) -> DaemonStatus:
         """All of it in words."""
         runtime, last = self._runtime, self._runtime.rulebook.last
-        return Status(
+        return DaemonStatus(
             ready=not self.waits_for,
             reload=ReloadStatus(last.ok, last.time, last.error),
             kernel=KERNEL,

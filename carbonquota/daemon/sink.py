@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 
 
 class Sink(Protocol):
@@ -35,5 +35,5 @@ class Sink(Protocol):
     def troubles(self) -> tuple[str, ...]:
         """What does not go well, each a line for a person, with a remedy where there is one. From any thread."""
 
-    def health(self) -> Iterable[Sample]:
+    def health(self) -> Iterable[HealthSample]:
         """Its counts: queue, spool, stored or forwarded, lost, errors. From any thread."""

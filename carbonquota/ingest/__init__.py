@@ -6,21 +6,21 @@ serves files, pipes and sockets alike, and a test needs no file.
 
 from carbonquota.ingest.frames import LineAssembler, Refuse, without_long_lines
 from carbonquota.ingest.gunzip import GZIP_MAGIC, Gunzip
-from carbonquota.ingest.lines import Batch, Line, LineReader
+from carbonquota.ingest.lines import LineReader, SourceBatch, SourceLine
 from carbonquota.ingest.pickles import PickleAssembler, Pickled, read_pickle
 from carbonquota.ingest.whisper import LONGEST_HEADER, count_data_points, metric_of_path
 
 __all__ = [
     "GZIP_MAGIC",
     "LONGEST_HEADER",
-    "Batch",
     "Gunzip",
-    "Line",
     "LineAssembler",
     "LineReader",
     "PickleAssembler",
     "Pickled",
     "Refuse",
+    "SourceBatch",
+    "SourceLine",
     "count_data_points",
     "metric_of_path",
     "read_pickle",

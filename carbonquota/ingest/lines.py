@@ -37,7 +37,7 @@ _PACKERS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SourceLine:
     """One line of a source: its `number` from 1, its `text` as it came, and as `plaintext` for the engine."""
 
     number: int
@@ -46,7 +46,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class SourceBatch:
     """Some whole lines of a source, one after another.
 
     `raw` is how they came, the first being line `first` of `source`; `plaintext` is the same for the engine.
@@ -57,11 +57,11 @@ class Batch:
     raw: bytes
     plaintext: bytes
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[SourceLine]:
         """The lines one by one, blank ones left out: slow, for telling where something is wrong."""
         for number, text in enumerate(self.raw.split(b"\n"), self.first):
             if text.strip():
-                yield Line(number, text.removesuffix(b"\r"), _point(text))
+                yield SourceLine(number, text.removesuffix(b"\r"), _point(text))
 
 
 class LineReader:
@@ -74,7 +74,7 @@ class LineReader:
         self._rest = b""
         self._started = False
 
-    def feed(self, chunk: bytes) -> Batch | None:
+    def feed(self, chunk: bytes) -> SourceBatch | None:
         """The lines that are whole with this chunk, if any; InputError where it is not lines of text."""
         if not self._started:
             self._started = True
@@ -87,17 +87,17 @@ class LineReader:
             raise InputError(f"{self._source}: neither metric names nor plaintext lines: {found}")
         return self._batch(raw) if raw else None
 
-    def close(self) -> Batch | None:
+    def close(self) -> SourceBatch | None:
         """The last line, where it has no line end."""
         raw, self._rest = self._rest, b""
         return self._batch(raw) if raw else None
 
-    def _batch(self, raw: bytes) -> Batch:
+    def _batch(self, raw: bytes) -> SourceBatch:
         """The batch of these lines, refusing NUL bytes, which no text has."""
         if (position := raw.find(b"\0")) >= 0:
             number = self._first + raw.count(b"\n", 0, position)
             raise InputError(f"{self._source}: a binary file: line {number} holds a NUL byte")
-        batch = Batch(self._source, self._first, raw, _as_plaintext(raw))
+        batch = SourceBatch(self._source, self._first, raw, _as_plaintext(raw))
         self._first += raw.count(b"\n")
         return batch
 

@@ -77,7 +77,7 @@ def _moves() -> list[int]:
 _MOVES: Final = _moves()
 
 
-class _RefusedError(Exception):
+class _OpcodeError(Exception):
     """The pickle must not be run; the argument is the reason."""
 
 
@@ -88,7 +88,7 @@ def fault(pickled: bytes) -> str | None:
     """
     try:
         count = _walk(pickled)
-    except _RefusedError as error:
+    except _OpcodeError as error:
         return str(error)
     except (IndexError, ValueError):
         return UNREADABLE
@@ -127,10 +127,10 @@ def _next(pickled: bytes, position: int, move: int, count: int) -> int:
         if move == _MEMO_LINE:
             _check_memo(int(pickled[position + 1 : end][:20]), count)
         return end + 1
-    raise _RefusedError(UNSAFE if move == _UNSAFE else UNREADABLE)
+    raise _OpcodeError(UNSAFE if move == _UNSAFE else UNREADABLE)
 
 
 def _check_memo(index: int, count: int) -> None:
     """Refuse an index that `count` opcodes cannot have reached: Python's picklers count from 0 or 1."""
     if index > count + 1:
-        raise _RefusedError(UNREADABLE)
+        raise _OpcodeError(UNREADABLE)

@@ -111,7 +111,7 @@ class _BadPointError(Exception):
     """Something is no point; the argument is the reason."""
 
 
-class _RefusedError(Exception):
+class _UnsafePickleError(Exception):
     """A pickle asks for something to be run or fetched; the arguments are what it names."""
 
 
@@ -120,11 +120,11 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module_name: str, global_name: str, /) -> NoReturn:
         """Refuse: a class or function that a pickle names may be any."""
-        raise _RefusedError(module_name, global_name)
+        raise _UnsafePickleError(module_name, global_name)
 
     def persistent_load(self, pid: object) -> NoReturn:
         """Refuse: there is nothing stored elsewhere."""
-        raise _RefusedError(pid)
+        raise _UnsafePickleError(pid)
 
 
 def read_pickle(message: bytes) -> Pickled:
@@ -138,7 +138,7 @@ def read_pickle(message: bytes) -> Pickled:
     if reason is None:
         try:
             points = _Unpickler(BytesIO(message), encoding="bytes").load()
-        except _RefusedError:
+        except _UnsafePickleError:
             reason = UNSAFE
         except Exception:  # noqa: BLE001 - bytes from anywhere make the unpickler raise anything
             reason = UNREADABLE

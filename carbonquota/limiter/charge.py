@@ -11,7 +11,7 @@ from carbonquota.limiter.model import Lease
 from carbonquota.limiter.stats import Sample
 
 
-class Kind(IntFlag):
+class ChargeKind(IntFlag):
     """What a charge is for."""
 
     PLAIN = 0

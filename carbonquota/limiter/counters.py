@@ -11,7 +11,7 @@ from carbonquota.limiter.abuse import Bans, Brownout, Counts
 from carbonquota.limiter.charge import Counters
 from carbonquota.limiter.model import Answer, Request
 from carbonquota.limiter.reference import PlainCounters
-from carbonquota.limiter.rules import Domain, RuleSet
+from carbonquota.limiter.rules import Domain, DomainRules
 from carbonquota.model import Clock
 
 MOST_KEYS: Final = 1_000_000
@@ -27,10 +27,10 @@ def local_counters(clock: Clock = time.time, most: int = MOST_KEYS) -> Counters:
     return NativeCounters(clock, most, is_system_clock=clock is time.time)
 
 
-class Decider(Protocol):
+class RuleDecider(Protocol):
     """Decides by rules in one step, where it can: None of an answer says that it cannot, and that nothing was done."""
 
-    def apply(self, rules: RuleSet) -> None:
+    def apply(self, rules: DomainRules) -> None:
         """Decide by these rules from here on."""
 
     def check(self, request: Request) -> Answer | None:
@@ -41,7 +41,7 @@ class Decider(Protocol):
 
 
 def make_counts() -> Counts:
-    """Counts that a `Decider` can add to."""
+    """Counts that a `RuleDecider` can add to."""
     if not COMPILED:
         return Counts()
     from carbonquota.limiter.native import Tally  # noqa: PLC0415 - only where it was built
@@ -51,12 +51,12 @@ def make_counts() -> Counts:
 
 def make_decider(
     counters: Counters, counts: Counts, bans: Bans, brownout: Brownout, refused: Callable[[Domain, Request], object]
-) -> Decider | None:
+) -> RuleDecider | None:
     """What decides in one step on the compiled counters; None on all others. `refused` is told who did not pass."""
     if not COMPILED:
         return None
-    from carbonquota.limiter.native import Decider, NativeCounters  # noqa: PLC0415 - only where it was built
+    from carbonquota.limiter.native import NativeCounters, RuleDecider  # noqa: PLC0415 - only where it was built
 
     if not isinstance(counters, NativeCounters):
         return None
-    return Decider(counters.table, counts.tally, refused, bans.denied, brownout)
+    return RuleDecider(counters.table, counts.tally, refused, bans.denied, brownout)

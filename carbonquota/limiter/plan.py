@@ -7,12 +7,12 @@ from hashlib import blake2b
 from typing import Final
 
 from carbonquota.limiter.algorithms import NEVER, Algorithm, Outcome, policy_of
-from carbonquota.limiter.charge import Charge, Decision, Kind
+from carbonquota.limiter.charge import Charge, ChargeKind, Decision
 from carbonquota.limiter.model import Answer, Code, Descriptor, Lease, Reason, Request, Status
 from carbonquota.limiter.rules.lists import ADDRESS_KEYS
-from carbonquota.limiter.rules.model import SEPARATOR, Domain, Grant, Match, OnOutage, Rule, escaped
+from carbonquota.limiter.rules.model import SEPARATOR, CompiledLimit, DescriptorRule, Domain, Match, OnOutage, escaped
 
-Dim = Callable[[Grant], Grant]
+Dim = Callable[[CompiledLimit], CompiledLimit]
 """Multiplies a limit, where all of a tier are."""
 
 TIER_KEY: Final = "tier"
@@ -67,7 +67,7 @@ def tier_of(request: Request) -> str:
     return ""
 
 
-class Plan:
+class RequestPlan:
     """The charges of a request, and the answer behind them."""
 
     __slots__ = ("_dim", "_grants", "_request", "_spans", "charges", "matches", "tier")
@@ -79,7 +79,7 @@ class Plan:
         self.tier = tier
         self.matches = [_match(domain, request.domain, one) for one in request.descriptors]
         self.charges: list[Charge] = []
-        self._grants: list[Grant] = []
+        self._grants: list[CompiledLimit] = []
         self._spans: list[tuple[int, int]] = []
         replaced = _replaced(self.matches)
         for descriptor, match in zip(request.descriptors, self.matches, strict=True):
@@ -93,11 +93,13 @@ class Plan:
         rule, key, value = match
         hits = max(self._request.hits if descriptor.hits is None else descriptor.hits, 0)
         if rule.guarantees and (own := rule.guarantees.get(value)) is not None:
-            self._add(SEPARATOR.join((key, value)), own, hits, Kind.GUARANTEE | (rule.kind & Kind.FAIL_CLOSED))
+            self._add(
+                SEPARATOR.join((key, value)), own, hits, ChargeKind.GUARANTEE | (rule.kind & ChargeKind.FAIL_CLOSED)
+            )
         for grant in rule.grants_of(self.tier):
             self._add(key, grant, hits, rule.kind)
 
-    def _add(self, key: str, grant: Grant, hits: int, kind: int) -> None:
+    def _add(self, key: str, grant: CompiledLimit, hits: int, kind: int) -> None:
         if self._dim is not None:
             grant = self._dim(grant)
         counter = f"{key}{SEPARATOR}{grant.suffix}"
@@ -142,7 +144,7 @@ class Plan:
 
     def _telling(self, first: int, last: int, outcomes: Sequence[Outcome]) -> int:
         """Which of a descriptor's charges its status tells of: its guarantee if that holds, else what leaves least."""
-        if self.charges[first].kind & Kind.GUARANTEE:
+        if self.charges[first].kind & ChargeKind.GUARANTEE:
             if outcomes[first].fits:
                 return first
             first += 1
@@ -164,9 +166,9 @@ def _match(domain: Domain | None, name: str, descriptor: Descriptor) -> Match | 
         return domain.match(descriptor.entries)
     limit = descriptor.limit
     parts = (f"{key}_{value}" if value else key for key, value in descriptor.entries)
-    grant = Grant(limit, policy_of(Algorithm.FIXED_WINDOW, limit.requests, limit.seconds), suffix="own")
+    grant = CompiledLimit(limit, policy_of(Algorithm.FIXED_WINDOW, limit.requests, limit.seconds), suffix="own")
     key = SEPARATOR.join((name, *(escaped(part) for entry in descriptor.entries for part in entry)))
-    return Match(Rule(".".join((name, *parts)), (grant,)), key, "")
+    return Match(DescriptorRule(".".join((name, *parts)), (grant,)), key, "")
 
 
 def _replaced(matches: Sequence[Match | None]) -> frozenset[str]:

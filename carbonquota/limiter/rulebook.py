@@ -13,13 +13,13 @@ from threading import Lock
 from typing import Final
 
 from carbonquota.errors import ConfigError, Problem
-from carbonquota.limiter.rules import RuleSet, lint
+from carbonquota.limiter.rules import DomainRules, lint
 from carbonquota.limiter.rules.files import files_of, read_files
 from carbonquota.limiter.stats import Sample
 from carbonquota.model import Clock
 from carbonquota.rules import Severity
 from carbonquota.rules.emptied import is_empty_on_purpose
-from carbonquota.service.rulebook import Outcome, ReloadResult
+from carbonquota.service.rulebook import ReloadOutcome, ReloadResult
 from carbonquota.service.settling import Signature, signatures, wait_until_settled
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class LimitRulebook:
     def __init__(
         self,
         paths: Sequence[str],
-        apply: Callable[[RuleSet], object],
+        apply: Callable[[DomainRules], object],
         clock: Clock,
         *,
         settle: Callable[[Sequence[str]], tuple[Signature, ...] | None] = wait_until_settled,
@@ -50,9 +50,9 @@ class LimitRulebook:
         self._settle = settle
         self._lock = Lock()
         self._texts = read_files(paths)
-        self.rules = RuleSet.from_texts(self._texts)
-        self._counts: Counter[Outcome] = Counter()
-        self.last = self._result(Outcome.APPLIED, "start")
+        self.rules = DomainRules.from_texts(self._texts)
+        self._counts: Counter[ReloadOutcome] = Counter()
+        self.last = self._result(ReloadOutcome.APPLIED, "start")
         _log_findings(self.rules)
 
     def version(self) -> tuple[tuple[str, ...], tuple[Signature, ...]]:
@@ -75,7 +75,7 @@ class LimitRulebook:
 
     def samples(self) -> Iterator[Sample]:
         """How reloads went."""
-        for outcome in Outcome:
+        for outcome in ReloadOutcome:
             yield Sample("limiter_reloads", self._counts[outcome], (outcome.value,))
         yield Sample("limiter_reload_ok", float(self.last.ok))
 
@@ -92,9 +92,9 @@ class LimitRulebook:
         message = "the files keep changing, and half a file may not be put in force"
         raise ConfigError([Problem(", ".join(self.paths), 0, 0, 0, "", message, "ask again when they are written")])
 
-    def _parsed(self, texts: Texts) -> RuleSet:
+    def _parsed(self, texts: Texts) -> DomainRules:
         """The rules of texts; ConfigError also where all rules are gone without a word that this is meant."""
-        rules = RuleSet.from_texts(texts)
+        rules = DomainRules.from_texts(texts)
         if not rules.rules() and self.rules.rules() and not any(is_empty_on_purpose(text) for _, text in texts):
             count = len(self.rules.rules())
             message = f"there are no limits any more, while {count:,} {'is' if count == 1 else 'are'} in force"
@@ -105,25 +105,25 @@ class LimitRulebook:
     def _refused(self, reason: str, error: ConfigError) -> ReloadResult:
         _log(logging.ERROR, [str(problem) for problem in error.problems])
         _LOGGER.error("reload (%s) failed: the limits in force stay, until the files change again", reason)
-        return self._result(Outcome.FAILED, reason, str(error))
+        return self._result(ReloadOutcome.FAILED, reason, str(error))
 
-    def _accepted(self, reason: str, texts: Texts, rules: RuleSet) -> ReloadResult:
+    def _accepted(self, reason: str, texts: Texts, rules: DomainRules) -> ReloadResult:
         if rules is self.rules:
             _LOGGER.info("reload (%s): the files say what is in force already", reason)
-            return self._result(Outcome.UNCHANGED, reason)
+            return self._result(ReloadOutcome.UNCHANGED, reason)
         changes = list(_changes(self.rules, rules))
         self._apply(rules)
         self._texts, self.rules = texts, rules
         _LOGGER.info("reload (%s): %d limits in force", reason, len(rules.rules()))
         _log(logging.INFO, changes)
         _log_findings(rules)
-        return self._result(Outcome.APPLIED, reason)
+        return self._result(ReloadOutcome.APPLIED, reason)
 
-    def _result(self, outcome: Outcome, reason: str, error: str = "") -> ReloadResult:
+    def _result(self, outcome: ReloadOutcome, reason: str, error: str = "") -> ReloadResult:
         return ReloadResult(outcome, reason, self._clock(), len(self.rules.rules()), error)
 
 
-def _changes(before: RuleSet, after: RuleSet) -> Iterator[str]:
+def _changes(before: DomainRules, after: DomainRules) -> Iterator[str]:
     """The rules that came, went, or grant something else."""
     was = {rule.name: rule for rule in before.rules()}
     now = {rule.name: rule for rule in after.rules()}
@@ -136,7 +136,7 @@ def _changes(before: RuleSet, after: RuleSet) -> Iterator[str]:
             yield f"~ {name}"
 
 
-def _log_findings(rules: RuleSet) -> None:
+def _log_findings(rules: DomainRules) -> None:
     _log(logging.WARNING, [str(found) for found in lint(rules) if found.severity is Severity.WARNING])
 
 

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from carbonquota.limiter.abuse import BanEvent, Bans, Brownout, Offenders
-from carbonquota.limiter.charge import NOTHING, Counters, KeyedLimit, Kind
+from carbonquota.limiter.charge import NOTHING, ChargeKind, Counters, KeyedLimit
 from carbonquota.limiter.counters import local_counters, make_counts, make_decider
 from carbonquota.limiter.model import Answer, Descriptor, Entry, Request
-from carbonquota.limiter.plan import Plan, banned, client_of, identity_of, listed, tier_of
-from carbonquota.limiter.rules import Domain, RuleSet
+from carbonquota.limiter.plan import RequestPlan, banned, client_of, identity_of, listed, tier_of
+from carbonquota.limiter.rules import Domain, DomainRules
 from carbonquota.limiter.rules.model import SEPARATOR
 from carbonquota.limiter.stats import Sample
 from carbonquota.model import Clock
@@ -31,7 +31,7 @@ class Limiter:
 
     def __init__(
         self,
-        rules: RuleSet,
+        rules: DomainRules,
         *,
         counters: Counters | None = None,
         clock: Clock = time.time,
@@ -53,7 +53,7 @@ class Limiter:
         return self._counters.is_local
 
     @property
-    def rules(self) -> RuleSet:
+    def rules(self) -> DomainRules:
         """The rules in force."""
         return self._rules
 
@@ -113,7 +113,12 @@ class Limiter:
         rules = self._rules.domains[domain]
         node = rules.root.keys[key]
         grants = node.rule.grants_of(tier) if node.rule is not None else ()
-        if node.rule is None or len(grants) != 1 or node.rule.kind & (Kind.SHADOW | Kind.CHARGE_DENIED) or node.shared:
+        if (
+            node.rule is None
+            or len(grants) != 1
+            or node.rule.kind & (ChargeKind.SHADOW | ChargeKind.CHARGE_DENIED)
+            or node.shared
+        ):
             raise KeyError(f"{domain}.{key} has not one plain limit")
         prefix = SEPARATOR.join((domain, key, ""))
         return self._counters.keyed(grants[0].policy, prefix, f"{SEPARATOR}{grants[0].suffix}")
@@ -140,7 +145,7 @@ class Limiter:
         else:
             await asyncio.to_thread(self.release, answer)
 
-    def apply(self, rules: RuleSet) -> None:
+    def apply(self, rules: DomainRules) -> None:
         """Decide by other rules from here on; what was counted stays counted."""
         self._rules = rules
         if self._decider is not None:
@@ -165,9 +170,11 @@ class Limiter:
             return banned(request, left)
         return answer
 
-    def _plan(self, domain: Domain | None, request: Request, tier: str) -> Plan:
+    def _plan(self, domain: Domain | None, request: Request, tier: str) -> RequestPlan:
         factor = self.brownout.factor(tier)
-        return Plan(domain, request, tier, None if factor is None else lambda one: self.brownout.dimmed(one, factor))
+        return RequestPlan(
+            domain, request, tier, None if factor is None else lambda one: self.brownout.dimmed(one, factor)
+        )
 
     def _counted(
         self, domain: Domain | None, request: Request, tier: str, answer: Answer, *, is_listed: bool = False

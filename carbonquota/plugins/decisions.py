@@ -21,7 +21,7 @@ from carbonquota.errors import MetricNameError
 from carbonquota.kernel import Times, wrong_time
 from carbonquota.metric_name import dotted_part, must_be_respelled, normalize
 from carbonquota.service.bounded_log import BoundedLog
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.service.throttling import Dropping
 
 _log = logging.getLogger(__name__)
@@ -187,17 +187,17 @@ class Decisions:
         self._failures += 1
         self._notices.exception("failure", f"{what}: %.200r", example)
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """The counts."""
         dropped = self._dropped.copy()
-        yield Sample("received", self._decided)
+        yield HealthSample("received", self._decided)
         malformed = self._malformed.copy()
-        yield Sample("accepted", self._decided - malformed.total() - dropped.total())
+        yield HealthSample("accepted", self._decided - malformed.total() - dropped.total())
         for control, points in dropped.items():
-            yield Sample("dropped", points, control)
+            yield HealthSample("dropped", points, control)
         for reason, count in ({"name": 0} | malformed).items():
-            yield Sample("malformed", count, reason)
-        yield Sample("internal_errors", self._failures, "decision")
+            yield HealthSample("malformed", count, reason)
+        yield HealthSample("internal_errors", self._failures, "decision")
 
 
 def _passes(answer: BatchDecision, points: int) -> list[bool] | None:

@@ -29,7 +29,7 @@ from carbon import log as carbon_log
 from carbon.pipeline import Processor
 
 from carbonquota.plugins.decisions import Datapoint, Decisions
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 
 MOST: Final = 2000
 """Points that are gathered at most: batches do not get cheaper from there on."""
@@ -107,7 +107,7 @@ class QuotaProcessor(Processor):
         for _ in self._process(metric, datapoint):
             pass
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """What was decided."""
         return self._decisions.health()
 

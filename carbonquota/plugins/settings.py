@@ -100,7 +100,7 @@ def _path(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class CarbonSetting:
     """One setting: how its value is read, and its `default`, also as carbon would have it."""
 
     read: Callable[[object], object]
@@ -109,18 +109,18 @@ class Setting:
 
 FILE: Final = "QUOTAS_FILE"
 
-SETTINGS: Final[Mapping[str, Setting]] = {
-    FILE: Setting(_path, ""),
-    "QUOTA_USAGE_REPORT_FREQUENCY": Setting(_seconds(1), DEFAULTS.usage_report_frequency),
-    "QUOTA_SCAN_FREQUENCY": Setting(_seconds(0, "only at the start"), DEFAULTS.scan_frequency),
-    "QUOTA_THROUGHPUT_UNIT": Setting(_unit, DEFAULTS.throughput_unit),
-    "QUOTA_MAX_CREATES_PER_SECOND": Setting(_count, DEFAULTS.max_creates_per_second),
-    "QUOTA_PHYSICAL_SIZE_FACTOR": Setting(_factor, 1.0),
-    "QUOTA_STATE_ENABLED": Setting(_flag, DEFAULTS.state_enabled),
-    "QUOTA_STATE_DIR": Setting(_path, "quotas"),
-    "QUOTA_STATE_SNAPSHOT_FREQUENCY": Setting(_seconds(1), DEFAULTS.state_snapshot_frequency),
-    "QUOTA_SERIES_TTL": Setting(_seconds(0, "never"), DEFAULTS.series_ttl),
-    **{name: Setting(read, default) for name, (read, default) in READERS.items()},
+SETTINGS: Final[Mapping[str, CarbonSetting]] = {
+    FILE: CarbonSetting(_path, ""),
+    "QUOTA_USAGE_REPORT_FREQUENCY": CarbonSetting(_seconds(1), DEFAULTS.usage_report_frequency),
+    "QUOTA_SCAN_FREQUENCY": CarbonSetting(_seconds(0, "only at the start"), DEFAULTS.scan_frequency),
+    "QUOTA_THROUGHPUT_UNIT": CarbonSetting(_unit, DEFAULTS.throughput_unit),
+    "QUOTA_MAX_CREATES_PER_SECOND": CarbonSetting(_count, DEFAULTS.max_creates_per_second),
+    "QUOTA_PHYSICAL_SIZE_FACTOR": CarbonSetting(_factor, 1.0),
+    "QUOTA_STATE_ENABLED": CarbonSetting(_flag, DEFAULTS.state_enabled),
+    "QUOTA_STATE_DIR": CarbonSetting(_path, "quotas"),
+    "QUOTA_STATE_SNAPSHOT_FREQUENCY": CarbonSetting(_seconds(1), DEFAULTS.state_snapshot_frequency),
+    "QUOTA_SERIES_TTL": CarbonSetting(_seconds(0, "never"), DEFAULTS.series_ttl),
+    **{name: CarbonSetting(read, default) for name, (read, default) in READERS.items()},
 }
 """Every setting by name, in the order in which the example has them."""
 

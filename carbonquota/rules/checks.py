@@ -11,7 +11,7 @@ from typing import Final
 from carbonquota.errors import Problem
 from carbonquota.model import MAXIMUM, ThroughputUnit, throughput_per_interval
 from carbonquota.naming import stat_name
-from carbonquota.rules.comparison import Comparison
+from carbonquota.rules.comparison import PatternComparison
 from carbonquota.rules.component import Component, Pattern
 from carbonquota.rules.fields import CONTROL_KEYS, PREFIX_KEY
 from carbonquota.rules.foreign_syntax import foreign_in
@@ -40,7 +40,7 @@ class Subject:
         self.tree = None if self.namespaces is None else tree_of(self.namespaces)
         self.interval = interval
         self.unit = unit
-        self.comparison = Comparison()
+        self.comparison = PatternComparison()
         self.last_of_pattern = {rule.pattern: index for index, rule in enumerate(ruleset.rules)}
         self.index = PatternIndex(self.comparison)
         self.replaced = [self._add(index) for index in range(len(ruleset.rules))]

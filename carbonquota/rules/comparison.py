@@ -16,7 +16,7 @@ _MOST: Final = 3_000
 """Comparisons of automata, of some hundred microseconds each."""
 
 
-class Comparison:
+class PatternComparison:
     """Compares patterns, and remembers what it found about each two components."""
 
     __slots__ = ("_included", "_left", "_overlapping")

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Final
 
 from carbonquota.model import MAXIMUM, Rule
-from carbonquota.rules.comparison import Comparison
+from carbonquota.rules.comparison import PatternComparison
 from carbonquota.rules.fields import CONTROL_KEYS, POLICY_KEY, PREFIX_KEY
 from carbonquota.rules.ruleset import RuleSet
 
@@ -119,7 +119,7 @@ def _values(rule: Rule) -> Iterator[tuple[str, Value]]:
 
 def _moves(new: RuleSet, positions: list[tuple[int, int]]) -> Iterator[RuleMove]:
     """The pairs that changed places and may match the same namespace; `positions` are (old, new), by the new one."""
-    comparison = Comparison()
+    comparison = PatternComparison()
     for (old_loser, loser), (old_winner, winner) in combinations(positions, 2):
         if old_winner < old_loser and comparison.may_overlap(new.patterns[loser], new.patterns[winner]):
             yield RuleMove(new.rules[winner], new.rules[loser])

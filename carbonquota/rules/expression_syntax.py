@@ -80,12 +80,12 @@ def token_at(expression: str, at: int) -> re.Match[str] | None:
 
 def syntax_of(expression: str) -> Syntax:
     """Take an expression apart that `re` has read."""
-    reader = _Reader(expression)
+    reader = _ExpressionReader(expression)
     reader.run()
     return reader.result()
 
 
-class _Reader:
+class _ExpressionReader:
     """Goes through the tokens once."""
 
     def __init__(self, expression: str) -> None:

@@ -33,7 +33,7 @@ _MEMORY: Final = 64 << 20
 """Bytes that RE2 may use for one automaton at most."""
 
 
-class Engine(Enum):
+class ExpressionEngine(Enum):
     """What reads an expression; the value is its name in messages."""
 
     RE2 = "RE2"
@@ -64,9 +64,9 @@ class Expression:
     conditions: tuple[tuple[Any, bool], ...] = field(default=(), repr=False, compare=False)
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> ExpressionEngine:
         """What reads it where a name is ASCII; see `is_for_re2`."""
-        return Engine.RE if self._re2 is None else Engine.RE2
+        return ExpressionEngine.RE if self._re2 is None else ExpressionEngine.RE2
 
     @property
     def re2_text(self) -> str | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from carbonquota.rules.expressions import Engine, Expression, Search, encoded, quiet, search_here
+from carbonquota.rules.expressions import Expression, ExpressionEngine, Search, encoded, quiet, search_here
 
 try:
     import re2
@@ -54,7 +54,7 @@ class FirstMatch:
         self._automaton = _Automaton(all_of)
         self._open = frozenset(n for n, one in enumerate(all_of) if one.syntax is not None and one.syntax.is_open)
         # What `re` must be asked about: for names in ASCII, and for others.
-        self._unread_ascii = [n for n, one in enumerate(all_of) if one.engine is Engine.RE]
+        self._unread_ascii = [n for n, one in enumerate(all_of) if one.engine is ExpressionEngine.RE]
         self._unread = [n for n, one in enumerate(all_of) if not one.is_for_re2(_NOT_ASCII)]
         self._general: list[int] = []
         self._by_part: dict[str, list[int]] = {}
@@ -181,7 +181,7 @@ class _Automaton:
 
     def __init__(self, expressions: Sequence[Expression]) -> None:
         self._expressions = expressions
-        self._numbers = [n for n, one in enumerate(expressions) if one.engine is Engine.RE2]
+        self._numbers = [n for n, one in enumerate(expressions) if one.engine is ExpressionEngine.RE2]
         self._is_conditional = any(expressions[n].conditions for n in self._numbers)
         together = _set_of([expressions[n].re2_text for n in self._numbers])
         self._match = together.Match if together is not None else None

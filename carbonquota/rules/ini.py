@@ -17,7 +17,7 @@ _QUOTES: Final = "\"'"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class IniLine:
     """One line of a file: `number` counts from 1, `text` is without its line ending."""
 
     source: str
@@ -36,7 +36,7 @@ class Entry:
     The value's column is where the value begins inside its quotes, or behind the `=` when it is empty.
     """
 
-    line: Line
+    line: IniLine
     key: str
     value: str
     key_column: int
@@ -58,7 +58,7 @@ class Section:
     The name is None where the header is broken: its entries are still worth checking.
     """
 
-    line: Line
+    line: IniLine
     name: str | None
     column: int
     entries: tuple[Entry, ...]
@@ -89,14 +89,14 @@ class Document:
 
 def read_document(text: str, source: str) -> Document:
     """Part the text into sections; a byte order mark and CRLF line endings are taken as they come."""
-    reader = _Reader()
+    reader = _SectionReader()
     for number, raw in enumerate(text.removeprefix(_BYTE_ORDER_MARK).split("\n"), start=1):
-        reader.read(Line(source, number, raw.removesuffix("\r")))
+        reader.read(IniLine(source, number, raw.removesuffix("\r")))
     reader.close_section()
     return Document(tuple(reader.sections), tuple(reader.problems))
 
 
-class _Reader:
+class _SectionReader:
     """Gathers lines into sections."""
 
     __slots__ = ("_entries", "_header", "problems", "sections")
@@ -104,10 +104,10 @@ class _Reader:
     def __init__(self) -> None:
         self.sections: list[Section] = []
         self.problems: list[Problem] = []
-        self._header: tuple[Line, str | None, int] | None = None
+        self._header: tuple[IniLine, str | None, int] | None = None
         self._entries: list[Entry] = []
 
-    def read(self, line: Line) -> None:
+    def read(self, line: IniLine) -> None:
         """Take the next line."""
         content = line.text.strip()
         if not content or content[0] in "#;":
@@ -125,7 +125,7 @@ class _Reader:
             self.sections.append(Section(line, name, column, tuple(self._entries)))
         self._entries = []
 
-    def _read_header(self, line: Line, content: str) -> tuple[Line, str | None, int]:
+    def _read_header(self, line: IniLine, content: str) -> tuple[IniLine, str | None, int]:
         column = len(line.text) - len(line.text.lstrip()) + 1
         if not content.endswith("]"):
             hint = 'end it with "]"; a comment stands on a line of its own'
@@ -137,7 +137,7 @@ class _Reader:
             return line, None, column
         return line, name, line.text.index(name, column) + 1
 
-    def _read_entry(self, line: Line, content: str) -> None:
+    def _read_entry(self, line: IniLine, content: str) -> None:
         column = len(line.text) - len(line.text.lstrip()) + 1
         written, equals, rest = line.text.partition("=")
         key = written.strip()
@@ -163,7 +163,7 @@ def _meant_entry(content: str) -> str:
     return 'write it as "key = value"'
 
 
-def _entry_of(line: Line, key: str, column: int, rest: str) -> Entry:
+def _entry_of(line: IniLine, key: str, column: int, rest: str) -> Entry:
     value = rest.strip().strip(_QUOTES)
     behind_equals = len(line.text) - len(rest)
     offset = behind_equals + (rest.index(value) if value else 0)

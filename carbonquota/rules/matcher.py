@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from carbonquota.rules.component import Component, Pattern
 
 if TYPE_CHECKING:
-    from carbonquota.rules.plan import Plan
+    from carbonquota.rules.plan import MatchingPlan
 
 NO_RULE: Final = -1
 """The rule index of a namespace that no rule matches."""
@@ -35,7 +35,7 @@ _FEW: Final = 3
 """So many globs are tested sooner than it is found out which of them are worth it."""
 
 _NOWHERE: Final[Step] = (DEAD, NO_RULE)
-_NO_NODES: Final[list[_Node]] = []
+_NO_NODES: Final[list[_MatcherNode]] = []
 
 
 class Matcher:
@@ -50,11 +50,11 @@ class Matcher:
         """Plan the patterns, which are in file order: their positions are the rule indices."""
         self._lock = Lock()
         self._states: list[_State | None] = [None]
-        self._nodes: list[tuple[_Node, ...]] = [()]
-        self._numbers: dict[tuple[_Node, ...], int] = {(): DEAD}
+        self._nodes: list[tuple[_MatcherNode, ...]] = [()]
+        self._numbers: dict[tuple[_MatcherNode, ...], int] = {(): DEAD}
         self._steps: dict[tuple[int, ...], Step] = {(): _NOWHERE}
         self._plan = _plan(patterns)
-        self._flat: Plan | None = None
+        self._flat: MatchingPlan | None = None
         self._root = self._arrive(self._plan[:1])
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class Matcher:
         """The state and rule index of the root namespace."""
         return self._root
 
-    def plan(self) -> Plan:
+    def plan(self) -> MatchingPlan:
         """The plan as arrays, for a kernel that walks it; the same each time."""
         from carbonquota.rules.plan import plan_of  # noqa: PLC0415 - numpy starts threads, and carbon forks after this
 
@@ -108,7 +108,7 @@ class Matcher:
             here.answers[component] = step
         return step
 
-    def _arrive(self, nodes: list[_Node]) -> Step:
+    def _arrive(self, nodes: list[_MatcherNode]) -> Step:
         """The step that reaches these nodes, the same object whenever it is the same set."""
         key = tuple(sorted([node.number for node in nodes]))
         step = self._steps.get(key)
@@ -119,7 +119,7 @@ class Matcher:
                 step = self._steps.setdefault(key, (self._number_of(tuple(alive)), rule))
         return step
 
-    def _number_of(self, alive: tuple[_Node, ...]) -> int:
+    def _number_of(self, alive: tuple[_MatcherNode, ...]) -> int:
         number = self._numbers.get(alive)
         if number is None:
             number = self._numbers[alive] = len(self._states)
@@ -137,7 +137,7 @@ class Matcher:
         return here
 
 
-class _Node:
+class _MatcherNode:
     """A node of the plan: the last rule that ends here, and the nodes one component further on."""
 
     __slots__ = ("children", "globs", "literals", "number", "rule")
@@ -145,8 +145,8 @@ class _Node:
     def __init__(self, number: int) -> None:
         self.number = number
         self.rule = NO_RULE
-        self.children: dict[Component, _Node] = {}
-        self.literals: dict[str, list[_Node]] = {}
+        self.children: dict[Component, _MatcherNode] = {}
+        self.literals: dict[str, list[_MatcherNode]] = {}
         self.globs = _GlobIndex({})
 
     def index(self) -> None:
@@ -166,7 +166,7 @@ class _State:
 
     __slots__ = ("answers", "globs", "has_literals", "most_literals", "only", "other_literals", "otherwise")
 
-    def __init__(self, nodes: Sequence[_Node]) -> None:
+    def __init__(self, nodes: Sequence[_MatcherNode]) -> None:
         self.answers: dict[str, Step] = {}
         self.otherwise = _NOWHERE
         """Where the names lead that no literal and no glob but `*` matches."""
@@ -178,7 +178,7 @@ class _State:
         globbed = [node for node in nodes if not node.globs.empty]
         self.globs = globbed[0].globs if len(globbed) == 1 else _GlobIndex(_globs_of(globbed))
 
-    def literal_nodes(self, name: str) -> list[_Node]:
+    def literal_nodes(self, name: str) -> list[_MatcherNode]:
         """The nodes to which the name leads as a literal."""
         if not self.has_literals:
             return _NO_NODES
@@ -190,7 +190,7 @@ class _GlobIndex:
 
     __slots__ = ("_anywhere", "_by_prefix", "_by_suffix", "always", "empty", "untested")
 
-    def __init__(self, globs: Mapping[Component, list[_Node]]) -> None:
+    def __init__(self, globs: Mapping[Component, list[_MatcherNode]]) -> None:
         self.empty = not globs
         self.always = [node for glob, nodes in globs.items() if glob.any_name for node in nodes]
         tested = [(glob, nodes) for glob, nodes in globs.items() if not glob.any_name]
@@ -203,7 +203,7 @@ class _GlobIndex:
             (glob.suffix, glob, nodes) for glob, nodes in keyed if glob.suffix and not glob.prefix
         )
 
-    def matched(self, name: str) -> list[_Node]:
+    def matched(self, name: str) -> list[_MatcherNode]:
         """The nodes to which the name leads through a glob other than `*`."""
         if self.untested:
             return _NO_NODES
@@ -219,11 +219,11 @@ class _GlobIndex:
         return tests
 
 
-_Test = tuple[Callable[[str], bool], list[_Node]]
+_Test = tuple[Callable[[str], bool], list[_MatcherNode]]
 """Whether a name is matched, and the nodes it leads to if so."""
 
 
-def _by_length(keyed: Iterable[tuple[str, Component, list[_Node]]]) -> list[tuple[int, dict[str, list[_Test]]]]:
+def _by_length(keyed: Iterable[tuple[str, Component, list[_MatcherNode]]]) -> list[tuple[int, dict[str, list[_Test]]]]:
     """The tests of the globs by their key, the keys apart by length."""
     tests: dict[int, dict[str, list[_Test]]] = {}
     for key, glob, nodes in keyed:
@@ -231,8 +231,8 @@ def _by_length(keyed: Iterable[tuple[str, Component, list[_Node]]]) -> list[tupl
     return sorted(tests.items())
 
 
-def _globs_of(nodes: Iterable[_Node]) -> dict[Component, list[_Node]]:
-    globs: dict[Component, list[_Node]] = {}
+def _globs_of(nodes: Iterable[_MatcherNode]) -> dict[Component, list[_MatcherNode]]:
+    globs: dict[Component, list[_MatcherNode]] = {}
     for node in nodes:
         for component, child in node.children.items():
             if component.literals is None:
@@ -240,22 +240,22 @@ def _globs_of(nodes: Iterable[_Node]) -> dict[Component, list[_Node]]:
     return globs
 
 
-def _merged(tables: Iterable[Mapping[str, list[_Node]]]) -> dict[str, list[_Node]]:
-    merged: dict[str, list[_Node]] = {}
+def _merged(tables: Iterable[Mapping[str, list[_MatcherNode]]]) -> dict[str, list[_MatcherNode]]:
+    merged: dict[str, list[_MatcherNode]] = {}
     for table in tables:
         for literal, nodes in table.items():
             merged.setdefault(literal, []).extend(nodes)
     return merged
 
 
-def _plan(patterns: Sequence[Pattern]) -> list[_Node]:
+def _plan(patterns: Sequence[Pattern]) -> list[_MatcherNode]:
     """The nodes of the trie of the patterns, by their numbers; the first is that of the root namespace."""
-    nodes = [_Node(0)]
+    nodes = [_MatcherNode(0)]
     for rule, pattern in enumerate(patterns):
         node = nodes[0]
         for component in pattern.components:
             if component not in node.children:
-                node.children[component] = _Node(len(nodes))
+                node.children[component] = _MatcherNode(len(nodes))
                 nodes.append(node.children[component])
             node = node.children[component]
         node.rule = rule

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from carbonquota.rules.comparison import Comparison
+from carbonquota.rules.comparison import PatternComparison
 from carbonquota.rules.component import Component, Pattern
 
 NONE: Final = -1
@@ -31,24 +31,24 @@ _FEW: Final = 20
 _Bucket = defaultdict[str, dict[Component, None]]
 
 
-class _Node:
+class _PatternNode:
     """What the patterns through it have in common; `children` are in the order of their latest pattern."""
 
     __slots__ = ("by_literal", "by_piece", "by_prefix", "by_start", "children", "latest")
 
     def __init__(self) -> None:
         self.latest = NONE
-        self.children: dict[Component, _Node] = {}
+        self.children: dict[Component, _PatternNode] = {}
         self.by_literal: _Bucket = defaultdict(dict)
         self.by_start: _Bucket = defaultdict(dict)
         self.by_prefix: _Bucket = defaultdict(dict)
         self.by_piece: _Bucket = defaultdict(dict)
 
-    def child(self, component: Component) -> _Node:
+    def child(self, component: Component) -> _PatternNode:
         """The child of a component, which becomes the last of all; made where there is none."""
         node = self.children.pop(component, None)
         if node is None:
-            node = _Node()
+            node = _PatternNode()
             self._enter(component)
         self.children[component] = node
         return node
@@ -100,17 +100,17 @@ def _pieces(name: str) -> Iterator[str]:
             yield name[start:end]
 
 
-Candidates = Callable[[_Node, Component], Iterable[Component]]
+Candidates = Callable[[_PatternNode, Component], Iterable[Component]]
 Fits = Callable[[Component, Component], bool]
 
 
 class PatternIndex:
     """Patterns of all depths, added in the order of their numbers."""
 
-    def __init__(self, comparison: Comparison) -> None:
+    def __init__(self, comparison: PatternComparison) -> None:
         """Start with none."""
         self._comparison = comparison
-        self._roots: defaultdict[int, _Node] = defaultdict(_Node)
+        self._roots: defaultdict[int, _PatternNode] = defaultdict(_PatternNode)
         self._left = _MOST_IN_ALL
 
     def add(self, pattern: Pattern, number: int) -> None:
@@ -124,20 +124,20 @@ class PatternIndex:
     def latest_covering(self, inner: Pattern, after: int = NONE) -> int:
         """The latest pattern after `after` that surely matches all that `inner` does; `after` if none is found."""
         root = self._roots.get(inner.depth)
-        search = self._search(_Node.may_cover, self._comparison.includes, after)
+        search = self._search(_PatternNode.may_cover, self._comparison.includes, after)
         return self._found(search, root, inner.components) if root else after
 
     def latest_overlapping(self, lower: Pattern, depth: int) -> int:
         """The latest pattern of a depth that may match a namespace above one of `lower`; NONE if that is not known."""
         root = self._roots.get(depth)
-        search = self._search(_Node.may_overlap, self._comparison.overlap, NONE)
+        search = self._search(_PatternNode.may_overlap, self._comparison.overlap, NONE)
         found = self._found(search, root, lower.components[:depth]) if root else NONE
         return NONE if search.is_given_up else found
 
     def _search(self, candidates: Candidates, fits: Fits, best: int) -> _Search:
         return _Search(candidates, fits, best, most=min(_MOST, max(self._left, _FEW)))
 
-    def _found(self, search: _Search, root: _Node, components: tuple[Component, ...]) -> int:
+    def _found(self, search: _Search, root: _PatternNode, components: tuple[Component, ...]) -> int:
         most = search.left
         found = search.below(root, components)
         self._left -= most - search.left
@@ -160,7 +160,7 @@ class _Search:
         """Whether there were too many to compare, so that a later one may be there."""
         return self.left <= 0
 
-    def below(self, node: _Node, components: tuple[Component, ...]) -> int:
+    def below(self, node: _PatternNode, components: tuple[Component, ...]) -> int:
         """Search below a node, for the components from its level on."""
         if not components:
             self._best = max(self._best, node.latest)

@@ -32,7 +32,7 @@ Edge = tuple[int, int]
 Key = tuple[int, int, int, int, int, int]
 
 
-class Node(Protocol):
+class PlanNode(Protocol):
     """A node of the plan, as the matcher has it."""
 
     @property
@@ -45,7 +45,7 @@ class Node(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MatchingPlan:
     """All arrays, C-contiguous.
 
     `programs` (int32) has one program after the other, the one of glob g at `program_of[g]`. `nodes` (int32, shape
@@ -65,7 +65,7 @@ class Plan:
     beyond: frozenset[int]
 
 
-def plan_of(nodes: Sequence[Node]) -> Plan:
+def plan_of(nodes: Sequence[PlanNode]) -> MatchingPlan:
     """The plan of these nodes, which are in the order of their numbers."""
     return _Planner().plan(nodes)
 
@@ -85,11 +85,11 @@ class _Planner:
         self._texts = bytearray()
         self._beyond: set[int] = set()
 
-    def plan(self, nodes: Sequence[Node]) -> Plan:
+    def plan(self, nodes: Sequence[PlanNode]) -> MatchingPlan:
         """All arrays for these nodes."""
         for node in nodes:
             self._add(node)
-        return Plan(
+        return MatchingPlan(
             programs=np.array(self._programs, np.int32),
             program_of=np.array(self._program_of, np.int32),
             nodes=_table(self._nodes, 4, np.int32),
@@ -100,7 +100,7 @@ class _Planner:
             beyond=frozenset(self._beyond),
         )
 
-    def _add(self, node: Node) -> None:
+    def _add(self, node: PlanNode) -> None:
         """Note a node with its edges."""
         first_edge, first_length = len(self._edges), len(self._lengths)
         tested: list[tuple[Component, Edge]] = []

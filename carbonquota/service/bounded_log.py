@@ -13,7 +13,7 @@ _MOST_KEYS: Final = 1000
 
 
 @dataclass(slots=True)
-class _Spell:
+class _KeySpell:
     """When a key was logged last, and how many events were kept silent since."""
 
     logged: float
@@ -31,7 +31,7 @@ class BoundedLog:
         self._logger = logger
         self._clock = clock
         self._every = every
-        self._spells: dict[str, _Spell] = {}
+        self._spells: dict[str, _KeySpell] = {}
         self._lock = Lock()
 
     def warning(self, key: str, message: str, *arguments: object) -> None:
@@ -58,10 +58,10 @@ class BoundedLog:
             if spell is None:
                 if len(self._spells) >= _MOST_KEYS:
                     self._spells.clear()
-                self._spells[key] = _Spell(now)
+                self._spells[key] = _KeySpell(now)
                 return 0
             if now - spell.logged < self._every:
                 spell.silent += 1
                 return None
-            self._spells[key] = _Spell(now)
+            self._spells[key] = _KeySpell(now)
             return spell.silent

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Final, Protocol
 
 from carbonquota.model import Clock
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +73,6 @@ class Expiry:
         while gone := self._engine.expire(before):
             self._expired += len(gone)
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """How many there were."""
-        yield Sample("expired", self._expired)
+        yield HealthSample("expired", self._expired)

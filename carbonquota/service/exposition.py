@@ -24,13 +24,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from carbonquota.controls import CONTROLS, Quotas
+from carbonquota.controls import CONTROLS, QuotaColumns
 from carbonquota.kernel import KERNEL
 from carbonquota.model import Limits, Rule
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.health import HEALTH, Health, StatKind, summed
 from carbonquota.service.reporter import Reporter
-from carbonquota.service.totals import Tally
+from carbonquota.service.totals import OverQuota
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The classic text format, which every Prometheus reads."""
@@ -76,7 +76,7 @@ class Exposition:
         yield from page.pieces(room=max(self._most - len(shown), 0) if self._most else len(tallies))
         yield _page_of(_Rest(quotas, tallies, shown), *self._process)
 
-    def _shown(self, quotas: Quotas) -> Sequence[int]:
+    def _shown(self, quotas: QuotaColumns) -> Sequence[int]:
         """The positions of the namespaces to show."""
         if not self._most or len(quotas) <= self._most:
             return range(len(quotas))
@@ -95,8 +95,8 @@ def rule_label(rule: Rule) -> str:
 class _Page:
     """The families of namespaces: those at the positions `shown`."""
 
-    quotas: Quotas
-    tallies: Mapping[str, Tally]
+    quotas: QuotaColumns
+    tallies: Mapping[str, OverQuota]
     shown: Sequence[int]
 
     def pieces(self, room: int) -> Iterator[bytes]:
@@ -110,7 +110,7 @@ class _Page:
         meaning = "Data points over a quota that were dropped"
         yield from _family("carbonquota_quota_dropped_total", "counter", meaning, self._dropped(gone))
 
-    def _gone(self, room: int) -> list[Tally]:
+    def _gone(self, room: int) -> list[OverQuota]:
         """What is still told of namespaces that have no quota any more."""
         if not self.tallies:
             return []
@@ -134,7 +134,7 @@ class _Page:
                     used = _number(int(usage[position]))
                     yield f'carbonquota_quota_usage{{control="{control.stat}",{labels}}} {used}\n'
 
-    def _counted(self, gone: Iterable[Tally]) -> Iterator[tuple[str, Limits, Tally | None]]:
+    def _counted(self, gone: Iterable[OverQuota]) -> Iterator[tuple[str, Limits, OverQuota | None]]:
         """The labels and limits of each namespace, and what was counted there, if anything ever was."""
         for position in self.shown:
             name, grant = self.quotas.names[position], self.quotas.grants[self.quotas.rules[position]]
@@ -142,11 +142,11 @@ class _Page:
         for tally in gone:
             yield _labels(tally.quota.namespace, tally.quota.rule), tally.quota.limits, tally
 
-    def _over(self, gone: Iterable[Tally]) -> Iterator[str]:
+    def _over(self, gone: Iterable[OverQuota]) -> Iterator[str]:
         for labels, _, tally in self._counted(gone):
             yield f"carbonquota_quota_over_total{{{labels}}} {_number(tally.over) if tally else 0}\n"
 
-    def _dropped(self, gone: Iterable[Tally]) -> Iterator[str]:
+    def _dropped(self, gone: Iterable[OverQuota]) -> Iterator[str]:
         """Zeros included: a first drop shows as an increase."""
         for labels, limits, tally in self._counted(gone):
             for control in CONTROLS:
@@ -162,8 +162,8 @@ class _Rest(Collector):
     All are gauges, also what was counted, as namespaces come to the rest and leave it.
     """
 
-    quotas: Quotas
-    tallies: Mapping[str, Tally]
+    quotas: QuotaColumns
+    tallies: Mapping[str, OverQuota]
     shown: Sequence[int]
 
     def collect(self) -> Iterator[Metric]:

@@ -1,7 +1,7 @@
 """The program's own health: one table of every value, and how parts of the program report theirs.
 
-Each part of the program (a receiver, a sink, the state) owns its counts and gives them as `Sample`s. What a sample
-means stands here, once, for carbon, StatsD and Prometheus alike. Counters only grow while the program runs.
+Each part of the program (a receiver, a sink, the state) owns its counts and gives them as `HealthSample`s. What a
+sample means stands here, once, for carbon, StatsD and Prometheus alike. Counters only grow while the program runs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class HealthStat:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class HealthSample:
     """One value now: `stat` is a key of `HEALTH`, `label` the label's value where the stat has a label."""
 
     stat: str
@@ -119,7 +119,7 @@ HEALTH: Final[dict[str, HealthStat]] = {
 }
 """Every value by name. In carbon it is `{graph-prefix}.carbonquota.<name>[.<label>]`."""
 
-HealthSource = Callable[[], Iterable[Sample]]
+HealthSource = Callable[[], Iterable[HealthSample]]
 """Gives one part's samples now; callable from any thread."""
 
 
@@ -134,13 +134,13 @@ class Health:
         """Ask this one, too."""
         self._sources.append(source)
 
-    def samples(self) -> Iterator[Sample]:
+    def samples(self) -> Iterator[HealthSample]:
         """Every sample of every part, now."""
         for source in self._sources:
             yield from source()
 
 
-def summed(samples: Iterable[Sample]) -> dict[tuple[str, str], float]:
+def summed(samples: Iterable[HealthSample]) -> dict[tuple[str, str], float]:
     """The values by stat and label, in the table's order; what several parts give under one name is added up."""
     sums: dict[tuple[str, str], float] = {}
     for sample in samples:

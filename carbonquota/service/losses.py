@@ -23,7 +23,7 @@ _SHOWN: Final = 100
 
 
 @dataclass(slots=True)
-class _Spell:
+class _LossSpell:
     """Losses that came one after the other: how many points, the last of which when, and one of the metrics."""
 
     points: int
@@ -39,7 +39,7 @@ class Losses:
         self._notices = BoundedLog(logger, clock)
         self._clock = clock
         self._meanings = meanings
-        self._spells: dict[str, _Spell] = {}
+        self._spells: dict[str, _LossSpell] = {}
         self._lock = Lock()
 
     def note(self, reason: str, points: int, metric: bytes) -> None:
@@ -50,7 +50,7 @@ class Losses:
         with self._lock:
             spell = self._spells.get(reason)
             counted = points + (spell.points if spell and now - spell.last < RECENT else 0)
-            self._spells[reason] = _Spell(counted, now, sample)
+            self._spells[reason] = _LossSpell(counted, now, sample)
         self._notices.warning(reason, "%s lost: %s", points_are(points, "is", "are"), self._cause(reason, sample))
 
     @property

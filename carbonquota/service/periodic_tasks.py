@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class PeriodicTasks(ABC):
         while await self._wait(delay()):
             await self.attempt(name, action)
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """How often each task failed."""
         for name, failures in self._failures.copy().items():
-            yield Sample("internal_errors", failures, name)
+            yield HealthSample("internal_errors", failures, name)

@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Final
 
 from carbonquota.model import Clock
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 
 EVERY: Final = 10.0
 """Seconds between two looks."""
@@ -35,7 +35,7 @@ class Rates:
 class RateHistory:
     """The last looks at the counters. `look` is for one thread at a time, all else for any."""
 
-    def __init__(self, samples: Callable[[], Iterable[Sample]], clock: Clock, most: int = MOST) -> None:
+    def __init__(self, samples: Callable[[], Iterable[HealthSample]], clock: Clock, most: int = MOST) -> None:
         """Look at `samples`, by `clock` in seconds since the epoch."""
         self._samples = samples
         self._clock = clock

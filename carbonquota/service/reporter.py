@@ -22,11 +22,11 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
-from carbonquota.controls import Quotas
+from carbonquota.controls import QuotaColumns
 from carbonquota.engine import QuotaEngine
 from carbonquota.model import Clock
-from carbonquota.service.health import Health, Sample, summed
-from carbonquota.service.totals import Tally, Totals
+from carbonquota.service.health import Health, HealthSample, summed
+from carbonquota.service.totals import OverQuota, Totals
 from carbonquota.stats import StandingColumns, named_values, plaintext_lines
 
 MARGIN: Final = 0.01
@@ -70,7 +70,7 @@ class Report:
 
     timestamp: int
     pieces: Iterator[Piece]
-    over: Sequence[Tally]
+    over: Sequence[OverQuota]
     creates: int
 
     def next_piece(self) -> Piece | None:
@@ -110,7 +110,7 @@ class Reporter:
         self._creates = 0
         self._own_points = 0
         self._seconds = 0.0
-        self._last_over: Sequence[Tally] = ()
+        self._last_over: Sequence[OverQuota] = ()
         health.add(self.health)
 
     def report(self) -> Report:
@@ -139,7 +139,7 @@ class Reporter:
             yield Piece(lines, points)
         self._seconds = self._stopwatch() - start
 
-    def _take(self) -> tuple[StandingColumns, list[Tally]]:
+    def _take(self) -> tuple[StandingColumns, list[OverQuota]]:
         """The engine's report, and what was counted since the last one."""
         with self._lock:
             columns, before, after = self._engine.report_with_counts()
@@ -149,7 +149,7 @@ class Reporter:
             over = self._totals.report(map(before.value, positions), values, map(after.value, positions))
             return columns, over
 
-    def standings(self) -> tuple[Quotas, dict[str, Tally]]:
+    def standings(self) -> tuple[QuotaColumns, dict[str, OverQuota]]:
         """How every namespace under a rule stands now, and what was over quota since the start, by namespace.
 
         The second knows only namespaces that were over their quota, some of which may be gone by now.
@@ -160,7 +160,7 @@ class Reporter:
             return quotas, self._totals.tallies()
 
     @property
-    def last_over(self) -> Sequence[Tally]:
+    def last_over(self) -> Sequence[OverQuota]:
         """The namespaces that the last report found most over their quota, `_MOST_KEPT` at most."""
         return self._last_over
 
@@ -168,12 +168,12 @@ class Reporter:
         """The seconds from `now` until the report of the running interval is due."""
         return self._timetable.due(now)
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """What this part has to say of itself."""
-        yield Sample("own_points", self._own_points)
-        yield Sample("report_seconds", self._seconds)
+        yield HealthSample("own_points", self._own_points)
+        yield HealthSample("report_seconds", self._seconds)
         for emitter in self._emitters:
-            yield Sample("emitter_errors", emitter.errors, emitter.name)
+            yield HealthSample("emitter_errors", emitter.errors, emitter.name)
 
 
 class Timetable:

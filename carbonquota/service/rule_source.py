@@ -138,7 +138,7 @@ def load_rules(files: RuleFiles, known: LoadedRules | None = None, given: GivenQ
 
     Where they say what is `known` already, that is the answer. `given` are quotas in the place of the file.
     """
-    reading = _Reading()
+    reading = _RuleFilesReading()
     quotas = reading.text(files.quotas) if given is None else given.key
     texts = (quotas, reading.text(files.schemas), reading.text(files.aggregation))
     if known is not None and texts == known.texts and not reading.problems:
@@ -151,7 +151,7 @@ def load_rules(files: RuleFiles, known: LoadedRules | None = None, given: GivenQ
     return LoadedRules(files, rules, schemas, aggregations, texts)
 
 
-class _Reading:
+class _RuleFilesReading:
     """Gathers the problems of several files."""
 
     __slots__ = ("problems",)

@@ -26,7 +26,7 @@ from carbonquota.model import Clock, ThroughputUnit
 from carbonquota.rules import Finding, RuleSet, Schemas, Severity, diff, lint
 from carbonquota.rules.aggregation import Aggregations
 from carbonquota.rules.expressions import Expression
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.service.rule_source import FileSource, LoadedRules, RuleSource
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ _MOST_LINES: Final = 50
 """Lines of a difference, or findings, that are logged at one reload."""
 
 
-class Outcome(Enum):
+class ReloadOutcome(Enum):
     """How a reload ended."""
 
     APPLIED = "applied"
@@ -51,7 +51,7 @@ class ReloadResult:
     `rules` is the number of rules in force since.
     """
 
-    outcome: Outcome
+    outcome: ReloadOutcome
     reason: str
     time: float
     rules: int
@@ -60,7 +60,7 @@ class ReloadResult:
     @property
     def ok(self) -> bool:
         """Whether what stands in the files is in force."""
-        return self.outcome is not Outcome.FAILED
+        return self.outcome is not ReloadOutcome.FAILED
 
 
 class Rulebook:
@@ -90,10 +90,10 @@ class Rulebook:
         self._lock = Lock()
         self._linting = Lock()
         self._linted: tuple[RuleSet, tuple[Finding, ...]] | None = None
-        self._counts: Counter[Outcome] = Counter()
+        self._counts: Counter[ReloadOutcome] = Counter()
         self._tell_schemas: list[Callable[[Schemas], None]] = []
         self._tell_aggregations: list[Callable[[Aggregations], None]] = []
-        self._last = ReloadResult(Outcome.APPLIED, "start", clock(), len(loaded.rules.rules))
+        self._last = ReloadResult(ReloadOutcome.APPLIED, "start", clock(), len(loaded.rules.rules))
 
     @property
     def loaded(self) -> LoadedRules:
@@ -157,16 +157,16 @@ class Rulebook:
         message = "the files keep changing, and half a file may not be put in force"
         raise ConfigError([Problem(source.name, 0, 0, 0, "", message, "ask again when they are written")])
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """The rules in force and how reloads went."""
         last = self._last
-        yield Sample("rules", len(self._loaded.rules.rules))
-        for outcome in Outcome:
-            yield Sample("reloads", self._counts[outcome], outcome.value)
-        yield Sample("reload_ok", float(last.ok))
-        yield Sample("reload_time", last.time)
+        yield HealthSample("rules", len(self._loaded.rules.rules))
+        for outcome in ReloadOutcome:
+            yield HealthSample("reloads", self._counts[outcome], outcome.value)
+        yield HealthSample("reload_ok", float(last.ok))
+        yield HealthSample("reload_time", last.time)
 
-    def _result(self, outcome: Outcome, reason: str, error: str = "") -> ReloadResult:
+    def _result(self, outcome: ReloadOutcome, reason: str, error: str = "") -> ReloadResult:
         return ReloadResult(outcome, reason, self._clock(), len(self._loaded.rules.rules), error)
 
     def _refused(self, reason: str, error: ConfigError) -> ReloadResult:
@@ -175,18 +175,18 @@ class Rulebook:
         if len(error.problems) > _MOST_LINES:
             _LOGGER.error("and %d more errors, which `carbonquota check` tells", len(error.problems) - _MOST_LINES)
         _LOGGER.error("reload (%s) failed: the rules in force stay, until the files change again", reason)
-        return self._result(Outcome.FAILED, reason, str(error))
+        return self._result(ReloadOutcome.FAILED, reason, str(error))
 
     def _accepted(self, reason: str, loaded: LoadedRules) -> ReloadResult:
         before = self._loaded
         if loaded is before:
             _LOGGER.info("reload (%s): the files say what is in force already", reason)
-            return self._result(Outcome.UNCHANGED, reason)
+            return self._result(ReloadOutcome.UNCHANGED, reason)
         self._engine.apply(loaded.rules, size_of=loaded.schemas)
         self._loaded = loaded
         self._hand_on(before, loaded)
         self._tell(reason, before, loaded)
-        return self._result(Outcome.APPLIED, reason)
+        return self._result(ReloadOutcome.APPLIED, reason)
 
     def _hand_on(self, before: LoadedRules, loaded: LoadedRules) -> None:
         """Tell those who need the other two files, if they changed."""

@@ -16,7 +16,7 @@ from carbonquota.kernel import KERNEL
 from carbonquota.model import Clock, Storable, throughput_per_interval
 from carbonquota.rules.expressions import Search
 from carbonquota.service.expiry import Expiry
-from carbonquota.service.health import Health, Sample
+from carbonquota.service.health import Health, HealthSample
 from carbonquota.service.patterns import PatternGuard
 from carbonquota.service.reporter import Emitter, Reporter, Timetable
 from carbonquota.service.rule_source import LoadedRules, RuleFiles, RuleSource, load_rules
@@ -62,7 +62,7 @@ class StartingSource(RuleSource, Protocol):
 class Part(Protocol):
     """A part that tells how it is; from any thread."""
 
-    def health(self) -> Iterable[Sample]:
+    def health(self) -> Iterable[HealthSample]:
         """Its values now."""
 
 
@@ -177,9 +177,9 @@ class Runtime:
         # One cause may be a trouble of several parts.
         return tuple(dict.fromkeys(text for part in self._troubled for text in part.troubles))
 
-    def _index_health(self) -> Iterator[Sample]:
+    def _index_health(self) -> Iterator[HealthSample]:
         """The size of the index, the start and the kernel."""
-        yield Sample("series", len(self.engine))
-        yield Sample("namespaces", self.engine.namespace_count())
-        yield Sample("start_time", self.started)
-        yield Sample("kernel", 1, KERNEL)
+        yield HealthSample("series", len(self.engine))
+        yield HealthSample("namespaces", self.engine.namespace_count())
+        yield HealthSample("start_time", self.started)
+        yield HealthSample("kernel", 1, KERNEL)

@@ -26,7 +26,7 @@ from typing import Final
 
 from carbonquota.errors import MetricNameError
 from carbonquota.model import Clock
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.service.walk import ScannedIndex, Tree, Walk
 from carbonquota.storage.data_directory import DataDirectory
 
@@ -110,12 +110,12 @@ class Scanner:
         """End a scan that runs, and every later one, at the next file."""
         self._stopping.set()
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """How the last scan went."""
-        yield Sample("scan_time", self._ended)
-        yield Sample("scan_seconds", self._last.seconds)
-        yield Sample("scan_files", self._last.files)
-        yield Sample("scan_errors", self._last.errors)
+        yield HealthSample("scan_time", self._ended)
+        yield HealthSample("scan_seconds", self._last.seconds)
+        yield HealthSample("scan_files", self._last.files)
+        yield HealthSample("scan_errors", self._last.errors)
 
     @property
     def troubles(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from carbonquota.controls import CONTROLS, THROUGHPUT
 from carbonquota.model import ROOT, Clock, Rule
-from carbonquota.service.totals import Tally
+from carbonquota.service.totals import OverQuota
 
 CREATES: Final = "creates"
 """The control that bounds new metrics a second; no rule sets it."""
@@ -66,7 +66,7 @@ class Dropping(Protocol):
 
 
 @dataclass(slots=True)
-class _Spell:
+class _ThrottleSpell:
     """A time of being throttled: since when, the points dropped so far, and whether no report has covered it yet."""
 
     since: float
@@ -97,7 +97,7 @@ class ThrottleLog:
         self._in_force = in_force or (lambda limit: limit)
         self._logger = logger
         self._most = most
-        self._spells: dict[tuple[str, str], _Spell] = {}
+        self._spells: dict[tuple[str, str], _ThrottleSpell] = {}
         self._looked = float("-inf")
         self._lines = 0
 
@@ -112,10 +112,10 @@ class ThrottleLog:
         self._looked = now
         for key, drop in admission.drops.items():
             if key not in self._spells and len(self._spells) < MOST_SEEN:
-                self._spells[key] = _Spell(now)
+                self._spells[key] = _ThrottleSpell(now)
                 self._say_start(key, drop.rule, drop.samples)
 
-    def settle(self, tallies: Iterable[Tally], creates: int = 0) -> None:
+    def settle(self, tallies: Iterable[OverQuota], creates: int = 0) -> None:
         """Take in what a report found over quota since the one before, `creates` being points that `CREATES` dropped.
 
         Logs starts that no look has seen, and the stop of each that went on no longer.
@@ -125,7 +125,7 @@ class ThrottleLog:
         for key, rule, points in _counts(tallies, creates):
             counted.add(key)
             if key not in self._spells:
-                self._spells[key] = _Spell(now)
+                self._spells[key] = _ThrottleSpell(now)
                 self._say_start(key, rule)
             self._spells[key].points += points
         self._end_spells(counted, now)
@@ -159,7 +159,7 @@ class ThrottleLog:
             limit = self._limit(control, rule)
             self._say(logging.WARNING, "namespace %s is throttled by %s%s", namespace, limit, such_as)
 
-    def _say_stop(self, key: tuple[str, str], spell: _Spell, now: float) -> None:
+    def _say_stop(self, key: tuple[str, str], spell: _ThrottleSpell, now: float) -> None:
         """One line on a stop."""
         namespace, control = key
         seconds = max(round(now - spell.since), 0)
@@ -190,7 +190,7 @@ class ThrottleLog:
         return f"{control} = {written:,}{per_interval} of {rule}"
 
 
-def _counts(tallies: Iterable[Tally], creates: int) -> Iterator[tuple[tuple[str, str], Rule | None, int]]:
+def _counts(tallies: Iterable[OverQuota], creates: int) -> Iterator[tuple[tuple[str, str], Rule | None, int]]:
     """The points of an interval by namespace and control, with the rule."""
     for tally in tallies:
         namespace, rule = tally.quota.namespace, tally.quota.rule

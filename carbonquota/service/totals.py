@@ -28,7 +28,7 @@ _OVER: Final = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class OverQuota:
     """The points that one namespace was over its quota by: `over`, enforced or not, and `dropped` by control.
 
     `quota` is how the namespace stood when it was last seen. Controls are spelled as in the rule file.
@@ -72,10 +72,12 @@ class _Account:
             # A change of rules at the moment of a report may have taken counts away that were added already.
             self.total[key] = self.total.get(key, 0) + max(counted, 0)
 
-    def tally(self, since: Mapping[str, int] = _NONE) -> Tally:
+    def tally(self, since: Mapping[str, int] = _NONE) -> OverQuota:
         """The total as a value, less these counts."""
         grown = {key: count - since.get(key, 0) for key, count in self.total.items()}
-        return Tally(self.quota, grown.pop(_OVER, 0), {control: points for control, points in grown.items() if points})
+        return OverQuota(
+            self.quota, grown.pop(_OVER, 0), {control: points for control, points in grown.items() if points}
+        )
 
 
 class Totals:
@@ -103,7 +105,7 @@ class Totals:
 
     def report(
         self, before: Iterable[NamespaceQuota], values: Mapping[str, int], after: Iterable[NamespaceQuota]
-    ) -> list[Tally]:
+    ) -> list[OverQuota]:
         """Take in a report: its values, and how all namespaces stood before and after it.
 
         Gives what was counted since the report before, of each namespace that was over its quota.
@@ -140,7 +142,7 @@ class Totals:
         account.look(quota)
         return True
 
-    def _close(self, existing: AbstractSet[str]) -> list[Tally]:
+    def _close(self, existing: AbstractSet[str]) -> list[OverQuota]:
         """What was counted since the last close; drops the accounts of namespaces that are gone."""
         grown = []
         for namespace, account in list(self._accounts.items()):
@@ -152,7 +154,7 @@ class Totals:
                 del self._accounts[namespace]
         return grown
 
-    def tallies(self) -> dict[str, Tally]:
+    def tallies(self) -> dict[str, OverQuota]:
         """The totals since the start, by namespace."""
         return {namespace: account.tally() for namespace, account in self._accounts.items()}
 

@@ -30,7 +30,7 @@ from watchdog.observers import Observer
 
 from carbonquota.rules.files import read_bytes
 from carbonquota.service.checkpoints import checkpoints
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.service.settling import SettleTimes, Signature, signatures
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -121,9 +121,9 @@ class FileWatch:
         if self._thread.is_alive():
             self._thread.join()
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """Calls of `on_change` that failed."""
-        yield Sample("internal_errors", self._failures, "watch")
+        yield HealthSample("internal_errors", self._failures, "watch")
 
     def _note(self, event: FileSystemEvent) -> None:
         """An event, on the observer's thread."""

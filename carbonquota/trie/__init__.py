@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from carbonquota.trie.changes import ChangeRun
-from carbonquota.trie.descent import Matcher
+from carbonquota.trie.descent import RuleMatcher
 from carbonquota.trie.holdings import Change, Holdings
 from carbonquota.trie.index import Index
 from carbonquota.trie.namespaces import ROOT_ROW, Namespaces
-from carbonquota.trie.quotas import NO_QUOTA, NO_RULE, Quotas, Terms
+from carbonquota.trie.quotas import NO_QUOTA, NO_RULE, Quotas, QuotaTerms
 from carbonquota.trie.rebuild import Rebuild
 from carbonquota.trie.taken import TakenCounts, TakenQuotas, Taking, take_counts, take_ended_counts
 
@@ -19,14 +19,14 @@ __all__ = [
     "ChangeRun",
     "Holdings",
     "Index",
-    "Matcher",
     "Namespaces",
+    "QuotaTerms",
     "Quotas",
     "Rebuild",
+    "RuleMatcher",
     "TakenCounts",
     "TakenQuotas",
     "Taking",
-    "Terms",
     "take_counts",
     "take_ended_counts",
 ]

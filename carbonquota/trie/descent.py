@@ -22,7 +22,7 @@ from carbonquota.trie.quotas import Quotas
 Names = NDArray[np.object_]
 
 
-class Matcher(Protocol):
+class RuleMatcher(Protocol):
     """Which rule holds a namespace, found on the way down; see `carbonquota.rules`."""
 
     def root(self) -> tuple[int, int]:
@@ -42,7 +42,7 @@ class Descent:
     `states` and `holders` are columns by namespace: the matcher's states, and the rows of the nearest quotas.
     """
 
-    matcher: Matcher
+    matcher: RuleMatcher
     quotas: Quotas
     states: NarrowColumn
     holders: NarrowColumn

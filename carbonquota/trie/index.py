@@ -18,9 +18,9 @@ from carbonquota.model import Size
 from carbonquota.trie.absent import Absent
 from carbonquota.trie.changes import ChangeLog, ChangeRun
 from carbonquota.trie.columns import Column
-from carbonquota.trie.descent import Descent, Matcher
+from carbonquota.trie.descent import Descent, RuleMatcher
 from carbonquota.trie.namespaces import ROOT_ROW, Namespaces, rows_at
-from carbonquota.trie.quotas import NO_QUOTA, Quotas, Terms
+from carbonquota.trie.quotas import NO_QUOTA, Quotas, QuotaTerms
 from carbonquota.trie.series import Seen, Series
 
 _STRETCH: Final = 8192
@@ -31,7 +31,12 @@ class Index:
     """Every series, namespace and quota. Not safe to use from two threads at once."""
 
     def __init__(
-        self, matcher: Matcher, terms: tuple[Terms, ...], *, record_changes: bool = False, keep_seen: bool = False
+        self,
+        matcher: RuleMatcher,
+        terms: tuple[QuotaTerms, ...],
+        *,
+        record_changes: bool = False,
+        keep_seen: bool = False,
     ) -> None:
         """Start without series, under rules that `matcher` finds and that grant `terms`.
 
@@ -208,7 +213,7 @@ class Index:
             if self.namespaces.born_at[row]:
                 self.sweep(row)
 
-    def replace_rules(self, matcher: Matcher, quotas: Quotas) -> None:
+    def replace_rules(self, matcher: RuleMatcher, quotas: Quotas) -> None:
         """Put other rules in force; every namespace's `state` and `quota` must be theirs already."""
         self.quotas.settle_witnesses()
         self.matcher = matcher

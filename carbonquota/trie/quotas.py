@@ -46,7 +46,7 @@ _STRETCH: Final = 16_384
 """The intervals of so many quotas end at a time, so that this takes little memory."""
 
 
-class Terms(Protocol):
+class QuotaTerms(Protocol):
     """What a quota's rule grants, as far as the index needs to know it."""
 
     @property
@@ -111,7 +111,7 @@ class Quotas(Columns):
     closed_throughput_at: View
     named_at: View
 
-    def __init__(self, terms: tuple[Terms, ...], name_of: Callable[[int], str]) -> None:
+    def __init__(self, terms: tuple[QuotaTerms, ...], name_of: Callable[[int], str]) -> None:
         """Start without quotas, for rules that grant `terms`; `name_of` gives the name of a namespace by its row."""
         self.terms = terms
         self._name_of = name_of
@@ -184,7 +184,7 @@ class Quotas(Columns):
         self.next_parts = parts
         self._is_lowered = True
 
-    def _first_part(self, terms: Terms) -> int:
+    def _first_part(self, terms: QuotaTerms) -> int:
         """What may be accepted before anything was granted."""
         if self.parts == 1 or not (terms.metered and terms.enforcing) or terms.throughput == MAXIMUM:
             return terms.throughput

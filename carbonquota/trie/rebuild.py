@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbonquota.trie.columns import Column, Numbers
-from carbonquota.trie.descent import Descent, Matcher
+from carbonquota.trie.descent import Descent, RuleMatcher
 from carbonquota.trie.index import Index
 from carbonquota.trie.namespaces import ROOT_ROW
-from carbonquota.trie.quotas import NO_QUOTA, Quotas, Terms
+from carbonquota.trie.quotas import NO_QUOTA, Quotas, QuotaTerms
 
 Integer = TypeVar("Integer", bound=np.integer[Any])
 
@@ -32,7 +32,7 @@ _STRETCH: Final = 128
 class Rebuild:
     """One change of rules, in three steps: the making, `run`, `finish`. Only one at a time for an index."""
 
-    def __init__(self, index: Index, matcher: Matcher, terms: tuple[Terms, ...]) -> None:
+    def __init__(self, index: Index, matcher: RuleMatcher, terms: tuple[QuotaTerms, ...]) -> None:
         """Copy what the walk needs; to be called under the index's lock."""
         self._index = index
         self._matcher = matcher

@@ -11,7 +11,7 @@ from time import monotonic
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from carbonquota.service.bounded_log import BoundedLog
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.web.problems import problem
 
 
@@ -28,9 +28,9 @@ class BugCount:
         with self._lock:
             self._count += 1
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """The count."""
-        yield Sample("internal_errors", self._count, "http")
+        yield HealthSample("internal_errors", self._count, "http")
 
 
 class Edge:

@@ -16,11 +16,12 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any, Final
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.request import ProxyHandler, Request, build_opener
 
 import jwt
 
 from carbonquota.errors import InputError, QuotaError
+from carbonquota.service.urls import NoRedirect
 from carbonquota.web.access import OWN, Identity, Role
 from carbonquota.web.authentication import AuthenticationUnavailable, NotAuthenticated
 
@@ -195,18 +196,11 @@ def read_keys(place: str) -> str:
     try:
         if "://" not in place:
             return Path(place).read_text(encoding="utf-8")
-        with build_opener(ProxyHandler({}), _NoRedirect).open(Request(checked_url(place)), timeout=_TIMEOUT) as answer:  # noqa: S310
+        with build_opener(ProxyHandler({}), NoRedirect).open(Request(checked_url(place)), timeout=_TIMEOUT) as answer:  # noqa: S310
             text: str = answer.read(_LARGEST + 1)[:_LARGEST].decode()
             return text
     except (OSError, ValueError) as error:
         raise InputError(f"{place}: the key set cannot be read: {error}") from None
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """Keys come from where they were said to be."""
-
-    def redirect_request(self, *_: object) -> None:
-        """Follow nothing."""
 
 
 def checked_url(place: str) -> str:

@@ -21,7 +21,7 @@ from typing import Final
 
 from carbonquota.errors import ConfigError, InputError, Problem, QuotaError
 from carbonquota.rules.files import read_text
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.web.access import Role
 from carbonquota.web.authentication import AuthenticationUnavailable
 from carbonquota.web.tokens import TokenRecord
@@ -57,7 +57,7 @@ class TokenFile:
             return self._tokens.get(number)
 
     @staticmethod
-    def health() -> Iterator[Sample]:
+    def health() -> Iterator[HealthSample]:
         """No values of its own."""
         return iter(())
 

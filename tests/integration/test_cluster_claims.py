@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from carbonquota import QuotaEngine, RuleSet, Size
-from carbonquota.cluster.claim_store import Claimed, ClaimStatus, ClaimStore, Digester, Metric, Patience, Run, refusal
+from carbonquota.cluster.claim_store import (
+    Claimed,
+    ClaimStatus,
+    ClaimStore,
+    ClaimTimeouts,
+    Digester,
+    Metric,
+    StoredRun,
+    refusal,
+)
 from carbonquota.cluster.claims import namespace_of
 from carbonquota.cluster.store import Membership, Store, StoreError, connector
 from carbonquota.controls.stock_limits import NamespaceLimits
@@ -34,7 +43,7 @@ metrics = 1
 dropping-policy = none
 """
 SIZES = [Size(100, 200, 60), Size(250, 300, 100)]
-PATIENCE = Patience(grace=60_000)
+PATIENCE = ClaimTimeouts(grace=60_000)
 
 
 @pytest.fixture
@@ -47,7 +56,7 @@ def raw(server: ValkeyServer, node: str = "n1") -> Store:
     return Store(connector(server.url, 5.0), "test", Membership(node))
 
 
-def claims(server: ValkeyServer, node: str = "n1", patience: Patience = PATIENCE) -> ClaimStore:
+def claims(server: ValkeyServer, node: str = "n1", patience: ClaimTimeouts = PATIENCE) -> ClaimStore:
     return ClaimStore(raw(server, node), "test", patience)
 
 
@@ -62,13 +71,13 @@ def limits_of(names: list[str], rules: str = RULES) -> list[NamespaceLimits]:
     return QuotaEngine(RuleSet.from_text(rules)).limits_above([namespace_of(name) for name in names])
 
 
-def ready(store: ClaimStore) -> Run:
+def ready(store: ClaimStore) -> StoredRun:
     run = store.begin([])
     assert store.declared(run)
     return run
 
 
-def claim(store: ClaimStore, run: Run, names: list[str], rules: str = RULES, *, asks: bool = True) -> Claimed:
+def claim(store: ClaimStore, run: StoredRun, names: list[str], rules: str = RULES, *, asks: bool = True) -> Claimed:
     metrics = [Metric(name, namespace_of(name), SIZES[len(name) % 2]) for name in names]
     return store.claim(run, metrics, limits_of(names, rules), asks=asks)
 
@@ -147,7 +156,7 @@ def test_the_store_equals_the_model_on_the_same_histories(server: ValkeyServer, 
     assert sum(node.refusals for node in nodes) > 20
 
 
-def ready_model(store: ModelClaims) -> Run:
+def ready_model(store: ModelClaims) -> StoredRun:
     run = store.begin([])
     assert store.declared(run)
     return run
@@ -233,7 +242,7 @@ def test_a_store_that_lost_its_names_grants_nothing_until_all_it_hears_of_have_d
     assert one.declared(first)
     # The other has not declared yet.
     assert claim(one, first, ["q.d"], rules).status is ClaimStatus.WAIT
-    assert claim(claims(server, "n1", Patience(grace=0)), first, [], rules).status is ClaimStatus.OK
+    assert claim(claims(server, "n1", ClaimTimeouts(grace=0)), first, [], rules).status is ClaimStatus.OK
     second = other.begin([])
     claim(other, second, ["q.c"], rules, asks=False)
     assert other.declared(second)
@@ -295,7 +304,7 @@ def test_a_store_that_was_flushed_or_evicted_a_key_has_all_declare_again(server:
 def test_a_node_that_is_silent_for_long_holds_nothing_any_more(server: ValkeyServer) -> None:
     settled(server)
     rules = "[q]\nmetrics = 1\n"
-    one, other = claims(server, "n1"), claims(server, "n2", Patience(forget=50))
+    one, other = claims(server, "n1"), claims(server, "n2", ClaimTimeouts(forget=50))
     claim(one, ready(one), ["q.a"], rules)
     run = ready(other)
     assert claim(other, run, ["q.b"], rules).codes[0] < 0

@@ -14,7 +14,16 @@ from pathlib import Path
 import pytest
 
 from carbonquota.cluster.claim_store import ClaimStore
-from carbonquota.cluster.store import Membership, Request, Span, Status, Store, StoreError, Taken, connector
+from carbonquota.cluster.store import (
+    IntervalSpan,
+    Membership,
+    SliceRequest,
+    SliceStatus,
+    Store,
+    StoreError,
+    TakenSlices,
+    connector,
+)
 from tests.support.valkey import ValkeyServer, valkey_server
 
 LENGTH = 60_000
@@ -31,13 +40,13 @@ def store(server: ValkeyServer, node: str = "n1", *, url: str = "", lapse: int =
     return Store(connector(url or server.url, 1.0), "test", Membership(node, lapse))
 
 
-def next_span(server: ValkeyServer) -> Span:
+def next_span(server: ValkeyServer) -> IntervalSpan:
     """One that begins now by the server's clock, which has begun to keep this cluster already."""
-    store(server, "asker").take(Span(0, 0, LENGTH), 0, [])
+    store(server, "asker").take(IntervalSpan(0, 0, LENGTH), 0, [])
     store(server, "asker").leave()
     seconds, micros = server.client().time()
     start = int(seconds) * 1000 + int(micros) // 1000
-    return Span(start, start, LENGTH)
+    return IntervalSpan(start, start, LENGTH)
 
 
 def test_no_more_than_the_limit_is_given_out_however_it_is_asked(server: ValkeyServer) -> None:
@@ -46,9 +55,9 @@ def test_no_more_than_the_limit_is_given_out_however_it_is_asked(server: ValkeyS
     limits = {A: 1_000, B: 7}
     for _ in range(400):
         one = dice.choice(stores)
-        requests = [Request(digest, limits[digest], dice.randint(1, 200)) for digest in dice.sample([A, B], 2)]
+        requests = [SliceRequest(digest, limits[digest], dice.randint(1, 200)) for digest in dice.sample([A, B], 2)]
         taken = one.take(span, 1, requests)
-        assert taken.status is Status.OK
+        assert taken.status is SliceStatus.OK
         nodes = taken.nodes
         for request, points in zip(requests, taken.points, strict=True):
             assert 0 <= points <= request.wanted
@@ -60,43 +69,43 @@ def test_no_more_than_the_limit_is_given_out_however_it_is_asked(server: ValkeyS
 
 def test_a_single_node_gets_most_at_once_and_less_as_the_limit_comes_near(server: ValkeyServer) -> None:
     one, span = store(server), next_span(server)
-    taken = [one.take(span, 1, [Request(A, 100, 1_000)]).points[0] for _ in range(8)]
+    taken = [one.take(span, 1, [SliceRequest(A, 100, 1_000)]).points[0] for _ in range(8)]
     assert taken == sorted(taken, reverse=True)
     assert (taken[0], taken[-1], sum(taken)) == (50, 1, 100)
 
 
 def test_what_is_handed_back_is_given_to_whoever_asks(server: ValkeyServer) -> None:
     one, other, span = store(server, "n1"), store(server, "n2"), next_span(server)
-    while one.take(span, 1, [Request(A, 50, 50)]).points[0]:
+    while one.take(span, 1, [SliceRequest(A, 50, 50)]).points[0]:
         pass
-    assert other.take(span, 1, [Request(A, 50, 50)]).points == (0,)
+    assert other.take(span, 1, [SliceRequest(A, 50, 50)]).points == (0,)
     one.hand_back(span, [(A, 8), (B, 5)])
-    assert other.take(span, 1, [Request(A, 50, 50)]).points == (2,)
+    assert other.take(span, 1, [SliceRequest(A, 50, 50)]).points == (2,)
     # What was never given out cannot be handed back.
-    assert other.take(span, 1, [Request(B, 4, 4)]).points == (1,)
+    assert other.take(span, 1, [SliceRequest(B, 4, 4)]).points == (1,)
 
 
 def test_of_an_interval_that_began_before_the_server_it_gives_nothing(server: ValkeyServer) -> None:
     one, span = store(server), next_span(server)
-    assert one.take(span, 1, [Request(A, 50, 10)]).points == (10,)
+    assert one.take(span, 1, [SliceRequest(A, 50, 10)]).points == (10,)
     server.kill()
     server.start()
     taken = one_try(store(server), span)
-    assert (taken.status, taken.points) == (Status.YOUNG, (0,))
-    assert one_try(store(server), next_span(server)).status is Status.OK
+    assert (taken.status, taken.points) == (SliceStatus.YOUNG, (0,))
+    assert one_try(store(server), next_span(server)).status is SliceStatus.OK
 
 
-def one_try(one: Store, span: Span) -> Taken:
-    return one.take(span, 1, [Request(A, 50, 10)])
+def one_try(one: Store, span: IntervalSpan) -> TakenSlices:
+    return one.take(span, 1, [SliceRequest(A, 50, 10)])
 
 
 def test_a_server_gives_nothing_of_an_interval_that_began_before_it_did(tmp_path: Path) -> None:
     # Late in a second, as the server knows its own start and uptime by full seconds only.
     time.sleep((0.6 - time.time()) % 1)
-    span = Span(1, int(time.time() * 1000), LENGTH)
+    span = IntervalSpan(1, int(time.time() * 1000), LENGTH)
     with valkey_server(tmp_path / "valkey") as server:
         for _ in range(20):
-            assert one_try(store(server), span).status is Status.YOUNG
+            assert one_try(store(server), span).status is SliceStatus.YOUNG
             server.client().flushall()
             time.sleep(0.05)
 
@@ -110,8 +119,8 @@ def test_a_server_that_was_flushed_gives_nothing_of_the_interval_in_which_that_w
     one, span = store(server), next_span(server)
     assert one_try(one, span).points == (10,)
     server.client().execute_command(command)
-    assert one_try(one, span).status is Status.YOUNG
-    assert one_try(one, next_span(server)).status is Status.OK
+    assert one_try(one, span).status is SliceStatus.YOUNG
+    assert one_try(one, next_span(server)).status is SliceStatus.OK
 
 
 def test_a_server_that_evicts_keys_gives_nothing_of_the_interval_in_which_it_did(server: ValkeyServer) -> None:
@@ -125,9 +134,9 @@ def test_a_server_that_evicts_keys_gives_nothing_of_the_interval_in_which_it_did
         client.set(f"filler{number}", "x" * 10_000, ex=10)
         if int(client.info("stats")["evicted_keys"]):
             break
-    assert one_try(one, span).status is Status.YOUNG
+    assert one_try(one, span).status is SliceStatus.YOUNG
     client.config_set("maxmemory", "0")
-    assert one_try(one, next_span(server)).status is Status.OK
+    assert one_try(one, next_span(server)).status is SliceStatus.OK
 
 
 def test_a_replica_that_took_over_gives_nothing_of_the_interval_it_may_have_missed(tmp_path: Path) -> None:
@@ -144,14 +153,14 @@ def test_a_replica_that_took_over_gives_nothing_of_the_interval_it_may_have_miss
         assert caught.value.kind == "read_only"
         first.kill()
         replica.replicaof("NO", "ONE")
-        assert one_try(store(second), span).status is Status.YOUNG
+        assert one_try(store(second), span).status is SliceStatus.YOUNG
 
 
 def test_intervals_long_past_or_far_ahead_are_not_served(server: ValkeyServer) -> None:
     one, span = store(server), next_span(server)
-    assert one_try(one, Span(1, span.start + 5_000, LENGTH)).status is Status.EARLY
+    assert one_try(one, IntervalSpan(1, span.start + 5_000, LENGTH)).status is SliceStatus.EARLY
     server.client().hset("{cq:test}:server", "since", "0")
-    assert one_try(one, Span(2, span.start - 3 * LENGTH, LENGTH)).status is Status.LATE
+    assert one_try(one, IntervalSpan(2, span.start - 3 * LENGTH, LENGTH)).status is SliceStatus.LATE
 
 
 def test_the_share_of_a_node_that_may_be_cut_off_is_kept_back(server: ValkeyServer) -> None:
@@ -166,7 +175,7 @@ def test_the_share_of_a_node_that_may_be_cut_off_is_kept_back(server: ValkeyServ
     other.take(first, 2, [])
     second = next_span(server)
     given = 0
-    while points := other.take(second, 2, [Request(A, 100, 100)]).points[0]:
+    while points := other.take(second, 2, [SliceRequest(A, 100, 100)]).points[0]:
         given += points
     assert given == 50
     # A node that accepts nothing without the store has no share to keep back.
@@ -175,7 +184,7 @@ def test_the_share_of_a_node_that_may_be_cut_off_is_kept_back(server: ValkeyServ
     one.leave()
     third = next_span(server)
     given = 0
-    while points := other.take(third, 1, [Request(A, 100, 100)]).points[0]:
+    while points := other.take(third, 1, [SliceRequest(A, 100, 100)]).points[0]:
         given += points
     assert given == 100
 
@@ -198,26 +207,26 @@ def test_a_wrong_password_is_told(tmp_path: Path) -> None:
     with valkey_server(tmp_path, {"requirepass": "right"}) as server:
         for login, outcome in (("", "password"), (":wrong@", "password"), (":right@", "")):
             one = store(server, url=f"valkey://{login}127.0.0.1:{server.port}")
-            span = Span(1, int(time.time() * 1000) + 500, LENGTH)
+            span = IntervalSpan(1, int(time.time() * 1000) + 500, LENGTH)
             if outcome:
                 with pytest.raises(StoreError, match="refuses our user or password") as caught:
                     one_try(one, span)
                 assert caught.value.kind == outcome
             else:
-                assert one_try(one, span).status is Status.OK
+                assert one_try(one, span).status is SliceStatus.OK
 
 
 def test_a_password_beside_the_url_is_taken_where_the_url_has_none(tmp_path: Path) -> None:
     with valkey_server(tmp_path, {"requirepass": "right"}) as server:
-        span = Span(1, int(time.time() * 1000) + 500, LENGTH)
+        span = IntervalSpan(1, int(time.time() * 1000) + 500, LENGTH)
         for url in (server.url, server.url.replace("//", "//default@")):
             one = Store(connector(url, 1.0, "right"), "test", Membership("n1"))
-            assert one_try(one, span).status in {Status.OK, Status.YOUNG}
+            assert one_try(one, span).status in {SliceStatus.OK, SliceStatus.YOUNG}
 
 
 def test_a_full_store_is_told(server: ValkeyServer) -> None:
     one, span = store(server), next_span(server)
-    assert one_try(one, span).status is Status.OK
+    assert one_try(one, span).status is SliceStatus.OK
     # Less than the server itself takes.
     server.client().config_set("maxmemory", "100kb")
     with pytest.raises(StoreError, match="is full") as caught:
@@ -238,7 +247,7 @@ def test_a_store_that_stands_still_is_slow_and_one_that_is_gone_is_away(server: 
         assert caught.value.kind == "slow"
     finally:
         os.kill(server.pid, signal.SIGCONT)
-    assert one_try(one, span).status is Status.OK
+    assert one_try(one, span).status is SliceStatus.OK
     server.kill()
     with pytest.raises(StoreError, match="cannot be reached") as caught:
         one_try(one, span)
@@ -250,7 +259,7 @@ def test_a_user_without_the_permission_is_told(tmp_path: Path) -> None:
         server.client().execute_command("ACL", "SETUSER", "narrow", "on", ">pw", "~*", "+get", "+ping")
         one = store(server, url=f"valkey://narrow:pw@127.0.0.1:{server.port}")
         with pytest.raises(StoreError, match="does not permit our user to use functions") as caught:
-            one_try(one, Span(1, int(time.time() * 1000) + 500, LENGTH))
+            one_try(one, IntervalSpan(1, int(time.time() * 1000) + 500, LENGTH))
         assert caught.value.kind == "permission"
 
 
@@ -258,7 +267,7 @@ def test_who_is_no_store_is_away_or_failed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         one = Store(connector(f"valkey://127.0.0.1:{silent.getsockname()[1]}", 0.3), "test", Membership("n1"))
         with pytest.raises(StoreError) as caught:
-            one_try(one, Span(1, 0, LENGTH))
+            one_try(one, IntervalSpan(1, 0, LENGTH))
     assert caught.value.kind in {"slow", "away"}
 
 
@@ -289,10 +298,10 @@ def test_a_user_with_the_permissions_that_the_documents_name_is_enough(tmp_path:
             server.client().function_flush()
             one = store(server, url=f"valkey://{name}:pw@127.0.0.1:{server.port}")
             if left_out is None:
-                assert one_try(one, next_span(server)).status is Status.OK
+                assert one_try(one, next_span(server)).status is SliceStatus.OK
                 claims = ClaimStore(one, "test")
                 assert claims.declared(claims.begin(["n2"]))
                 assert not claims.sweep()
             else:
                 with pytest.raises(StoreError, match="does not permit our user"):
-                    one_try(one, Span(1, int(time.time() * 1000) + 500, LENGTH))
+                    one_try(one, IntervalSpan(1, int(time.time() * 1000) + 500, LENGTH))

@@ -5,7 +5,16 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from carbonquota.cluster.store import Membership, Request, Span, Status, Store, StoreError, Taken, connector
+from carbonquota.cluster.store import (
+    IntervalSpan,
+    Membership,
+    SliceRequest,
+    SliceStatus,
+    Store,
+    StoreError,
+    TakenSlices,
+    connector,
+)
 from tests.support.valkey_topologies import three_shards, until, watched_by_a_sentinel
 
 LENGTH = 60_000
@@ -17,17 +26,17 @@ def store(url: str, cluster: str = "test") -> Store:
     return Store(connector(url, 1.0), cluster, Membership("n1"))
 
 
-def next_span(one: Store) -> Span:
+def next_span(one: Store) -> IntervalSpan:
     """One that begins now by the server's clock, which keeps this cluster already."""
-    start = one.take(Span(0, 0, LENGTH), 0, []).now
-    return Span(start, start, LENGTH)
+    start = one.take(IntervalSpan(0, 0, LENGTH), 0, []).now
+    return IntervalSpan(start, start, LENGTH)
 
 
-def take(one: Store, span: Span, wanted: int = LIMIT) -> Taken:
-    return one.take(span, 1, [Request(DIGEST, LIMIT, wanted)])
+def take(one: Store, span: IntervalSpan, wanted: int = LIMIT) -> TakenSlices:
+    return one.take(span, 1, [SliceRequest(DIGEST, LIMIT, wanted)])
 
 
-def take_when_there(one: Store, span: Span) -> Taken:
+def take_when_there(one: Store, span: IntervalSpan) -> TakenSlices:
     """Take as soon as the store can be asked again."""
     kinds = set[str]()
     deadline = time.monotonic() + 30
@@ -40,7 +49,7 @@ def take_when_there(one: Store, span: Span) -> Taken:
     raise AssertionError(kinds)
 
 
-def all_of(one: Store, span: Span) -> int:
+def all_of(one: Store, span: IntervalSpan) -> int:
     """Take until nothing is given any more; how much it was."""
     total = 0
     while points := take(one, span).points[0]:
@@ -57,7 +66,7 @@ def test_a_sentinel_that_fails_over_leads_to_the_new_master_and_nothing_is_given
         # What the replica has not heard of when its master dies is what could be given twice.
         watched.master.kill()
         taken = take_when_there(one, span)
-        assert (taken.status, taken.points) == (Status.YOUNG, (0,))
+        assert (taken.status, taken.points) == (SliceStatus.YOUNG, (0,))
         assert all_of(one, next_span(one)) == LIMIT
 
 

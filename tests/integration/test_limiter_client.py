@@ -17,8 +17,8 @@ from carbonquota.client.limiter import (
     LimiterAwayError,
     LimiterClient,
     Nodes,
-    Patience,
     Question,
+    RetryPolicy,
 )
 from carbonquota.errors import InputError
 from tests.support.limiter import LimiterProcess, several
@@ -70,12 +70,12 @@ def test_it_waits_only_when_told_and_then_as_long_as_the_limiter_says(two: list[
     with asking([two[0].address("HTTP")]) as client:
         began = time.monotonic()
         assert [client.check(ask("quick", "a")).allowed for _ in range(2)] == [True, False]
-        assert client.check(ask("quick", "a"), Patience(PATIENT)).allowed
+        assert client.check(ask("quick", "a"), RetryPolicy(PATIENT)).allowed
         assert time.monotonic() - began >= 0.1
         # What would be too late is not waited for.
         assert client.check(ask("user", "waits", hits=5)).allowed
         began = time.monotonic()
-        assert not client.check(ask("user", "waits"), Patience(PATIENT)).allowed
+        assert not client.check(ask("user", "waits"), RetryPolicy(PATIENT)).allowed
         assert time.monotonic() - began < PATIENT
 
 

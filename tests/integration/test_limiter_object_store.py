@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from carbonquota.limiter.rules import RuleSet
+from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
 from carbonquota.testing import ManualClock
 
@@ -21,7 +21,7 @@ MB = 1_000_000
 
 def limiter(clock: ManualClock) -> Limiter:
     rules = EXAMPLE.with_suffix(".yaml")
-    return Limiter(RuleSet.from_text(rules.read_text(), str(rules)), clock=clock)
+    return Limiter(DomainRules.from_text(rules.read_text(), str(rules)), clock=clock)
 
 
 def test_operations_and_bytes_of_users_and_buckets() -> None:

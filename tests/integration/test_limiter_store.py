@@ -15,10 +15,10 @@ from hypothesis import given, settings
 
 from carbonquota.cluster.store import connector
 from carbonquota.limiter.algorithms import Algorithm, policy_of
-from carbonquota.limiter.charge import Charge, Decision, Kind
+from carbonquota.limiter.charge import Charge, ChargeKind, Decision
 from carbonquota.limiter.model import Descriptor, Lease, Reason, Request
 from carbonquota.limiter.reference import PlainCounters
-from carbonquota.limiter.rules import RuleSet
+from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
 from carbonquota.limiter.stores import StoreCounters, StoreSettings
 from carbonquota.limiter.stores.calls import StoreCalls
@@ -125,7 +125,7 @@ def kinds(subject: StoreCounters) -> set[str]:
     return {sample.labels[0] for sample in subject.samples() if sample.stat == "limiter_store_errors"}
 
 
-OPEN, CLOSED, SHARE = charge(Kind.FAIL_OPEN, "open"), charge(Kind.FAIL_CLOSED, "closed"), charge(0, "share")
+OPEN, CLOSED, SHARE = charge(ChargeKind.FAIL_OPEN, "open"), charge(ChargeKind.FAIL_CLOSED, "closed"), charge(0, "share")
 
 
 def test_a_store_that_was_killed_lets_nothing_in_twice_where_a_rule_is_closed(tmp_path: Path) -> None:
@@ -154,14 +154,14 @@ def test_what_a_replica_that_took_over_may_have_missed_counts_as_used_where_a_ru
     server: ValkeyServer, algorithm: Algorithm
 ) -> None:
     subject, policy = counters(server, f"replica{algorithm}", slices=False), policy_of(algorithm, 100, 86_400 * 365)
-    some = {kind: [Charge(f"d\x1f{kind}", policy, 1, kind)] for kind in (Kind.FAIL_CLOSED, Kind.FAIL_OPEN)}
+    some = {kind: [Charge(f"d\x1f{kind}", policy, 1, kind)] for kind in (ChargeKind.FAIL_CLOSED, ChargeKind.FAIL_OPEN)}
     for charges in some.values():
         assert all(subject.decide(charges).passes for _ in range(60))
     # Another run than the one that wrote what is there.
     server.client().hset(f"{{cql:replica{algorithm}:d}}:server", "run", "another")
     server.client().function_flush()
-    assert sum(subject.decide(some[Kind.FAIL_OPEN]).passes for _ in range(200)) == 40
-    assert sum(subject.decide(some[Kind.FAIL_CLOSED]).passes for _ in range(200)) == 0
+    assert sum(subject.decide(some[ChargeKind.FAIL_OPEN]).passes for _ in range(200)) == 40
+    assert sum(subject.decide(some[ChargeKind.FAIL_CLOSED]).passes for _ in range(200)) == 0
 
 
 def test_a_store_that_hangs_is_not_waited_for_again_and_again(server: ValkeyServer) -> None:
@@ -256,7 +256,7 @@ def test_a_limiter_says_why_it_decided_without_its_store(tmp_path: Path) -> None
       - {key: c, on_outage: share, rate_limit: {unit: hour, requests_per_unit: 1}}
     """
     away = StoreCounters(StoreSettings("valkey://127.0.0.1:1", timeout=0.1))
-    subject = Limiter(RuleSet.from_text(rules), counters=away)
+    subject = Limiter(DomainRules.from_text(rules), counters=away)
     told = [subject.check(Request("d", (Descriptor(((key, "x"),)),))).statuses[0].reason for key in "abcc"]
     assert told == [Reason.FAIL_OPEN, Reason.FAIL_CLOSED, Reason.UNDER, Reason.SHARE]
     assert not subject.is_local

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 from carbonquota import QuotaEngine
 from carbonquota.daemon.http import make_app
 from carbonquota.rules import lint
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.service.rates import RateHistory
 from carbonquota.testing import ManualClock
 from carbonquota.web.page.statics import VENDORED
@@ -67,7 +67,7 @@ def engine() -> QuotaEngine:
 @pytest.fixture(scope="module")
 def url(engine: QuotaEngine) -> Iterator[str]:
     clock, count = ManualClock(1_700_000_000.0), 0.0
-    history = RateHistory(lambda: [Sample("received", count), Sample("dropped", count / 3)], clock)
+    history = RateHistory(lambda: [HealthSample("received", count), HealthSample("dropped", count / 3)], clock)
     for step in range(100):
         history.look()
         count += 1000 + 200 * (step % 9)

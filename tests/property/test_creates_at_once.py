@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonquota import RuleSet, Size
-from carbonquota.controls import grants
+from carbonquota.controls import compiled_rules
 from carbonquota.model import ROOT
 from carbonquota.trie import NO_QUOTA, ROOT_ROW, Index
 from carbonquota.trie import index as index_module
@@ -47,7 +47,7 @@ rule_texts = st.lists(sections, max_size=8).map("".join)
 def index_under(text: str) -> Index:
     """An empty index under the rules of a file's text."""
     rules = RuleSet.from_text(text)
-    return Index(rules.matcher(), grants(rules.rules, 60.0, "interval"))
+    return Index(rules.matcher(), compiled_rules(rules.rules, 60.0, "interval"))
 
 
 def create(index: Index, name: str) -> int:

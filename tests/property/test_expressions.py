@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from carbonquota.rules.expressions import Engine, Expression, ExpressionError, read_expression
+from carbonquota.rules.expressions import Expression, ExpressionEngine, ExpressionError, read_expression
 from carbonquota.rules.first_match import FirstMatch
 from tests.support.example_counts import examples
 
@@ -91,7 +91,7 @@ REAL = [
 
 @pytest.mark.parametrize("pattern", REAL)
 def test_patterns_of_real_files_are_read_by_re2(pattern: str) -> None:
-    assert read_expression(pattern).engine is Engine.RE2
+    assert read_expression(pattern).engine is ExpressionEngine.RE2
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_look_around_is_found_where_re_finds_it(
      r"^(?=.*\.cpu)(?=.*\.prod)(?!.*\.test).*", r".*(?<!\.count)$", r"(?i)^(?!Carbon).*(?<!_ps)(?<!_max)$"],
 )  # fmt: skip
 def test_look_around_of_real_files_is_read_by_re2(pattern: str) -> None:
-    assert read_expression(pattern).engine is Engine.RE2
+    assert read_expression(pattern).engine is ExpressionEngine.RE2
 
 
 @pytest.mark.parametrize("pattern", ["(", r"\C", r"a\q", "[[:nothing:]]", "a**b("])
@@ -166,7 +166,7 @@ def test_what_neither_engine_takes_is_refused(pattern: str) -> None:
 
 def test_an_expression_with_too_many_states_for_re2_is_left_to_re() -> None:
     expression = read_expression("(a{1000}){50}" * 40 + "|b")
-    assert (expression.engine, expression.search("b")) == (Engine.RE, True)
+    assert (expression.engine, expression.search("b")) == (ExpressionEngine.RE, True)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from carbonquota.hub.domain.grants import Terms
+from carbonquota.hub.domain.grants import GrantTerms
 from carbonquota.hub.domain.values import Provider
 from carbonquota.hub.service.hub import Hub
 from carbonquota.hub.service.utilization import Measurement
@@ -22,7 +22,7 @@ from tests.support.hub import ADMIN, set_quota
 
 CUSTOMERS = ("a", "b")
 PROVIDERS = ("p", "q")
-TERMS = Terms(max_grant=400, lifetime=30.0, skew=1.0, idle=5.0)
+TERMS = GrantTerms(max_grant=400, lifetime=30.0, skew=1.0, idle=5.0)
 IN_ALL, AT_P = 1000, 600
 """The quotas of `a`; `b` has the first one only."""
 

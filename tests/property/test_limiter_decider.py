@@ -7,7 +7,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carbonquota.limiter.rules import RuleSet
+from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
 from carbonquota.testing import ManualClock
 from tests.support.example_counts import examples
@@ -25,7 +25,7 @@ WAITS = (0, 0, 1_000, 300_000, 900_000, 1_000_000, 61_000_000, -50_000)
 def test_one_step_decides_as_several(seed: int) -> None:
     dice = Dice(seed)
     file = dice.file()
-    rules, known = RuleSet.from_text(json.dumps(file)), list(paths(file["descriptors"]))
+    rules, known = DomainRules.from_text(json.dumps(file)), list(paths(file["descriptors"]))
     clock, now = ManualClock(EPOCH / 1e6), EPOCH
     ours = Limiter(rules, counters=native(clock), clock=clock)
     theirs = Limiter(rules, counters=plain(clock), clock=clock)

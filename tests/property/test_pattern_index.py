@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from carbonquota.rules import RuleSet
 from carbonquota.rules.automaton import includes, overlap
-from carbonquota.rules.comparison import Comparison
+from carbonquota.rules.comparison import PatternComparison
 from carbonquota.rules.pattern_index import NONE, PatternIndex
 
 PARTS = ["a", "b", "ab", "*", "a*", "*b", "?", "[ab]", "{a,b}", "a?b", "*a*", "{a,b}*", "[^a]", "{ab,b*}", "abc"]
@@ -17,7 +17,7 @@ PATTERNS = st.lists(st.lists(st.sampled_from(PARTS), min_size=1, max_size=3).map
 @given(PATTERNS)
 def test_the_latest_covering_and_overlapping_patterns_are_found(names: list[str]) -> None:
     patterns = RuleSet.from_text("".join(f"[{name}]\n" for name in names)).patterns
-    comparison = Comparison()
+    comparison = PatternComparison()
     index = PatternIndex(comparison)
     for number, pattern in enumerate(patterns):
         index.add(pattern, number)
@@ -39,5 +39,5 @@ GLOBS = st.text("ab*", min_size=1, max_size=8)
 @given(GLOBS, GLOBS)
 def test_text_and_stars_are_compared_as_automata_are(one: str, other: str) -> None:
     (first,), (second,) = (RuleSet.from_text(f"[{name}]\n").patterns[0].components for name in (one, other))
-    assert Comparison().includes(first, second) == includes(first.automaton, second.automaton)
-    assert Comparison().overlap(first, second) == overlap(first.automaton, second.automaton)
+    assert PatternComparison().includes(first, second) == includes(first.automaton, second.automaton)
+    assert PatternComparison().overlap(first, second) == overlap(first.automaton, second.automaton)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final, NamedTuple
 
-from carbonquota.cluster.store import Membership, Request, Span
+from carbonquota.cluster.store import IntervalSpan, Membership, SliceRequest
 from tests.support.slice_store import ModelStore, Shelf
 
 NODES: Final = 3
@@ -101,7 +101,7 @@ def ask(
     now: int, at: int, share: int, members: Members, given: int, lapsed: tuple[int, ...] | None
 ) -> tuple[Members, int, tuple[int, ...] | None, int, int]:
     """What the store has after it was asked, what it gave, and the share that it told."""
-    span = Span(now // LENGTH, now // LENGTH * LENGTH * 1000, LENGTH * 1000)
+    span = IntervalSpan(now // LENGTH, now // LENGTH * LENGTH * 1000, LENGTH * 1000)
     key = (span.length, span.number)
     shelf = Shelf(
         lambda: now * 1000,
@@ -111,7 +111,7 @@ def ask(
         lapsed={} if lapsed is None else {key: list(lapsed)},
     )
     store = ModelStore(shelf, Membership(str(at), lapse=LAPSE * 1000, forget=10**9))
-    taken = store.take(span, share, [Request(LIMIT_NAME, LIMIT, 3)])
+    taken = store.take(span, share, [SliceRequest(LIMIT_NAME, LIMIT, 3)])
     after = tuple((shelf.members[str(n)][0] // 1000, shelf.members[str(n)][1]) for n in range(NODES))
     return after, shelf.given[key][LIMIT_NAME], tuple(sorted(shelf.lapsed[key])), taken.points[0], taken.share
 

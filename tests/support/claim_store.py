@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from carbonquota.cluster.claim_store import Claimed, ClaimStatus, Metric, Patience, Run, above
+from carbonquota.cluster.claim_store import Claimed, ClaimStatus, ClaimTimeouts, Metric, StoredRun, above
 from carbonquota.cluster.store import StoreError
 from carbonquota.controls.stock_limits import NamespaceLimits
 from carbonquota.model import Size
@@ -83,11 +83,11 @@ def way_up(namespace: str) -> Iterable[str]:
 class ModelClaims:
     """What one node asks; `is_cut` is the network between the two, `loses` an answer that does not arrive."""
 
-    def __init__(self, stock: Stock, node: str, patience: Patience | None = None) -> None:
+    def __init__(self, stock: Stock, node: str, patience: ClaimTimeouts | None = None) -> None:
         self.is_cut = False
         self.loses = False
         self._stock, self._node = stock, node
-        self._patience = patience or Patience()
+        self._patience = patience or ClaimTimeouts()
 
     def _reach(self) -> None:
         if self.is_cut or not self._stock.is_up:
@@ -97,7 +97,7 @@ class ModelClaims:
         if self.loses:
             raise StoreError("slow", "model")
 
-    def begin(self, known: Iterable[str], *, has_more: bool = False) -> Run:
+    def begin(self, known: Iterable[str], *, has_more: bool = False) -> StoredRun:
         self._reach()
         stock = self._stock
         stock.last_number += 1
@@ -108,13 +108,13 @@ class ModelClaims:
         for other in known:
             stock.nodes.setdefault(other, Node(0, 0, stock.now()))
         self._answer()
-        return Run(stock.last_number, str(stock.epoch))
+        return StoredRun(stock.last_number, str(stock.epoch))
 
-    def _knows(self, run: Run) -> bool:
+    def _knows(self, run: StoredRun) -> bool:
         node = self._stock.nodes.get(self._node)
         return node is not None and node.number == run.number and run.epoch == str(self._stock.epoch)
 
-    def declared(self, run: Run) -> bool:
+    def declared(self, run: StoredRun) -> bool:
         self._reach()
         if not self._knows(run):
             return False
@@ -124,7 +124,7 @@ class ModelClaims:
         self._answer()
         return True
 
-    def _status(self, run: Run) -> ClaimStatus:
+    def _status(self, run: StoredRun) -> ClaimStatus:
         stock, now = self._stock, self._stock.now()
         for name, node in list(stock.nodes.items()):
             if name != self._node and node.heard < now - self._patience.forget:
@@ -139,7 +139,7 @@ class ModelClaims:
         return ClaimStatus.WAIT if waits else ClaimStatus.OK
 
     def claim(
-        self, run: Run, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits], *, asks: bool = True
+        self, run: StoredRun, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits], *, asks: bool = True
     ) -> Claimed:
         self._reach()
         status = self._status(run)
@@ -149,7 +149,7 @@ class ModelClaims:
         self._answer()
         return Claimed(status, tuple(self._stock.nodes), bool(self._stock.dead), np.array(codes, np.int32))
 
-    def _claim(self, run: Run, metric: Metric, limits: Sequence[NamespaceLimits], *, asks: bool) -> int:
+    def _claim(self, run: StoredRun, metric: Metric, limits: Sequence[NamespaceLimits], *, asks: bool) -> int:
         names = self._stock.names
         if metric.name in names:
             names[metric.name][2].add(run.number)
@@ -162,7 +162,7 @@ class ModelClaims:
         names[metric.name] = metric.namespace, metric.size, {run.number}
         return 0
 
-    def release(self, run: Run, names: Sequence[str]) -> bool:
+    def release(self, run: StoredRun, names: Sequence[str]) -> bool:
         self._reach()
         if not self._knows(run):
             return False

@@ -11,7 +11,7 @@ import httpx
 from starlette.types import ASGIApp
 
 from carbonquota import QuotaEngine
-from carbonquota.daemon.http import HttpServer, HttpSource, ReloadOutcome, ReloadStatus, Status, make_app
+from carbonquota.daemon.http import DaemonStatus, HttpServer, HttpSource, ReloadAnswer, ReloadStatus, make_app
 from carbonquota.service.health import Health
 from carbonquota.service.values.address import Address
 from tests.support.small import engine_under
@@ -31,7 +31,7 @@ dropping-policy = none
 """
 NAMES = ("team.a.x", "team.a.y", "team.a.z", "team.b.p", "team.b.q", "other.m", "cpu.idle;host=a")
 
-STATUS = Status(ready=True, reload=ReloadStatus(ok=True, time=100.0), kernel="plain", version="1.2.3", uptime=5.0)
+STATUS = DaemonStatus(ready=True, reload=ReloadStatus(ok=True, time=100.0), kernel="plain", version="1.2.3", uptime=5.0)
 
 
 def engine_with_names(rules: str = RULES) -> QuotaEngine:
@@ -49,7 +49,7 @@ def source_of(engine: QuotaEngine, **changes: object) -> HttpSource:
         "health": Health(),
         "metrics": lambda: [b"up 1\n"],
         "status": lambda: STATUS,
-        "reload": lambda: ReloadOutcome(ok=True, text="applied"),
+        "reload": lambda: ReloadAnswer(ok=True, text="applied"),
     }
     return HttpSource(**(parts | changes))
 

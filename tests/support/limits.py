@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from carbonquota.limiter.algorithms import Algorithm, Policy, policy_of
-from carbonquota.limiter.charge import Charge, Kind
+from carbonquota.limiter.charge import Charge, ChargeKind
 
 EPOCH = 1_700_000_000_000_000
 """Microseconds; a time like ours."""
@@ -32,7 +32,14 @@ POLICIES: tuple[Policy, ...] = (
     policy_of(Algorithm.TOKEN_BUCKET, 0, 1.0),
 )
 
-KINDS = (Kind.PLAIN, Kind.PLAIN, Kind.PLAIN, Kind.SHADOW, Kind.CHARGE_DENIED, Kind.GUARANTEE)
+KINDS = (
+    ChargeKind.PLAIN,
+    ChargeKind.PLAIN,
+    ChargeKind.PLAIN,
+    ChargeKind.SHADOW,
+    ChargeKind.CHARGE_DENIED,
+    ChargeKind.GUARANTEE,
+)
 
 CHARGES = st.builds(
     lambda at, hits, kind: Charge(f"d\x1fk{at}", POLICIES[at], hits, int(kind)),

@@ -14,7 +14,7 @@ from carbonquota.daemon.inputs.pickle import PickleSettings
 from carbonquota.daemon.inputs.receivers import InputTimeouts, Receivers
 from carbonquota.daemon.intake import Admit, Batching, Intake
 from carbonquota.daemon.settings import Settings
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.service.values.address import Address
 from tests.support.small import engine_under
 
@@ -66,7 +66,7 @@ class KeepingSink:
     async def stop(self, patience: float) -> None:
         """Nothing to get out."""
 
-    def health(self) -> Iterable[Sample]:
+    def health(self) -> Iterable[HealthSample]:
         return ()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from carbonquota.cluster.store import Membership, Request, Span, Status, StoreError, Taken
+from carbonquota.cluster.store import IntervalSpan, Membership, SliceRequest, SliceStatus, StoreError, TakenSlices
 
 
 @dataclass
@@ -45,36 +45,36 @@ class ModelStore:
         self._reach()
         self._shelf.members.pop(self._member.node, None)
 
-    def take(self, span: Span, divisor: int, requests: Sequence[Request]) -> Taken:
+    def take(self, span: IntervalSpan, divisor: int, requests: Sequence[SliceRequest]) -> TakenSlices:
         self._reach()
         taken = self._take(span, divisor, requests)
         if self.loses:
             raise StoreError("slow", "model")
         return taken
 
-    def _take(self, span: Span, divisor: int, requests: Sequence[Request]) -> Taken:
+    def _take(self, span: IntervalSpan, divisor: int, requests: Sequence[SliceRequest]) -> TakenSlices:
         shelf, now, key = self._shelf, self._shelf.now(), (span.length, span.number)
         status = self._status(span, now)
-        if status is Status.OK and key not in shelf.lapsed:
+        if status is SliceStatus.OK and key not in shelf.lapsed:
             before = span.start - self._member.lapse
             shelf.lapsed[key] = [n for last, n in shelf.members.values() if last < before and n]
         nodes, share = self._note(now, divisor)
-        if status is not Status.OK:
-            return Taken(now, nodes, share, status, (0,) * len(requests))
+        if status is not SliceStatus.OK:
+            return TakenSlices(now, nodes, share, status, (0,) * len(requests))
         given, points = shelf.given.setdefault(key, {}), []
         for request in requests:
             kept_back = sum(request.limit // divides for divides in shelf.lapsed[key])
             left = request.limit - given.get(request.digest, 0) - kept_back
             points.append(max(0, min(request.wanted, left, max(1, left // (2 * nodes)))))
             given[request.digest] = given.get(request.digest, 0) + points[-1]
-        return Taken(now, nodes, share, status, tuple(points))
+        return TakenSlices(now, nodes, share, status, tuple(points))
 
-    def _status(self, span: Span, now: int) -> Status:
+    def _status(self, span: IntervalSpan, now: int) -> SliceStatus:
         if self._shelf.since > span.start:
-            return Status.YOUNG
+            return SliceStatus.YOUNG
         if now > span.start + 2 * span.length:
-            return Status.LATE
-        return Status.EARLY if span.start > now + self._member.lapse / 2 else Status.OK
+            return SliceStatus.LATE
+        return SliceStatus.EARLY if span.start > now + self._member.lapse / 2 else SliceStatus.OK
 
     def _note(self, now: int, divisor: int) -> tuple[int, int]:
         members = self._shelf.members
@@ -87,7 +87,7 @@ class ModelStore:
         members[self._member.node] = now, 0 if divisor < 0 else min(divisor or share, share)
         return len(members), share
 
-    def hand_back(self, span: Span, slices: Sequence[tuple[bytes, int]]) -> None:
+    def hand_back(self, span: IntervalSpan, slices: Sequence[tuple[bytes, int]]) -> None:
         self._reach()
         given = self._shelf.given.setdefault((span.length, span.number), {})
         for digest, points in slices:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from carbonquota import QuotaEngine, RuleSet, Size
-from carbonquota.controls.stock_limits import Refused
+from carbonquota.controls.stock_limits import RefusedMetric
 from carbonquota.controls.table import METRICS, NAMESPACES
 from carbonquota.testing import ManualClock
 
@@ -81,9 +81,9 @@ def test_a_refusal_counts_where_the_limit_is(engine: QuotaEngine) -> None:
     engine.load("team.a.x")
     lines = [line("team.a.y"), line("team.b.c.z"), line("team.a.y")]
     refused = [
-        Refused("team.a.y", "team.a", METRICS),
-        Refused("team.b.c.z", "team.b", METRICS),
-        Refused("team.a.y", "team.a", METRICS),
+        RefusedMetric("team.a.y", "team.a", METRICS),
+        RefusedMetric("team.b.c.z", "team.b", METRICS),
+        RefusedMetric("team.a.y", "team.a", METRICS),
     ]
     batch = engine.refuse(lines, refused)
     assert (batch.points, batch.dropped, batch.accepted) == (0, 3, b"")
@@ -99,7 +99,7 @@ def test_a_refusal_counts_where_the_limit_is(engine: QuotaEngine) -> None:
 
 def test_a_refusal_by_a_rule_that_is_gone_is_told_all_the_same(engine: QuotaEngine) -> None:
     engine.apply(RuleSet.from_text(""))
-    batch = engine.refuse([line("team.a.y")], [Refused("team.a.y", "team.a", NAMESPACES)])
+    batch = engine.refuse([line("team.a.y")], [RefusedMetric("team.a.y", "team.a", NAMESPACES)])
     assert (batch.dropped, batch.dropped_by_control) == (1, {"creates": 1})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from carbonquota import MetricNameError, QuotaEngine, RuleSet, Size
-from carbonquota.controls import Decider, grants
+from carbonquota.controls import Decider, compiled_rules
 from carbonquota.controls.reference import offer_all
 from carbonquota.testing import ManualClock
 from carbonquota.trie import ROOT_ROW, Index
@@ -96,7 +96,7 @@ def test_what_cannot_be_told_leaves_nothing_charged() -> None:
 
 def decider_under(text: str) -> Decider:
     rules = RuleSet.from_text(text)
-    terms = grants(rules.rules, 60.0, "interval")
+    terms = compiled_rules(rules.rules, 60.0, "interval")
     return Decider(Index(rules.matcher(), terms), terms, lambda _metric: Size(1, 2, 3))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonquota import QuotaEngine, RuleSet
-from carbonquota.controls.sharing import Namespaces
+from carbonquota.controls.sharing import NamespaceRows
 from carbonquota.testing import ManualClock
 
 RULES = """
@@ -116,7 +116,7 @@ def test_a_row_that_another_namespace_has_by_now_is_left_alone(clock: ManualCloc
     assert before.namespaces.rows.tolist() == after.namespaces.rows.tolist()
     assert engine.names_of(before.namespaces) == [""]
     assert engine.leave_to_others(after.start, before.namespaces, np.array([10]))
-    far_away = Namespaces(np.array([10**6]), np.array([5]))
+    far_away = NamespaceRows(np.array([10**6]), np.array([5]))
     assert engine.leave_to_others(after.start, far_away, np.array([10]))
     assert offered(engine, "b.x", 20) == 9
 

@@ -8,7 +8,7 @@ import click
 
 from carbonquota.cli.limits.options import domain_of, domain_option, read_rules, rules_option
 from carbonquota.cli.options import output_options, rows_shown, top_option
-from carbonquota.cli.output import Column, Output, Table, Tone, plural
+from carbonquota.cli.output import Column, Output, TextTable, Tone, plural
 from carbonquota.cli.sources import Source
 from carbonquota.errors import InputError
 from carbonquota.limiter.trial import LogReader, Templates, Trial
@@ -92,7 +92,7 @@ def _show(trial: Trial, output: Output, rows: int) -> None:
         ],
         "limited_clients": [{"client": client, "limited": count} for client, count in by_client],
     })  # fmt: skip
-    table = Table([Column("rule", folds=True), Column("requests", numeric=True), Column("limited", numeric=True),
+    table = TextTable([Column("rule", folds=True), Column("requests", numeric=True), Column("limited", numeric=True),
                    Column("shadow", numeric=True), Column("clients", numeric=True), Column("first"),
                    Column("such as", folds=True)])  # fmt: skip
     for name, one in by_rule[: rows or None]:
@@ -103,7 +103,7 @@ def _show(trial: Trial, output: Output, rows: int) -> None:
     if table.rows:
         output.table(table)
         output.line()
-    clients = Table([Column("client", folds=True), Column("limited", numeric=True)])
+    clients = TextTable([Column("client", folds=True), Column("limited", numeric=True)])
     for client, count in by_client[: rows or None]:
         clients.add(client, f"{count:,}")
     if clients.rows:

@@ -6,10 +6,10 @@ import click
 
 from carbonquota.cli.limits.options import domain_of, domain_option, read_rules, rules_option, shown
 from carbonquota.cli.options import output_options
-from carbonquota.cli.output import Column, Json, Output, Table, Tone
+from carbonquota.cli.output import Column, Json, Output, TextTable, Tone
 from carbonquota.errors import InputError
 from carbonquota.limiter.model import UNLIMITED, Descriptor, Request, Status
-from carbonquota.limiter.rules import RuleSet
+from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
 from carbonquota.limiter.trial.templates import read_descriptor
 from carbonquota.service.values.masking import masked
@@ -51,7 +51,7 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
     statuses = _peek(rules, request, store, store_name)
     places = {rule.name: rule for rule in rules.rules()}
     output.document({"descriptors": [_document(text, one) for text, one in zip(descriptors, statuses, strict=True)]})
-    table = Table([Column("descriptor"), Column("rule", folds=True), Column("limit"), Column("algorithm"),
+    table = TextTable([Column("descriptor"), Column("rule", folds=True), Column("limit"), Column("algorithm"),
                    Column("left", numeric=True), Column("why"), Column("place")])  # fmt: skip
     for text, status in zip(descriptors, statuses, strict=True):
         rule = next((one for name, one in places.items() if status.rule == name or (status.rule.startswith(f"{name}_")
@@ -70,7 +70,7 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
     output.table(table)
 
 
-def _peek(rules: RuleSet, request: Request, store: str, name: str) -> tuple[Status, ...]:
+def _peek(rules: DomainRules, request: Request, store: str, name: str) -> tuple[Status, ...]:
     """What is left; InputError where the store does not tell."""
     if not store:
         return Limiter(rules).peek(request).statuses

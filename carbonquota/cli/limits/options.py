@@ -9,7 +9,7 @@ import click
 
 from carbonquota.errors import InputError
 from carbonquota.limiter.model import Limit
-from carbonquota.limiter.rules import RuleSet, load_rules
+from carbonquota.limiter.rules import DomainRules, load_rules
 from carbonquota.suggest import did_you_mean
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -28,12 +28,12 @@ def domain_option(command: Command) -> Command:
                         )(command)  # fmt: skip
 
 
-def read_rules(paths: Sequence[str]) -> RuleSet:
+def read_rules(paths: Sequence[str]) -> DomainRules:
     """The rules; ConfigError with all that is wrong with them."""
     return load_rules(paths)
 
 
-def domain_of(rules: RuleSet, name: str) -> str:
+def domain_of(rules: DomainRules, name: str) -> str:
     """The domain that is asked for, or the only one; InputError where there is no such."""
     if not name and len(rules.domains) == 1:
         return next(iter(rules.domains))

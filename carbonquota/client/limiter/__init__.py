@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from carbonquota.client.limiter.client import Fallback, LimiterClient, Patience
+from carbonquota.client.limiter.client import Fallback, LimiterClient, RetryPolicy
 from carbonquota.client.limiter.nodes import Nodes
 from carbonquota.client.limiter.queue import ChargeQueue
-from carbonquota.client.limiter.values import LimiterAwayError, Question, Verdict
+from carbonquota.client.limiter.values import LimiterAwayError, LimiterVerdict, Question
 
-__all__ = ["ChargeQueue", "Fallback", "LimiterAwayError", "LimiterClient", "Nodes", "Patience", "Question", "Verdict"]
+__all__ = [
+    "ChargeQueue",
+    "Fallback",
+    "LimiterAwayError",
+    "LimiterClient",
+    "LimiterVerdict",
+    "Nodes",
+    "Question",
+    "RetryPolicy",
+]

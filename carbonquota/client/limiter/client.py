@@ -13,8 +13,8 @@ from tenacity.wait import wait_base
 
 from carbonquota.client.limiter.nodes import Nodes
 from carbonquota.client.limiter.queue import ChargeQueue
-from carbonquota.client.limiter.values import LimiterAwayError, Question, Verdict
-from carbonquota.client.limiter.wire import Wire
+from carbonquota.client.limiter.values import LimiterAwayError, LimiterVerdict, Question
+from carbonquota.client.limiter.wire import DocumentSender
 from carbonquota.errors import InputError
 
 _BATCH: Final = 500
@@ -22,7 +22,7 @@ _BATCH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How a caller that wants to pass waits for it: up to `seconds` in all.
 
     It waits what the limiter says, or else from `first` seconds on, doubled each time up to `longest`; and a random
@@ -56,7 +56,7 @@ class LimiterClient:
     ) -> None:
         """A node may take `timeout` seconds; then the next is asked, and at the end the `fallback` answers."""
         self._nodes = nodes if isinstance(nodes, Nodes) else Nodes(nodes)
-        self._wire = Wire(timeout)
+        self._wire = DocumentSender(timeout)
         self._fallback = fallback or Fallback()
         self._sleep = sleep
 
@@ -71,23 +71,23 @@ class LimiterClient:
         """Let go of its connections."""
         self._wire.close()
 
-    def check(self, question: Question, patience: Patience | None = None) -> Verdict:
-        """Whether a request may pass: asked once, unless `patience` says to wait and to ask again while it may not."""
-        if patience is None:
+    def check(self, question: Question, retry: RetryPolicy | None = None) -> LimiterVerdict:
+        """Whether a request may pass: asked once, unless `retry` says to wait and to ask again while it may not."""
+        if retry is None:
             return self.check_many([question])[0]
         retrying = Retrying(
             retry=retry_if_result(_is_worth_waiting),
-            wait=_RetryAfter(patience),
-            stop=stop_before_delay(patience.seconds),
+            wait=_RetryAfter(retry),
+            stop=stop_before_delay(retry.seconds),
             sleep=self._sleep,
             retry_error_callback=_last_verdict,
         )
-        verdict: Verdict = retrying(lambda: self.check_many([question])[0])
+        verdict: LimiterVerdict = retrying(lambda: self.check_many([question])[0])
         return verdict
 
-    def check_many(self, questions: Sequence[Question]) -> list[Verdict]:
+    def check_many(self, questions: Sequence[Question]) -> list[LimiterVerdict]:
         """The verdict of each, in their order; those of one node go in one request."""
-        verdicts: dict[int, Verdict] = {}
+        verdicts: dict[int, LimiterVerdict] = {}
         away: list[int] = []
         complaint = ""
         for nodes, positions in self._by_nodes(questions).items():
@@ -105,7 +105,7 @@ class LimiterClient:
             self.replay(self._fallback.queue)
         return [verdicts[at] for at in range(len(questions))]
 
-    def release(self, question: Question, verdict: Verdict) -> None:
+    def release(self, question: Question, verdict: LimiterVerdict) -> None:
         """Tell that a request is done; its places among those in flight run out by themselves where this fails."""
         if verdict.leases:
             for node in self._nodes.order(question.key)[:1]:
@@ -145,14 +145,14 @@ class LimiterClient:
             return next(iter(found))
         return tuple(self._nodes.order(question.key))
 
-    def _ask(self, nodes: Sequence[str], questions: Sequence[Question]) -> list[Verdict]:
+    def _ask(self, nodes: Sequence[str], questions: Sequence[Question]) -> list[LimiterVerdict]:
         """The verdicts of the first node that answers; LimiterAwayError where none does."""
         document = {"questions": [question.document() for question in questions]}
         complaints = []
         for node in nodes:
             try:
                 answer = self._wire.send(node, "/v1/check", document)
-                verdicts = [Verdict.of(one) for one in answer["verdicts"]]
+                verdicts = [LimiterVerdict.of(one) for one in answer["verdicts"]]
             except LimiterAwayError as error:
                 self._nodes.failed(node)
                 complaints.append(str(error))
@@ -164,35 +164,35 @@ class LimiterClient:
                 return verdicts
         raise LimiterAwayError("; ".join(complaints) or "no address of the limiter's nodes is known")
 
-    def _answer_alone(self, questions: Sequence[Question], complaint: str) -> Verdict:
+    def _answer_alone(self, questions: Sequence[Question], complaint: str) -> LimiterVerdict:
         """What the fallback says; charges are kept where it lets pass."""
         if self._fallback.answer == "raise":
             raise LimiterAwayError(f"no node of the limiter answers: {complaint}")
         allowed = self._fallback.answer == "allow"
         if allowed and self._fallback.queue is not None:
             self._fallback.queue.put(questions)
-        return Verdict(allowed, retry_after=0.0 if allowed else None, is_fallback=True)
+        return LimiterVerdict(allowed, retry_after=0.0 if allowed else None, is_fallback=True)
 
 
-def _is_worth_waiting(verdict: Verdict) -> bool:
+def _is_worth_waiting(verdict: LimiterVerdict) -> bool:
     return not verdict.allowed and (verdict.retry_after is not None or verdict.is_fallback)
 
 
 class _RetryAfter(wait_base):
     """Waits what the limiter says, or longer each time, and a random part of it more."""
 
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
+    def __init__(self, retry: RetryPolicy) -> None:
+        self._retry = retry
 
     def __call__(self, retry_state: RetryCallState) -> float:
-        patience = self._patience
+        retry = self._retry
         verdict: Any = retry_state.outcome.result() if retry_state.outcome is not None else None
         told = verdict.retry_after if verdict is not None else None
-        grown = min(patience.first * 2.0 ** (retry_state.attempt_number - 1), patience.longest)
+        grown = min(retry.first * 2.0 ** (retry_state.attempt_number - 1), retry.longest)
         wait = max(told or 0.0, grown)
-        return wait * (1 + random.random() * patience.jitter)  # noqa: S311 - no secret
+        return wait * (1 + random.random() * retry.jitter)  # noqa: S311 - no secret
 
 
-def _last_verdict(state: RetryCallState) -> Verdict:
-    verdict: Verdict = state.outcome.result()  # type: ignore[union-attr]
+def _last_verdict(state: RetryCallState) -> LimiterVerdict:
+    verdict: LimiterVerdict = state.outcome.result()  # type: ignore[union-attr]
     return verdict

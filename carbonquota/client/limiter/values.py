@@ -40,7 +40,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class LimiterVerdict:
     """What became of a question.
 
     `retry_after` is how many seconds to wait after a refusal, None where waiting does not help. `remaining` of `limit`
@@ -57,7 +57,7 @@ class Verdict:
     is_fallback: bool = False
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Verdict:
+    def of(cls, document: Mapping[str, Any]) -> LimiterVerdict:
         """A verdict as it is told."""
         known = {name: document[name] for name in cls.__slots__ if name in document}
         return cls(**known)

@@ -15,7 +15,7 @@ _MOST_KEPT: Final = 64
 """Idle connections to a node."""
 
 
-class Wire:
+class DocumentSender:
     """Sends documents. May be used from any thread."""
 
     def __init__(self, timeout: float) -> None:

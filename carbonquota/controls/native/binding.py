@@ -9,7 +9,7 @@ import numpy as np
 
 from carbonquota.control import CAPACITIES, CONTROLS
 from carbonquota.controls.native._cy import Ledger
-from carbonquota.controls.table import CREATES, METRICS, NAMESPACES, STOCKS, Grant
+from carbonquota.controls.table import CREATES, METRICS, NAMESPACES, STOCKS, CompiledRule
 from carbonquota.kernel._cy import FlatMatcher
 from carbonquota.model import Storable
 from carbonquota.rules import Matcher
@@ -28,7 +28,7 @@ def ledger_of(index: Index, storable: Storable | None) -> Ledger:
     return ledger
 
 
-def bind(ledger: Ledger, index: Index, grants: Sequence[Grant]) -> None:
+def bind(ledger: Ledger, index: Index, grants: Sequence[CompiledRule]) -> None:
     """Have it decide over the columns as they are now; to be called whenever some were replaced, or the rules."""
     namespaces, quotas, seen = index.namespaces, index.quotas, index.seen
     columns = {
@@ -66,7 +66,7 @@ def _flat(ledger: Ledger, matcher: Matcher) -> FlatMatcher:
     return flat if flat is not None and flat.of is matcher else FlatMatcher(matcher, matcher.plan())
 
 
-def _rejects_alone(grant: Grant) -> bool:
+def _rejects_alone(grant: CompiledRule) -> bool:
     """Whether a rule may reject a metric by a namespace that holds nothing yet."""
     return grant.throughput < 1 or any(
         control.index not in {NAMESPACES, METRICS} and getattr(grant.limits, control.stat) is not None
@@ -74,6 +74,6 @@ def _rejects_alone(grant: Grant) -> bool:
     )
 
 
-def _checks(grant: Grant) -> list[tuple[int, int]]:
+def _checks(grant: CompiledRule) -> list[tuple[int, int]]:
     """A rule's limits of stocks as they are asked, with none behind the last of them."""
     return [*grant.checks, *[_NO_CHECK] * (len(STOCKS) + 1 - len(grant.checks))]

@@ -21,7 +21,7 @@ from carbonquota.controls.reference import flow
 from carbonquota.controls.reference.creates import Creates
 from carbonquota.controls.reference.stocks import Need, first_over
 from carbonquota.controls.rejections import NO_RULES_QUOTA, absent_by, of_absent
-from carbonquota.controls.table import CREATES, KEYS, THROUGHPUT, Grant
+from carbonquota.controls.table import CREATES, KEYS, THROUGHPUT, CompiledRule
 from carbonquota.errors import MetricNameError, NoFileError, QuotaError
 from carbonquota.kernel import UNKNOWN, Malformed, Times
 from carbonquota.metric_name import Name, dotted_part, normalize
@@ -55,11 +55,11 @@ class Coming:
 
     namespace: str
     rule: int
-    grant: Grant
+    grant: CompiledRule
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class NewPlace:
     """Where a new metric would lie: in the namespace at `row`, or in the last of `missing`, to be created below it.
 
     `coming` are the missing namespaces that have a rule, topmost first.
@@ -78,7 +78,7 @@ class Decider:
     def __init__(
         self,
         index: Index,
-        grants: tuple[Grant, ...],
+        grants: tuple[CompiledRule, ...],
         size_of: SizeOf,
         creates_per_second: int | None = None,
         storable: Storable | None = None,
@@ -98,7 +98,7 @@ class Decider:
         self.grants = self._undivided = grants
         self.size_of = size_of
 
-    def put_in_force(self, grants: tuple[Grant, ...], size_of: SizeOf | None) -> None:
+    def put_in_force(self, grants: tuple[CompiledRule, ...], size_of: SizeOf | None) -> None:
         """Decide by these from now on; the index must be under their rules. Without a `size_of` the old one stays."""
         self._undivided = grants
         self.size_of = size_of or self.size_of
@@ -191,7 +191,7 @@ class Decider:
         self._accept(metric, row, size, points)
         return ACCEPTED
 
-    def _place(self, metric: str) -> Place:
+    def _place(self, metric: str) -> NewPlace:
         """Where a new metric would lie."""
         row, missing = self.index.locate(dotted_part(metric))
         coming = [
@@ -199,9 +199,9 @@ class Decider:
             for name, rule in zip(missing, self.index.foresee(row, missing), strict=True)
             if rule >= 0
         ]
-        return Place(row, missing, coming)
+        return NewPlace(row, missing, coming)
 
-    def _overs(self, place: Place, need: Need, points: int) -> Iterator[Over]:
+    def _overs(self, place: NewPlace, need: Need, points: int) -> Iterator[Over]:
         """The limits that a new metric and its points are over, in the order of asking, to the first that rejects."""
         for asked in (self._flows_over(place, points), self._stocks_over(place, need)):
             for over in asked:
@@ -209,7 +209,7 @@ class Decider:
                 if over.enforcing:
                     return
 
-    def _flows_over(self, place: Place, points: int) -> Iterator[Over]:
+    def _flows_over(self, place: NewPlace, points: int) -> Iterator[Over]:
         """The throughput limits, from the root down."""
         quotas = self.index.quotas
         for quota in quotas.flow_chain(self.index.namespaces.quota_at[place.row]):
@@ -219,7 +219,7 @@ class Decider:
             if coming.grant.throughput < points:
                 yield Over(~number, THROUGHPUT, coming.grant.enforcing)
 
-    def _stocks_over(self, place: Place, need: Need) -> Iterator[Over]:
+    def _stocks_over(self, place: NewPlace, need: Need) -> Iterator[Over]:
         """The limits of what is held, from the root down; of each namespace's only the first."""
         namespaces, quotas = self.index.namespaces, self.index.quotas
         usage = namespaces.usage_at
@@ -235,7 +235,7 @@ class Decider:
             if control >= 0:
                 yield Over(~number, control, coming.grant.enforcing)
 
-    def _reject(self, place: Place, overs: Sequence[Over], points: int) -> Outcome:
+    def _reject(self, place: NewPlace, overs: Sequence[Over], points: int) -> Outcome:
         """Count the points of a rejected metric at the quotas that they are over, of which the last rejects."""
         outcome = ACCEPTED
         for over in overs:
@@ -248,7 +248,7 @@ class Decider:
                 outcome = of_absent(coming.rule), over.control
         return outcome
 
-    def _may_be_granted_more(self, place: Place, overs: Sequence[Over]) -> bool:
+    def _may_be_granted_more(self, place: NewPlace, overs: Sequence[Over]) -> bool:
         """Whether a namespace has to come so that it can be granted throughput which is shared with others."""
         rules = (place.coming[~over.quota].rule for over in overs if over.quota < 0 and over.control == THROUGHPUT)
         return any(self.grants[rule].throughput < self._undivided[rule].throughput for rule in rules)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from carbonquota.control import CONTROLS
-from carbonquota.controls.table import METRICS, NAMESPACES, Grant
+from carbonquota.controls.table import METRICS, NAMESPACES, CompiledRule
 from carbonquota.model import Size
 
 
@@ -32,7 +32,7 @@ class Need:
         return 1 if control == METRICS else CONTROLS[control].amount(self.size())
 
 
-def first_over(grant: Grant, held: Sequence[int], need: Need, *, gains: bool) -> int:
+def first_over(grant: CompiledRule, held: Sequence[int], need: Need, *, gains: bool) -> int:
     """The first control over whose limit a new metric would bring a namespace that holds so much, or -1."""
     for control, limit in grant.checks:
         if held[control] + need.of(control, gains=gains) > limit:

@@ -13,12 +13,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from carbonquota.client.fleet import FleetSettings
-from carbonquota.client.json_service import is_here
 from carbonquota.cluster.settings import is_private
 from carbonquota.cluster.store_url import has_password
 from carbonquota.daemon.inputs import INPUTS, InputSettings, sections
 from carbonquota.daemon.settings import CarbonServer, Settings
 from carbonquota.errors import Problem
+from carbonquota.service.urls import is_here
 from carbonquota.service.values.address import Address
 from carbonquota.service.values.toml import Path, TomlDocument
 from carbonquota.web.access_settings import AccessSettings

@@ -13,7 +13,7 @@ import numpy as np
 from fastapi import APIRouter, HTTPException, Path, Query
 from numpy.typing import NDArray
 
-from carbonquota.controls import Children, NamespaceExplanation, Quotas
+from carbonquota.controls import Children, NamespaceExplanation, QuotaColumns
 from carbonquota.daemon.http.documents import Answers
 from carbonquota.daemon.http.orders import STRETCH, Positions, by_amount, by_name
 from carbonquota.daemon.http.over_all_nodes import Of, OverAllNodes
@@ -72,8 +72,8 @@ class Api:
         """Read `engine`, which may go on meanwhile; `cluster` is what shares its limits with other nodes."""
         self._engine = engine
         self._all_nodes = OverAllNodes(cluster)
-        self._cluster_quotas: Recent[Quotas] = Recent()
-        self._quotas: Recent[Quotas] = Recent()
+        self._cluster_quotas: Recent[QuotaColumns] = Recent()
+        self._quotas: Recent[QuotaColumns] = Recent()
         self._quota_order: Recent[Positions] = Recent()
         # A page shows children in two orders: as a map of the largest, and as a table.
         self._children: Recent[Children] = Recent(most=2)
@@ -209,11 +209,11 @@ class Api:
         rows: tuple[QuotaRow, ...] = tuple(quota_row(quotas.value(position)) for position in page)
         return QuotaPage(len(positions), offset, limit, rows)
 
-    def standing(self) -> Quotas:
+    def standing(self) -> QuotaColumns:
         """How all quotas stand, or stood a moment ago."""
         return self._quotas.get((), self._engine.quota_columns)
 
-    def _over_all_nodes(self) -> Quotas:
+    def _over_all_nodes(self) -> QuotaColumns:
         """The same by the usage of all nodes of the cluster."""
         return self._cluster_quotas.get((), lambda: self._all_nodes.quotas(self._engine.quota_columns()))
 
@@ -222,7 +222,7 @@ def _limit_states(namespace: NamespaceExplanation) -> tuple[LimitState, ...]:
     return tuple(limit_state(state.control, state.limit, state.usage) for state in namespace.controls)
 
 
-def _ordered(quotas: Quotas, sort: QuotaSort, order: Order | None, *, only_over: bool) -> Positions:
+def _ordered(quotas: QuotaColumns, sort: QuotaSort, order: Order | None, *, only_over: bool) -> Positions:
     """Positions in the order asked for; of up to `STRETCH`, those with the same amount come by name."""
     by_amounts = sort != "namespace"
     ordered = np.arange(len(quotas))
@@ -234,7 +234,7 @@ def _ordered(quotas: Quotas, sort: QuotaSort, order: Order | None, *, only_over:
     return ordered[quotas.are_over()[ordered]] if only_over else ordered
 
 
-def _amounts(quotas: Quotas, sort: QuotaSort) -> NDArray[np.float64] | NDArray[np.uint64]:
+def _amounts(quotas: QuotaColumns, sort: QuotaSort) -> NDArray[np.float64] | NDArray[np.uint64]:
     if sort == "percent":
         return quotas.pressures()
     if sort == "throttle":

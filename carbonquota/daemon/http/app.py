@@ -20,7 +20,7 @@ from carbonquota.web.edge import BugCount, Edge
 from carbonquota.web.guard import Guard
 from carbonquota.web.make_access import Access, make_access
 from carbonquota.web.openapi import finish_openapi
-from carbonquota.web.page import Explorer, Pages, Place, Site
+from carbonquota.web.page import Explorer, NavigationEntry, Pages, Site
 from carbonquota.web.page.site import ask_for_token
 from carbonquota.web.problems import add_problem_handlers, problem
 
@@ -32,12 +32,12 @@ _CLOSED: Final = {"Content-Security-Policy": "default-src 'none'; style-src 'uns
 """The description needs nothing but itself."""
 
 _PLACES: Final = (
-    Place("Now", "/"),
-    Place("Explore", "/explore"),
-    Place("Limits", "/limits"),
-    Place("Explain", "/explain"),
-    Place("Rules", "/rules"),
-    Place("API", "/docs"),
+    NavigationEntry("Now", "/"),
+    NavigationEntry("Explore", "/explore"),
+    NavigationEntry("Limits", "/limits"),
+    NavigationEntry("Explain", "/explain"),
+    NavigationEntry("Rules", "/rules"),
+    NavigationEntry("API", "/docs"),
 )
 
 

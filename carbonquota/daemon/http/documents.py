@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from carbonquota.service.health import HEALTH, Sample, summed
+from carbonquota.service.health import HEALTH, HealthSample, summed
 
 Answers = dict[int | str, dict[str, Any]]
 """What OpenAPI is told of an operation's answers, by status."""
@@ -61,7 +61,7 @@ class ReloadDocument:
     text: str
 
 
-def stats_document(samples: Iterable[Sample]) -> Stats:
+def stats_document(samples: Iterable[HealthSample]) -> Stats:
     """The values by name; what is no finite number is left out, as JSON has none."""
     stats: Stats = {}
     for (name, label), value in summed(samples).items():

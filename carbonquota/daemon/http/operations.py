@@ -17,7 +17,7 @@ from carbonquota.daemon.http.documents import (
     Stats,
 )
 from carbonquota.daemon.http.recent import TOO_OLD, RecentStats
-from carbonquota.daemon.http.source import HttpSource, Status
+from carbonquota.daemon.http.source import DaemonStatus, HttpSource
 from carbonquota.service.exposition import CONTENT_TYPE
 from carbonquota.web.access import PUBLIC, Role, require
 from carbonquota.web.problems import ProblemDocument
@@ -119,7 +119,7 @@ class Operations:
         return ReloadDocument(ok=True, text=outcome.text)
 
 
-def _health_document(status: Status, stats: Stats, more: tuple[str, ...]) -> HealthDocument:
+def _health_document(status: DaemonStatus, stats: Stats, more: tuple[str, ...]) -> HealthDocument:
     reasons = (*status.failing, *_degraded(status), *more)
     return HealthDocument(
         status="failing" if status.failing else "degraded" if reasons else "ok",
@@ -134,7 +134,7 @@ def _health_document(status: Status, stats: Stats, more: tuple[str, ...]) -> Hea
     )
 
 
-def _degraded(status: Status) -> tuple[str, ...]:
+def _degraded(status: DaemonStatus) -> tuple[str, ...]:
     """Why the daemon works less well."""
     reasons = list(status.degraded)
     if not status.reload.ok:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 import numpy as np
 from fastapi import HTTPException
 
-from carbonquota.controls import CONTROLS, Quotas
+from carbonquota.controls import CONTROLS, QuotaColumns
 from carbonquota.errors import QuotaError
 from carbonquota.service.documents import UsageLine
 from carbonquota.service.runtime import ClusterNode
@@ -30,7 +30,7 @@ class OverAllNodes:
         """`cluster` is what shares limits with other nodes, if anything does."""
         self._cluster = cluster
 
-    def quotas(self, quotas: Quotas) -> Quotas:
+    def quotas(self, quotas: QuotaColumns) -> QuotaColumns:
         """How quotas stand by the usage of all nodes."""
         return replace(quotas, usages=self._ask(quotas.names.tolist(), quotas.usages))
 

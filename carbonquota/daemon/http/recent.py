@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Final
 
 from carbonquota.daemon.http.documents import Stats, stats_document
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 
 _PATIENCE: Final = 0.5
 """Seconds that the values are waited for."""
@@ -24,7 +24,7 @@ TOO_OLD: Final = "the values are old: a part of the daemon does not answer"
 class RecentStats:
     """Values that are never waited for long. Used on one event loop."""
 
-    def __init__(self, samples: Callable[[], Iterable[Sample]]) -> None:
+    def __init__(self, samples: Callable[[], Iterable[HealthSample]]) -> None:
         """Ask `samples`, on another thread."""
         self._samples = samples
         self._asked: Future[Stats] | None = None
@@ -45,7 +45,7 @@ class RecentStats:
         return self._last, True
 
 
-def _answer(asked: Future[Stats], samples: Callable[[], Iterable[Sample]]) -> None:
+def _answer(asked: Future[Stats], samples: Callable[[], Iterable[HealthSample]]) -> None:
     """What the thread does."""
     try:
         asked.set_result(stats_document(samples()))

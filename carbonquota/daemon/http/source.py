@@ -10,7 +10,7 @@ from carbonquota.rules import Finding
 from carbonquota.service.health import Health
 from carbonquota.service.rates import RateHistory
 from carbonquota.service.runtime import ClusterNode
-from carbonquota.service.totals import Tally
+from carbonquota.service.totals import OverQuota
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class ReloadStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class DaemonStatus:
     """How the daemon is, in words; a reason is one line for a person, with a remedy where there is one.
 
     It is `ready` once its index is and its listeners are open; until then `not_ready` says what it waits for.
@@ -43,7 +43,7 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class ReloadOutcome:
+class ReloadAnswer:
     """How a reload ended that was asked for: `text` says what is in force since, or has every problem in full."""
 
     ok: bool
@@ -64,11 +64,11 @@ class HttpSource:
     engine: QuotaEngine
     health: Health
     metrics: Callable[[], Iterable[bytes]]
-    status: Callable[[], Status]
-    reload: Callable[[], ReloadOutcome]
+    status: Callable[[], DaemonStatus]
+    reload: Callable[[], ReloadAnswer]
     host: str = ""
     interval: float = 60.0
     findings: Callable[[], Sequence[Finding]] = tuple
-    last_over: Callable[[], Sequence[Tally]] = tuple
+    last_over: Callable[[], Sequence[OverQuota]] = tuple
     rates: RateHistory | None = None
     cluster: ClusterNode | None = None

@@ -16,7 +16,7 @@ from carbonquota.rules import Finding
 from carbonquota.service.documents import ExplainedMetric
 from carbonquota.service.rates import COUNTERS, RateHistory
 from carbonquota.service.usage_documents import NamespacePage, QuotaPage, RulesDocument, quota_row
-from carbonquota.web.page import Pressing, Standing
+from carbonquota.web.page import Pressing, SourceStatus
 from carbonquota.web.page.usage_source import ChildSort, Order, QuotaSort
 
 _UNKNOWN: Final = 404
@@ -30,7 +30,7 @@ class DaemonUsage:
         self._source = source
         self._api = api
 
-    def standing(self) -> Standing:
+    def standing(self) -> SourceStatus:
         """How the daemon is."""
         source, status = self._source, self._source.status()
         reasons = (*status.failing, *status.not_ready, *status.degraded)
@@ -39,7 +39,7 @@ class DaemonUsage:
             if sample.stat in counts:
                 counts[sample.stat] += int(sample.value)
         is_well = not reasons and status.reload.ok
-        return Standing(
+        return SourceStatus(
             status="failing" if status.failing else "ok" if is_well else "degraded",
             reasons=reasons,
             version=status.version,

@@ -16,7 +16,7 @@ from typing import Any, Final
 from carbonquota.daemon.inputs.connections import ConnectionPool
 from carbonquota.daemon.inputs.declaration import Input, InputSettings, registered
 from carbonquota.daemon.intake import Intake
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.service.listening import BACKLOG, ListenPlace, bound_address, open_sockets
 from carbonquota.service.values.address import Address
 
@@ -107,14 +107,14 @@ class Receivers:
         # Transports close their sockets one turn of the loop later.
         await asyncio.sleep(0)
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """Open connections by receiver, and closed ones by reason. From any thread."""
         open_ones = Counter(connection.receiver for connection in self._pool.members.copy())
         for section, one in registered().items():
             if one.kind is socket.SOCK_STREAM:
-                yield Sample("connections", open_ones[section], section)
+                yield HealthSample("connections", open_ones[section], section)
         for reason, count in self._pool.closed.copy().items():
-            yield Sample("closed_connections", count, reason)
+            yield HealthSample("closed_connections", count, reason)
 
     async def _start_all(self) -> None:
         """Open all enabled listeners."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from threading import Lock
 
 from carbonquota.daemon.relay.queue import RelayBatch
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 
 
 class SentLedger:
@@ -93,16 +93,16 @@ class SentLedger:
         with self._lock:
             self._errors[reason] += 1
 
-    def samples(self) -> list[Sample]:
+    def samples(self) -> list[HealthSample]:
         """Every count, all of the same moment."""
         with self._lock:
             return [
-                Sample("queue_points", self._queue_points),
-                Sample("queue_bytes", self._queue_bytes),
-                Sample("spool_points", self._spool_points),
-                Sample("spool_bytes", self._spool_bytes),
-                Sample("forwarded", self._forwarded),
-                Sample("resent", self._resent),
-                *(Sample("lost", points, reason) for reason, points in sorted(self._lost.items())),
-                *(Sample("sink_errors", times, reason) for reason, times in sorted(self._errors.items())),
+                HealthSample("queue_points", self._queue_points),
+                HealthSample("queue_bytes", self._queue_bytes),
+                HealthSample("spool_points", self._spool_points),
+                HealthSample("spool_bytes", self._spool_bytes),
+                HealthSample("forwarded", self._forwarded),
+                HealthSample("resent", self._resent),
+                *(HealthSample("lost", points, reason) for reason, points in sorted(self._lost.items())),
+                *(HealthSample("sink_errors", times, reason) for reason, times in sorted(self._errors.items())),
             ]

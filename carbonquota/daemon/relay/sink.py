@@ -19,7 +19,7 @@ from carbonquota.daemon.relay.spool import Spool
 from carbonquota.daemon.relay.spooler import Spooler
 from carbonquota.daemon.settings import Relay
 from carbonquota.model import Clock
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.service.losses import points_are
 
 _LARGEST_OUTBOX: Final = 262_144
@@ -145,9 +145,9 @@ class RelaySink:
             *((f"the spool of the relay: {trouble}",) if trouble else ()),
         )
 
-    def health(self) -> Iterable[Sample]:
+    def health(self) -> Iterable[HealthSample]:
         """The relay's counts, and whether the destination is connected."""
-        return [*self._ledger.samples(), Sample("sink_up", self._sender.connection is not None)]
+        return [*self._ledger.samples(), HealthSample("sink_up", self._sender.connection is not None)]
 
     def _make_spooler(self) -> Spooler | None:
         settings = self._settings

@@ -27,14 +27,14 @@ from threading import Condition, Lock
 from typing import Final
 
 from carbonquota.daemon.whisper.points import Point, Points
-from carbonquota.daemon.whisper.spellings import Bounds, Spellings
+from carbonquota.daemon.whisper.spellings import SpellingBounds, Spellings
 from carbonquota.errors import MetricNameError
 from carbonquota.metric_name import normalize
 
-NORMAL: Final = Bounds(500_000, 64 * 2**20)
+NORMAL: Final = SpellingBounds(500_000, 64 * 2**20)
 """How many normal names are remembered in a generation. They are in the index as well, so quotas bound them, too."""
 
-OTHER: Final = Bounds(10_000, 2**20)
+OTHER: Final = SpellingBounds(10_000, 2**20)
 """The same of other spellings: of any metric there is no end to them."""
 
 _OVERSHOOT: Final = 100_000
@@ -64,7 +64,7 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class PointCounts:
     """What became of all points added so far: they are `queued`, `stored`, or `lost` by reason."""
 
     queued: int
@@ -84,8 +84,8 @@ class WriteCache:
         max_size: int,
         path_of: Callable[[str], str],
         on_room: Callable[[], None],
-        normal: Bounds = NORMAL,
-        other: Bounds = OTHER,
+        normal: SpellingBounds = NORMAL,
+        other: SpellingBounds = OTHER,
     ) -> None:
         """Start empty; names are remembered up to these bounds."""
         self._lock = Lock()
@@ -331,10 +331,10 @@ class WriteCache:
         with self._lock:
             return any(name in places for places in (self._ready, self._parked, self._awaiting, self._writing))
 
-    def counts(self) -> Counts:
+    def counts(self) -> PointCounts:
         """What became of the points so far, at one moment."""
         with self._lock:
-            return Counts(self._queued, self._stored, dict(self._lost))
+            return PointCounts(self._queued, self._stored, dict(self._lost))
 
     def close(self) -> list[tuple[bytes, list[Point]]]:
         """All points that wait, by name; from here on none is taken, and what is added is lost."""

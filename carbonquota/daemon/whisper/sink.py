@@ -21,7 +21,7 @@ from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.rules import Aggregations, Schemas
 from carbonquota.rules.expressions import Search, search_here
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.storage.data_directory import DataDirectory
 from carbonquota.storage.paths import path_of
 from carbonquota.storage.tree import compressed_file
@@ -121,13 +121,13 @@ class WhisperSink:
         trouble = self.directory.trouble
         return (*((trouble,) if trouble else ()), *(text for text in self._writer.troubles if text != trouble))
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """What waits, what was stored and lost, and how the disk does. From any thread."""
         counts = self._cache.counts()
-        yield Sample("queue_points", counts.queued)
-        yield Sample("stored", counts.stored)
+        yield HealthSample("queue_points", counts.queued)
+        yield HealthSample("stored", counts.stored)
         for reason in dict.fromkeys((*LOST, *counts.lost)):
-            yield Sample("lost", counts.lost.get(reason, 0), reason)
+            yield HealthSample("lost", counts.lost.get(reason, 0), reason)
         yield from self._writer.health()
 
     def _tell_room(self) -> None:

@@ -15,7 +15,7 @@ Meaning = TypeVar("Meaning")
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class SpellingBounds:
     """What one generation may hold: so many names, of so many bytes together."""
 
     names: int
@@ -28,7 +28,7 @@ class Spellings(Generic[Meaning]):
     `young` may be read directly, in an innermost loop; what is not in it must be asked for by `find`.
     """
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: SpellingBounds) -> None:
         """Start with nothing."""
         self.young: dict[bytes, Meaning] = {}
         self._old: dict[bytes, Meaning] = {}

@@ -27,7 +27,7 @@ from carbonquota.daemon.whisper.pace import LONGEST_REST, WritePace, WriteRest, 
 from carbonquota.daemon.whisper.points import Point
 from carbonquota.model import Clock
 from carbonquota.service.bounded_log import BoundedLog
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.service.losses import Losses
 
 _log = logging.getLogger(__name__)
@@ -145,15 +145,15 @@ class Writer:
         some = (f"{files} cannot be written, such as {next(iter(bad.values()))}",) if bad else ()
         return (*whole, *some, *self._losses.troubles)
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """Files created, failures, and whether the last write succeeded."""
         errors = dict(self._errors)
         internal = errors.pop("internal", 0)
-        yield Sample("created_files", self._created)
-        yield from (Sample("sink_errors", errors[reason], reason) for reason in errors)
-        yield Sample("sink_up", int(self._up))
+        yield HealthSample("created_files", self._created)
+        yield from (HealthSample("sink_errors", errors[reason], reason) for reason in errors)
+        yield HealthSample("sink_up", int(self._up))
         if internal:
-            yield Sample("internal_errors", internal, "whisper")
+            yield HealthSample("internal_errors", internal, "whisper")
 
     def _held_back(self) -> float:
         """The seconds until anything at all may be written."""

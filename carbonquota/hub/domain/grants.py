@@ -34,7 +34,7 @@ _NOTHING: Final[View] = memoryview(np.zeros(0, np.int64))  # type: ignore[arg-ty
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class GrantTerms:
     """How writes are granted; sizes in the unit of the control, times in seconds.
 
     A write of more than `max_grant` is granted in slices of it. A grant is good for `lifetime`; clocks may be `skew`
@@ -53,7 +53,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GrantAnswer:
     """Whether a write may go on (`ok`): `granted` of it may now, for `valid_for` seconds.
 
     `delay` is how many seconds to wait before the next one. Where it was refused, `left` is what the quota leaves and
@@ -78,14 +78,14 @@ class Answers:
 
     granted: list[int]
     delays: list[float]
-    refused: dict[int, Answer]
+    refused: dict[int, GrantAnswer]
     valid_for: float
 
 
 class GrantBook:
     """The columns of one server's grants, by provider and control. May be used from any thread."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: GrantTerms) -> None:
         """Nothing may be granted yet."""
         self.terms = terms
         self.lock = Lock()

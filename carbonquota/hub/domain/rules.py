@@ -69,7 +69,7 @@ class FleetDaemon:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LimitStatus:
     """One limit of one namespace on one daemon, as it is and as it would be; a limit that is none is null."""
 
     daemon: str
@@ -91,7 +91,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class RulesTrial:
     """What rules would do to what is used now, against what is in force: how many limits, and the most pressing ones.
 
     `over` are limits of what is held; `throttled` those of points an interval. New ones are over that were not.
@@ -103,7 +103,7 @@ class Trial:
     throttled: int
     newly_throttled: int
     relieved: int
-    standings: tuple[Standing, ...]
+    standings: tuple[LimitStatus, ...]
 
 
 def checksum_of(text: str) -> str:
@@ -144,10 +144,12 @@ def before_that(releases: Iterable[Release], group: str) -> Release | None:
     return next(earlier, None)
 
 
-def try_rules(usages: Mapping[str, Iterable[tuple[str, Usage]]], before: RuleSet, after: RuleSet, most: int) -> Trial:
+def try_rules(
+    usages: Mapping[str, Iterable[tuple[str, Usage]]], before: RuleSet, after: RuleSet, most: int
+) -> RulesTrial:
     """What `after` would do to the usage by daemon, namespace by namespace; `most` of the standings are told."""
     counts = dict.fromkeys(("namespaces", "over", "newly_over", "throttled", "newly_throttled", "relieved"), 0)
-    told: list[Standing] = []
+    told: list[LimitStatus] = []
     for daemon, lines in usages.items():
         for namespace, usage in lines:
             counts["namespaces"] += 1
@@ -155,14 +157,14 @@ def try_rules(usages: Mapping[str, Iterable[tuple[str, Usage]]], before: RuleSet
                 _count(counts, standing)
                 told.append(standing)
     told.sort(key=lambda one: (not one.is_over, one.was_over, -_pressure(one), one.daemon, one.namespace))
-    return Trial(**counts, standings=tuple(told[:most]))
+    return RulesTrial(**counts, standings=tuple(told[:most]))
 
 
-def _standings(daemon: str, namespace: str, usage: Usage, before: RuleSet, after: RuleSet) -> Iterator[Standing]:
+def _standings(daemon: str, namespace: str, usage: Usage, before: RuleSet, after: RuleSet) -> Iterator[LimitStatus]:
     """The limits that it is over, or was."""
     old, new = before.match(namespace), after.match(namespace)
     for control in CONTROL_FIELDS:
-        standing = Standing(
+        standing = LimitStatus(
             daemon, namespace, control.replace("_", "-"), getattr(usage, control), _limit(old, control),
             _limit(new, control),
         )  # fmt: skip
@@ -175,12 +177,12 @@ def _limit(rule: Rule | None, control: str) -> int | None:
     return limit
 
 
-def _count(counts: dict[str, int], standing: Standing) -> None:
+def _count(counts: dict[str, int], standing: LimitStatus) -> None:
     kind = "throttled" if standing.control == "throughput" else "over"
     counts[kind] += standing.is_over
     counts[f"newly_{kind}"] += standing.is_over and not standing.was_over
     counts["relieved"] += standing.was_over and not standing.is_over
 
 
-def _pressure(standing: Standing) -> float:
+def _pressure(standing: LimitStatus) -> float:
     return standing.usage / max(standing.after or 0, 1)

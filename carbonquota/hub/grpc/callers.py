@@ -15,7 +15,7 @@ from carbonquota.web.make_access import Access
 _log = logging.getLogger(__name__)
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer
+class NotAllowed(Exception):  # noqa: N818 - it is an answer
     """Whoever calls may not; the text says why, for the caller."""
 
     def __init__(self, code: GrpcStatus, text: str) -> None:
@@ -37,7 +37,7 @@ class Callers:
         if not token:
             anonymous = self._access.anonymous({"client": call.peer, "headers": []})
             if anonymous is None:
-                raise Refused(GrpcStatus.UNAUTHENTICATED, "this needs a token: metadata `authorization: Bearer ...`")
+                raise NotAllowed(GrpcStatus.UNAUTHENTICATED, "this needs a token: metadata `authorization: Bearer ...`")
             return _allowed(anonymous, allowed)
         identity = self._access.authenticators.remembered(token)
         return None if identity is None else _allowed(identity, allowed)
@@ -50,7 +50,7 @@ class Callers:
         failures = self._access.failures
         wait = failures.wait(address)
         if wait and not self._access.authenticators.is_familiar(token):
-            raise Refused(
+            raise NotAllowed(
                 GrpcStatus.RESOURCE_EXHAUSTED,
                 f"too many tokens that are not valid came from {address}: try again in {wait} seconds",
             )
@@ -60,10 +60,10 @@ class Callers:
             identity = None
         except AuthenticationUnavailable as error:
             _log.warning("gRPC: no token can be checked: %s", error)
-            raise Refused(GrpcStatus.UNAVAILABLE, UNAVAILABLE) from None
+            raise NotAllowed(GrpcStatus.UNAVAILABLE, UNAVAILABLE) from None
         if identity is None:
             failures.note(address)
-            raise Refused(GrpcStatus.UNAUTHENTICATED, "the token is not valid")
+            raise NotAllowed(GrpcStatus.UNAUTHENTICATED, "the token is not valid")
         return identity
 
 
@@ -74,7 +74,7 @@ def _token(call: Call) -> str:
         return ""
     scheme, _, token = given[0].decode("latin-1").partition(" ")
     if len(given) > 1 or scheme.lower() != "bearer" or not token:
-        raise Refused(GrpcStatus.UNAUTHENTICATED, "send one metadata `authorization: Bearer TOKEN`")
+        raise NotAllowed(GrpcStatus.UNAUTHENTICATED, "send one metadata `authorization: Bearer TOKEN`")
     return token
 
 
@@ -82,5 +82,5 @@ def _allowed(identity: Identity, allowed: AbstractSet[Role]) -> Identity:
     """The identity, if it is of an allowed role; Refused."""
     if identity.role not in allowed:
         needed = " or ".join(sorted(allowed))
-        raise Refused(GrpcStatus.PERMISSION_DENIED, f"this needs the role {needed}; the token is of {identity.role}")
+        raise NotAllowed(GrpcStatus.PERMISSION_DENIED, f"this needs the role {needed}; the token is of {identity.role}")
     return identity

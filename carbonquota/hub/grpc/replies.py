@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from carbonquota.client.messages import hub_pb2
 from carbonquota.hub.domain.controls import Amounts
-from carbonquota.hub.domain.grants import Answer, Answers
+from carbonquota.hub.domain.grants import Answers, GrantAnswer
 from carbonquota.hub.domain.values import Quota, QuotaChange
-from carbonquota.hub.service.utilization import Measurement, Value
+from carbonquota.hub.service.utilization import KnownValue, Measurement
 
 
-def write_reply(answer: Answer) -> hub_pb2.WriteReply:
+def write_reply(answer: GrantAnswer) -> hub_pb2.WriteReply:
     """The answer to one write."""
     if answer.ok:
         return hub_pb2.WriteReply(ok=True, granted=answer.granted, delay=answer.delay, valid_for=answer.valid_for)
@@ -33,7 +33,7 @@ def measurement(message: hub_pb2.Utilization) -> Measurement:
     return Measurement(message.provider, list(message.customers), amounts, time, message.complete)
 
 
-def customer_utilization(values: list[Value], age: float) -> hub_pb2.CustomerUtilization:
+def customer_utilization(values: list[KnownValue], age: float) -> hub_pb2.CustomerUtilization:
     """What a customer holds."""
     found = [
         hub_pb2.CustomerUtilization.Value(

@@ -19,10 +19,10 @@ from carbonquota.client.hub_calls import CALLS
 from carbonquota.client.messages import hub_pb2
 from carbonquota.errors import QuotaError
 from carbonquota.hub.domain.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
-from carbonquota.hub.domain.grants import Answer
+from carbonquota.hub.domain.grants import GrantAnswer
 from carbonquota.hub.domain.values import Actor
 from carbonquota.hub.grpc import replies
-from carbonquota.hub.grpc.callers import Callers, Refused
+from carbonquota.hub.grpc.callers import Callers, NotAllowed
 from carbonquota.hub.service.hub import Hub
 from carbonquota.hub.service.visible import own_provider, visible_customer
 from carbonquota.service.bounded_log import BoundedLog
@@ -78,7 +78,7 @@ class Servicer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._write_path = CALLS["WriteOk"].path.encode()
         self._methods = self._table()
-        self._last: tuple[Answer | None, Parts] = None, _SERVING
+        self._last: tuple[GrantAnswer | None, Parts] = None, _SERVING
 
     def _table(self) -> dict[bytes, _Method]:
         table: dict[str, tuple[frozenset[Role], Handler]] = {
@@ -139,7 +139,7 @@ class Servicer:
             who = await self._callers.find(call, method.roles)
             request = _requests(call, method) if method.is_stream else _request(call, method)
             parts = success((await method.handle(request, who)).SerializeToString())
-        except Refused as error:
+        except NotAllowed as error:
             parts = failure(error.code, str(error))
         except _EXPECTED as error:
             parts = failure(next(code for kind, code in _CODES if isinstance(error, kind)), str(error))

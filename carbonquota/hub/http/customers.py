@@ -18,7 +18,7 @@ from carbonquota.hub.service.visible import visible_customer
 
 def make_router(hub: Hub) -> APIRouter:
     """The endpoints about customers."""
-    endpoints = _Endpoints(hub)
+    endpoints = _CustomerEndpoints(hub)
     router = APIRouter(prefix="/v1", tags=["customers"])
     one = "/customers/{customer}"
     router.add_api_route("/customers", endpoints.all, summary="Customers by name", responses=READS)
@@ -33,7 +33,7 @@ def make_router(hub: Hub) -> APIRouter:
     return router
 
 
-class _Endpoints:
+class _CustomerEndpoints:
     """Plain functions: each runs on a thread of its own."""
 
     def __init__(self, hub: Hub) -> None:

@@ -18,7 +18,7 @@ Why = Annotated[str, Field(max_length=1000, description="For the audit")]
 STRICT: Final = ConfigDict(extra="forbid")
 
 
-class Limits(BaseModel):
+class LimitsDocument(BaseModel):
     """A limit a control; null is none, 0 is that nothing may be held. Give at least one."""
 
     model_config = STRICT
@@ -39,7 +39,7 @@ class QuotaOrder(BaseModel):
 
     model_config = STRICT
 
-    limits: Limits
+    limits: LimitsDocument
     why: Why = ""
 
 
@@ -48,7 +48,7 @@ class QuotaDocument(BaseModel):
 
     customer: str
     provider: str
-    limits: Limits
+    limits: LimitsDocument
     version: int
 
 
@@ -66,7 +66,7 @@ class Changed(BaseModel):
 
 def quota_document(quota: Quota) -> QuotaDocument:
     """A quota as a document."""
-    limits = Limits.model_validate(dict(quota.limits.given()))
+    limits = LimitsDocument.model_validate(dict(quota.limits.given()))
     return QuotaDocument(customer=quota.customer, provider=quota.provider, limits=limits, version=quota.change)
 
 
@@ -80,7 +80,7 @@ class QuotaPlace(BaseModel):
 
     customer: Name
     provider: Name | None = None
-    limits: Limits | None = None
+    limits: LimitsDocument | None = None
     version: Annotated[int, Field(ge=0, le=MAXIMUM)] | None = None
 
 
@@ -215,7 +215,7 @@ class UsageValue(BaseModel):
     stale: bool
 
 
-class UsageDocument(BaseModel):
+class CustomerUsageDocument(BaseModel):
     """What a customer holds; `fresh_within` is for how many seconds at most others may have changed what is told."""
 
     customer: str
@@ -234,7 +234,7 @@ class WriteOrder(BaseModel):
     control: Annotated[str, Field(max_length=40)] = "bytes"
 
 
-class WriteAnswer(BaseModel):
+class WriteAnswerDocument(BaseModel):
     """Whether the write may go on: `granted` of it may now, for `valid_for` seconds; ask again for the rest.
 
     Wait `delay` seconds before the next write. Where it was refused, `left` is what the quota leaves, and
@@ -261,7 +261,7 @@ class WriteBatch(BaseModel):
     control: Annotated[str, Field(max_length=40)] = "bytes"
 
 
-class Refused(BaseModel):
+class RefusedWrite(BaseModel):
     """A write of a batch that may not go on, by its position."""
 
     position: int
@@ -270,12 +270,12 @@ class Refused(BaseModel):
     reason: str
 
 
-class WriteAnswers(BaseModel):
+class WriteAnswersDocument(BaseModel):
     """By position what is granted of each write, and how many seconds to wait after it."""
 
     granted: list[int]
     delays: list[float]
-    refused: list[Refused]
+    refused: list[RefusedWrite]
     valid_for: float
 
 

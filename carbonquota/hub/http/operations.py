@@ -19,14 +19,14 @@ from carbonquota.web.access import PUBLIC
 
 def make_router(hub: Hub) -> APIRouter:
     """The endpoints for whoever runs the service."""
-    endpoints = _Endpoints(hub)
+    endpoints = _OperationEndpoints(hub)
     router = APIRouter(tags=["operations"])
     router.add_api_route("/v1/audit", endpoints.audit, summary="What was changed, by whom and why", responses=READS)
     router.add_api_route("/health", endpoints.health, summary="How this server is", openapi_extra=PUBLIC)
     return router
 
 
-class _Endpoints:
+class _OperationEndpoints:
     """Plain functions: each runs on a thread of its own."""
 
     def __init__(self, hub: Hub) -> None:

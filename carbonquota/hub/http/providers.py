@@ -25,7 +25,7 @@ from carbonquota.hub.service.visible import own_provider
 
 def make_router(hub: Hub) -> APIRouter:
     """The endpoints about providers."""
-    endpoints = _Endpoints(hub)
+    endpoints = _ProviderEndpoints(hub)
     router = APIRouter(prefix="/v1/providers", tags=["providers"])
     router.add_api_route("", endpoints.all, summary="All providers", responses=READS)
     router.add_api_route("/{provider}", endpoints.get, summary="A provider", responses=READS)
@@ -43,7 +43,7 @@ def make_router(hub: Hub) -> APIRouter:
     return router
 
 
-class _Endpoints:
+class _ProviderEndpoints:
     """Plain functions: each runs on a thread of its own."""
 
     def __init__(self, hub: Hub) -> None:

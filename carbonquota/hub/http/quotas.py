@@ -16,7 +16,7 @@ from carbonquota.web.access import Identity
 
 def make_router(hub: Hub) -> APIRouter:
     """The endpoints about quotas."""
-    endpoints = _Endpoints(hub)
+    endpoints = _QuotaEndpoints(hub)
     router = APIRouter(prefix="/v1/customers/{customer}", tags=["quotas"])
     router.add_api_route("/quotas", endpoints.all, summary="All quotas of a customer", responses=READS)
     for path, what in (("/quota", "over all providers"), ("/quotas/{provider}", "at a provider")):
@@ -29,7 +29,7 @@ def make_router(hub: Hub) -> APIRouter:
     return router
 
 
-class _Endpoints:
+class _QuotaEndpoints:
     """Plain functions: each runs on a thread of its own, as the database may have to be waited for."""
 
     def __init__(self, hub: Hub) -> None:

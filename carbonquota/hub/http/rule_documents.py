@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from carbonquota.hub.domain.names import PATTERN
-from carbonquota.hub.domain.rules import FleetDaemon, Mode, Release, RuleVersion, Trial
+from carbonquota.hub.domain.rules import FleetDaemon, Mode, Release, RulesTrial, RuleVersion
 from carbonquota.hub.http.documents import STRICT, Whole, Why
 from carbonquota.hub.service.rules import LARGEST
 from carbonquota.rules import Finding, RuleSet
@@ -35,7 +35,7 @@ class FindingDocument(BaseModel):
     place: ProblemPlace
 
 
-class Checked(BaseModel):
+class CheckedDocument(BaseModel):
     """What there is to say of a text; `rules` is how many there are, null where there are errors."""
 
     rules: int | None
@@ -159,7 +159,7 @@ class NamespaceUsage(BaseModel):
         return (self.namespaces, self.metrics, self.logical_size, self.physical_size, self.data_points, self.throughput)
 
 
-class DaemonUsage(BaseModel):
+class DaemonUsageDocument(BaseModel):
     """What the namespaces of a daemon hold."""
 
     model_config = STRICT
@@ -177,12 +177,12 @@ class InForce(BaseModel):
     text: str
 
 
-def checked_document(rules: RuleSet, findings: list[Finding]) -> Checked:
+def checked_document(rules: RuleSet, findings: list[Finding]) -> CheckedDocument:
     """A text without errors."""
     found = [
         FindingDocument(code=one.code, severity=one.severity.value, place=place_of(one.problem)) for one in findings
     ]
-    return Checked(rules=len(rules.rules), errors=[], findings=found[:1000])
+    return CheckedDocument(rules=len(rules.rules), errors=[], findings=found[:1000])
 
 
 def version_document(version: RuleVersion, *, with_text: bool = True) -> VersionDocument:
@@ -200,7 +200,7 @@ def daemon_document(daemon: FleetDaemon) -> DaemonDocument:
     return DaemonDocument(**asdict(daemon))
 
 
-def trial_document(trial: Trial) -> TrialDocument:
+def trial_document(trial: RulesTrial) -> TrialDocument:
     """A trial as a document."""
     fields: dict[str, Any] = asdict(trial)
     return TrialDocument(**fields)

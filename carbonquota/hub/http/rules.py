@@ -14,9 +14,9 @@ from carbonquota.hub.domain.rules import EVERY_GROUP, FleetDaemon, checked_rules
 from carbonquota.hub.domain.values import Actor
 from carbonquota.hub.http.answers import CHANGES, READS
 from carbonquota.hub.http.rule_documents import (
-    Checked,
+    CheckedDocument,
     DaemonList,
-    DaemonUsage,
+    DaemonUsageDocument,
     InForce,
     ReleaseDocument,
     ReleaseList,
@@ -82,12 +82,14 @@ class _Versions:
     def __init__(self, hub: Hub) -> None:
         self._rules = hub.rules
 
-    def check(self, sent: RulesText, _: Reader) -> Checked:
+    def check(self, sent: RulesText, _: Reader) -> CheckedDocument:
         """Errors and findings with their places, as `carbonquota check` tells them; nothing is kept."""
         try:
             rules = checked_rules(sent.text)
         except ConfigError as error:
-            return Checked(rules=None, errors=[place_of(one) for one in error.problems[:MOST_SHOWN]], findings=[])
+            return CheckedDocument(
+                rules=None, errors=[place_of(one) for one in error.problems[:MOST_SHOWN]], findings=[]
+            )
         return checked_document(rules, findings_of(rules))
 
     def trial(self, sent: RulesText, _: Reader, group: Group = EVERY_GROUP) -> TrialDocument:
@@ -153,7 +155,7 @@ class _Fleet:
         """Each with its group, the release that it runs (0: none of ours), when it was seen, and its trouble if any."""
         return DaemonList(daemons=[daemon_document(one) for one in self._rules.daemons()])
 
-    def usage(self, told: DaemonUsage, who: Store, node: Node) -> None:
+    def usage(self, told: DaemonUsageDocument, who: Store, node: Node) -> None:
         """A daemon tells what its namespaces hold, for trials; it takes the place of what it told before."""
         self._rules.note_usage(_name(who, node), [(one.namespace, one.amounts()) for one in told.namespaces])
 

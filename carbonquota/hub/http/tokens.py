@@ -67,7 +67,7 @@ class Me(BaseModel):
 
 def make_router(hub: Hub) -> APIRouter:
     """The endpoints about tokens."""
-    endpoints = _Endpoints(hub)
+    endpoints = _TokenEndpoints(hub)
     router = APIRouter(prefix="/v1", tags=["tokens"])
     router.add_api_route("/me", endpoints.me, summary="Who asks")
     router.add_api_route("/tokens", endpoints.all, summary="All tokens", responses=READS)
@@ -81,7 +81,7 @@ def make_router(hub: Hub) -> APIRouter:
     return router
 
 
-class _Endpoints:
+class _TokenEndpoints:
     """Plain functions, each on a thread of its own."""
 
     def __init__(self, hub: Hub) -> None:

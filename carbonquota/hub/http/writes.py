@@ -6,15 +6,15 @@ from dataclasses import asdict
 
 from fastapi import APIRouter
 
-from carbonquota.hub.domain.grants import Answer
+from carbonquota.hub.domain.grants import GrantAnswer
 from carbonquota.hub.http.answers import READS
 from carbonquota.hub.http.documents import (
+    CustomerUsageDocument,
     DeletedAnswer,
-    Refused,
-    UsageDocument,
+    RefusedWrite,
     UsageValue,
-    WriteAnswer,
-    WriteAnswers,
+    WriteAnswerDocument,
+    WriteAnswersDocument,
     WriteBatch,
     WriteOrder,
 )
@@ -25,7 +25,7 @@ from carbonquota.hub.service.visible import own_provider, visible_customer
 
 def make_router(hub: Hub) -> APIRouter:
     """The endpoints about writes."""
-    endpoints = _Endpoints(hub)
+    endpoints = _WriteEndpoints(hub)
     router = APIRouter(prefix="/v1", tags=["writes"], responses=READS)
     router.add_api_route("/write-ok", endpoints.write_ok, methods=["POST"], summary="May a customer write on?")
     router.add_api_route(
@@ -36,27 +36,27 @@ def make_router(hub: Hub) -> APIRouter:
     return router
 
 
-class _Endpoints:
+class _WriteEndpoints:
     """Plain functions: each runs on a thread of its own, as the database may have to be waited for."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    def write_ok(self, order: WriteOrder, who: ProviderWriter) -> WriteAnswer:
+    def write_ok(self, order: WriteOrder, who: ProviderWriter) -> WriteAnswerDocument:
         """A large write is granted in slices: write what is granted, and ask again for the rest."""
         own_provider(who, order.provider)
         return _document(self._hub.grants.write_ok(order.customer, order.provider, order.size, order.control))
 
-    def write_ok_many(self, batch: WriteBatch, who: ProviderWriter) -> WriteAnswers:
+    def write_ok_many(self, batch: WriteBatch, who: ProviderWriter) -> WriteAnswersDocument:
         """Writes of customers or providers that nobody knows are refused, all others are decided."""
         for provider in set(batch.providers):
             own_provider(who, provider)
         answers = self._hub.grants.write_ok_many(batch.customers, batch.providers, batch.sizes, batch.control)
         refused = [
-            Refused(position=position, left=_known(one.left), retry_after=one.retry_after, reason=one.reason)
+            RefusedWrite(position=position, left=_known(one.left), retry_after=one.retry_after, reason=one.reason)
             for position, one in sorted(answers.refused.items())
         ]
-        return WriteAnswers(
+        return WriteAnswersDocument(
             granted=answers.granted, delays=answers.delays, refused=refused, valid_for=answers.valid_for
         )
 
@@ -66,19 +66,19 @@ class _Endpoints:
         amount = self._hub.grants.deleted(order.customer, order.provider, order.size, order.control)
         return DeletedAnswer(given_back=amount)
 
-    def utilization(self, customer: CustomerName, who: CustomerReader) -> UsageDocument:
+    def utilization(self, customer: CustomerName, who: CustomerReader) -> CustomerUsageDocument:
         """By provider and control, the sums over all providers first; from memory, also while the database is away."""
         visible_customer(who, customer)
         values = [UsageValue(**asdict(value)) for value in self._hub.utilization.of(customer)]
-        return UsageDocument(customer=customer, values=values, fresh_within=self._hub.synchronizer.age)
+        return CustomerUsageDocument(customer=customer, values=values, fresh_within=self._hub.synchronizer.age)
 
 
 def _known(left: int) -> int | None:
     return left if left >= 0 else None
 
 
-def _document(answer: Answer) -> WriteAnswer:
-    return WriteAnswer(
+def _document(answer: GrantAnswer) -> WriteAnswerDocument:
+    return WriteAnswerDocument(
         ok=answer.ok,
         granted=answer.granted,
         delay=answer.delay,

@@ -16,11 +16,11 @@ from carbonquota.hub.domain.ranking import Fullest, fullest
 from carbonquota.hub.domain.values import AGGREGATE, Customer
 from carbonquota.hub.service.history import SPANS, Moment
 from carbonquota.hub.service.hub import Hub
-from carbonquota.hub.service.utilization import Value
+from carbonquota.hub.service.utilization import KnownValue
 from carbonquota.web.access import Identity, Role
 from carbonquota.web.kept import Recent
 from carbonquota.web.page import Pages
-from carbonquota.web.page.charts import Chart, Line, chart
+from carbonquota.web.page.charts import Chart, ChartLine, chart
 from carbonquota.web.page.limits import tone_of
 from carbonquota.web.page.site import link
 
@@ -86,7 +86,7 @@ class FleetPages:
         names = (name for name in list(self._hub.book.numbers) if name.startswith(begin) and name > after)
         return [self._hub.quotas.customer(name) for name in nsmallest(PAGE, names)]
 
-    def _totals(self, customer: str) -> Iterable[Value]:
+    def _totals(self, customer: str) -> Iterable[KnownValue]:
         """What a customer holds in all, where that is limited."""
         if customer not in self._hub.book.numbers:
             return ()
@@ -105,7 +105,7 @@ class FleetPages:
         known = self._hub.utilization.of(name)
         asked = request.query_params.get("over", "")
         span = asked if asked in SPANS else ""
-        by_provider: dict[str, list[Value]] = {}
+        by_provider: dict[str, list[KnownValue]] = {}
         for value in known:
             by_provider.setdefault(value.provider, []).append(value)
         values = {
@@ -126,7 +126,7 @@ class FleetPages:
         except UnavailableError:
             return Customer(name)
 
-    def _chart(self, customer: str, total: Value, span: str) -> Chart | None:
+    def _chart(self, customer: str, total: KnownValue, span: str) -> Chart | None:
         """Usage of one control over time: in all, at the providers that hold the most, and the quota."""
         book = self._hub.book
         number, control = book.customer(customer), CONTROLS.index(total.control)
@@ -136,11 +136,11 @@ class FleetPages:
         times = sorted(past[TOTAL])
         names = ("all providers", *(book.provider_name(at) for at in most))
         lines = [
-            Line(name, [past[at].get(time) for time in times], tone)
+            ChartLine(name, [past[at].get(time) for time in times], tone)
             for name, at, tone in zip(names, past, ("first", "second", "third"), strict=False)
         ]
         if total.limit is not None:
-            lines.append(Line("quota", [float(total.limit)] * len(times), "limit"))
+            lines.append(ChartLine("quota", [float(total.limit)] * len(times), "limit"))
         return chart(f"{total.control} over time", times, lines, total.control)
 
     def _past(self, customer: str, provider: int, control: int, span: str) -> Past:
@@ -167,6 +167,6 @@ def _name(text: str) -> str:
     return text if text.isascii() and text.isprintable() else ""
 
 
-def percent_of(value: Value) -> float | None:
+def percent_of(value: KnownValue) -> float | None:
     """Usage in percent of a limit; None where there is none, or it is 0."""
     return 100 * value.usage / value.limit if value.limit else None

@@ -26,7 +26,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 _STATUSES: Final[dict[type[HubError], int]] = {NotFoundError: 404, ConflictError: 412, UnavailableError: 503}
 
 
-class Gate:
+class PageGate:
     """Lets those in who may see a page, and answers whatever goes wrong with a page that says so."""
 
     def __init__(self, pages: Pages) -> None:

@@ -8,31 +8,31 @@ from typing import Final
 from fastapi import APIRouter, Request
 
 from carbonquota.hub.pages.fleet import FleetPages
-from carbonquota.hub.pages.forms import Gate
+from carbonquota.hub.pages.forms import PageGate
 from carbonquota.hub.pages.namespaces import FleetNamespaces
 from carbonquota.hub.pages.rules import RulePages
 from carbonquota.hub.service.hub import Hub
 from carbonquota.web.access import EVERYBODY, Role, identity_of
-from carbonquota.web.page import Pages, Place, Site
+from carbonquota.web.page import NavigationEntry, Pages, Site
 from carbonquota.web.page.namespaces import NamespacePages
 from carbonquota.web.sessions import CSRF
 
 _PLACES: Final = (
-    Place("Fleet", "/"),
-    Place("Customers", "/customers"),
-    Place("Explore", "/explore"),
-    Place("Growth", "/growth"),
-    Place("Rules", "/rules"),
-    Place("Suggest", "/suggest"),
-    Place("API", "/docs"),
+    NavigationEntry("Fleet", "/"),
+    NavigationEntry("Customers", "/customers"),
+    NavigationEntry("Explore", "/explore"),
+    NavigationEntry("Growth", "/growth"),
+    NavigationEntry("Rules", "/rules"),
+    NavigationEntry("Suggest", "/suggest"),
+    NavigationEntry("API", "/docs"),
 )
-_OWN_PLACES: Final = (Place("My usage", "/"), Place("API", "/docs"))
+_OWN_PLACES: Final = (NavigationEntry("My usage", "/"), NavigationEntry("API", "/docs"))
 
 
 def make_router(hub: Hub) -> APIRouter:
     """All pages of a quota service."""
     pages = Pages(Site("carbonquota", "", _PLACES), [Path(__file__).parent / "templates"], frame=_frame)
-    gate, fleet, rules = Gate(pages), FleetPages(hub, pages), RulePages(hub, pages)
+    gate, fleet, rules = PageGate(pages), FleetPages(hub, pages), RulePages(hub, pages)
     namespaces = NamespacePages(FleetNamespaces(hub), pages, with_limits=False)
     router = APIRouter(include_in_schema=False)
     router.include_router(pages.router())

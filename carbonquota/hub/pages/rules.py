@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from carbonquota.errors import MOST_SHOWN, ConfigError, Problem
 from carbonquota.hub.domain.errors import InvalidError
-from carbonquota.hub.domain.rules import EVERY_GROUP, Mode, Trial, checked_rules, findings_of
+from carbonquota.hub.domain.rules import EVERY_GROUP, Mode, RulesTrial, checked_rules, findings_of
 from carbonquota.hub.domain.suggest import suggest
 from carbonquota.hub.domain.values import Actor
 from carbonquota.hub.pages.forms import Form
@@ -28,7 +28,7 @@ _HEADROOM: Final = "1.5"
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedDraft:
     """What is to be said of a draft: how many rules it has (None: it has errors), errors, and what looks wrong."""
 
     rules: int | None
@@ -36,13 +36,13 @@ class Checked:
     findings: Sequence[Finding]
 
 
-def check(text: str) -> Checked:
+def check(text: str) -> CheckedDraft:
     """A draft, as `carbonquota check` looks at it; the first of very many errors and findings."""
     try:
         rules = checked_rules(text)
     except ConfigError as error:
-        return Checked(None, error.problems[:MOST_SHOWN], ())
-    return Checked(len(rules.rules), (), findings_of(rules)[:MOST_SHOWN])
+        return CheckedDraft(None, error.problems[:MOST_SHOWN], ())
+    return CheckedDraft(len(rules.rules), (), findings_of(rules)[:MOST_SHOWN])
 
 
 class RulePages:
@@ -83,7 +83,7 @@ class RulePages:
             text = newest.text if newest is not None else ""
         return self._editor(request, text)
 
-    def _editor(self, request: Request, text: str, *, trial: Trial | None = None, group: str = "") -> Response:
+    def _editor(self, request: Request, text: str, *, trial: RulesTrial | None = None, group: str = "") -> Response:
         checked = check(text)
         groups = sorted({one.group for one in self._hub.rules.daemons()} | {EVERY_GROUP, group})
         values = {"text": text, "checked": checked, "trial": trial, "group": group, "groups": groups}

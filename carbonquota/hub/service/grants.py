@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from carbonquota.hub.domain.book import Book
 from carbonquota.hub.domain.controls import GRANTED, NUMBER
 from carbonquota.hub.domain.errors import InvalidError, UnavailableError
-from carbonquota.hub.domain.grants import Answer, Answers, GrantBook
+from carbonquota.hub.domain.grants import Answers, GrantAnswer, GrantBook
 from carbonquota.hub.domain.grid import TOTAL, Grid
 from carbonquota.hub.domain.pressure import delay
 from carbonquota.hub.service.leases import LENGTH, Leases
@@ -36,9 +36,9 @@ _SOON: Final = 1.0
 MOST_WRITES: Final = 10_000
 """Writes of one batch."""
 
-_UNKNOWN: Final = Answer(ok=False, granted=0, reason="there is no such customer or provider")
+_UNKNOWN: Final = GrantAnswer(ok=False, granted=0, reason="there is no such customer or provider")
 
-_HELD: Final = Answer(ok=True, granted=0)
+_HELD: Final = GrantAnswer(ok=True, granted=0)
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class _Want:
     size: int
     held: int = 0
     given: int = 0
-    answer: Answer = _HELD
+    answer: GrantAnswer = _HELD
 
 
 @dataclass(slots=True)
@@ -109,13 +109,13 @@ class Granting:
         self._synchronizer = synchronizer
         self._clock = clock
         self._most, self._lifetime = grants.terms.max_grant, grants.terms.lifetime
-        self._last = Answer(ok=True, granted=0, valid_for=self._lifetime)
+        self._last = GrantAnswer(ok=True, granted=0, valid_for=self._lifetime)
         self._numbers, self._providers = book.numbers.get, book.providers.get
         self._waiting: list[_Batch] = []
         self._waiting_lock = Lock()
         self._reserving = Lock()
 
-    def write_ok(self, customer: str, provider: str, size: int, control: str = "bytes") -> Answer:
+    def write_ok(self, customer: str, provider: str, size: int, control: str = "bytes") -> GrantAnswer:
         """Whether a customer may write so much at a provider, and how much of it now.
 
         NotFoundError, InvalidError; UnavailableError where more has to be reserved and the database is away.
@@ -134,7 +134,7 @@ class Granting:
         self._reserve([want])
         return want.answer
 
-    def write_ok_here(self, customer: str, provider: str, size: int, control: str = "bytes") -> Answer | None:
+    def write_ok_here(self, customer: str, provider: str, size: int, control: str = "bytes") -> GrantAnswer | None:
         """The same, if memory can grant it: waits for nothing, and raises nothing."""
         number, at, column = self._numbers(customer), self._providers(provider), _COLUMN.get(control)
         if number is None or at is None or column is None or size < 0:
@@ -149,7 +149,7 @@ class Granting:
             return self._last
         if pause < 0:
             return None
-        answer = Answer(ok=True, granted=piece, delay=pause, valid_for=self._lifetime)
+        answer = GrantAnswer(ok=True, granted=piece, delay=pause, valid_for=self._lifetime)
         if not pause:
             self._last = answer
         return answer
@@ -290,7 +290,7 @@ class Granting:
             limits.get(TOTAL, want.control, want.customer) or limits.get(want.provider, want.control, want.customer)
         )
         if is_free:
-            want.answer = Answer(ok=True, granted=want.piece, valid_for=self._grants.terms.lifetime)
+            want.answer = GrantAnswer(ok=True, granted=want.piece, valid_for=self._grants.terms.lifetime)
         return is_free
 
     def _transact(self, wants: list[_Want]) -> None:
@@ -316,16 +316,16 @@ class Granting:
         want.given = max(needed, min(terms.max_grant, least // (2 * self._leases.servers)))
         left.take(want.customer, want.provider, want.given)
         pause = max((delay(limit, rest - needed) for limit, rest in quotas), default=0.0)
-        want.answer = Answer(ok=True, granted=want.piece, delay=pause, valid_for=terms.lifetime)
+        want.answer = GrantAnswer(ok=True, granted=want.piece, delay=pause, valid_for=terms.lifetime)
 
-    def _refusal(self, want: _Want, left: int) -> Answer:
+    def _refusal(self, want: _Want, left: int) -> GrantAnswer:
         """What a writer is told who would pass the quota."""
         provider = self._book.provider_at[want.provider]
         measured = float(self._book.times.get(want.provider, want.control, want.customer))
         wait = measured + provider.interval - self._clock() if measured else provider.interval
         retry = min(max(wait, _SOON), provider.interval)
         reason = f"{want.size:,} would pass the quota, which has {left:,} left"
-        return Answer(ok=False, granted=0, left=left, retry_after=retry, reason=reason)
+        return GrantAnswer(ok=False, granted=0, left=left, retry_after=retry, reason=reason)
 
     def _put(self, wants: list[_Want]) -> None:
         """Have memory know what was reserved and what of it was granted."""

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 
 from carbonquota.hub.domain.book import Book
-from carbonquota.hub.domain.grants import GrantBook, Terms
+from carbonquota.hub.domain.grants import GrantBook, GrantTerms
 from carbonquota.hub.domain.ranking import UsageHistory
 from carbonquota.hub.domain.usages import Usages
 from carbonquota.hub.service.grants import Granting
 from carbonquota.hub.service.history import History
 from carbonquota.hub.service.leases import Leases
 from carbonquota.hub.service.providers import Providers
-from carbonquota.hub.service.quotas import Quotas
+from carbonquota.hub.service.quotas import CustomerQuotas
 from carbonquota.hub.service.rules import Rules
 from carbonquota.hub.service.scraper import Scraper
 from carbonquota.hub.service.synchronizer import Synchronizer
@@ -35,10 +35,10 @@ class Hub:
         database: Database,
         clock: Clock = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        terms: Terms | None = None,
+        terms: GrantTerms | None = None,
     ) -> None:
         """Nothing is read yet. `clock` gives seconds since the epoch, `monotonic` such that never go back."""
-        terms = terms or Terms()
+        terms = terms or GrantTerms()
         self.database = database
         self.clock = clock
         self.book = Book()
@@ -48,7 +48,7 @@ class Hub:
         )
         self.writing = Writing(database, self.synchronizer, clock)
         self.providers = Providers(self.writing, self.book)
-        self.quotas = Quotas(self.writing, self.book)
+        self.quotas = CustomerQuotas(self.writing, self.book)
         self.tokens = Tokens(self.writing, clock, monotonic)
         self.rules = Rules(self.writing, clock)
         self.history = UsageHistory()

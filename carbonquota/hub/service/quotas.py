@@ -31,7 +31,7 @@ MOST: Final = 10_000
 _NONE: Final[Stored] = (Amounts(), 0)
 
 
-class Quotas:
+class CustomerQuotas:
     """Customers and their quotas."""
 
     def __init__(self, writing: Writing, book: Book) -> None:

@@ -18,8 +18,8 @@ from carbonquota.hub.domain.rules import (
     FleetDaemon,
     Mode,
     Release,
+    RulesTrial,
     RuleVersion,
-    Trial,
     before_that,
     checked_rules,
     checksum_of,
@@ -190,7 +190,7 @@ class Rules:
         self._put(releases)
         return approved
 
-    def try_text(self, text: str, group: str = EVERY_GROUP) -> Trial:
+    def try_text(self, text: str, group: str = EVERY_GROUP) -> RulesTrial:
         """What a text would do to what the fleet uses now, against what is in force for a group; ConfigError."""
         after = checked_rules(text)
         before = self._rules_of(self.in_force(group)) or RuleSet.from_text("")

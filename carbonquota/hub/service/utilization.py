@@ -44,7 +44,7 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TakenMeasurement:
     """What became of a measurement: how many values were stored, and customers that nobody knows, some by name."""
 
     values: int
@@ -53,7 +53,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class KnownValue:
     """One known value. `age` is in seconds; a `stale` one is of a provider that is late, and may be more by now."""
 
     provider: str
@@ -79,7 +79,7 @@ class Utilization:
         """Call this with all that providers tell this server."""
         self._listeners.append(listener)
 
-    def put(self, measurement: Measurement) -> Taken:
+    def put(self, measurement: Measurement) -> TakenMeasurement:
         """Store a measurement, all of it or nothing; NotFoundError, InvalidError, UnavailableError."""
         now = self._clock()
         measured = now if measurement.time is None else measurement.time
@@ -97,7 +97,7 @@ class Utilization:
         if columns:
             self._store(columns)
         values = sum(len(usages.customers) for usages in columns)
-        return Taken(values, len(unknown), tuple(unknown[:_MOST_NAMED]))
+        return TakenMeasurement(values, len(unknown), tuple(unknown[:_MOST_NAMED]))
 
     def _column(
         self,
@@ -143,7 +143,7 @@ class Utilization:
             for listener in self._listeners:
                 listener(usages)
 
-    def of(self, customer: str) -> list[Value]:
+    def of(self, customer: str) -> list[KnownValue]:
         """All that is known of a customer, and limits of which nothing is; the sums over all providers come first."""
         number, now = self._book.customer(customer), self._clock()
         with self._book.lock:
@@ -154,7 +154,7 @@ class Utilization:
             ]
         return [value for value in found if value.age is not None or value.limit is not None]
 
-    def _value(self, customer: int, provider: int, control: int, now: float) -> Value:
+    def _value(self, customer: int, provider: int, control: int, now: float) -> KnownValue:
         """One value; the sum is as old as the oldest part of it, and stale where one of them is."""
         book = self._book
         limit = book.limits.get(provider, control, customer)
@@ -164,7 +164,7 @@ class Utilization:
             for at, known in parts
             if (measured := book.times.get(at, control, customer))
         }
-        return Value(
+        return KnownValue(
             provider=book.provider_name(provider) if provider != TOTAL else AGGREGATE,
             control=CONTROLS[control],
             usage=int(book.usage.get(provider, control, customer)),

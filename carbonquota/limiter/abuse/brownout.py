@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Final
 
 from carbonquota.limiter.algorithms import scaled
-from carbonquota.limiter.rules.model import Grant
+from carbonquota.limiter.rules.model import CompiledLimit
 from carbonquota.limiter.stats import Sample
 from carbonquota.model import Clock
 
@@ -35,7 +35,7 @@ class Brownout:
         self._lock = Lock()
         self.switches: dict[str, Dimming] = {}
         """By tier, to be read alone."""
-        self._scaled: dict[tuple[Grant, Fraction], Grant] = {}
+        self._scaled: dict[tuple[CompiledLimit, Fraction], CompiledLimit] = {}
 
     def set(self, tier: str, factor: Fraction | float, seconds: float) -> Dimming:
         """Multiply the limits of a tier, `*` for all, by a factor of 0 to 10 for a while; ValueError for another."""
@@ -70,7 +70,7 @@ class Brownout:
             return self.factor(tier)
         return found.factor
 
-    def dimmed(self, grant: Grant, factor: Fraction) -> Grant:
+    def dimmed(self, grant: CompiledLimit, factor: Fraction) -> CompiledLimit:
         """A limit multiplied."""
         key = (grant, factor)
         found = self._scaled.get(key)

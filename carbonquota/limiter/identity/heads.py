@@ -34,7 +34,7 @@ _HOPS: Final[Mapping[Forwarded, Callable[[Iterable[str]], list[str]]]] = {
 }
 
 
-class HeadReader:
+class RequestHeadReader:
     """Reads the heads of requests."""
 
     def __init__(

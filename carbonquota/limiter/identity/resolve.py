@@ -84,7 +84,7 @@ class _Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class IdentityResolver:
     """Makes questions of heads. May be used from any thread."""
 
     policy: IdentityPolicy = field(default_factory=IdentityPolicy)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from carbonquota.limiter.faces.headers import Header, HeaderStyle, answer_headers
-from carbonquota.limiter.identity.heads import Fields, Forwarded, HeadReader
-from carbonquota.limiter.identity.resolve import Identity
+from carbonquota.limiter.identity.heads import Fields, Forwarded, RequestHeadReader
+from carbonquota.limiter.identity.resolve import IdentityResolver
 from carbonquota.limiter.model import Answer, Request
 from carbonquota.limiter.service import Limiter
 
@@ -49,7 +49,7 @@ class RequestLimits:
     def __init__(
         self,
         limiter: Limiter,
-        identity: Identity | None = None,
+        identity: IdentityResolver | None = None,
         *,
         forwarded: Forwarded = "x-forwarded-for",
         key_field: str = "x-api-key",
@@ -57,9 +57,11 @@ class RequestLimits:
     ) -> None:
         """Method, host and path are the request's own; `forwarded` is where trusted proxies tell addresses."""
         self.limiter = limiter
-        self._identity = identity or Identity()
+        self._identity = identity or IdentityResolver()
         self._style = style or HeaderStyle()
-        self._heads = HeadReader(self._identity.addresses, original="request", forwarded=forwarded, key_field=key_field)
+        self._heads = RequestHeadReader(
+            self._identity.addresses, original="request", forwarded=forwarded, key_field=key_field
+        )
 
     def question(self, method: str, target: str, fields: Fields, peer: str) -> Request | Refusal:
         """What the limiter is asked about a request; the refusal of one from nobody, where that is needed."""

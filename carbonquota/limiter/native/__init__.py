@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from carbonquota.limiter.native._cy import Decider, Limit, Table, Tally
+from carbonquota.limiter.native._cy import KeyedLimit, RuleDecider, Table, Tally
 from carbonquota.limiter.native.counters import NativeCounters
 
-__all__ = ["Decider", "Limit", "NativeCounters", "Table", "Tally"]
+__all__ = ["KeyedLimit", "NativeCounters", "RuleDecider", "Table", "Tally"]

@@ -144,7 +144,7 @@ cdef class Table:
 
     def limit(self, policy, prefix=b"", suffix=b""):
         """Checks of keys by one policy; a key stands between `prefix` and `suffix`."""
-        cdef Limit one = Limit.__new__(Limit)
+        cdef KeyedLimit one = KeyedLimit.__new__(KeyedLimit)
         one.table = self
         one.number = self.number(policy)
         if one.number < 0:
@@ -252,7 +252,7 @@ cdef object outcome_of(cl_outcome outcome):
     return made
 
 
-cdef class Limit:
+cdef class KeyedLimit:
     """Checks of keys by one policy, one at a time or many; made by `Table.limit`."""
 
     cdef Table table

@@ -27,7 +27,7 @@ cdef struct cl_plan:
     int count, asked_count
 
 
-cdef class Decider:
+cdef class RuleDecider:
     """Decides by rules on a table's counters; `apply` tells it the rules.
 
     `tally_of` gives the `Tally` of a rule, route and tier, `refused` is told of each domain and request that did not

@@ -41,7 +41,7 @@ cdef class RuleNode:
     cdef ReadyRule rule
 
     cdef RuleNode below(self, tuple entry):
-        """The place that an entry leads to, as `rules.model.Node.below` tells it."""
+        """The place that an entry leads to, as `rules.model.DescriptorNode.below` tells it."""
         found = self.exact.get(entry) if self.exact else None
         if found is not None:
             return <RuleNode>found

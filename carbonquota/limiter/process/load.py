@@ -31,14 +31,14 @@ def load_settings(path: str) -> LimiterSettings:
 def read_settings(written: str, source: str) -> LimiterSettings:
     """The settings of a text that is the file `source`."""
     document = read_toml(written, source)
-    reading = _Reading(document)
+    reading = _SettingsReading(document)
     settings = reading.settings()
     if reading.problems:
         raise ConfigError(sorted(reading.problems, key=lambda problem: (problem.line, problem.column)))
     return _with_paths(settings, Path(source).absolute().parent)
 
 
-class _Reading:
+class _SettingsReading:
     """The values of one file, and what is wrong with them."""
 
     def __init__(self, document: TomlDocument) -> None:

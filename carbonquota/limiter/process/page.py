@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from carbonquota.limiter.process.parts import LimiterParts
-from carbonquota.web.page import Pages, Place, Site
+from carbonquota.web.page import NavigationEntry, Pages, Site
 
 _ROWS: Final = 50
 _OFFENDERS: Final = 20
@@ -42,7 +42,11 @@ class LimiterPage:
     def __init__(self, parts: LimiterParts) -> None:
         """Show these parts."""
         self._parts = parts
-        site = Site("carbonquota limiter", socket.gethostname(), (Place("Limits", "/"), Place("API", "/docs")))
+        site = Site(
+            "carbonquota limiter",
+            socket.gethostname(),
+            (NavigationEntry("Limits", "/"), NavigationEntry("API", "/docs")),
+        )
         self._pages = Pages(site, [Path(__file__).parent / "templates"])
 
     def router(self) -> APIRouter:

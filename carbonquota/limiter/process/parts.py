@@ -14,14 +14,14 @@ from carbonquota.errors import ConfigError, InputError, Problem, QuotaError
 from carbonquota.limiter.abuse import BanEvent
 from carbonquota.limiter.charge import Counters
 from carbonquota.limiter.faces.checker import FaceStats
-from carbonquota.limiter.faces.grpc.calls import Calls
+from carbonquota.limiter.faces.grpc.calls import LimiterCalls
 from carbonquota.limiter.faces.grpc.messages import Messages
 from carbonquota.limiter.faces.headers import HeaderStyle
 from carbonquota.limiter.faces.http.handlers import Handlers
 from carbonquota.limiter.identity.address import ClientAddress, read_networks
-from carbonquota.limiter.identity.heads import HeadReader
+from carbonquota.limiter.identity.heads import RequestHeadReader
 from carbonquota.limiter.identity.keys import ApiKeys, read_keys
-from carbonquota.limiter.identity.resolve import Identity, IdentityPolicy, Verify
+from carbonquota.limiter.identity.resolve import IdentityPolicy, IdentityResolver, Verify
 from carbonquota.limiter.identity.routes import Routes
 from carbonquota.limiter.identity.tokens import TokenVerifier
 from carbonquota.limiter.process.exposition import LimiterExposition
@@ -39,7 +39,7 @@ STARTING: Final = "the limiter is starting"
 
 
 @dataclass(slots=True)
-class ProcessStatus:
+class LimiterStatus:
     """What the process waits for, one line each, and by how much its event loop was late when it last turned."""
 
     started: float
@@ -64,7 +64,7 @@ class LimiterParts:
     def __init__(self, settings: LimiterSettings, clock: Clock = time.time) -> None:
         """Read rules and keys; ConfigError or InputError where they are bad."""
         self.settings = settings
-        self.status = ProcessStatus(clock())
+        self.status = LimiterStatus(clock())
         if not settings.limiter.rules:
             message = "no rules: the limiter would let everything pass"
             hint = 'set rules = ["limits.yaml"] in [limiter], or name files on the command line'
@@ -75,7 +75,7 @@ class LimiterParts:
         )
         self.faces = {"grpc": FaceStats(), "http": FaceStats()}
         style = HeaderStyle(settings.headers.ietf, settings.headers.x_ratelimit)
-        self.calls = Calls(self.limiter, Messages(style), self.faces["grpc"], lambda: self.is_ready)
+        self.calls = LimiterCalls(self.limiter, Messages(style), self.faces["grpc"], lambda: self.is_ready)
         self.handlers = Handlers(
             self.limiter,
             *make_identity(settings, clock),
@@ -141,15 +141,15 @@ def read_secret(path: str) -> str:
         raise InputError(f"{path}: the store's password cannot be read: {error}") from None
 
 
-def make_identity(settings: LimiterSettings, clock: Clock) -> tuple[Identity, HeadReader]:
+def make_identity(settings: LimiterSettings, clock: Clock) -> tuple[IdentityResolver, RequestHeadReader]:
     """What makes questions of heads, and what reads these."""
     own = settings.identity
     addresses = ClientAddress(read_networks(own.trusted_proxies), ipv6_prefix=own.ipv6_prefix)
     keys = read_keys(Path(own.keys_file)) if own.keys_file else ApiKeys()
     jwt = settings.jwt
     policy = IdentityPolicy(own.domain, own.descriptors, jwt.user_claim, jwt.tier_claim, own.tier, own.required)
-    identity = Identity(policy, addresses, Routes(settings.routes), keys, make_verify(jwt, clock))
-    reader = HeadReader(addresses, original=own.original, forwarded=own.forwarded, key_field=own.key_header)
+    identity = IdentityResolver(policy, addresses, Routes(settings.routes), keys, make_verify(jwt, clock))
+    reader = RequestHeadReader(addresses, original=own.original, forwarded=own.forwarded, key_field=own.key_header)
     return identity, reader
 
 

@@ -13,7 +13,7 @@ from threading import Lock
 from carbonquota.limiter.algorithms import State, functions_of
 from carbonquota.limiter.algorithms.concurrency import give_back
 from carbonquota.limiter.algorithms.policy import Algorithm, Policy
-from carbonquota.limiter.charge import Charge, Decision, Kind
+from carbonquota.limiter.charge import Charge, ChargeKind, Decision
 from carbonquota.limiter.model import Lease
 from carbonquota.limiter.reference.decide import decide
 from carbonquota.limiter.reference.keyed import PlainLimit
@@ -96,7 +96,7 @@ class PlainCounters:
             if state is not None:
                 if held is None and len(self) >= self._most:
                     self._evict(now)
-                is_limited = not outcome.fits and not charge.kind & Kind.GUARANTEE
+                is_limited = not outcome.fits and not charge.kind & ChargeKind.GUARANTEE
                 (self._limited if is_limited else self._free)[charge.key] = (charge.policy, state)
 
     def _evict(self, now: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from carbonquota.limiter.algorithms import Algorithm, Outcome, State, functions_of
-from carbonquota.limiter.charge import Charge, Decision, Kind
+from carbonquota.limiter.charge import Charge, ChargeKind, Decision
 
 StateOf = Callable[[str], State | None]
 
@@ -33,9 +33,9 @@ def decide(
                 behind[charge.key] = taken = functions.take(charge.policy, state, now, charge.hits)
                 if in_flight:
                     tokens[at] = taken[-2]
-        elif not charge.kind & (Kind.SHADOW | Kind.GUARANTEE):
+        elif not charge.kind & (ChargeKind.SHADOW | ChargeKind.GUARANTEE):
             passes = False
-        forced = bool(charge.kind & Kind.GUARANTEE) and outcome.fits
+        forced = bool(charge.kind & ChargeKind.GUARANTEE) and outcome.fits
     if passes:
         return Decision(passes, outcomes, tokens), behind
     return Decision(passes, _untaken(charges, outcomes, state_of, now), {}), _penalties(charges, state_of, now)
@@ -58,7 +58,7 @@ def _penalties(charges: Sequence[Charge], state_of: StateOf, now: int) -> dict[s
     behind: dict[str, State] = {}
     for charge in charges:
         # Who was refused is not in flight.
-        if charge.kind & Kind.CHARGE_DENIED and charge.policy.algorithm is not Algorithm.CONCURRENCY:
+        if charge.kind & ChargeKind.CHARGE_DENIED and charge.policy.algorithm is not Algorithm.CONCURRENCY:
             state = behind[charge.key] if charge.key in behind else state_of(charge.key)
             behind[charge.key] = functions_of(charge.policy).penalize(charge.policy, state, now, charge.hits)
     return behind

@@ -4,6 +4,24 @@ from __future__ import annotations
 
 from carbonquota.limiter.rules.files import load_rules
 from carbonquota.limiter.rules.lint import lint
-from carbonquota.limiter.rules.model import Domain, Grant, Match, Node, OnOutage, Rule, RuleSet
+from carbonquota.limiter.rules.model import (
+    CompiledLimit,
+    DescriptorNode,
+    DescriptorRule,
+    Domain,
+    DomainRules,
+    Match,
+    OnOutage,
+)
 
-__all__ = ["Domain", "Grant", "Match", "Node", "OnOutage", "Rule", "RuleSet", "lint", "load_rules"]
+__all__ = [
+    "CompiledLimit",
+    "DescriptorNode",
+    "DescriptorRule",
+    "Domain",
+    "DomainRules",
+    "Match",
+    "OnOutage",
+    "lint",
+    "load_rules",
+]

@@ -10,7 +10,7 @@ import yaml
 from carbonquota.limiter.algorithms import Algorithm
 from carbonquota.limiter.model import UNLIMITED, Unit
 from carbonquota.limiter.rules.model import BanPolicy, OnOutage
-from carbonquota.limiter.rules.yaml_nodes import Reader, ReadValue, Value, boolean, choice, text, whole, word
+from carbonquota.limiter.rules.yaml_nodes import NodeValue, Reader, ReadValue, boolean, choice, text, whole, word
 
 UNITS: Final = {unit.value: unit for unit in Unit}
 ALGORITHMS: Final = {algorithm.name.lower(): algorithm for algorithm in Algorithm}
@@ -20,7 +20,7 @@ _LONGEST: Final = 365 * 86_400
 _requests: Final = whole(0, UNLIMITED)
 
 
-def _replaces(reader: Reader, node: yaml.Node) -> list[Value] | None:
+def _replaces(reader: Reader, node: yaml.Node) -> list[NodeValue] | None:
     """Names of limits: `- name: one`."""
     found = (reader.mapping(one, {"name": word}, '"replaces"') for one in reader.items(node, '"replaces"'))
     return [one["name"] for one in found if one and "name" in one]
@@ -39,46 +39,46 @@ _LIMIT: Final[Mapping[str, ReadValue]] = {
 }
 
 
-def limit(reader: Reader, node: yaml.Node) -> dict[str, Value] | None:
+def limit(reader: Reader, node: yaml.Node) -> dict[str, NodeValue] | None:
     """One limit."""
     return reader.mapping(node, _LIMIT, '"rate_limit"')
 
 
-def limits(reader: Reader, node: yaml.Node) -> list[Value] | None:
+def limits(reader: Reader, node: yaml.Node) -> list[NodeValue] | None:
     """One limit, or a list of several, each with its node."""
     nodes = reader.items(node, '"rate_limit"') if isinstance(node, yaml.SequenceNode) else [node]
     read = [(limit(reader, one), one) for one in nodes]
-    return [Value(fields, one) for fields, one in read if fields is not None]
+    return [NodeValue(fields, one) for fields, one in read if fields is not None]
 
 
-def _tiers(reader: Reader, node: yaml.Node) -> dict[str, Value] | None:
+def _tiers(reader: Reader, node: yaml.Node) -> dict[str, NodeValue] | None:
     """Limits by tier."""
     found = ((key.value, limits(reader, value), value) for key, value in reader.pairs(node, '"tiers"'))
-    return {name: Value(read, value) for name, read, value in found if read is not None}
+    return {name: NodeValue(read, value) for name, read, value in found if read is not None}
 
 
-def _guarantee(reader: Reader, node: yaml.Node) -> dict[str, Value] | None:
+def _guarantee(reader: Reader, node: yaml.Node) -> dict[str, NodeValue] | None:
     """Requests by the client that they are kept for."""
     found = ((key.value, _requests(reader, value), value) for key, value in reader.pairs(node, '"guarantee"'))
-    return {name: Value(read, value) for name, read, value in found if read is not None}
+    return {name: NodeValue(read, value) for name, read, value in found if read is not None}
 
 
-def _descriptors(reader: Reader, node: yaml.Node) -> list[Value] | None:
+def _descriptors(reader: Reader, node: yaml.Node) -> list[NodeValue] | None:
     """Descriptors, each with its node."""
     read = [(reader.mapping(one, DESCRIPTOR, "a descriptor"), one) for one in reader.items(node, '"descriptors"')]
-    return [Value(fields, one) for fields, one in read if fields is not None]
+    return [NodeValue(fields, one) for fields, one in read if fields is not None]
 
 
-def _listed(reader: Reader, node: yaml.Node) -> list[Value] | None:
+def _listed(reader: Reader, node: yaml.Node) -> list[NodeValue] | None:
     """Networks, or `key: value` of descriptors."""
-    found: list[Value] = []
+    found: list[NodeValue] = []
     for one in reader.items(node, "this"):
         if isinstance(one, yaml.MappingNode):
             for key, value in reader.pairs(one, "this"):
                 read: Any = text(reader, value)
-                found += [] if read is None else [Value((key.value, read), value)]
+                found += [] if read is None else [NodeValue((key.value, read), value)]
         elif (network := word(reader, one)) is not None:
-            found.append(Value(("", network), one))
+            found.append(NodeValue(("", network), one))
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from carbonquota.errors import ConfigError, Problem
-from carbonquota.limiter.rules.model import RuleSet
+from carbonquota.limiter.rules.model import DomainRules
 from carbonquota.rules.files import read_text
 
 _ENDINGS = {".yaml", ".yml"}
@@ -44,6 +44,6 @@ def read_files(paths: Sequence[str]) -> list[tuple[str, str]]:
     return texts
 
 
-def load_rules(paths: Sequence[str]) -> RuleSet:
+def load_rules(paths: Sequence[str]) -> DomainRules:
     """The rules of files and directories; ConfigError with all that is wrong with them."""
-    return RuleSet.from_texts(read_files(paths))
+    return DomainRules.from_texts(read_files(paths))

@@ -8,8 +8,8 @@ from typing import Any
 
 from carbonquota.limiter.algorithms import Algorithm, policy_of
 from carbonquota.limiter.model import Limit, Unit
-from carbonquota.limiter.rules.model import Grant, OnOutage
-from carbonquota.limiter.rules.yaml_nodes import Reader, Value
+from carbonquota.limiter.rules.model import CompiledLimit, OnOutage
+from carbonquota.limiter.rules.yaml_nodes import NodeValue, Reader
 
 _UNITS = "units are: second, minute, hour, day, week, month, year"
 
@@ -22,9 +22,9 @@ class Defaults:
     on_outage: OnOutage = OnOutage.SHARE
 
 
-def grants_of(reader: Reader, limits: Sequence[Value], defaults: Defaults) -> tuple[Grant, ...]:
+def grants_of(reader: Reader, limits: Sequence[NodeValue], defaults: Defaults) -> tuple[CompiledLimit, ...]:
     """The grants of limits, none where one of them is `unlimited`."""
-    found: list[Grant] = []
+    found: list[CompiledLimit] = []
     for limit in limits:
         fields = limit.value
         if "unlimited" in fields and fields["unlimited"].value:
@@ -36,7 +36,7 @@ def grants_of(reader: Reader, limits: Sequence[Value], defaults: Defaults) -> tu
     return tuple(found)
 
 
-def _check_unlimited(reader: Reader, fields: Mapping[str, Value], *, alone: bool) -> None:
+def _check_unlimited(reader: Reader, fields: Mapping[str, NodeValue], *, alone: bool) -> None:
     for key in ("unit", "requests_per_unit", "burst", "algorithm"):
         if key in fields:
             reader.note(fields[key].node, f'"{key}" beside "unlimited"', "remove one of the two")
@@ -44,9 +44,9 @@ def _check_unlimited(reader: Reader, fields: Mapping[str, Value], *, alone: bool
         reader.note(fields["unlimited"].node, '"unlimited" beside other limits', "remove it, or the others")
 
 
-def _grant(reader: Reader, limit: Value, defaults: Defaults, at: int) -> Grant | None:
+def _grant(reader: Reader, limit: NodeValue, defaults: Defaults, at: int) -> CompiledLimit | None:
     """One limit; None after a problem was noted."""
-    fields: Mapping[str, Value] = limit.value
+    fields: Mapping[str, NodeValue] = limit.value
     for key, hint in (("unit", _UNITS), ("requests_per_unit", 'for no limit, write "unlimited: true"')):
         if key not in fields:
             if not _is_noted(reader, limit):
@@ -61,20 +61,22 @@ def _grant(reader: Reader, limit: Value, defaults: Defaults, at: int) -> Grant |
     requests: int = fields["requests_per_unit"].value
     granted = Limit(requests, unit, _get(fields, "name", ""), _get(fields, "unit_multiplier", 1))
     policy = policy_of(algorithm, requests, granted.seconds, _get(fields, "burst", None))
-    return Grant(granted, policy, _get(fields, "cost", 1), f"{algorithm:d}.{at}")
+    return CompiledLimit(granted, policy, _get(fields, "cost", 1), f"{algorithm:d}.{at}")
 
 
-def _is_noted(reader: Reader, limit: Value) -> bool:
+def _is_noted(reader: Reader, limit: NodeValue) -> bool:
     """Whether a problem stands within a limit already, which is then why a key is missing."""
     first, last = limit.node.start_mark.line + 1, limit.node.end_mark.line + 1
     return any(first <= problem.line <= last for problem in reader.problems)
 
 
-def guarantees_of(reader: Reader, fields: Mapping[str, Value], grants: Sequence[Grant]) -> dict[str, Grant]:
+def guarantees_of(
+    reader: Reader, fields: Mapping[str, NodeValue], grants: Sequence[CompiledLimit]
+) -> dict[str, CompiledLimit]:
     """The shares of a total that are clients' own, each counted as the total is."""
     if "guarantee" not in fields:
         return {}
-    shares: Mapping[str, Value] = fields["guarantee"].value
+    shares: Mapping[str, NodeValue] = fields["guarantee"].value
     if len(grants) != 1:
         if not grants and reader.problems:
             return {}
@@ -89,13 +91,13 @@ def guarantees_of(reader: Reader, fields: Mapping[str, Value], grants: Sequence[
     return {name: _share(total, share.value) for name, share in shares.items()}
 
 
-def _share(total: Grant, requests: int) -> Grant:
+def _share(total: CompiledLimit, requests: int) -> CompiledLimit:
     limit = Limit(requests, total.limit.unit, total.limit.name, total.limit.multiplier)
-    return Grant(
+    return CompiledLimit(
         limit, policy_of(total.policy.algorithm, requests, limit.seconds), total.cost, f"{total.policy.algorithm:d}.own"
     )
 
 
-def _get(fields: Mapping[str, Value], key: str, default: Any) -> Any:  # noqa: ANN401 - as the key has it
+def _get(fields: Mapping[str, NodeValue], key: str, default: Any) -> Any:  # noqa: ANN401 - as the key has it
     found = fields.get(key)
     return default if found is None else found.value

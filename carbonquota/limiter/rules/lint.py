@@ -16,14 +16,14 @@ from typing import Final
 
 from carbonquota.errors import Problem
 from carbonquota.limiter.algorithms import Algorithm
-from carbonquota.limiter.rules.model import Domain, Grant, Node, Rule, RuleSet
+from carbonquota.limiter.rules.model import CompiledLimit, DescriptorNode, DescriptorRule, Domain, DomainRules
 from carbonquota.rules.lint import Finding, Severity
 
 _LARGE_BURST: Final = 10
 _LONG_REFILL: Final = 3_600
 
 
-def lint(rules: RuleSet) -> tuple[Finding, ...]:
+def lint(rules: DomainRules) -> tuple[Finding, ...]:
     """All findings, in the order of files and lines."""
     found = [
         Finding(code, severity, problem)
@@ -34,20 +34,20 @@ def lint(rules: RuleSet) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda one: (one.problem.source, one.problem.line, one.code)))
 
 
-def _at(rule: Rule, message: str, suggestion: str = "") -> Problem:
+def _at(rule: DescriptorRule, message: str, suggestion: str = "") -> Problem:
     """A problem with a rule, at its line."""
     column = len(rule.text) - len(rule.text.lstrip(" -")) + 1
     return Problem(rule.source, rule.line, column, len(rule.text) - column + 1, rule.text, message, suggestion)
 
 
-def _grants(rule: Rule) -> Iterator[tuple[str, Grant]]:
+def _grants(rule: DescriptorRule) -> Iterator[tuple[str, CompiledLimit]]:
     """All limits of a rule, with what to call them."""
     for tier, grants in (("", rule.grants), *rule.tiers.items()):
         for grant in grants:
             yield (f"tier {tier}: " if tier else ""), grant
 
 
-def _large_bursts(domain: Domain, _: RuleSet) -> Iterator[Problem]:
+def _large_bursts(domain: Domain, _: DomainRules) -> Iterator[Problem]:
     for rule in domain.rules():
         for where, grant in _grants(rule):
             policy, limit = grant.policy, grant.limit
@@ -61,13 +61,13 @@ def _large_bursts(domain: Domain, _: RuleSet) -> Iterator[Problem]:
                 yield _at(rule, message, "that many pass at once; a burst of one unit's requests is usual")
 
 
-def _rate(grant: Grant) -> str:
+def _rate(grant: CompiledLimit) -> str:
     limit = grant.limit
     unit = limit.unit.value if limit.multiplier == 1 else f"{limit.multiplier} {limit.unit.value}s"
     return f"{limit.requests:,} a {unit}"
 
 
-def _never_passing(domain: Domain, _: RuleSet) -> Iterator[Problem]:
+def _never_passing(domain: Domain, _: DomainRules) -> Iterator[Problem]:
     for rule in domain.rules():
         for where, grant in _grants(rule):
             if grant.limit.requests and grant.cost > grant.policy.most:
@@ -77,7 +77,7 @@ def _never_passing(domain: Domain, _: RuleSet) -> Iterator[Problem]:
                 yield _at(rule, message)
 
 
-def _out_of_reach(domain: Domain, _: RuleSet) -> Iterator[Problem]:
+def _out_of_reach(domain: Domain, _: DomainRules) -> Iterator[Problem]:
     for rule in domain.rules():
         for some in (rule.grants, *rule.tiers.values()):
             for grant in some:
@@ -86,7 +86,7 @@ def _out_of_reach(domain: Domain, _: RuleSet) -> Iterator[Problem]:
                         yield _at(rule, f"{_rate(grant)} can never be reached, as {_rate(other)} grants less")
 
 
-def _leaves_no_reach(lower: Grant, upper: Grant) -> bool:
+def _leaves_no_reach(lower: CompiledLimit, upper: CompiledLimit) -> bool:
     """Whether a limit of a shorter time never lets so much pass as one of a longer time grants."""
     if lower is upper or lower.policy.algorithm is not upper.policy.algorithm or lower.cost != upper.cost:
         return False
@@ -95,13 +95,13 @@ def _leaves_no_reach(lower: Grant, upper: Grant) -> bool:
     return lower.limit.requests * (upper.limit.seconds // lower.limit.seconds) <= upper.limit.requests
 
 
-def _nodes(node: Node) -> Iterator[Node]:
+def _nodes(node: DescriptorNode) -> Iterator[DescriptorNode]:
     yield node
     for below in (*node.exact.values(), *(one for _, _, one in node.globs), *node.keys.values()):
         yield from _nodes(below)
 
 
-def _hidden_globs(domain: Domain, _: RuleSet) -> Iterator[Problem]:
+def _hidden_globs(domain: Domain, _: DomainRules) -> Iterator[Problem]:
     for node in _nodes(domain.root):
         for at, (key, pattern, hidden) in enumerate(node.globs):
             # A glob that matches another's text with a letter for each star matches all that the other does.
@@ -112,14 +112,14 @@ def _hidden_globs(domain: Domain, _: RuleSet) -> Iterator[Problem]:
                 yield _at(rule, f'it never matches, as "{shown}" stands before it and matches all of its values')
 
 
-def _missing_names(domain: Domain, rules: RuleSet) -> Iterator[Problem]:
+def _missing_names(domain: Domain, rules: DomainRules) -> Iterator[Problem]:
     known = frozenset().union(*(rule.limit_names for rule in rules.domains[domain.name].rules()))
     for rule in domain.rules():
         for name in sorted(rule.replaces - known):
             yield _at(rule, f'it replaces "{name}", and no limit of this domain is called so')
 
 
-def _on_both_lists(domain: Domain, _: RuleSet) -> Iterator[Problem]:
+def _on_both_lists(domain: Domain, _: DomainRules) -> Iterator[Problem]:
     both = [f"{key}: {value}" for key, value in sorted(domain.allow.entries & domain.deny.entries)]
     both += [
         f"a network of /{(32 if version == 4 else 128) - shift}"
@@ -131,13 +131,13 @@ def _on_both_lists(domain: Domain, _: RuleSet) -> Iterator[Problem]:
         yield Problem(source, 0, 0, 0, "", f'domain "{domain.name}": {what} is allowed and denied: it is denied')
 
 
-def _refusing_all(domain: Domain, _: RuleSet) -> Iterator[Problem]:
+def _refusing_all(domain: Domain, _: DomainRules) -> Iterator[Problem]:
     for rule in domain.rules():
         if any(grant.limit.requests == 0 for grant in rule.grants):
             yield _at(rule, "requests_per_unit: 0 refuses everything", 'a "deny" list says that without counting')
 
 
-def _denied_guarantees(domain: Domain, _: RuleSet) -> Iterator[Problem]:
+def _denied_guarantees(domain: Domain, _: DomainRules) -> Iterator[Problem]:
     for rule in domain.rules():
         key = rule.name.rpartition(".")[2]
         for name in rule.guarantees:
@@ -145,7 +145,7 @@ def _denied_guarantees(domain: Domain, _: RuleSet) -> Iterator[Problem]:
                 yield _at(rule, f'"{name}" has a guarantee, and is on the deny list')
 
 
-_CHECKS: Final[tuple[tuple[str, Severity, Callable[[Domain, RuleSet], Iterator[Problem]]], ...]] = (
+_CHECKS: Final[tuple[tuple[str, Severity, Callable[[Domain, DomainRules], Iterator[Problem]]], ...]] = (
     ("R001", Severity.WARNING, _large_bursts),
     ("R002", Severity.WARNING, _never_passing),
     ("R003", Severity.WARNING, _out_of_reach),

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from carbonquota.limiter.algorithms import Policy
-from carbonquota.limiter.charge import Kind
+from carbonquota.limiter.charge import ChargeKind
 from carbonquota.limiter.model import Entry, Limit
 from carbonquota.limiter.rules.lists import Clients
 
@@ -37,14 +37,14 @@ class OnOutage(Enum):
 
 
 _OUTAGE_KINDS: Final = {
-    OnOutage.OPEN: Kind.FAIL_OPEN,
-    OnOutage.CLOSED: Kind.FAIL_CLOSED,
-    OnOutage.SHARE: Kind.PLAIN,
+    OnOutage.OPEN: ChargeKind.FAIL_OPEN,
+    OnOutage.CLOSED: ChargeKind.FAIL_CLOSED,
+    OnOutage.SHARE: ChargeKind.PLAIN,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class CompiledLimit:
     """One limit of a rule, ready to be decided by; a hit costs `cost`. `suffix` tells its counter from others there."""
 
     limit: Limit
@@ -54,7 +54,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rule:
+class DescriptorRule:
     """What holds the descriptors of one place in the rules.
 
     `name` is how counters and answers call it, `domain.key_value.key`. No grants are no limit. `tiers` have grants of
@@ -64,8 +64,8 @@ class Rule:
     """
 
     name: str
-    grants: tuple[Grant, ...] = ()
-    tiers: Mapping[str, tuple[Grant, ...]] = field(default_factory=dict)
+    grants: tuple[CompiledLimit, ...] = ()
+    tiers: Mapping[str, tuple[CompiledLimit, ...]] = field(default_factory=dict)
     shadow: bool = False
     replaces: frozenset[str] = frozenset()
     detailed: bool = False
@@ -73,7 +73,7 @@ class Rule:
     charge_denied: bool = False
     challenge: bool = False
     on_outage: OnOutage = OnOutage.SHARE
-    guarantees: Mapping[str, Grant] = field(default_factory=dict)
+    guarantees: Mapping[str, CompiledLimit] = field(default_factory=dict)
     source: str = ""
     line: int = 0
     text: str = ""
@@ -82,7 +82,7 @@ class Rule:
 
     def __post_init__(self) -> None:
         """Find once what its charges are for, and what its limits are called."""
-        kind = (Kind.SHADOW if self.shadow else 0) | (Kind.CHARGE_DENIED if self.charge_denied else 0)
+        kind = (ChargeKind.SHADOW if self.shadow else 0) | (ChargeKind.CHARGE_DENIED if self.charge_denied else 0)
         object.__setattr__(self, "kind", int(kind | _OUTAGE_KINDS[self.on_outage]))
         grants = (self.grants, *self.tiers.values())
         names = frozenset(grant.limit.name for some in grants for grant in some if grant.limit.name)
@@ -93,25 +93,25 @@ class Rule:
         """Where it stands: `file:line`."""
         return f"{self.source}:{self.line}"
 
-    def grants_of(self, tier: str) -> tuple[Grant, ...]:
+    def grants_of(self, tier: str) -> tuple[CompiledLimit, ...]:
         """The limits of a tier."""
         return self.tiers.get(tier, self.grants) if tier else self.grants
 
 
 @dataclass(slots=True, eq=False)
-class Node:
+class DescriptorNode:
     """One place in the nested lists: its rule, and the places below it by entry, by glob, and by key.
 
     `shared` takes the place of the value in counters' keys, so that all values have one counter.
     """
 
-    rule: Rule | None = None
+    rule: DescriptorRule | None = None
     shared: str | None = None
-    exact: dict[Entry, Node] = field(default_factory=dict)
-    globs: list[tuple[str, re.Pattern[str], Node]] = field(default_factory=list)
-    keys: dict[str, Node] = field(default_factory=dict)
+    exact: dict[Entry, DescriptorNode] = field(default_factory=dict)
+    globs: list[tuple[str, re.Pattern[str], DescriptorNode]] = field(default_factory=list)
+    keys: dict[str, DescriptorNode] = field(default_factory=dict)
 
-    def below(self, entry: Entry) -> Node | None:
+    def below(self, entry: Entry) -> DescriptorNode | None:
         """The place that an entry leads to."""
         found = self.exact.get(entry)
         if found is None and self.globs:
@@ -119,7 +119,7 @@ class Node:
             found = next((node for name, pattern, node in self.globs if name == key and pattern.fullmatch(value)), None)
         return found if found is not None else self.keys.get(entry[0])
 
-    def rules(self) -> Iterator[Rule]:
+    def rules(self) -> Iterator[DescriptorRule]:
         """The rules here and below, in the order of the file."""
         if self.rule is not None:
             yield self.rule
@@ -130,7 +130,7 @@ class Node:
 class Match(NamedTuple):
     """The rule that holds a descriptor, the key of its counters, and the value of the last entry."""
 
-    rule: Rule
+    rule: DescriptorRule
     key: str
     value: str
 
@@ -149,14 +149,14 @@ class Domain:
     """The rules of one domain, who always passes in it, or never does, and who does not for a while."""
 
     name: str
-    root: Node = field(default_factory=Node)
+    root: DescriptorNode = field(default_factory=DescriptorNode)
     allow: Clients = field(default_factory=Clients)
     deny: Clients = field(default_factory=Clients)
     ban: BanPolicy | None = None
 
     def match(self, entries: tuple[Entry, ...]) -> Match | None:
         """The rule that holds a descriptor; None where none does."""
-        node: Node | None = self.root
+        node: DescriptorNode | None = self.root
         key = self.name
         for entry in entries:
             node = node.below(entry)  # type: ignore[union-attr]
@@ -166,29 +166,29 @@ class Domain:
             key = f"{key}{SEPARATOR}{entry[0]}{SEPARATOR}{escaped(value)}"
         return None if node.rule is None else Match(node.rule, key, entries[-1][1])  # type: ignore[union-attr]
 
-    def rules(self) -> Iterator[Rule]:
+    def rules(self) -> Iterator[DescriptorRule]:
         """All of its rules, in the order of the file."""
         return iter(sorted(self.root.rules(), key=lambda rule: (rule.source, rule.line)))
 
 
 @dataclass(frozen=True, slots=True)
-class RuleSet:
+class DomainRules:
     """All rules in force, by domain."""
 
     domains: Mapping[str, Domain] = field(default_factory=dict)
 
     @classmethod
-    def from_text(cls, text: str, source: str = "<text>") -> RuleSet:
+    def from_text(cls, text: str, source: str = "<text>") -> DomainRules:
         """The rules that a text of YAML says; ConfigError with all that is wrong with it."""
         return cls.from_texts([(source, text)])
 
     @classmethod
-    def from_texts(cls, texts: list[tuple[str, str]]) -> RuleSet:
+    def from_texts(cls, texts: list[tuple[str, str]]) -> DomainRules:
         """The rules of several texts, (source, text) each, which may share domains; ConfigError as well."""
         from carbonquota.limiter.rules.reading import read_texts  # noqa: PLC0415 - it makes what stands here
 
         return read_texts(texts)
 
-    def rules(self) -> list[Rule]:
+    def rules(self) -> list[DescriptorRule]:
         """All rules."""
         return [rule for domain in self.domains.values() for rule in domain.rules()]

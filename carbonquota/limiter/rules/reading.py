@@ -14,28 +14,28 @@ from carbonquota.limiter.algorithms import Algorithm
 from carbonquota.limiter.rules.fields import ROOT
 from carbonquota.limiter.rules.grants import Defaults, grants_of, guarantees_of
 from carbonquota.limiter.rules.lists import Clients, Network, glob
-from carbonquota.limiter.rules.model import Domain, Node, OnOutage, Rule, RuleSet
-from carbonquota.limiter.rules.yaml_nodes import Reader, Value
+from carbonquota.limiter.rules.model import DescriptorNode, DescriptorRule, Domain, DomainRules, OnOutage
+from carbonquota.limiter.rules.yaml_nodes import NodeValue, Reader
 from carbonquota.rules.emptied import is_empty_on_purpose
 
-Fields = Mapping[str, Value]
+Fields = Mapping[str, NodeValue]
 
 
-def read_texts(texts: Sequence[tuple[str, str]]) -> RuleSet:
+def read_texts(texts: Sequence[tuple[str, str]]) -> DomainRules:
     """The rules of texts, (source, text) each; ConfigError with the problems of all."""
     domains: dict[str, Domain] = {}
     problems: list[Problem] = []
     for source, text in texts:
-        reading = _Reading(Reader(text, source), domains)
+        reading = _DomainReading(Reader(text, source), domains)
         reading.read()
         problems += sorted(reading.reader.problems, key=lambda problem: (problem.line, problem.column))
     if problems:
         raise ConfigError(problems)
-    return RuleSet(domains)
+    return DomainRules(domains)
 
 
 @dataclass(slots=True)
-class _Reading:
+class _DomainReading:
     """One text on its way into the domains."""
 
     reader: Reader
@@ -64,7 +64,7 @@ class _Reading:
         domain.allow = _joined(domain.allow, self._clients(_value(fields, "allow", ())))
         domain.deny = _joined(domain.deny, self._clients(_value(fields, "deny", ())))
 
-    def _fill(self, parent: Node, descriptors: Sequence[Value], above: str) -> None:
+    def _fill(self, parent: DescriptorNode, descriptors: Sequence[NodeValue], above: str) -> None:
         """Put descriptors below a node; `above` is the name of what they stand in."""
         for fields, node in ((one.value, one.node) for one in descriptors):
             if "key" not in fields:
@@ -72,7 +72,7 @@ class _Reading:
                 continue
             key, value = fields["key"].value, _value(fields, "value", "")
             name = f"{above}.{key}_{value}" if value else f"{above}.{key}"
-            place = Node(shared=self._shared(fields, value))
+            place = DescriptorNode(shared=self._shared(fields, value))
             if not _put(parent, key, value, place):
                 there = fields.get("value", fields["key"]).node
                 self.reader.note(there, f'"{name}" stands twice', "merge the two descriptors, or remove one")
@@ -90,21 +90,21 @@ class _Reading:
             self.reader.note(fields["share_threshold"].node, '"share_threshold" needs a value with a *')
         return None
 
-    def _rule(self, name: str, fields: Fields, node: yaml.Node) -> Rule | None:
+    def _rule(self, name: str, fields: Fields, node: yaml.Node) -> DescriptorRule | None:
         """The rule of a descriptor; None where it limits nothing."""
         if "rate_limit" not in fields and "tiers" not in fields:
             for key in ("guarantee", "charge_denied", "challenge", "on_outage", "quota_mode"):
                 if key in fields:
                     self.reader.note(fields[key].node, f'"{key}" without "rate_limit"', "there is nothing to limit")
             return None
-        limits: list[Value] = _value(fields, "rate_limit", [])
+        limits: list[NodeValue] = _value(fields, "rate_limit", [])
         grants = grants_of(self.reader, limits, self.defaults)
         tiers = {
             tier: grants_of(self.reader, _inherited(one.value, limits), self.defaults)
             for tier, one in _value(fields, "tiers", {}).items()
         }
         replaces = [one for limit in limits for one in _value(limit.value, "replaces", ())]
-        rule = Rule(
+        rule = DescriptorRule(
             name,
             grants,
             tiers,
@@ -125,7 +125,7 @@ class _Reading:
                 self.reader.note(one.node, f'"{one.value}" cannot replace itself', "name the limit of another rule")
         return rule
 
-    def _clients(self, listed: Sequence[Value]) -> Clients:
+    def _clients(self, listed: Sequence[NodeValue]) -> Clients:
         """A list of clients."""
         networks: list[Network] = []
         entries: list[tuple[str, str]] = []
@@ -147,7 +147,7 @@ def _value(fields: Fields, key: str, default: Any) -> Any:  # noqa: ANN401 - as 
     return default if found is None else found.value
 
 
-def _put(parent: Node, key: str, value: str, node: Node) -> bool:
+def _put(parent: DescriptorNode, key: str, value: str, node: DescriptorNode) -> bool:
     """Put a node into its place; False where there is one already."""
     if not value:
         return parent.keys.setdefault(key, node) is node
@@ -160,7 +160,7 @@ def _put(parent: Node, key: str, value: str, node: Node) -> bool:
     return parent.exact.setdefault((key, value), node) is node
 
 
-def _inherited(own: list[Value], base: list[Value]) -> list[Value]:
+def _inherited(own: list[NodeValue], base: list[NodeValue]) -> list[NodeValue]:
     """A tier's limits: where there is one, with all that it does not say itself as the rule says it."""
     if len(own) != 1 or len(base) != 1 or "unlimited" in own[0].value:
         return own

@@ -26,7 +26,7 @@ _LARGEST: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class NodeValue:
     """A value, and the node that it was read from."""
 
     value: Any
@@ -91,7 +91,7 @@ class Reader:
         """The line of the text that a node begins on."""
         return self._lines[node.start_mark.line]
 
-    def mapping(self, node: yaml.Node, readers: Mapping[str, ReadValue], what: str) -> dict[str, Value] | None:
+    def mapping(self, node: yaml.Node, readers: Mapping[str, ReadValue], what: str) -> dict[str, NodeValue] | None:
         """The values of a mapping by their keys; those with problems are missing. `what` is what it is called."""
         if not isinstance(node, yaml.MappingNode):
             self.note(node, f"{what} must be keys with values, not {_kind(node)}")
@@ -101,13 +101,13 @@ class Reader:
         if not self._merge(node):
             self._deep -= 1
             return None
-        values: dict[str, Value] = {}
+        values: dict[str, NodeValue] = {}
         seen: set[str] = set()
         for key, value in node.value:
             name = self._key(key, readers, seen, what)
             read = None if name is None else readers[name](self, value)
             if name is not None and read is not None:
-                values[name] = Value(read, value)
+                values[name] = NodeValue(read, value)
         self._deep -= 1
         return values
 

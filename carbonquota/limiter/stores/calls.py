@@ -20,7 +20,7 @@ from carbonquota.limiter.algorithms import Outcome
 from carbonquota.limiter.charge import Charge, Decision
 from carbonquota.limiter.model import Lease
 from carbonquota.limiter.rules.model import SEPARATOR
-from carbonquota.limiter.stores.wire import Wire, packed, wire_of
+from carbonquota.limiter.stores.wire import CommandWire, packed, wire_of
 
 FUNCTIONS: Final = resources.files("carbonquota.limiter.stores").joinpath("functions.lua")
 _CHARGE: Final = Struct("<6d")
@@ -40,7 +40,7 @@ class StoreCalls:
         self._clock = clock
         self._lock = Lock()
         self._runs: dict[str, bytes] = {}
-        self._wire: Wire | None = None
+        self._wire: CommandWire | None = None
 
     def decide(self, charges: Sequence[Charge]) -> Decision:
         """Make all charges or none; StoreError where the store does not do it."""

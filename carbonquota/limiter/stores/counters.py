@@ -13,7 +13,7 @@ from typing import Any
 from carbonquota.cluster.store import StoreError, connector
 from carbonquota.limiter.algorithms import Outcome, Policy, scaled
 from carbonquota.limiter.algorithms.policy import refused
-from carbonquota.limiter.charge import Charge, Decision, Kind
+from carbonquota.limiter.charge import Charge, ChargeKind, Decision
 from carbonquota.limiter.model import Lease
 from carbonquota.limiter.reference import PlainCounters, PlainLimit
 from carbonquota.limiter.stats import Sample
@@ -176,18 +176,24 @@ class StoreCounters:
 
     def _alone(self, charges: Sequence[Charge]) -> Decision:
         """Decide without the store: open charges fit, closed ones do not, of the others this process has a share."""
-        shared = [self._shared(charge) for charge in charges if not charge.kind & (Kind.FAIL_OPEN | Kind.FAIL_CLOSED)]
-        closed = any(charge.kind & Kind.FAIL_CLOSED and not charge.kind & Kind.SHADOW for charge in charges)
+        shared = [
+            self._shared(charge)
+            for charge in charges
+            if not charge.kind & (ChargeKind.FAIL_OPEN | ChargeKind.FAIL_CLOSED)
+        ]
+        closed = any(charge.kind & ChargeKind.FAIL_CLOSED and not charge.kind & ChargeKind.SHADOW for charge in charges)
         decided = self._own.decide([] if closed else shared)
         passes = decided.passes and not closed
         outcomes = iter(decided.outcomes)
         found = [
-            _open(charge) if charge.kind & Kind.FAIL_OPEN
-            else _closed(self._settings.timeout) if charge.kind & Kind.FAIL_CLOSED
+            _open(charge) if charge.kind & ChargeKind.FAIL_OPEN
+            else _closed(self._settings.timeout) if charge.kind & ChargeKind.FAIL_CLOSED
             else next(outcomes, None) or _open(charge)
             for charge in charges
         ]  # fmt: skip
-        places = [at for at, charge in enumerate(charges) if not charge.kind & (Kind.FAIL_OPEN | Kind.FAIL_CLOSED)]
+        places = [
+            at for at, charge in enumerate(charges) if not charge.kind & (ChargeKind.FAIL_OPEN | ChargeKind.FAIL_CLOSED)
+        ]
         return Decision(passes, found, {places[at]: token for at, token in decided.tokens.items()}, outage=True)
 
     def _shared(self, charge: Charge) -> Charge:

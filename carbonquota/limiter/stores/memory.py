@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Final, TypeVar
 
 from carbonquota.limiter.algorithms import Algorithm, Outcome, Policy
-from carbonquota.limiter.charge import Charge, Decision, Kind
+from carbonquota.limiter.charge import Charge, ChargeKind, Decision
 
 _MOST: Final = 100_000
 """Keys that are remembered."""
@@ -28,10 +28,10 @@ _LIFE: Final = 50_000
 """Microseconds that a slice is good for; within as many, two requests make a key one that is asked for often."""
 
 # As plain numbers, for flags take long to be combined.
-_NOT_SLICED: Final = int(Kind.SHADOW | Kind.GUARANTEE | Kind.CHARGE_DENIED)
-_SHADOW: Final = int(Kind.SHADOW)
-_GUARANTEE: Final = int(Kind.GUARANTEE)
-_NOT_REMEMBERED: Final = int(Kind.CHARGE_DENIED | Kind.GUARANTEE)
+_NOT_SLICED: Final = int(ChargeKind.SHADOW | ChargeKind.GUARANTEE | ChargeKind.CHARGE_DENIED)
+_SHADOW: Final = int(ChargeKind.SHADOW)
+_GUARANTEE: Final = int(ChargeKind.GUARANTEE)
+_NOT_REMEMBERED: Final = int(ChargeKind.CHARGE_DENIED | ChargeKind.GUARANTEE)
 
 
 Kept = TypeVar("Kept")

@@ -28,7 +28,7 @@ def packed(parts: Sequence[bytes]) -> bytes:
     return b"*%d\r\n%b" % (len(parts), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts]))
 
 
-class Wire:
+class CommandWire:
     """Sends commands and reads their answers. Safe to use from any thread."""
 
     def __init__(self, pool: ConnectionPool, blob: int) -> None:
@@ -84,10 +84,10 @@ class Wire:
         return self._pool.get_connection("FCALL")
 
 
-def wire_of(client: object, blob: int) -> Wire | None:
+def wire_of(client: object, blob: int) -> CommandWire | None:
     """The wire to one server, `blob` being the length of most answers; None where the library looks for the server."""
     pool = getattr(client, "connection_pool", None)
-    return Wire(pool, blob) if type(pool) is ConnectionPool else None
+    return CommandWire(pool, blob) if type(pool) is ConnectionPool else None
 
 
 def _answer(connection: Any) -> Any:  # noqa: ANN401 - as it comes

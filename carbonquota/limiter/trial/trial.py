@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from carbonquota.limiter.counters import local_counters
 from carbonquota.limiter.model import Reason, Status
 from carbonquota.limiter.plan import client_of
-from carbonquota.limiter.rules import RuleSet
+from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
 from carbonquota.limiter.trial.access_log import LogLine
 from carbonquota.limiter.trial.templates import Templates
@@ -43,7 +43,7 @@ class Limited:
 class Trial:
     """A limiter whose clock is the log's."""
 
-    def __init__(self, rules: RuleSet, templates: Templates) -> None:
+    def __init__(self, rules: DomainRules, templates: Templates) -> None:
         """Nothing is tried yet."""
         self._time = 0.0
         self._templates = templates

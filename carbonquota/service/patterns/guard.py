@@ -23,7 +23,7 @@ from typing import Final
 
 from carbonquota.rules.expressions import HAS_RE2, WITHOUT_RE2, Expression
 from carbonquota.service.bounded_log import BoundedLog
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.service.patterns.helper import Helper, SilentError
 
 _log = logging.getLogger(__name__)
@@ -107,10 +107,10 @@ class PatternGuard:
         """Why new metrics may not get the sizes that the files mean, one line a pattern."""
         return tuple(self._aside.copy().values())
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """How many patterns are set aside, and how many searches had no answer."""
-        yield Sample("patterns_aside", len(self._aside))
-        yield Sample("pattern_timeouts", self._unanswered)
+        yield HealthSample("patterns_aside", len(self._aside))
+        yield HealthSample("pattern_timeouts", self._unanswered)
 
     def _search(self, pattern: re.Pattern[str], names: Sequence[str], until: float) -> list[bool]:
         """One request; shorter than the names where the pattern is set aside on the way."""

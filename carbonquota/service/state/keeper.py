@@ -30,7 +30,7 @@ from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.disk import cause_of, may_pass
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.service.state.ahead import PATIENCE, PatientWrite
 from carbonquota.service.state.files import (
     DirectoryLock,
@@ -248,13 +248,13 @@ class StateKeeper:
                 self._journal = None
             self._unlock()
 
-    def health(self) -> Iterator[Sample]:
+    def health(self) -> Iterator[HealthSample]:
         """How the last snapshot went, how long the journal is, and what failed. From any thread."""
         journal = self._journal
-        yield Sample("snapshot_time", self._snapshot_time)
-        yield Sample("snapshot_seconds", self._snapshot_seconds)
-        yield Sample("journal_bytes", journal.size if journal else 0)
-        yield Sample("state_errors", self._errors)
+        yield HealthSample("snapshot_time", self._snapshot_time)
+        yield HealthSample("snapshot_seconds", self._snapshot_seconds)
+        yield HealthSample("journal_bytes", journal.size if journal else 0)
+        yield HealthSample("state_errors", self._errors)
 
     @property
     def troubles(self) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ NOTHING_KEPT: Final = Kept(EMPTY, 0, found=False, snapshot_time=0.0, set_aside=(
 
 
 @dataclass(slots=True)
-class _Reading:
+class _StateReading:
     """One reading; `now` is in seconds since the epoch."""
 
     directory: Path
@@ -112,7 +112,7 @@ class _Reading:
 def read_state(directory: Path, now: float) -> Kept:
     """Read everything, and set aside what is damaged, which is told in the log; OSError where that cannot be done."""
     remove_partial(directory)
-    reading = _Reading(directory, now)
+    reading = _StateReading(directory, now)
     first, snapshot = reading.newest_snapshot()
     holdings = later(snapshot.holdings, now - snapshot.time)
     journals = [generation for generation in generations(directory, "journal") if generation >= first]
@@ -152,7 +152,7 @@ def _tidy(directory: Path) -> None:
 
 def begin_anew(directory: Path, kept: Kept, now: float, why: str) -> Kept:
     """Set everything aside, which is told in the log, and begin with nothing; OSError where that cannot be done."""
-    reading = _Reading(directory, now, list(kept.set_aside))
+    reading = _StateReading(directory, now, list(kept.set_aside))
     for kind in ("snapshot", "journal"):
         for generation in generations(directory, kind):
             reading.set_aside_whole(path_of(directory, kind, generation), why)

@@ -5,7 +5,7 @@ where they were put in at the build, update parts of pages and make charts that 
 """
 
 from carbonquota.web.page.explorer import Explorer
-from carbonquota.web.page.site import Pages, Place, Site
-from carbonquota.web.page.usage_source import Pressing, Standing, UsageSource
+from carbonquota.web.page.site import NavigationEntry, Pages, Site
+from carbonquota.web.page.usage_source import Pressing, SourceStatus, UsageSource
 
-__all__ = ["Explorer", "Pages", "Place", "Pressing", "Site", "Standing", "UsageSource"]
+__all__ = ["Explorer", "NavigationEntry", "Pages", "Pressing", "Site", "SourceStatus", "UsageSource"]

@@ -27,7 +27,7 @@ _MINUTE: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChartLine:
     """One line: its name, its values over time (None: not known then), and the tone that it is drawn in."""
 
     name: str
@@ -81,7 +81,7 @@ class Chart:
         return [HEIGHT * step / _STEPS for step in range(_STEPS + 1)]
 
 
-def chart(title: str, times: Sequence[float], lines: Sequence[Line], control: str = "") -> Chart | None:
+def chart(title: str, times: Sequence[float], lines: Sequence[ChartLine], control: str = "") -> Chart | None:
     """A chart of lines over times in seconds since the epoch, ascending; None for fewer than two times.
 
     Amounts are of `control`, which tells bytes from other numbers.
@@ -154,7 +154,7 @@ def _last(values: Sequence[float | None]) -> float | None:
     return next((value for value in reversed(values) if value is not None), None)
 
 
-def _rows(times: Sequence[float], lines: Sequence[Line], control: str) -> list[TableRow]:
+def _rows(times: Sequence[float], lines: Sequence[ChartLine], control: str) -> list[TableRow]:
     """Means over equal parts of the values."""
     width = ceil(len(times) / _ROWS)
     rows = []

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from carbonquota.errors import QuotaError
 from carbonquota.metric_name import LONGEST
 from carbonquota.model import MAXIMUM
-from carbonquota.web.page.charts import Chart, Line, chart
+from carbonquota.web.page.charts import Chart, ChartLine, chart
 from carbonquota.web.page.limits import dropping_rows, most_pressing_rows, tone_of
 from carbonquota.web.page.namespaces import PAGE, NamespacePages
 from carbonquota.web.page.paging import paging_of
@@ -66,7 +66,7 @@ class Explorer:
             return None
         rates = history.rates()
         tones = {"received": "first", "accepted": "good", "dropped": "bad"}
-        lines = [Line(name, rates.per_second[name], tone) for name, tone in tones.items()]
+        lines = [ChartLine(name, rates.per_second[name], tone) for name, tone in tones.items()]
         return chart("Data points a second", rates.times, lines)
 
     def limits(self, request: Request) -> Response:

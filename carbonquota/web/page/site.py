@@ -40,7 +40,7 @@ _COOKIE: Final = "theme"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class NavigationEntry:
     """One entry of the navigation."""
 
     label: str
@@ -53,7 +53,7 @@ class Site:
 
     name: str
     subject: str
-    places: Sequence[Place]
+    places: Sequence[NavigationEntry]
 
 
 Frame = Callable[[Request], dict[str, object]]

@@ -21,7 +21,7 @@ Order = Literal["asc", "desc"]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SourceStatus:
     """How a source is: `status` is `ok`, `degraded` or `failing`, with the reasons, a line each.
 
     `counts` are data points since the start by what became of them. `reload_error` has every problem of rules that
@@ -58,7 +58,7 @@ class Pressing:
 class UsageSource(Protocol):
     """Whose usage is shown. Every call may wait, and come from any thread."""
 
-    def standing(self) -> Standing:
+    def standing(self) -> SourceStatus:
         """How it is now."""
 
     def rates(self) -> RateHistory | None:

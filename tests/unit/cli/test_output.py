@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from carbonquota.cli.output import Column, Output, Table, number, plural
+from carbonquota.cli.output import Column, Output, TextTable, number, plural
 from carbonquota.model import MAXIMUM
 
 COLUMNS = (Column("namespace"), Column("limit", numeric=True), Column("rule"))
 
 
-def table() -> Table:
-    result = Table(COLUMNS)
+def table() -> TextTable:
+    result = TextTable(COLUMNS)
     result.add("a", "1,000", "[a]")
     result.add("b." * 100 + "c", "2", "")
     return result

@@ -14,7 +14,7 @@ import pytest
 
 from carbonquota.cli.sources import Source
 from carbonquota.errors import InputError
-from carbonquota.ingest import Batch
+from carbonquota.ingest import SourceBatch
 
 NAMES = b"".join(b"servers.host%d.cpu\n" % number for number in range(100_000))
 
@@ -28,8 +28,8 @@ def text_of(path: str) -> tuple[bytes, int]:
         read += amount
 
     batches = list(Source(path).read(advance))
-    assert all(isinstance(batch, Batch) for batch in batches)
-    return b"".join(batch.plaintext for batch in batches if isinstance(batch, Batch)), read
+    assert all(isinstance(batch, SourceBatch) for batch in batches)
+    return b"".join(batch.plaintext for batch in batches if isinstance(batch, SourceBatch)), read
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_standard_input_is_read_like_a_file(content: bytes, monkeypatch: pytest.
 
 def test_a_batch_is_some_ten_thousand_lines(folder: Path) -> None:
     Path("names").write_bytes(NAMES)
-    batches = [item for item in Source("names").read(lambda _: None) if isinstance(item, Batch)]
+    batches = [item for item in Source("names").read(lambda _: None) if isinstance(item, SourceBatch)]
     assert 10_000 < max(batch.raw.count(b"\n") for batch in batches) < 50_000
     assert [batch.first for batch in batches[:2]] == [1, batches[0].raw.count(b"\n") + 1]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonquota import QuotaEngine, RuleSet, Size
-from carbonquota.cli.trial import Outcome, Trial
+from carbonquota.cli.trial import TrialOutcome, TrialTarget
 
 NAMES = st.sampled_from([f"{a}.{b}.{c}" for a in "ab" for b in "cd" for c in "efg"] + ["a.x", "y", "b.c"])
 BATCHES = st.lists(st.lists(NAMES, min_size=1, max_size=40), max_size=3)
@@ -30,8 +30,8 @@ def plaintext(names: list[str]) -> bytes:
     return "".join(f"{name} 1 0\n" for name in names).encode()
 
 
-def outcome_of(rules: RuleSet, batches: list[list[str]]) -> Outcome:
-    trial = Trial(rules, lambda _: SIZE)
+def outcome_of(rules: RuleSet, batches: list[list[str]]) -> TrialOutcome:
+    trial = TrialTarget(rules, lambda _: SIZE)
     for names in batches:
         assert trial.take_lines(plaintext(names)) == (len(names), 0)
     return trial.outcome()
@@ -108,7 +108,7 @@ def test_enforcement_is_what_an_engine_does_one_by_one(
 def test_metrics_of_known_size_fare_like_lines(
     rules: list[tuple[str, dict[str, int], str]], batches: list[list[str]]
 ) -> None:
-    trial = Trial(rule_set(rules), lambda _: Size())
+    trial = TrialTarget(rule_set(rules), lambda _: Size())
     for batch in batches:
         for name in batch:
             trial.take_metric(name, SIZE)

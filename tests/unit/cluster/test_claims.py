@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carbonquota import QuotaEngine, RuleSet
-from carbonquota.cluster.claim_store import Patience
+from carbonquota.cluster.claim_store import ClaimTimeouts
 from carbonquota.cluster.claims import WAITS, ClaimNode
 from carbonquota.cluster.gate import Gate, names_of
-from carbonquota.cluster.hold import Hold, Room
+from carbonquota.cluster.hold import Hold, HoldRoom
 from carbonquota.cluster.settings import OnOutage
 from carbonquota.controls import Admission
 from carbonquota.errors import MetricNameError
@@ -23,7 +23,7 @@ from tests.support.claim_store import ModelClaims, Stock
 
 LIMIT = 6
 RULES = f"[a]\nmetrics = {LIMIT}\n[b]\nnamespaces = 2\n[c]\nthroughput = 3\nmetrics = 100\n"
-ROOM = Room(size=60_000, seconds=10.0)
+ROOM = HoldRoom(size=60_000, seconds=10.0)
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Fleet:
 
     size: int
     on_outage: OnOutage = "share"
-    patience: Patience = field(default_factory=lambda: Patience(grace=86_400_000))
+    patience: ClaimTimeouts = field(default_factory=lambda: ClaimTimeouts(grace=86_400_000))
     clock: ManualClock = field(default_factory=lambda: ManualClock(1_000_000.0))
 
     def __post_init__(self) -> None:

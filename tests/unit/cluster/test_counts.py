@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonquota.cluster.counts import Bounds, Elsewhere
+from carbonquota.cluster.counts import CountBounds, Elsewhere
 from carbonquota.cluster.messages import Message, Run
 
 RUNS = [Run(bytes([number]) * 16, epoch) for number in range(3) for epoch in range(2)]
@@ -105,7 +105,7 @@ def test_a_run_that_is_silent_is_forgotten() -> None:
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    elsewhere = Elsewhere(Bounds(runs=1, namespaces=2))
+    elsewhere = Elsewhere(CountBounds(runs=1, namespaces=2))
     elsewhere.merge(message_of((0, 10, {1: 1, 2: 1})), 0.0)
     elsewhere.merge(message_of((1, 10, {1: 1})), 0.0)
     elsewhere.merge(message_of((0, 10, {3: 1, 4: 1, 5: 1})), 0.0)

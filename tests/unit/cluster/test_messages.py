@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonquota.cluster.messages import Codec, Fault, Message, MessageError, Run, digests_of
+from carbonquota.cluster.messages import ClusterMessageError, Codec, Fault, Message, Run, digests_of
 
 CODEC = Codec("fleet", most_entries=100)
 COUNTS = st.sampled_from([2**32 - 1, 2**32, 2**63 - 1]).flatmap(
@@ -51,14 +51,14 @@ def test_a_message_that_is_cut_or_longer_is_not_taken(counts: dict[int, int], da
     whole = CODEC.encode(message_of(counts))
     cut = data.draw(st.integers(0, len(whole) - 1))
     for spoilt in (whole[:cut], whole + b"\0"):
-        with pytest.raises(MessageError):
+        with pytest.raises(ClusterMessageError):
             CODEC.decode(spoilt)
 
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_a_message_or_an_error(data: bytes) -> None:
     for start in (b"", b"CQS1"):
-        with pytest.raises(MessageError):
+        with pytest.raises(ClusterMessageError):
             CODEC.decode(start + data)
 
 
@@ -78,7 +78,7 @@ def test_any_bytes_are_a_message_or_an_error(data: bytes) -> None:
 def test_each_fault_is_told_apart(spoil: object, fault: Fault, text: str) -> None:
     assert callable(spoil)
     data = CODEC.encode(message_of({1: 5, 2: 2**40}))
-    with pytest.raises(MessageError, match=text) as caught:
+    with pytest.raises(ClusterMessageError, match=text) as caught:
         CODEC.decode(spoil(data))
     assert caught.value.fault is fault
 

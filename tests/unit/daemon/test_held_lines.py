@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from carbonquota import QuotaEngine, RuleSet
-from carbonquota.daemon.held_lines import Bounds, HeldLines
+from carbonquota.daemon.held_lines import HeldLines, HoldBounds
 from carbonquota.daemon.intake import Intake
 from carbonquota.testing import ManualClock
 from carbonquota.trie.columns import Column
@@ -46,7 +46,7 @@ class Store:
 class Bench:
     """An intake over a prepaid engine, its sink and its store."""
 
-    def __init__(self, rules: str = RULES, bounds: Bounds | None = None) -> None:
+    def __init__(self, rules: str = RULES, bounds: HoldBounds | None = None) -> None:
         self.clock = ManualClock(60.0)
         self.engine = QuotaEngine(RuleSet.from_text(rules), clock=self.clock, prepaid=True)
         self.store = Store(self.engine)
@@ -83,7 +83,7 @@ def test_lines_wait_for_a_grant_and_are_accepted_then() -> None:
 
 def test_what_is_not_granted_in_time_is_dropped_and_counted_once() -> None:
     async def main() -> None:
-        bench = Bench(bounds=Bounds(delay=0.05))
+        bench = Bench(bounds=HoldBounds(delay=0.05))
         bench.offer(*["a.x"] * 6)
         bench.store.grant(2)
         await asyncio.sleep(0.02)
@@ -128,7 +128,7 @@ def test_a_limit_that_is_granted_as_a_whole_holds_nothing_back() -> None:
 
 def test_no_more_bytes_are_held_than_the_bound() -> None:
     async def main() -> None:
-        bench = Bench(bounds=Bounds(size=20))
+        bench = Bench(bounds=HoldBounds(size=20))
         bench.offer(*["a.x"] * 6)
         assert bench.counts() == {"received": 4, "accepted": 0, "dropped": 4, "held_back": 2}
         bench.intake.finish()

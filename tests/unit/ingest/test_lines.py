@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonquota.errors import InputError
-from carbonquota.ingest import Batch, LineReader
+from carbonquota.ingest import LineReader, SourceBatch
 
 
-def read(chunks: list[bytes]) -> list[Batch]:
+def read(chunks: list[bytes]) -> list[SourceBatch]:
     reader = LineReader("names.txt")
     return [batch for batch in [*map(reader.feed, chunks), reader.close()] if batch]
 

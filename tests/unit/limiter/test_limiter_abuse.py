@@ -10,7 +10,7 @@ from carbonquota.errors import ConfigError
 from carbonquota.limiter.abuse import BanEvent, Offenders
 from carbonquota.limiter.abuse.counts import Counts
 from carbonquota.limiter.model import Code, Descriptor, Reason, Request, Status
-from carbonquota.limiter.rules import RuleSet
+from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
 from carbonquota.limiter.stats import STATS
 from carbonquota.testing import ManualClock
@@ -36,7 +36,7 @@ def request(key: str, value: str, *, tier: str = "", route: str = "", client: st
 
 
 def test_what_is_decided_is_counted_by_rule_route_and_tier() -> None:
-    subject = Limiter(RuleSet.from_text(RULES), clock=ManualClock(6_000.0))
+    subject = Limiter(DomainRules.from_text(RULES), clock=ManualClock(6_000.0))
     for _ in range(3):
         subject.check(request("user", "u", route="GET /x"))
     for _ in range(2):
@@ -70,7 +70,7 @@ def test_the_top_offenders_are_found_among_many() -> None:
 
 def test_who_is_blocked_too_often_is_denied_for_a_while_which_is_audited() -> None:
     clock, events = ManualClock(6_000.0), list[BanEvent]()
-    subject = Limiter(RuleSet.from_text(RULES), clock=clock, on_ban=events.append)
+    subject = Limiter(DomainRules.from_text(RULES), clock=clock, on_ban=events.append)
     for _ in range(2 + 5 + 1):
         answer = subject.check(request("user", "u", client="mallory"))
         assert answer.statuses[0].reason in {Reason.UNDER, Reason.OVER}
@@ -86,7 +86,7 @@ def test_who_is_blocked_too_often_is_denied_for_a_while_which_is_audited() -> No
 
 
 def test_a_ban_is_made_and_lifted_by_hand() -> None:
-    subject = Limiter(RuleSet.from_text(RULES.replace("ban:", "# ban:")), clock=ManualClock(6_000.0))
+    subject = Limiter(DomainRules.from_text(RULES.replace("ban:", "# ban:")), clock=ManualClock(6_000.0))
     subject.bans.add("192.0.2.7", 3_600, "scans us", by="ops")
     scan = Request("d", (Descriptor((("remote_address", "192.0.2.7"),)),))
     assert not subject.check(scan).allowed
@@ -99,7 +99,7 @@ def test_a_ban_is_made_and_lifted_by_hand() -> None:
 @pytest.mark.parametrize(("switch", "tier", "limit"), [("free", "free", 2), ("free", "", 2), ("*", "", 1)])
 def test_a_brownout_multiplies_the_limits_of_a_tier(switch: str, tier: str, limit: int) -> None:
     clock = ManualClock(6_000.0)
-    subject = Limiter(RuleSet.from_text(RULES), clock=clock)
+    subject = Limiter(DomainRules.from_text(RULES), clock=clock)
     subject.brownout.set(switch, 0.5, 30.0)
     passed = [subject.check(request("user", "u", tier=tier, client=f"{n}")).allowed for n in range(10)]
     assert sum(passed) == limit
@@ -112,7 +112,7 @@ def test_a_brownout_multiplies_the_limits_of_a_tier(switch: str, tier: str, limi
 
 
 def test_a_brownout_keeps_what_is_used_of_a_bucket() -> None:
-    subject = Limiter(RuleSet.from_text(RULES), clock=ManualClock(6_000.0))
+    subject = Limiter(DomainRules.from_text(RULES), clock=ManualClock(6_000.0))
     assert subject.check(request("bytes", "b", hits=40)).allowed
     subject.brownout.set("*", Fraction(1, 2), 30.0)
     status = subject.peek(request("bytes", "b")).statuses[0]
@@ -126,11 +126,11 @@ def test_a_brownout_keeps_what_is_used_of_a_bucket() -> None:
 @pytest.mark.parametrize(("factor", "seconds"), [(-1.0, 10.0), (11.0, 10.0), (0.5, 0.0)])
 def test_a_brownout_that_means_nothing_is_refused(factor: float, seconds: float) -> None:
     with pytest.raises(ValueError, match="a brownout has a factor from 0 to 10"):
-        Limiter(RuleSet()).brownout.set("free", factor, seconds)
+        Limiter(DomainRules()).brownout.set("free", factor, seconds)
 
 
 def test_all_samples_are_of_the_table() -> None:
-    subject = Limiter(RuleSet.from_text(RULES), clock=ManualClock(6_000.0))
+    subject = Limiter(DomainRules.from_text(RULES), clock=ManualClock(6_000.0))
     subject.brownout.set("free", 0.5, 10)
     for _ in range(9):
         subject.check(request("user", "u"))
@@ -140,11 +140,11 @@ def test_all_samples_are_of_the_table() -> None:
 
 def test_a_ban_that_lacks_something_is_an_error() -> None:
     with pytest.raises(ConfigError, match='"ban" without "for"'):
-        RuleSet.from_text("domain: d\nban: {blocked: 5, within: 60}\n")
+        DomainRules.from_text("domain: d\nban: {blocked: 5, within: 60}\n")
 
 
 def test_nobody_is_denied_for_what_others_share() -> None:
-    subject = Limiter(RuleSet.from_text(RULES), clock=ManualClock(6_000.0))
+    subject = Limiter(DomainRules.from_text(RULES), clock=ManualClock(6_000.0))
     for _ in range(50):
         subject.check(request("user", "shared"))
     assert subject.bans.listed() == []

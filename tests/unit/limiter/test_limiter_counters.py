@@ -9,10 +9,10 @@ from importlib import import_module
 import pytest
 
 from carbonquota.limiter.algorithms import Algorithm, policy_of
-from carbonquota.limiter.charge import Charge, Kind
+from carbonquota.limiter.charge import Charge, ChargeKind
 from carbonquota.limiter.counters import local_counters
 from carbonquota.limiter.model import Descriptor, Request
-from carbonquota.limiter.rules import RuleSet
+from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
 from carbonquota.testing import ManualClock
 from tests.support.limit_counters import BOTH, NATIVE, Make, needs_native
@@ -117,7 +117,7 @@ def test_two_charges_on_one_key_add_up(make: Make) -> None:
 def test_a_guarantee_forces_what_comes_behind_it(make: Make) -> None:
     subject = make(lambda: 7_200.0)
     assert subject.decide([Charge("total", HOUR, 2)]).passes
-    own = [Charge("own", HOUR, 1, Kind.GUARANTEE), Charge("total", HOUR, 1)]
+    own = [Charge("own", HOUR, 1, ChargeKind.GUARANTEE), Charge("total", HOUR, 1)]
     assert [subject.decide(own).passes for _ in range(3)] == [True, True, False]
 
 
@@ -142,7 +142,7 @@ def test_the_compiled_table_takes_at_most_64_bytes_a_key_and_checks_many_as_one_
 @pytest.mark.parametrize("value", ["alice", "ключ", "x" * 150], ids=["short", "not ascii", "long"])
 def test_a_keyed_limit_shares_the_counters_of_its_rule(make: Make, value: str) -> None:
     text = "domain: d\ndescriptors: [{key: user, rate_limit: {unit: hour, requests_per_unit: 3}}]\n"
-    subject = Limiter(RuleSet.from_text(text), counters=make(lambda: 7_200.0))
+    subject = Limiter(DomainRules.from_text(text), counters=make(lambda: 7_200.0))
     keyed = subject.keyed("d", "user")
     assert keyed.check(value)
     assert subject.check(Request("d", (Descriptor((("user", value),)),))).allowed

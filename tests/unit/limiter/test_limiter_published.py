@@ -8,7 +8,7 @@ import pytest
 
 from carbonquota.errors import ConfigError
 from carbonquota.limiter.model import UNLIMITED, Code, Descriptor, Limit, Reason, Request, Unit
-from carbonquota.limiter.rules import RuleSet
+from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
 from carbonquota.testing import ManualClock
 
@@ -29,7 +29,7 @@ class Case:
 
 
 def limiter(rules: str) -> Limiter:
-    return Limiter(RuleSet.from_text(f"domain: d\ndescriptors:\n{rules}"), clock=ManualClock(1_000_000.0))
+    return Limiter(DomainRules.from_text(f"domain: d\ndescriptors:\n{rules}"), clock=ManualClock(1_000_000.0))
 
 
 def request(text: str, hits: int = 1) -> Request:
@@ -195,7 +195,7 @@ def test_a_domain_is_told_apart_from_others_and_stands_in_one_file() -> None:
     other = Request("other", request("table=orders").descriptors)
     assert all(subject.check(other).allowed for _ in range(30))
     with pytest.raises(ConfigError, match=r'"d\.table_orders" stands twice'):
-        RuleSet.from_texts([(name, f"domain: d\ndescriptors:\n{TWO_VALUES}") for name in ("a.yaml", "b.yaml")])
+        DomainRules.from_texts([(name, f"domain: d\ndescriptors:\n{TWO_VALUES}") for name in ("a.yaml", "b.yaml")])
 
 
 @pytest.mark.parametrize("hits", [-1, -(2**40)])

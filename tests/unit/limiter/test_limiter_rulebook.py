@@ -8,8 +8,8 @@ import pytest
 
 from carbonquota.errors import ConfigError
 from carbonquota.limiter.rulebook import LimitRulebook
-from carbonquota.limiter.rules import RuleSet
-from carbonquota.service.rulebook import Outcome
+from carbonquota.limiter.rules import DomainRules
+from carbonquota.service.rulebook import ReloadOutcome
 from carbonquota.service.settling import signatures
 from carbonquota.testing import ManualClock
 
@@ -22,24 +22,24 @@ def book(tmp_path: Path) -> LimitRulebook:
     return LimitRulebook([str(tmp_path)], lambda _: None, ManualClock(5.0), settle=signatures)
 
 
-def names(rules: RuleSet) -> list[str]:
+def names(rules: DomainRules) -> list[str]:
     return [rule.name for rule in rules.rules()]
 
 
 def test_what_the_files_say_is_put_in_force(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(ONE)
-    applied: list[RuleSet] = []
+    applied: list[DomainRules] = []
     book = LimitRulebook([str(tmp_path)], applied.append, ManualClock(), settle=signatures)
-    assert book.reload("test").outcome is Outcome.UNCHANGED
+    assert book.reload("test").outcome is ReloadOutcome.UNCHANGED
     (tmp_path / "b.yaml").write_text(ONE.replace("key: a", "key: b"))
-    assert book.reload("test").outcome is Outcome.APPLIED
+    assert book.reload("test").outcome is ReloadOutcome.APPLIED
     assert [names(rules) for rules in applied] == [["d.a", "d.b"]]
 
 
 def test_a_bad_file_changes_nothing_and_is_told_in_full(book: LimitRulebook, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(ONE.replace("day", "dya"))
     result = book.reload("test")
-    assert (result.outcome, result.rules) == (Outcome.FAILED, 1)
+    assert (result.outcome, result.rules) == (ReloadOutcome.FAILED, 1)
     assert 'unknown unit "dya"' in result.error
     assert names(book.rules) == ["d.a"]
     assert not book.last.ok
@@ -48,9 +48,9 @@ def test_a_bad_file_changes_nothing_and_is_told_in_full(book: LimitRulebook, tmp
 @pytest.mark.parametrize("text", ["", "domain: d\n"])
 def test_an_emptied_file_changes_nothing_unless_it_is_meant(book: LimitRulebook, tmp_path: Path, text: str) -> None:
     (tmp_path / "a.yaml").write_text(text)
-    assert book.reload("test").outcome is Outcome.FAILED
+    assert book.reload("test").outcome is ReloadOutcome.FAILED
     (tmp_path / "a.yaml").write_text("# empty\n")
-    assert book.reload("test").outcome is Outcome.APPLIED
+    assert book.reload("test").outcome is ReloadOutcome.APPLIED
     assert names(book.rules) == []
 
 

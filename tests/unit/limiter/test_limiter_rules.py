@@ -8,7 +8,7 @@ import pytest
 
 from carbonquota.errors import ConfigError
 from carbonquota.limiter.model import UNLIMITED, Code, Descriptor, Limit, Reason, Request, Unit
-from carbonquota.limiter.rules import RuleSet, lint, load_rules
+from carbonquota.limiter.rules import DomainRules, lint, load_rules
 from carbonquota.limiter.service import Limiter
 from carbonquota.testing import ManualClock
 
@@ -16,7 +16,7 @@ Entries = tuple[tuple[str, str], ...]
 
 
 def limiter(text: str) -> Limiter:
-    return Limiter(RuleSet.from_text(text, "limits.yaml"), clock=ManualClock(1_000_000.0))
+    return Limiter(DomainRules.from_text(text, "limits.yaml"), clock=ManualClock(1_000_000.0))
 
 
 def request(*descriptors: Entries, tier: str = "", address: str = "", hits: int = 1) -> Request:
@@ -200,7 +200,7 @@ def test_who_is_on_the_allow_list_always_passes_and_on_the_deny_list_never() -> 
 
 def test_a_rule_may_have_several_limits_and_all_hold() -> None:
     clock = ManualClock(1_000_000.0)
-    subject = Limiter(RuleSet.from_text(OURS), clock=clock)
+    subject = Limiter(DomainRules.from_text(OURS), clock=clock)
     assert passes(subject, (("key", "k"),)) == 3
     clock.advance(5.0)
     assert passes(subject, (("key", "k"),)) == 1
@@ -248,7 +248,7 @@ descriptors:
 
 def test_others_borrow_what_is_idle_and_the_owner_gets_it_back_at_once() -> None:
     clock = ManualClock(1_000.0)
-    subject = Limiter(RuleSet.from_text(GUARANTEE), clock=clock)
+    subject = Limiter(DomainRules.from_text(GUARANTEE), clock=clock)
     assert passes(subject, (("client", "carol"),)) == 10
     assert passes(subject, (("client", "alice"),)) == 6
     assert passes(subject, (("client", "bob"),)) == 3
@@ -293,7 +293,7 @@ descriptors:
 
 def test_a_rule_may_charge_what_it_refuses() -> None:
     clock = ManualClock(960.0)
-    subject = Limiter(RuleSet.from_text(DENIED), clock=clock)
+    subject = Limiter(DomainRules.from_text(DENIED), clock=clock)
     assert passes(subject, (("strict", "x"),), times=2) == 2
     clock.advance(50.0)
     assert passes(subject, (("strict", "x"),), times=2) == 0
@@ -313,7 +313,7 @@ descriptors:
 
 def test_a_place_in_flight_is_given_back_or_runs_out() -> None:
     clock = ManualClock(1_000.0)
-    subject = Limiter(RuleSet.from_text(IN_FLIGHT), clock=clock)
+    subject = Limiter(DomainRules.from_text(IN_FLIGHT), clock=clock)
     job = request((("job", "x"),))
     first, _ = subject.check(job), subject.check(job)
     assert not subject.check(job).allowed
@@ -412,7 +412,7 @@ ERRORS = [
 @pytest.mark.parametrize(("text", "message"), ERRORS, ids=range(len(ERRORS)))
 def test_an_error_has_its_place_and_a_remedy(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        RuleSet.from_text(text, "limits.yaml")
+        DomainRules.from_text(text, "limits.yaml")
     assert str(caught.value) == message
 
 
@@ -449,13 +449,13 @@ LINTED = [
 
 @pytest.mark.parametrize(("descriptors", "message"), LINTED, ids=[message[:4] for _, message in LINTED])
 def test_what_looks_wrong_is_found(descriptors: str, message: str) -> None:
-    findings = lint(RuleSet.from_text(f"domain: d\ndescriptors: [{descriptors}]\n", "limits.yaml"))
+    findings = lint(DomainRules.from_text(f"domain: d\ndescriptors: [{descriptors}]\n", "limits.yaml"))
     assert [f"{found.code} {found.problem.message}" for found in findings] == [message]
 
 
 def test_lists_that_contradict_each_other_are_found() -> None:
     text = "domain: d\nallow: [{u: x}, 10.0.0.0/8]\ndeny: [{u: x}, 10.0.0.0/8]\n"
-    found = [finding.problem.message for finding in lint(RuleSet.from_text(text))]
+    found = [finding.problem.message for finding in lint(DomainRules.from_text(text))]
     assert found == [
         'domain "d": u: x is allowed and denied: it is denied',
         'domain "d": a network of /8 is allowed and denied: it is denied',
@@ -464,7 +464,7 @@ def test_lists_that_contradict_each_other_are_found() -> None:
 
 def test_a_text_without_end_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"limits.yaml: this is nested too deep"):
-        RuleSet.from_text("[" * 20_000, "limits.yaml")
+        DomainRules.from_text("[" * 20_000, "limits.yaml")
 
 
 MERGED = """
@@ -493,7 +493,7 @@ def test_what_a_file_refers_to_is_put_in_but_for_what_stands_there_itself() -> N
 )
 def test_a_reference_to_itself_or_to_nothing_is_an_error(merged: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        RuleSet.from_text(f"domain: d\ndescriptors: [{merged}]\n")
+        DomainRules.from_text(f"domain: d\ndescriptors: [{merged}]\n")
 
 
 def test_a_value_with_separators_spends_no_counter_of_another() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from carbonquota.limiter.model import Code, Descriptor, Limit, Reason, Request, Unit
-from carbonquota.limiter.rules import RuleSet
+from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
 from carbonquota.testing import ManualClock
 
@@ -22,7 +22,7 @@ descriptors:
 
 
 def limiter(clock: ManualClock) -> Limiter:
-    return Limiter(RuleSet.from_text(RULES), clock=clock)
+    return Limiter(DomainRules.from_text(RULES), clock=clock)
 
 
 def request(*entries: tuple[str, str], hits: int = 1) -> Request:

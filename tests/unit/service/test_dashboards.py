@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from carbonquota import QuotaEngine, RuleSet, Size
 from carbonquota.service.exposition import Exposition
-from carbonquota.service.health import HEALTH, Health, Sample, StatKind
+from carbonquota.service.health import HEALTH, Health, HealthSample, StatKind
 from carbonquota.service.reporter import Reporter, Timetable
 from carbonquota.testing import ManualClock
 from tests.support.dashboards import FROM_PROMETHEUS, IN_TEXT, MATCHER, METRIC, Dashboards, labels_in_text
@@ -31,7 +31,7 @@ def scraped() -> dict[str, set[str]]:
     clock = ManualClock(0.0)
     engine = QuotaEngine(rules, size_of=lambda _: Size(1, 1, 1), clock=clock)
     engine.admit(b"a.x 1 1\n" * 9 + b"a.y 1 1\n")
-    health = Health([lambda: (Sample(name, 1, "some" if stat.label else "") for name, stat in HEALTH.items())])
+    health = Health([lambda: (HealthSample(name, 1, "some" if stat.label else "") for name, stat in HEALTH.items())])
     page = Exposition(Reporter(engine, health, "p", timetable=Timetable(60.0, clock)), health, "1.0").text()
     return {
         sample.name: set(sample.labels)

@@ -18,7 +18,7 @@ from carbonquota.errors import MetricNameError
 from carbonquota.kernel import KERNEL
 from carbonquota.model import MAXIMUM
 from carbonquota.service.exposition import CONTENT_TYPE, Exposition
-from carbonquota.service.health import HEALTH, Health, Sample, StatKind
+from carbonquota.service.health import HEALTH, Health, HealthSample, StatKind
 from carbonquota.service.reporter import Reporter, Timetable
 from carbonquota.testing import ManualClock
 
@@ -123,7 +123,7 @@ def test_a_namespace_that_is_gone_still_tells_what_it_dropped() -> None:
 
 
 def test_every_health_stat_has_its_kind_help_and_label() -> None:
-    samples = [Sample(name, 2, "logical-size" if stat.label else "") for name, stat in HEALTH.items()]
+    samples = [HealthSample(name, 2, "logical-size" if stat.label else "") for name, stat in HEALTH.items()]
     host = Host(health=Health([lambda: samples]))
     families = {family.name: family for family in text_string_to_metric_families(host.exposition.text().decode())}
     for name, stat in HEALTH.items():

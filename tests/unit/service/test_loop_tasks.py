@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.service.loop_tasks import LoopCalls, LoopTasks
 
 PATIENCE = 30.0
@@ -31,14 +31,14 @@ def test_an_action_that_raises_is_counted_told_and_done_again(caplog: pytest.Log
         if done < 3:
             raise RuntimeError(f"broken {done}")
 
-    async def live() -> list[Sample]:
+    async def live() -> list[HealthSample]:
         tasks = LoopTasks()
         tasks.repeat("polishing", lambda: 0.0, action)
         await until(lambda: done >= 5)
         await tasks.stop()
         return list(tasks.health())
 
-    assert asyncio.run(live()) == [Sample("internal_errors", 2, "polishing")]
+    assert asyncio.run(live()) == [HealthSample("internal_errors", 2, "polishing")]
     assert [(record.getMessage(), record.levelno) for record in caplog.records] == [
         ("polishing failed", logging.ERROR)
     ] * 2
@@ -124,13 +124,13 @@ def test_an_attempt_of_something_that_fails_is_survived(caplog: pytest.LogCaptur
     async def fail() -> None:
         raise OSError(5, "Input/output error")
 
-    async def live() -> list[Sample]:
+    async def live() -> list[HealthSample]:
         tasks = LoopTasks()
         await tasks.attempt("closing the sink", fail)
         await tasks.attempt("closing the sink", fail)
         return list(tasks.health())
 
-    assert asyncio.run(live()) == [Sample("internal_errors", 2, "closing the sink")]
+    assert asyncio.run(live()) == [HealthSample("internal_errors", 2, "closing the sink")]
     assert caplog.messages == ["closing the sink failed"] * 2
 
 

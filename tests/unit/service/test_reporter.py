@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 import pytest
 
 from carbonquota import QuotaEngine, RuleSet
-from carbonquota.controls import Quotas
+from carbonquota.controls import QuotaColumns
 from carbonquota.model import MAXIMUM
-from carbonquota.service.health import HEALTH, Health, Sample, summed
+from carbonquota.service.health import HEALTH, Health, HealthSample, summed
 from carbonquota.service.reporter import MARGIN, Piece, Report, Reporter, Timetable
-from carbonquota.service.totals import Tally
+from carbonquota.service.totals import OverQuota
 from carbonquota.stats import StandingColumns
 from carbonquota.testing import ManualClock
 from tests.support.small import engine_under
@@ -56,7 +56,15 @@ def values_of(lines: bytes) -> dict[str, str]:
 def test_a_report_has_every_stat_of_the_quotas_and_of_health() -> None:
     clock = ManualClock(0.0)
     engine = engine_under(RULES, clock=clock)
-    health = Health([lambda: [Sample("received", 5), Sample("dropped", 2, "logical-size"), Sample("reload_time", 1.5)]])
+    health = Health(
+        [
+            lambda: [
+                HealthSample("received", 5),
+                HealthSample("dropped", 2, "logical-size"),
+                HealthSample("reload_time", 1.5),
+            ]
+        ]
+    )
     reporter = reporter_of(engine, clock, health)
     engine.admit(b"team.x 1 1\n" * 5)
     clock.set(60.01)
@@ -106,7 +114,7 @@ def test_a_report_of_many_namespaces_comes_in_pieces_and_has_each_once() -> None
 )
 def test_a_label_makes_no_path_of_a_name(label: str, name: str | None) -> None:
     clock = ManualClock(0.0)
-    reporter = reporter_of(engine_under(), clock, Health([lambda: [Sample("lost", 1, label)]]))
+    reporter = reporter_of(engine_under(), clock, Health([lambda: [HealthSample("lost", 1, label)]]))
     lines = taken(reporter.report()).lines.decode()
     assert f"carbon.here.carbonquota.lost.{name or '127_0_0_1_2003'} 1 60\n" in lines
 
@@ -137,7 +145,7 @@ def test_own_points_and_the_time_of_the_last_report_are_told() -> None:
 
 def test_a_report_tells_who_was_over_since_the_last_one() -> None:
     clock = ManualClock(0.0)
-    creates = [Sample("dropped", 4, "creates")]
+    creates = [HealthSample("dropped", 4, "creates")]
     engine = engine_under(RULES, clock=clock)
     reporter = reporter_of(engine, clock, Health([lambda: creates]))
     for points in (5, 7):
@@ -147,8 +155,8 @@ def test_a_report_tells_who_was_over_since_the_last_one() -> None:
         (tally,) = report.over
         assert (tally.quota.namespace, tally.over, tally.dropped) == ("team", points - 3, {"throughput": points - 3})
         assert report.creates == 4
-        creates[0] = Sample("dropped", creates[0].value + 4, "creates")
-    creates[0] = Sample("dropped", 8, "creates")
+        creates[0] = HealthSample("dropped", creates[0].value + 4, "creates")
+    creates[0] = HealthSample("dropped", 8, "creates")
     clock.advance(60.0)
     quiet = reporter.report()
     assert (quiet.over, quiet.creates) == ([], 0)
@@ -187,8 +195,13 @@ def test_the_next_report_is_due_just_after_the_end_of_the_interval(interval: flo
 
 
 def test_what_several_parts_give_is_added_up_in_the_order_of_the_table() -> None:
-    parts = [Sample("series", 1), Sample("received", 2), Sample("dropped", 1, "b"), Sample("dropped", 1, "a")]
-    more = [Sample("received", 3), Sample("dropped", 5, "b"), Sample("paused", value=True)]
+    parts = [
+        HealthSample("series", 1),
+        HealthSample("received", 2),
+        HealthSample("dropped", 1, "b"),
+        HealthSample("dropped", 1, "a"),
+    ]
+    more = [HealthSample("received", 3), HealthSample("dropped", 5, "b"), HealthSample("paused", value=True)]
     sums = summed([*parts, *more])
     assert list(sums.items()) == [
         (("received", ""), 5),
@@ -207,7 +220,7 @@ class Interrupted(QuotaEngine):
     thread: threading.Thread
     finished_meanwhile: bool
 
-    def report_with_counts(self) -> tuple[StandingColumns, Quotas, Quotas]:
+    def report_with_counts(self) -> tuple[StandingColumns, QuotaColumns, QuotaColumns]:
         values = super().report_with_counts()
         self.thread = threading.Thread(target=self.meanwhile)
         self.thread.start()
@@ -237,7 +250,7 @@ class Watcher:
         self._reporter = reporter
         self._seen: dict[tuple[str, str], int] = {}
 
-    def look(self) -> dict[str, Tally]:
+    def look(self) -> dict[str, OverQuota]:
         tallies = self._reporter.standings()[1]
         for namespace, tally in tallies.items():
             for control, points in {"over": tally.over, **tally.dropped}.items():

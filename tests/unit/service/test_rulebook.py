@@ -15,7 +15,7 @@ from carbonquota.model import Size
 from carbonquota.rules import RuleSet, Schemas
 from carbonquota.rules.aggregation import Aggregations
 from carbonquota.service.rule_source import FileSource, LoadedRules, RuleFiles, load_rules
-from carbonquota.service.rulebook import Outcome, Rulebook
+from carbonquota.service.rulebook import ReloadOutcome, Rulebook
 from carbonquota.service.settling import signatures
 from carbonquota.testing import ManualClock
 
@@ -76,7 +76,7 @@ def test_a_change_is_applied_and_told(case: Case, caplog: pytest.LogCaptureFixtu
     case.clock.set(2000)
     result = case.book.reload("SIGHUP")
     assert (result.outcome, result.reason, result.time, result.rules, result.error) == (
-        Outcome.APPLIED,
+        ReloadOutcome.APPLIED,
         "SIGHUP",
         2000,
         4,
@@ -100,7 +100,7 @@ def test_a_change_is_applied_and_told(case: Case, caplog: pytest.LogCaptureFixtu
 
 def test_files_that_say_the_same_swap_nothing(case: Case, caplog: pytest.LogCaptureFixture) -> None:
     before = case.engine.rules
-    assert case.book.reload("a file changed").outcome is Outcome.UNCHANGED
+    assert case.book.reload("a file changed").outcome is ReloadOutcome.UNCHANGED
     assert case.engine.rules is before
     assert log(caplog) == ["INFO reload (a file changed): the files say what is in force already"]
 
@@ -109,7 +109,7 @@ def test_a_bad_file_keeps_the_rules_in_force_until_it_is_mended(case: Case, capl
     case.quotas.write_text("[a]\nmetricz = 1\n[b\n")
     result = case.book.reload("a file changed")
     problem = 'q.conf:2:1: unknown key "metricz"\n    metricz = 1\n    ^^^^^^^\n  did you mean "metrics"?'
-    assert (result.ok, result.outcome, result.rules) == (False, Outcome.FAILED, 1)
+    assert (result.ok, result.outcome, result.rules) == (False, ReloadOutcome.FAILED, 1)
     assert result.error.startswith(problem)
     assert case.book.last is result
     assert [rule.pattern for rule in case.engine.rules.rules] == ["team.*"]
@@ -118,7 +118,7 @@ def test_a_bad_file_keeps_the_rules_in_force_until_it_is_mended(case: Case, capl
         "ERROR reload (a file changed) failed: the rules in force stay, until the files change again"
     ]
     case.quotas.write_text("[a]\nmetrics = 1\n")
-    assert case.book.reload("a file changed").outcome is Outcome.APPLIED
+    assert case.book.reload("a file changed").outcome is ReloadOutcome.APPLIED
     assert [rule.pattern for rule in case.engine.rules.rules] == ["a"]
 
 
@@ -137,7 +137,7 @@ def test_a_file_put_back_as_it_was_is_in_force_again(case: Case) -> None:
     case.quotas.unlink()
     assert not case.book.reload("test").ok
     case.quotas.write_text(RULES)
-    assert case.book.reload("test").outcome is Outcome.UNCHANGED
+    assert case.book.reload("test").outcome is ReloadOutcome.UNCHANGED
     assert case.health()["reload_ok", ""] == 1
 
 
@@ -201,7 +201,7 @@ def test_a_file_that_is_emptied_changes_nothing(case: Case, file: str, left: str
     before = case.book.loaded
     getattr(case, file).write_text(left)
     result = case.book.reload("test")
-    assert (result.outcome, result.error) == (Outcome.FAILED, EMPTIED.format(file=file[0]))
+    assert (result.outcome, result.error) == (ReloadOutcome.FAILED, EMPTIED.format(file=file[0]))
     assert (case.book.loaded, case.health()["reload_ok", ""]) == (before, 0)
     assert not case.book.reload("and again").ok
 
@@ -210,10 +210,10 @@ def test_a_file_that_is_emptied_changes_nothing(case: Case, file: str, left: str
 @pytest.mark.parametrize("file", ["quotas", "schemas", "aggregation"])
 def test_a_file_that_says_it_is_empty_is_in_force(case: Case, file: str, word: str) -> None:
     getattr(case, file).write_text(word)
-    assert case.book.reload("test").outcome is Outcome.APPLIED
+    assert case.book.reload("test").outcome is ReloadOutcome.APPLIED
     assert case.book.loaded.sections() == tuple(int(other != file) for other in ("quotas", "schemas", "aggregation"))
     getattr(case, file).write_text("")
-    assert case.book.reload("none before, none after").outcome is Outcome.APPLIED
+    assert case.book.reload("none before, none after").outcome is ReloadOutcome.APPLIED
 
 
 def test_a_file_that_keeps_changing_is_refused(case: Case, tmp_path: Path) -> None:
@@ -249,17 +249,17 @@ class Service:
 def test_rules_may_come_from_elsewhere_than_files(case: Case) -> None:
     source = Service(case.book.loaded)
     book = Rulebook(case.engine, case.book.loaded, clock=case.clock, source=source)
-    assert book.reload("a call").outcome is Outcome.UNCHANGED
+    assert book.reload("a call").outcome is ReloadOutcome.UNCHANGED
     rules = RuleSet.from_text("[a]\nmetrics = 7\n", source.name)
     source.given = replace(source.given, rules=rules, texts=("[a]", *source.given.texts[1:]))
-    assert book.reload("a call").outcome is Outcome.APPLIED
+    assert book.reload("a call").outcome is ReloadOutcome.APPLIED
     assert [rule.limits.metrics for rule in case.engine.rules.rules] == [7]
 
 
 def test_a_file_that_changed_while_it_was_read_is_read_again(case: Case) -> None:
     before = signatures(case.book.loaded.files.paths)
     case.quotas.write_text("[a]\nmetrics = 100\n")
-    assert case.book.reload("a file changed", before).outcome is Outcome.APPLIED
+    assert case.book.reload("a file changed", before).outcome is ReloadOutcome.APPLIED
     assert [rule.limits.metrics for rule in case.engine.rules.rules] == [100]
 
 

@@ -9,7 +9,7 @@ import pytest
 from carbonquota import QuotaEngine, RuleSet, Size
 from carbonquota.controls import Admission
 from carbonquota.model import Rule, throughput_per_interval
-from carbonquota.service.health import Health, Sample
+from carbonquota.service.health import Health, HealthSample
 from carbonquota.service.reporter import Reporter, Timetable
 from carbonquota.service.throttling import MOST_SEEN, PACE, Dropped, ThrottleLog
 from carbonquota.testing import ManualClock
@@ -35,7 +35,7 @@ class Host:
         self.engine = QuotaEngine(
             RuleSet.from_text(rules, source="quotas.conf"), size_of=lambda _: Size(1, 1, 1), clock=self.clock
         )
-        health = Health([lambda: [Sample("dropped", self.creates, "creates")]])
+        health = Health([lambda: [HealthSample("dropped", self.creates, "creates")]])
         self.reporter = Reporter(self.engine, health, "p", timetable=Timetable(60.0, self.clock))
         self.log = ThrottleLog(self.clock, creates_limit=50, most=most)
         self._caplog = caplog

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonquota import QuotaEngine, RuleSet, Size
-from carbonquota.service.totals import Tally, Totals
+from carbonquota.service.totals import OverQuota, Totals
 from carbonquota.testing import ManualClock
 
 RULES = """
@@ -42,18 +42,18 @@ class Host:
         if verdict.namespace is not None and verdict.control is not None:
             self.dropped[verdict.namespace, verdict.control] += points
 
-    def look(self) -> dict[str, Tally]:
+    def look(self) -> dict[str, OverQuota]:
         self.totals.look(self.engine.quotas())
         return self.totals.tallies()
 
-    def report(self) -> dict[str, Tally]:
+    def report(self) -> dict[str, OverQuota]:
         before = self.engine.quotas()
         values = self.engine.report()
         grown = self.totals.report(before, values, self.engine.quotas())
         return {tally.quota.namespace: tally for tally in grown}
 
 
-def by_control(tallies: dict[str, Tally]) -> dict[tuple[str, str], int]:
+def by_control(tallies: dict[str, OverQuota]) -> dict[tuple[str, str], int]:
     return {
         (namespace, control): points
         for namespace, tally in tallies.items()

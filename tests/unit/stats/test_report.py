@@ -7,7 +7,7 @@ from itertools import chain
 import pytest
 
 from carbonquota import Limits, RuleSet, Size
-from carbonquota.controls import grants
+from carbonquota.controls import compiled_rules
 from carbonquota.controls.reference import flow
 from carbonquota.controls.table import METRICS, THROUGHPUT
 from carbonquota.model import MAXIMUM
@@ -88,7 +88,7 @@ def test_without_quotas_there_is_nothing_to_report() -> None:
 def index_under(text: str) -> tuple[Index, list[Limits]]:
     """An index that holds two metrics in `a.b`, and the limits in force."""
     rules = RuleSet.from_text(text)
-    made_ready = grants(rules.rules, 60.0, "interval")
+    made_ready = compiled_rules(rules.rules, 60.0, "interval")
     index = Index(rules.matcher(), made_ready)
     for name in ("a.b.m", "a.b.n"):
         size = Size(logical=10, physical=20, data_points=3)

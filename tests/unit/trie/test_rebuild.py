@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from carbonquota import RuleSet, Size
-from carbonquota.controls import grants
+from carbonquota.controls import compiled_rules
 from carbonquota.controls.reference import flow
 from carbonquota.controls.table import METRICS
 from carbonquota.trie import NO_QUOTA, Index, Rebuild
@@ -34,7 +34,7 @@ METRIC_NAMES = ("a.b.c.m", "a.b.m", "a.x.y.m", "b.b.m", "b.m", "m", "c.d.e.f.m")
 def index_under(text: str, names: tuple[str, ...] = METRIC_NAMES) -> Index:
     """An index under the rules of a file's text that holds these metrics."""
     rules = RuleSet.from_text(text)
-    index = Index(rules.matcher(), grants(rules.rules, 60.0, "interval"))
+    index = Index(rules.matcher(), compiled_rules(rules.rules, 60.0, "interval"))
     for name in names:
         add(index, name)
     return index
@@ -50,7 +50,7 @@ def apply(
 ) -> None:
     """Put the rules of a text in force, with something happening before and after the long part."""
     rules = RuleSet.from_text(text)
-    rebuild = Rebuild(index, rules.matcher(), grants(rules.rules, 60.0, "interval"))
+    rebuild = Rebuild(index, rules.matcher(), compiled_rules(rules.rules, 60.0, "interval"))
     first()
     rebuild.run()
     then()

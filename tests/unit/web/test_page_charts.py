@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from carbonquota.web.page.charts import HEIGHT, WIDTH, Line, chart, nice_top, path_of
+from carbonquota.web.page.charts import HEIGHT, WIDTH, ChartLine, chart, nice_top, path_of
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,9 @@ def test_a_line_breaks_where_nothing_is_known() -> None:
 
 
 def test_a_chart_has_its_values_as_a_table_too() -> None:
-    drawn = chart("Usage", [0, 60, 120], [Line("used", [1, 2, None], "first"), Line("limit", [4, 4, 4], "limit")])
+    drawn = chart(
+        "Usage", [0, 60, 120], [ChartLine("used", [1, 2, None], "first"), ChartLine("limit", [4, 4, 4], "limit")]
+    )
     assert drawn is not None
     assert [(row.time[11:16], row.values) for row in drawn.rows] == [
         ("00:00", ("1", "4")),
@@ -44,10 +46,10 @@ def test_a_chart_has_its_values_as_a_table_too() -> None:
 
 
 def test_long_charts_have_short_tables() -> None:
-    drawn = chart("Usage", range(1000), [Line("used", [1.0] * 1000, "first")])
+    drawn = chart("Usage", range(1000), [ChartLine("used", [1.0] * 1000, "first")])
     assert drawn is not None
     assert len(drawn.rows) == 12
 
 
 def test_no_chart_is_made_of_a_single_moment() -> None:
-    assert chart("Usage", [0], [Line("used", [1], "first")]) is None
+    assert chart("Usage", [0], [ChartLine("used", [1], "first")]) is None

@@ -12,7 +12,7 @@ from carbonquota import QuotaEngine
 from carbonquota.daemon.http import ReloadStatus
 from carbonquota.model import MAXIMUM
 from carbonquota.rules import RuleSet, lint
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.service.rates import RateHistory
 from carbonquota.testing import ManualClock
 from carbonquota.web.page.site import SECURITY, is_own
@@ -198,7 +198,7 @@ def test_a_theme_leads_back_to_no_other_site(client: Client) -> None:
 def test_what_came_in_is_drawn_over_time(engine: QuotaEngine) -> None:
     clock = ManualClock(1000.0)
     counts = {"received": 0.0, "accepted": 0.0}
-    history = RateHistory(lambda: [Sample(name, count) for name, count in counts.items()], clock)
+    history = RateHistory(lambda: [HealthSample(name, count) for name, count in counts.items()], clock)
     for step in range(4):
         history.look()
         counts["received"] += 100 * step
@@ -211,7 +211,7 @@ def test_what_came_in_is_drawn_over_time(engine: QuotaEngine) -> None:
 
 def test_a_clock_that_stands_or_goes_back_makes_no_rate() -> None:
     clock = ManualClock(1000.0)
-    history = RateHistory(lambda: [Sample("received", 5)], clock)
+    history = RateHistory(lambda: [HealthSample("received", 5)], clock)
     history.look()
     history.look()
     clock.set(900.0)

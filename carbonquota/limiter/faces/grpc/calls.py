@@ -29,7 +29,7 @@ _SERVING: Final = {True: b"\x08\x01", False: b"\x08\x02"}
 
 
 @dataclass(slots=True)
-class Calls:
+class LimiterCalls:
     """Answers calls on the event loop's thread. `is_serving` is for the health check."""
 
     limiter: Checker

@@ -17,8 +17,8 @@ from carbonquota.limiter.faces.grpc.messages import read_request, write_answer
 from carbonquota.limiter.faces.headers import HeaderStyle, answer_headers
 from carbonquota.limiter.faces.http.questions import read_leases, read_questions, write_verdicts
 from carbonquota.limiter.faces.http.replies import HttpRequest, Reply, document_reply, problem
-from carbonquota.limiter.identity.heads import HeadReader
-from carbonquota.limiter.identity.resolve import Identified, Identity
+from carbonquota.limiter.identity.heads import RequestHeadReader
+from carbonquota.limiter.identity.resolve import Identified, IdentityResolver
 from carbonquota.limiter.model import Answer, Code, Request
 from carbonquota.web.grpc.replies import MessageError
 
@@ -34,8 +34,8 @@ class Handlers:
     """Answers the requests of the HTTP face. `denied` is the status of a request that may not pass."""
 
     limiter: Checker
-    identity: Identity
-    heads: HeadReader
+    identity: IdentityResolver
+    heads: RequestHeadReader
     stats: FaceStats
     style: HeaderStyle = field(default_factory=HeaderStyle)
     denied: int = 429

@@ -9,7 +9,7 @@ import pytest
 
 from carbonquota import QuotaEngine, RuleSet, Size
 from carbonquota.errors import QuotaError
-from carbonquota.service.health import Sample
+from carbonquota.service.health import HealthSample
 from carbonquota.testing import ManualClock
 from carbonquota.trie.columns import Column
 from carbonquota.web.kept import Recent
@@ -84,7 +84,7 @@ class TwoNodes:
 
     def stop(self) -> None: ...
 
-    def health(self) -> Iterable[Sample]:
+    def health(self) -> Iterable[HealthSample]:
         return ()
 
     @property

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from carbonquota.daemon.http import ReloadOutcome, ReloadStatus
-from carbonquota.service.health import Health, Sample
+from carbonquota.daemon.http import ReloadAnswer, ReloadStatus
+from carbonquota.service.health import Health, HealthSample
 from tests.support.http import STATUS, client_of, engine_with_names, source_of
 from tests.support.small import engine_under
 
@@ -18,8 +18,12 @@ RULES_REASON = "the rules in force are not those of the files: rules.conf:1:1: u
 
 
 def test_health_has_it_all() -> None:
-    samples = [Sample("received", 5), Sample("dropped", 2, "metrics"), Sample("dropped", 1, "creates")]
-    health = Health([lambda: [*samples, Sample("sink_up", 1), Sample("report_seconds", float("nan"))]])
+    samples = [
+        HealthSample("received", 5),
+        HealthSample("dropped", 2, "metrics"),
+        HealthSample("dropped", 1, "creates"),
+    ]
+    health = Health([lambda: [*samples, HealthSample("sink_up", 1), HealthSample("report_seconds", float("nan"))]])
     document = client_of(source_of(engine_under(), health=health)).json("/health")
     assert document == {
         "status": "ok",
@@ -95,9 +99,9 @@ def test_metrics_are_the_page_as_it_is() -> None:
 def test_no_form_of_another_site_can_reload(headers: dict[str, str], code: int) -> None:
     reloads: list[None] = []
 
-    def reload() -> ReloadOutcome:
+    def reload() -> ReloadAnswer:
         reloads.append(None)
-        return ReloadOutcome(ok=True, text="applied: 3 rules in force")
+        return ReloadAnswer(ok=True, text="applied: 3 rules in force")
 
     client = client_of(source_of(engine_under(), reload=reload))
     answer = client.request("POST", "/api/reload", headers=headers, content=b"not read {")
@@ -110,7 +114,7 @@ def test_no_form_of_another_site_can_reload(headers: dict[str, str], code: int) 
 
 def test_a_refused_reload_tells_every_problem() -> None:
     problems = "rules.conf:1:1: one\nrules.conf:2:1: two"
-    client = client_of(source_of(engine_under(), reload=lambda: ReloadOutcome(ok=False, text=problems)))
+    client = client_of(source_of(engine_under(), reload=lambda: ReloadAnswer(ok=False, text=problems)))
     answer = client.request("POST", "/api/reload", headers={"X-Requested-With": "x"})
     assert (answer.status_code, answer.json()["detail"]) == (422, problems)
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from carbonquota.daemon.whisper.cache import CacheEntry, WriteCache
 from carbonquota.daemon.whisper.points import read_points
-from carbonquota.daemon.whisper.spellings import Bounds
+from carbonquota.daemon.whisper.spellings import SpellingBounds
 from carbonquota.errors import MetricNameError
 
 
@@ -22,7 +22,7 @@ def path_of(metric: str) -> str:
 
 
 def cache_of(max_size: int = 1000, on_room: Callable[[], None] = lambda: None, most: int = 1000) -> WriteCache:
-    bounds = Bounds(most, 2**20)
+    bounds = SpellingBounds(most, 2**20)
     return WriteCache(max_size, path_of, on_room, bounds, bounds)
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from carbonquota.errors import QuotaError
 from carbonquota.limiter.identity.address import ClientAddress, read_networks
-from carbonquota.limiter.identity.heads import HeadReader
+from carbonquota.limiter.identity.heads import RequestHeadReader
 from carbonquota.limiter.identity.keys import ApiKeys, KeyOwner, read_keys
-from carbonquota.limiter.identity.resolve import Head, Identity, IdentityPolicy, check_words
+from carbonquota.limiter.identity.resolve import Head, IdentityPolicy, IdentityResolver, check_words
 from carbonquota.limiter.identity.routes import Route, Routes
 from carbonquota.limiter.model import Descriptor
 
@@ -25,8 +25,8 @@ def verify(token: str) -> Mapping[str, Any] | None:
     return {"good": {"sub": "ada", "tier": "pro"}, "tierless": {"sub": "bob"}, "empty": {}}.get(token)
 
 
-def identity(*routes: Route, **policy: Any) -> Identity:  # noqa: ANN401 - any field of it
-    return Identity(IdentityPolicy(**policy), ADDRESSES, Routes(routes), KEYS, verify)
+def identity(*routes: Route, **policy: Any) -> IdentityResolver:  # noqa: ANN401 - any field of it
+    return IdentityResolver(IdentityPolicy(**policy), ADDRESSES, Routes(routes), KEYS, verify)
 
 
 def head(**given: Any) -> Head:  # noqa: ANN401 - the same
@@ -102,18 +102,18 @@ FIELDS = {
 
 
 def test_a_trusted_gateway_tells_of_the_request_that_it_asks_about() -> None:
-    found = HeadReader(ADDRESSES).read("GET", "/", FIELDS, "10.0.0.1")
+    found = RequestHeadReader(ADDRESSES).read("GET", "/", FIELDS, "10.0.0.1")
     hops = ["203.0.113.1", "198.51.100.7"]
     assert found == Head("DELETE", "api.example.org", "/things/1", "10.0.0.1", hops, "abc", "k1")
 
 
 def test_anybody_else_tells_of_nothing_but_itself() -> None:
-    found = HeadReader(ADDRESSES).read("GET", "/mine", FIELDS, "192.0.2.1")
+    found = RequestHeadReader(ADDRESSES).read("GET", "/mine", FIELDS, "192.0.2.1")
     assert (found.method, found.host, found.path, found.hops) == ("GET", "limiter", "/mine", ())
 
 
 def test_fields_that_the_gateway_does_not_write_are_not_looked_at() -> None:
-    reader = HeadReader(ADDRESSES, original="x-original", forwarded="none")
+    reader = RequestHeadReader(ADDRESSES, original="x-original", forwarded="none")
     found = reader.read("GET", "/", FIELDS, "10.0.0.1")
     assert (found.method, found.host, found.path, found.hops) == ("GET", "shop.example.org", "/cart", [])
     assert "x-forwarded-uri" not in reader.wanted

@@ -18,10 +18,10 @@ from werkzeug.test import Client
 from werkzeug.wrappers import Response as WsgiResponse
 
 from carbonquota.limiter.identity.address import ClientAddress, read_networks
-from carbonquota.limiter.identity.resolve import Identity, IdentityPolicy
+from carbonquota.limiter.identity.resolve import IdentityPolicy, IdentityResolver
 from carbonquota.limiter.identity.routes import Route, Routes
 from carbonquota.limiter.middleware import AsgiLimits, RequestLimits, WsgiLimits
-from carbonquota.limiter.rules import RuleSet
+from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
 from carbonquota.testing import ManualClock
 
@@ -41,12 +41,12 @@ HEADERS = ["ratelimit-policy", "ratelimit"]
 
 
 def limits(*, needs_identity: bool = False) -> RequestLimits:
-    identity = Identity(
+    identity = IdentityResolver(
         IdentityPolicy("app", (("client",), ("route",)), needs_identity=needs_identity),
         ClientAddress(read_networks(["10.0.0.1", "127.0.0.1"])),
         Routes([Route("slow", "/slow/{name}", descriptors=(("route",),))]),
     )
-    return RequestLimits(Limiter(RuleSet.from_text(RULES, "limits.yaml"), clock=ManualClock(1_000_000.0)), identity)
+    return RequestLimits(Limiter(DomainRules.from_text(RULES, "limits.yaml"), clock=ManualClock(1_000_000.0)), identity)
 
 
 class Requester(Protocol):
