@@ -102,6 +102,7 @@ format: $(TOOLS) ## Format the code, and mend what the linter can mend by itself
 bench: $(BUILT) $(TOOLS) ## Measure speed and memory: a table, and JSON
 	$(BIN)/python tools/bench.py --json bench.json
 	$(BIN)/python tools/bench_schemas.py
+	$(BIN)/python tools/bench_lint.py
 	$(BIN)/python tools/bench_claims.py
 	$(BIN)/python tools/bench_relay.py --json bench-relay.json \
 		$(if $(GO_CARBON),--go-carbon $(GO_CARBON)) $(if $(CARBON_C_RELAY),--carbon-c-relay $(CARBON_C_RELAY))

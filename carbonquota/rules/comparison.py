@@ -11,9 +11,12 @@ from typing import Final
 
 from carbonquota.rules.automaton import includes, overlap
 from carbonquota.rules.component import Component, Pattern
+from carbonquota.rules.glob import ANY_CHARACTER, AnyRun, Characters, Token, Tokens
 
 _MOST: Final = 3_000
 """Comparisons of automata, of some hundred microseconds each."""
+_MOST_STEPS: Final = 10_000
+"""Steps of comparing two components token by token, some hundred nanoseconds each."""
 
 
 class PatternComparison:
@@ -58,7 +61,9 @@ class PatternComparison:
             return True
         key = (outer, inner)
         if key not in self._included:
-            self._included[key] = self._may_compare() and includes(outer.automaton, inner.automaton)
+            self._included[key] = _surely_includes(outer, inner) or (
+                self._may_compare() and includes(outer.automaton, inner.automaton)
+            )
         return self._included[key]
 
     def overlap(self, one: Component, other: Component) -> bool:
@@ -82,6 +87,43 @@ class PatternComparison:
     def _may_compare(self) -> bool:
         self._left -= 1
         return self._left >= 0
+
+
+def _surely_includes(outer: Component, inner: Component) -> bool:
+    """Whether that can be seen without looking at all that the two match."""
+    wide, narrow = outer.spellings or [], inner.spellings or []
+    if not narrow or len(wide) * len(narrow) * len(outer.tokens) * len(inner.tokens) > _MOST_STEPS:
+        return False
+    return all(any(_takes(tokens, spelling) for tokens in wide) for spelling in narrow)
+
+
+def _takes(outer: Tokens, inner: Tokens) -> bool:
+    """Whether `outer` matches all that `inner` does, token by token; neither has a choice in it.
+
+    The nearest fit of what follows a `*` is never worse than a later one, so only the last `*` is ever tried again.
+    """
+    at = place = 0
+    again: tuple[int, int] | None = None
+    while place < len(inner):
+        if at < len(outer) and isinstance(outer[at], AnyRun):
+            again, at = (at, place), at + 1
+        elif at < len(outer) and _takes_one(outer[at], inner[place]):
+            at, place = at + 1, place + 1
+        elif again is not None:
+            at, place = again[0] + 1, again[1] + 1
+            again = again[0], place
+        else:
+            return False
+    return all(isinstance(token, AnyRun) for token in outer[at:])
+
+
+def _takes_one(outer: Token, inner: Token) -> bool:
+    """Whether a token that is no `*` matches all that another one does."""
+    if isinstance(inner, AnyRun):
+        return False
+    if outer is ANY_CHARACTER or outer == inner:
+        return True
+    return isinstance(outer, Characters) and isinstance(inner, str) and inner in outer
 
 
 def _agree(one: str, other: str) -> bool:

@@ -61,10 +61,12 @@ class Component:
     @cached_property
     def piece(self) -> str:
         """A piece, as long as can be, that stands in every name it matches; empty where none surely does."""
-        if self.spellings is None or len(self.spellings) != 1:
-            return max(self.prefix, self.suffix, key=len)
-        runs = "".join(token if isinstance(token, str) else "\0" for token in self.spellings[0])
-        return max(runs.split("\0"), key=len)
+        if not self.spellings:
+            return ""
+        first, *others = map(_literal_parts, self.spellings)
+        parts = ["\0".join(other) for other in others]
+        common = [part for part in first if all(part in other for other in parts)]
+        return max(self.prefix, self.suffix, *common, key=len)
 
     @cached_property
     def automaton(self) -> Automaton:
@@ -140,6 +142,11 @@ def _literal_start(tokens: Tokens) -> str:
             break
         start += token
     return start
+
+
+def _literal_parts(tokens: Tokens) -> list[str]:
+    """The texts between the wildcards of tokens without a choice."""
+    return "".join(token if isinstance(token, str) else "\0" for token in tokens).split("\0")
 
 
 def _expression(tokens: Tokens) -> str:

@@ -147,10 +147,12 @@ class _MatcherNode:
         self.rule = NO_RULE
         self.children: dict[Component, _MatcherNode] = {}
         self.literals: dict[str, list[_MatcherNode]] = {}
-        self.globs = _GlobIndex({})
+        self.globs = _NO_GLOBS
 
     def index(self) -> None:
         """Arrange the children for looking up, once all of them are there."""
+        if not self.children:
+            return
         for component, child in self.children.items():
             for literal in component.literals or ():
                 self.literals.setdefault(literal, []).append(child)
@@ -262,3 +264,6 @@ def _plan(patterns: Sequence[Pattern]) -> list[_MatcherNode]:
     for node in nodes:
         node.index()
     return nodes
+
+
+_NO_GLOBS: Final = _GlobIndex({})

@@ -12,7 +12,7 @@ after some hundreds of comparisons, so that rules made to be hard cost their num
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from carbonquota.rules.comparison import PatternComparison
@@ -28,21 +28,22 @@ _MOST_IN_ALL: Final = 1_000_000
 _FEW: Final = 20
 """Comparisons in all searches, and in each that is begun after these."""
 
-_Bucket = defaultdict[str, dict[Component, None]]
+_MOST_LISTED: Final = 8
+"""Children that are looked at one after the other; of more, those that may fit are found."""
+
+_Few = dict[Component, None]
+_Bucket = defaultdict[str, _Few]
 
 
 class _PatternNode:
     """What the patterns through it have in common; `children` are in the order of their latest pattern."""
 
-    __slots__ = ("by_literal", "by_piece", "by_prefix", "by_start", "children", "latest")
+    __slots__ = ("_ways", "children", "latest")
 
     def __init__(self) -> None:
         self.latest = NONE
         self.children: dict[Component, _PatternNode] = {}
-        self.by_literal: _Bucket = defaultdict(dict)
-        self.by_start: _Bucket = defaultdict(dict)
-        self.by_prefix: _Bucket = defaultdict(dict)
-        self.by_piece: _Bucket = defaultdict(dict)
+        self._ways: _Ways | None = None
 
     def child(self, component: Component) -> _PatternNode:
         """The child of a component, which becomes the last of all; made where there is none."""
@@ -55,23 +56,21 @@ class _PatternNode:
 
     def _enter(self, component: Component) -> None:
         """Let a new child be found."""
-        for name in component.literals or ():
-            self.by_literal[name][component] = None
-        if component.literals is None:
-            self.by_piece[component.piece[:_LONGEST]][component] = None
-            self.by_prefix[component.prefix[:_LONGEST]][component] = None
-        for start in component.literals or (component.prefix,):
-            for length in range(1, min(len(start), _LONGEST) + 1):
-                self.by_start[start[:length]][component] = None
+        if self._ways is not None:
+            self._ways.add(component)
+        elif len(self.children) == _MOST_LISTED:
+            self._ways = _Ways()
+            for each in (*self.children, component):
+                self._ways.add(each)
 
     def may_cover(self, inner: Component) -> Iterable[Component]:
         """The children that may hold all names of a component, and more."""
         example = inner.example if inner.literals is None else min(inner.literals, default="")
-        if not example:
+        if self._ways is None or not example:
             return reversed(self.children)
-        found: list[dict[Component, None]] = [{inner: None} if inner in self.children else {}]
-        found.append(self.by_literal.get(example, {}))
-        found += (self.by_piece[piece] for piece in set(_pieces(example)) if piece in self.by_piece)
+        found = self._ways.to_example(example)
+        if inner in self.children:
+            found.append({inner: None})
         return self._latest_first(found)
 
     def may_overlap(self, other: Component) -> Iterable[Component]:
@@ -79,25 +78,61 @@ class _PatternNode:
         if other.literals is not None and len(other.literals) == 1:
             return self.may_cover(other)
         start = other.prefix[:_LONGEST]
-        if not start:
+        if self._ways is None or not start:
             return reversed(self.children)
-        found = [self.by_start.get(start, {})]
-        found += (self.by_prefix.get(start[:length], {}) for length in range(len(start)))
-        return self._latest_first(found)
+        return self._latest_first(self._ways.to_start(start))
 
-    def _latest_first(self, found: Sequence[dict[Component, None]]) -> Iterable[Component]:
+    def _latest_first(self, found: Sequence[_Few]) -> Iterable[Component]:
         if sum(map(len, found)) > _MOST:
             # Sorting them would cost more than anybody looks at.
             return (child for child in reversed(self.children) if any(child in some for some in found))
         return sorted(set().union(*found), key=lambda component: -self.children[component].latest)
 
 
-def _pieces(name: str) -> Iterator[str]:
-    """What a name has in it, up to the longest piece that components are found by; nothing, to begin with."""
-    yield ""
-    for start in range(len(name)):
-        for end in range(start + 1, min(start + _LONGEST, len(name)) + 1):
-            yield name[start:end]
+class _Ways:
+    """Ways to those of many components that are worth comparing."""
+
+    __slots__ = ("_by_literal", "_by_piece", "_by_prefix", "_by_start", "_lengths")
+
+    def __init__(self) -> None:
+        self._by_literal: _Bucket = defaultdict(dict)
+        self._by_start: _Bucket = defaultdict(dict)
+        self._by_prefix: _Bucket = defaultdict(dict)
+        self._by_piece: _Bucket = defaultdict(dict)
+        self._lengths: set[int] = set()
+        """How long these pieces are."""
+
+    def add(self, component: Component) -> None:
+        """Let a component be found."""
+        for name in component.literals or ():
+            self._by_literal[name][component] = None
+        if component.literals is None:
+            piece = component.piece[:_LONGEST]
+            self._by_piece[piece][component] = None
+            self._lengths.add(len(piece))
+            self._by_prefix[component.prefix[:_LONGEST]][component] = None
+        for start in component.literals or (component.prefix,):
+            for length in range(1, min(len(start), _LONGEST) + 1):
+                self._by_start[start[:length]][component] = None
+
+    def to_example(self, example: str) -> list[_Few]:
+        """Those that may match a name."""
+        found = [self._by_literal.get(example, {})]
+        pieces = _pieces(example, self._lengths)
+        found += (self._by_piece[piece] for piece in pieces if piece in self._by_piece)
+        return found
+
+    def to_start(self, start: str) -> list[_Few]:
+        """Those that may match a name which starts so."""
+        found = [self._by_start.get(start, {})]
+        found += (self._by_prefix.get(start[:length], {}) for length in range(len(start)))
+        return found
+
+
+def _pieces(name: str, lengths: Iterable[int]) -> set[str]:
+    """What a name has in it of these lengths."""
+    size = len(name)
+    return {name[start : start + length] for length in lengths for start in range(size - length + 1)}
 
 
 Candidates = Callable[[_PatternNode, Component], Iterable[Component]]

@@ -41,3 +41,13 @@ def test_text_and_stars_are_compared_as_automata_are(one: str, other: str) -> No
     (first,), (second,) = (RuleSet.from_text(f"[{name}]\n").patterns[0].components for name in (one, other))
     assert PatternComparison().includes(first, second) == includes(first.automaton, second.automaton)
     assert PatternComparison().overlap(first, second) == overlap(first.automaton, second.automaton)
+
+
+TOKENS = st.lists(st.sampled_from(["a", "b", "*", "?", "[ab]", "[^a]", "{a,b*}", "{b,?}"]), min_size=1, max_size=6)
+
+
+@given(TOKENS, TOKENS)
+def test_whatever_can_be_written_is_included_as_automata_say(one: list[str], other: list[str]) -> None:
+    text = "".join(f"[{''.join(tokens)}]\n" for tokens in (one, other))
+    (first,), (second,) = (pattern.components for pattern in RuleSet.from_text(text).patterns)
+    assert PatternComparison().includes(first, second) == includes(first.automaton, second.automaton)
