@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from threading import Lock
-from typing import Final
+from typing import Final, NamedTuple
 
 from uhashring import HashRing
 
@@ -28,6 +28,13 @@ _LONGEST_REST: Final = 30.0
 def look_up(name: str) -> Iterable[str]:
     """Every address of a name."""
     return sorted({str(found[4][0]) for found in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)})
+
+
+class _KnownNodes(NamedTuple):
+    """The nodes as they were last found, `host:port`."""
+
+    nodes: frozenset[str]
+    ring: HashRing
 
 
 class Nodes:
@@ -53,8 +60,8 @@ class Nodes:
         self._clock = clock
         self._lock = Lock()
         self._looked_up = float("-inf")
-        self._known: frozenset[str] = frozenset()
-        self._ring = HashRing()
+        self._known = _KnownNodes(frozenset(), HashRing())
+        self._is_ready = False
         self._turn = count()
         self._failures: Counter[str] = Counter()
         self._rests: dict[str, float] = {}
@@ -66,11 +73,12 @@ class Nodes:
 
     def order(self, key: str) -> list[str]:
         """The nodes to ask about a key as `host:port`, the first first, those that did not answer lately at the end."""
-        known = sorted(self._current())
+        self.refresh()
+        known, ring = sorted(self._known.nodes), self._known.ring
         if not known:
             return []
         if self._sharded:
-            preferred = [str(node["nodename"]) for node in self._ring.range(key, len(known))]
+            preferred = [str(node["nodename"]) for node in ring.range(key, len(known))]
         else:
             first = next(self._turn) % len(known)
             preferred = known[first:] + known[:first]
@@ -88,14 +96,21 @@ class Nodes:
         rest = min(_REST * 2.0 ** (self._failures[node] - 1), _LONGEST_REST)
         self._rests[node] = self._clock() + rest
 
-    def _current(self) -> frozenset[str]:
+    def is_due(self) -> bool:
+        """Whether it is time to look names up, which may take long."""
+        return not self._is_ready or self._clock() - self._looked_up >= _LOOK_UP_INTERVAL
+
+    def refresh(self) -> None:
+        """Look names up where it is time; meanwhile all others go on with what was found before, if anything was."""
+        if not self.is_due():
+            return
         with self._lock:
-            now = self._clock()
-            if now - self._looked_up >= _LOOK_UP_INTERVAL:
-                self._looked_up = now
-                found, _ = endpoints(self._peers, self._look_up, frozenset(f"tcp://{node}" for node in self._known))
-                known = frozenset(endpoint.removeprefix("tcp://") for endpoint in found)
-                if known != self._known:
-                    self._known = known
-                    self._ring = HashRing(nodes=sorted(known))
-            return self._known
+            if not self.is_due():
+                return
+            self._looked_up = self._clock()
+            before = self._known.nodes
+            found, _ = endpoints(self._peers, self._look_up, frozenset(f"tcp://{node}" for node in before))
+            nodes = frozenset(endpoint.removeprefix("tcp://") for endpoint in found)
+            if nodes != before:
+                self._known = _KnownNodes(nodes, HashRing(nodes=sorted(nodes)))
+            self._is_ready = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from carbonquota.client.limiter.values import Question
 from carbonquota.errors import InputError
 
 _SCHEMA: Final = "CREATE TABLE IF NOT EXISTS charges (id INTEGER PRIMARY KEY AUTOINCREMENT, question TEXT NOT NULL)"
+_LOOK_INTERVAL: Final = 1.0
+"""Seconds between two looks into a queue that was empty."""
 
 
 class ChargeQueue:
@@ -29,6 +32,7 @@ class ChargeQueue:
         self._most = most
         self._lock = Lock()
         self.dropped = 0
+        self._look_again = float("-inf")
         with self._database() as database:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute(_SCHEMA)
@@ -37,8 +41,14 @@ class ChargeQueue:
         with self._database() as database:
             return int(database.execute("SELECT count(*) FROM charges").fetchone()[0])
 
+    @property
+    def may_hold_charges(self) -> bool:
+        """Whether it is worth looking; other processes may put charges in, so it is now and then."""
+        return time.monotonic() >= self._look_again
+
     def put(self, questions: Sequence[Question]) -> None:
         """Keep these behind all others."""
+        self._look_again = float("-inf")
         with self._database() as database:
             rows = [(json.dumps(question.document()),) for question in questions]
             database.executemany("INSERT INTO charges (question) VALUES (?)", rows)
@@ -53,6 +63,8 @@ class ChargeQueue:
         """The oldest, with their numbers."""
         with self._database() as database:
             rows = database.execute("SELECT id, question FROM charges ORDER BY id LIMIT ?", (most,)).fetchall()
+        if not rows:
+            self._look_again = time.monotonic() + _LOOK_INTERVAL
         return [(number, _question(json.loads(text))) for number, text in rows]
 
     def remove(self, numbers: Sequence[int]) -> None:

@@ -7,12 +7,33 @@ import json
 from threading import Lock
 from typing import Any, Final
 
+from carbonquota.client.limiter.exchange import SentDocument
 from carbonquota.client.limiter.values import LimiterAwayError
 from carbonquota.errors import InputError
 
 _LARGEST: Final = 16_777_216
-_MOST_KEPT: Final = 64
+MOST_KEPT: Final = 64
 """Idle connections to a node."""
+
+
+def body_of(sent: SentDocument) -> bytes:
+    """The bytes of a request's body."""
+    return json.dumps(sent.document, separators=(",", ":")).encode()
+
+
+def read_answer(node: str, status: int, text: bytes) -> Any:  # noqa: ANN401 - JSON
+    """The document of an answer, None where it has none.
+
+    LimiterAwayError where the node cannot answer now or is no limiter; InputError where it refuses what it is asked.
+    """
+    if status >= 500:
+        raise LimiterAwayError(f"{node}: it answers {status}")
+    if status >= 400:
+        raise InputError(f"{node}: it refuses the question ({status}): {text[:300].decode(errors='replace')}")
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        raise LimiterAwayError(f"{node}: what answers there is no limiter") from None
 
 
 class DocumentSender:
@@ -34,24 +55,16 @@ class DocumentSender:
             for connection in connections:
                 connection.close()
 
-    def send(self, node: str, path: str, document: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    def send(self, sent: SentDocument) -> Any:  # noqa: ANN401 - JSON
         """The document that a node answers, None where it answers nothing.
 
         LimiterAwayError where it does not answer, or not in time; InputError where it refuses what it is asked.
         """
-        body = json.dumps(document, separators=(",", ":")).encode()
         try:
-            status, text = self._ask(node, path, body)
+            status, text = self._ask(sent.node, sent.path, body_of(sent))
         except (OSError, http.client.HTTPException) as error:
-            raise LimiterAwayError(f"{node}: {str(error) or type(error).__name__}") from None
-        if status >= 500:
-            raise LimiterAwayError(f"{node}: it answers {status}")
-        if status >= 400:
-            raise InputError(f"{node}: it refuses the question ({status}): {text[:300].decode(errors='replace')}")
-        try:
-            return json.loads(text) if text else None
-        except ValueError:
-            raise LimiterAwayError(f"{node}: what answers there is no limiter") from None
+            raise LimiterAwayError(f"{sent.node}: {str(error) or type(error).__name__}") from None
+        return read_answer(sent.node, status, text)
 
     def _ask(self, node: str, path: str, body: bytes) -> tuple[int, bytes]:
         """Status and body; a connection that was kept too long is made anew."""
@@ -74,7 +87,7 @@ class DocumentSender:
     def _keep(self, node: str, connection: http.client.HTTPConnection) -> None:
         with self._lock:
             kept = self._kept.setdefault(node, [])
-            if len(kept) < _MOST_KEPT and not self._is_closed:
+            if len(kept) < MOST_KEPT and not self._is_closed:
                 kept.append(connection)
                 return
         connection.close()
