@@ -21,7 +21,7 @@ from carbonquota.web.access import Role
 from carbonquota.web.page.site import SECURITY
 from tests.support.http import Client
 from tests.support.hub import ADMIN, open_hub, set_quota
-from tests.support.hub_pages import HOSTILE, PAGES, shown_hub
+from tests.support.hub_pages import FORMS, HOSTILE, PAGES, shown_hub
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def rows(page: str) -> list[str]:
 
 
 def test_every_page_is_whole_and_says_nothing_that_a_browser_would_run(client: Client) -> None:
-    for path in PAGES:
+    for path in (*PAGES, *FORMS):
         answer = client.get(path)
         assert answer.status_code == 200, path
         assert {name: answer.headers[name] for name in SECURITY} == SECURITY
@@ -164,7 +164,12 @@ def test_each_role_sees_what_is_for_it_alone(tmp_path: Path) -> None:
         assert status(Role.ADMIN, path) in {200, 404}
         assert status(Role.CUSTOMER, path) == (200 if path in {"/", "/customer?name=acme"} else 403), path
     assert status(Role.CUSTOMER, "/customer?name=other") == 404
-    for path in ("/rules/release", "/rules/rollback", "/rules/approve"):
+    for path in FORMS:
+        allowed = [status(role, path) for role in (None, Role.PROVIDER, Role.CUSTOMER, Role.OPERATOR, Role.ADMIN)]
+        assert allowed == [303, 403, 403, 403, 200], path
+        refused = [status(role, path, "POST") for role in (None, Role.PROVIDER, Role.CUSTOMER, Role.OPERATOR)]
+        assert refused == [303, 403, 403, 403], path
+    for path in ("/rules/release", "/tokens/revoke", "/rules/rollback", "/rules/approve"):
         assert [status(role, path, "POST") for role in (None, Role.CUSTOMER, Role.OPERATOR)] == [303, 403, 403]
     own = client.request("GET", "/", headers={"Authorization": f"Bearer {tokens[Role.CUSTOMER]}"}).text
     assert "acme" in own

@@ -14,7 +14,7 @@ from carbonquota.web.access import Role
 from tests.support.browser import keep_screenshot, opened, running_browser, violations
 from tests.support.http import serving
 from tests.support.hub import ADMIN, open_hub
-from tests.support.hub_pages import PAGES, RULES, shown_hub
+from tests.support.hub_pages import FORMS, PAGES, RULES, shown_hub
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def browser(url: str, locked: tuple[str, str]) -> Iterator[Browser]:
 
 def test_everybody_can_use_every_page(browser: Browser, url: str, tmp_path: Path) -> None:
     with opened(browser, url, color_scheme="light") as tab:
-        for number, path in enumerate(PAGES):
+        for number, path in enumerate((*PAGES[:-1], *FORMS[2:])):
             page = tab.go(path)
             assert violations(page) == [], path
             page.emulate_media(color_scheme="dark")
@@ -73,6 +73,13 @@ def test_who_logs_in_changes_rules_by_forms_alone(browser: Browser, locked: tupl
         page.get_by_role("button", name="Keep as a new version").click()
         page.get_by_role("button", name="Release").click()
         expect(page.locator("tbody tr").first).to_contain_text("shadow")
+        page.get_by_role("link", name="Customers", exact=True).click()
+        page.get_by_role("link", name="Set a new quota").click()
+        page.get_by_label("Customer", exact=True).fill("acme")
+        page.get_by_label("bytes", exact=True).fill("10 GiB")
+        page.get_by_label("Why").fill("as agreed")
+        page.get_by_role("button", name="Set the quota").click()
+        expect(page.get_by_role("status").first).to_have_text("The quota is set.")
         page.get_by_role("button", name="Log out").click()
         expect(page.get_by_role("button", name="Log in")).to_be_visible()
 

@@ -23,7 +23,20 @@ PAGES = (
     "/rules",
     "/rules/edit",
     "/suggest",
+    "/providers",
+    "/changes",
+    "/changes?of=customer/acme",
 )
+FORMS = (
+    "/quota",
+    "/quota?customer=acme",
+    "/quota?customer=acme&provider=east",
+    "/customer/edit?name=acme",
+    "/provider",
+    "/provider?name=east",
+    "/tokens",
+)
+"""Pages for administrators alone."""
 
 
 def shown_hub(folder: Path) -> Hub:

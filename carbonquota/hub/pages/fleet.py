@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from heapq import nsmallest
 from typing import Final
 
@@ -22,11 +22,13 @@ from carbonquota.web.kept import Recent
 from carbonquota.web.page import Pages
 from carbonquota.web.page.charts import Chart, ChartLine, chart
 from carbonquota.web.page.limits import tone_of
+from carbonquota.web.page.parameters import choice
 from carbonquota.web.page.site import link
 
 MOST: Final = 25
 PAGE: Final = 50
 _LONGEST: Final = 200
+_MOST_ELSEWHERE: Final = 20
 
 
 Past = dict[float, float | None]
@@ -114,10 +116,16 @@ class FleetPages:
             "by_provider": by_provider,
             "charts": [made for value in known if not value.provider and (made := self._chart(name, value, span))],
             "span": span,
+            "done": choice(request.query_params.get("quota"), ("set", "deleted"), None),
+            "elsewhere": self._elsewhere(by_provider),
             "percent": percent_of,
             "tone_of": tone_of,
         }
         return self._pages.answer(request, "customer.html", values=values)
+
+    def _elsewhere(self, known: Container[str]) -> list[str]:
+        """Some providers that nothing is known at yet."""
+        return [one.name for one in self._hub.providers.all() if one.name not in known][:_MOST_ELSEWHERE]
 
     def _about(self, name: str) -> Customer:
         """A customer's words and namespaces; without them while the database is away."""

@@ -26,6 +26,11 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 _STATUSES: Final[dict[type[HubError], int]] = {NotFoundError: 404, ConflictError: 412, UnavailableError: 503}
 
 
+def status_of(error: HubError) -> int:
+    """The status of a page that shows an error."""
+    return _STATUSES.get(type(error), 422)
+
+
 class PageGate:
     """Lets those in who may see a page, and answers whatever goes wrong with a page that says so."""
 
@@ -76,8 +81,7 @@ class PageGate:
         except ConfigError as error:
             return self._pages.refuse(request, 422, "These rules cannot be", str(error))
         except HubError as error:
-            status = _STATUSES.get(type(error), 422)
-            return self._pages.refuse(request, status, "That cannot be done", str(error))
+            return self._pages.refuse(request, status_of(error), "That cannot be done", str(error))
 
 
 async def read_form(request: Request) -> Form | None:

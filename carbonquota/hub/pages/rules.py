@@ -13,7 +13,7 @@ from carbonquota.errors import MOST_SHOWN, ConfigError, Problem
 from carbonquota.hub.domain.errors import InvalidError
 from carbonquota.hub.domain.rules import EVERY_GROUP, Mode, RulesTrial, checked_rules, findings_of
 from carbonquota.hub.domain.suggest import suggest
-from carbonquota.hub.domain.values import Actor
+from carbonquota.hub.pages.fields import actor, decimal, whole
 from carbonquota.hub.pages.forms import Form
 from carbonquota.hub.service.hub import Hub
 from carbonquota.rules import Finding, RuleSet
@@ -97,7 +97,7 @@ class RulePages:
         if action == "keep" and check(text).rules is not None:
             if who.role is not Role.ADMIN:
                 return self._pages.refuse(request, 403, "Not for you", "Only administrators keep new versions.")
-            version = self._hub.rules.upload(Actor(who.name, form.get("why", "")), text)
+            version = self._hub.rules.upload(actor(who, form), text)
             return RedirectResponse(link("/rules", kept=version.number), 303)
         trial = self._hub.rules.try_text(text, group) if action == "try" and check(text).rules is not None else None
         return self._editor(request, text, trial=trial, group=group)
@@ -112,46 +112,30 @@ class RulePages:
         mode = form.get("mode", "")
         if mode not in set(Mode):
             raise InvalidError(f"mode: {mode!r} is none: it is shadow or enforced")
-        self._hub.rules.release(
-            Actor(who.name, form.get("why", "")), _number(form, "version"), Mode(mode), form.get("group", "").strip()
-        )
+        self._hub.rules.release(actor(who, form), whole(form, "version"), Mode(mode), form.get("group", "").strip())
         return RedirectResponse("/rules", 303)
 
     def take_rollback(self, _: Request, who: Identity, form: Form) -> Response:
         """Put in force what was before."""
-        self._hub.rules.rollback(Actor(who.name, form.get("why", "")), form.get("group", EVERY_GROUP))
+        self._hub.rules.rollback(actor(who, form), form.get("group", EVERY_GROUP))
         return RedirectResponse("/rules", 303)
 
     def take_approval(self, _: Request, who: Identity, form: Form) -> Response:
         """Approve of somebody else's release."""
-        self._hub.rules.approve(Actor(who.name, form.get("why", "")), _number(form, "release"))
+        self._hub.rules.approve(actor(who, form), whole(form, "release"))
         return RedirectResponse("/rules", 303)
 
     def suggest(self, request: Request, _: Identity) -> Response:
         """Limits from usage, as rules to edit."""
         query = request.query_params
         percent, headroom = query.get("percent", _PERCENT), query.get("headroom", _HEADROOM)
-        text = suggest(
-            self._hub.rules.fleet_usage(), self._rules(), _decimal("percent", percent), _decimal("headroom", headroom)
-        )
-        values = {"percent": percent, "headroom": headroom, "text": text}
+        usage = list(self._hub.rules.fleet_usage())
+        least = decimal("percent", percent, 1, 100), decimal("headroom", headroom, 1, 100)
+        text = suggest(usage, self._rules(), *least)
+        values = {"percent": percent, "headroom": headroom, "text": text, "is_known": bool(usage)}
         return self._pages.answer(request, "suggest.html", values=values)
 
     def _rules(self) -> RuleSet:
         release = self._hub.rules.in_force(EVERY_GROUP)
         text = "" if release is None else self._hub.rules.version(release.version).text
         return RuleSet.from_text(text)
-
-
-def _number(form: Form, name: str) -> int:
-    text = form.get(name, "")
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise InvalidError(f"{name}: {text[:20]!r} is no number of one")
-    return int(text)
-
-
-def _decimal(name: str, text: str) -> float:
-    try:
-        return float(text[:20])
-    except ValueError:
-        raise InvalidError(f"{name}: {text[:20]!r} is no number") from None

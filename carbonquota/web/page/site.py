@@ -19,6 +19,7 @@ from carbonquota.web.page import amounts
 from carbonquota.web.page.carets import caret
 from carbonquota.web.page.limits import filled, most_pressing
 from carbonquota.web.page.statics import HERE, Statics
+from carbonquota.web.sessions import CSRF
 
 THEMES: Final = ("auto", "light", "dark")
 """`auto` is what the browser prefers."""
@@ -45,6 +46,8 @@ class NavigationEntry:
 
     label: str
     path: str
+    around: frozenset[str] = frozenset()
+    """Other paths that belong to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Pages:
     ) -> None:
         """Look for templates in `folders` first, then among those that all sites share.
 
-        `frame` gives what a site's own templates show on every page.
+        `frame` gives what a site's own templates show on every page; it may say that the site is open to everybody.
         """
         self._site = site
         self._frame = frame
@@ -104,6 +107,9 @@ class Pages:
         here = request.url.path
         frame: dict[str, object] = {
             "site": self._site,
+            "who": identity_of(request),
+            "csrf": request.scope.get(CSRF, ""),
+            "is_open": False,
             "theme": theme if theme in THEMES else "auto",
             "themes": THEMES,
             "path": here,

@@ -60,17 +60,29 @@
     const names = JSON.parse(figure.dataset.names);
     const lines = JSON.parse(figure.dataset.tones);
     const axis = { stroke: probe("--quiet"), grid: { stroke: probe("--edge"), width: 1 }, ticks: { stroke: probe("--edge"), width: 1 }, font: "11px system-ui, sans-serif" };
+    // The legend of the server's drawing shows the values at the cursor; without one, the last.
+    const marks = [...figure.querySelectorAll(".legend b")];
+    for (const mark of marks) mark.dataset.last ??= mark.textContent;
+    const at = figure.querySelector(".legend .at");
+    const pointed = (plot) => {
+      const index = plot.cursor.left >= 0 ? plot.cursor.idx : null;
+      at.textContent = index == null ? "" : `${utc(plot.data[0][index]).slice(0, 19)} UTC`;
+      marks.forEach((mark, line) => { mark.textContent = index == null ? mark.dataset.last : text(plot.data[line + 1][index]); });
+    };
+    const increments = /size|bytes/.test(figure.dataset.control || "")
+      ? Array.from({ length: 60 }, (_, power) => 2 ** power) : undefined;
     const options = {
       width: figure.clientWidth - 28,
-      height: 190,
+      height: 170,
       tzDate: (stamp) => uPlot.tzDate(new Date(stamp * 1000), "UTC"),
       cursor: { y: false },
-      legend: { live: true },
+      legend: { show: false },
+      hooks: { setCursor: [pointed] },
       scales: { y: { range: (_, least, most) => [0, (most || 1) * 1.08] } },
-      axes: [{ ...axis, values: times }, { ...axis, size: 64, values: (_, ticks) => ticks.map(text) }],
+      axes: [{ ...axis, size: 30, values: times }, { ...axis, size: 64, values: (_, ticks) => ticks.map(text), ...(increments && { incrs: increments }) }],
       series: [
-        { label: "time", value: (_, stamp) => (stamp ? `${utc(stamp).slice(0, 19)} UTC` : "–") },
-        ...names.map((label, at) => ({ label, stroke: probe(tones[lines[at]] || "--first"), width: 1.75, dash: dashes[lines[at]], points: { show: false }, value: (_, value) => text(value) })),
+        { label: "time" },
+        ...names.map((label, at) => ({ label, stroke: probe(tones[lines[at]] || "--first"), width: 1.75, dash: dashes[lines[at]], points: { show: false } })),
       ],
     };
     drawn.set(figure, new uPlot(options, JSON.parse(figure.dataset.chart), figure.querySelector("figcaption").parentElement));

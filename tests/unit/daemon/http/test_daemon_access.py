@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,20 @@ def test_a_browser_without_a_token_is_asked_for_one(asked: Asked) -> None:
     assert (page.status_code, 'action="/session"' in page.text) == (200, True)
     assert asked.ask("GET", "/login", Role.OPERATOR, "192.0.2.1").headers["location"] == "/"
     assert asked.ask("GET", "/", None, "192.0.2.1").status_code == 401
+
+
+def test_who_logged_in_at_the_page_logs_out_there(asked: Asked) -> None:
+    answer = asked.ask("GET", "/", Role.OPERATOR, "127.0.0.1")
+    assert "Log out" not in answer.text, "a token that is sent with each request has no session"
+    client = Client(asked.app)
+    begun = client.request(
+        "POST", "/session", content="token=" + asked.tokens[Role.OPERATOR],
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )  # fmt: skip
+    session = {"Cookie": begun.headers["set-cookie"].partition(";")[0]}
+    page = client.request("GET", "/", headers=session).text
+    (end,) = re.findall(r'action="(/session/end\?csrf=\w+)"', page)
+    assert "Log out" in page
+    assert client.request("POST", "/session/end", headers=session).status_code == 403
+    ended = client.request("POST", end, headers=session)
+    assert (ended.status_code, "Max-Age=0" in ended.headers["set-cookie"]) == (303, True)
