@@ -32,7 +32,7 @@ descriptors:
   - key: user
     rate_limit: {unit: year, requests_per_unit: 5}
   - key: quick
-    rate_limit: {algorithm: token_bucket, unit: second, requests_per_unit: 10, burst: 1}
+    rate_limit: {algorithm: token_bucket, unit: second, requests_per_unit: 1, burst: 1}
   - key: flight
     rate_limit: {algorithm: concurrency, unit: minute, requests_per_unit: 1}
 """
@@ -115,9 +115,11 @@ def test_many_questions_are_answered_in_their_order_each_by_the_node_of_its_key(
 def test_it_waits_only_when_told_and_then_as_long_as_the_limiter_says(kind: Client, two: list[LimiterProcess]) -> None:
     with asking(kind, [two[0].address("HTTP")]) as client:
         began = time.monotonic()
-        assert [client.check(ask("quick", kind.__name__)).allowed for _ in range(2)] == [True, False]
+        # Where the machine is busy, a second may pass in between.
+        allowed = next(number for number in range(100) if not client.check(ask("quick", kind.__name__)).allowed)
+        assert allowed
         assert client.check(ask("quick", kind.__name__), RetryPolicy(PATIENT)).allowed
-        assert time.monotonic() - began >= 0.1
+        assert time.monotonic() - began >= 0.99 * allowed
         # What would be too late is not waited for.
         assert client.check(ask("user", f"waits {kind.__name__}", hits=5)).allowed
         began = time.monotonic()

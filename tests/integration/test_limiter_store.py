@@ -171,7 +171,8 @@ def test_a_store_that_hangs_is_not_waited_for_again_and_again(server: ValkeyServ
     try:
         started = time.monotonic()
         decisions = [subject.decide(CLOSED) for _ in range(500)]
-        assert time.monotonic() - started < 2.0
+        # To wait for each would take two minutes.
+        assert time.monotonic() - started < 30.0
         assert not any(decision.passes for decision in decisions)
         assert all(decision.outage for decision in decisions)
         assert kinds(subject) == {"slow"}

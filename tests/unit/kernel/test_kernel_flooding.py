@@ -96,22 +96,17 @@ def filled(kernel: Kernel, names: list[bytes]) -> Series:
 
 
 def seconds_of(table: Series, buffer: bytes) -> float:
-    """The CPU time that it takes to find what a buffer has, at the quickest of some times."""
-
-    def once() -> float:
-        start = time.thread_time()
-        table.read(buffer)
-        return time.thread_time() - start
-
-    return min(once() for _ in range(7))
+    """The CPU time that it takes to find what a buffer has."""
+    start = time.thread_time()
+    table.read(buffer)
+    return time.thread_time() - start
 
 
 @cache
-def usual_seconds() -> float:
-    """How long the compiled kernel takes for a random name."""
-    names = random_names()
+def usual() -> tuple[Series, bytes]:
+    """A table of random names in the compiled kernel, and lines of them."""
     assert COMPILED is not None
-    return seconds_of(filled(COMPILED, names), buffer_of(names)) / len(names)
+    return filled(COMPILED, random_names()), buffer_of(random_names())
 
 
 @pytest.mark.parametrize("flood", FLOODS)
@@ -131,4 +126,7 @@ def test_chosen_names_are_found_about_as_quickly_as_random_ones_by_the_compiled_
     assert len(set(names)) == len(names) > COUNT // 2
     table, buffer = filled(COMPILED, names), buffer_of(names)
     assert COMPILED.rows_of(table, table.read(buffer)) == list(range(len(names)))
-    assert seconds_of(table, buffer) / len(names) < 3 * usual_seconds()
+    # In turns, at the quickest of some times: what else the machine does slows both down.
+    turns = [(seconds_of(table, buffer), seconds_of(*usual())) for _ in range(7)]
+    chosen, random = (min(times) for times in zip(*turns, strict=True))
+    assert chosen / len(names) < 3 * random / len(random_names())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import thread_time
 
 import pytest
 
@@ -184,6 +184,6 @@ def test_an_empty_dot_is_shown_at_every_place(length: int) -> None:
 )
 def test_a_hostile_glob_takes_no_more_than_its_length_times_the_names(pattern: str) -> None:
     rules = RuleSet.from_text(f"[{pattern}]")
-    started = perf_counter()
+    started = thread_time()
     assert rules.match("a" * 2_000) is None
-    assert perf_counter() - started < 5, "backtracking would take longer than the universe has"
+    assert thread_time() - started < 5, "backtracking would take longer than the universe has"
