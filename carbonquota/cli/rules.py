@@ -22,10 +22,22 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _FILE: Final = click.Path(path_type=str, readable=False)
 _URL_VARIABLE: Final = "CARBONQUOTA_HUB"
+_KIND: Final = "carbonquota.rules.kind"
+
+
+def _note_kind(ctx: click.Context, _: click.Parameter, limits: bool) -> None:  # noqa: FBT001 - as click passes it
+    """Note which rules are meant, for `_ask`."""
+    if limits and ctx.command.name in {"diff", "trial"}:
+        raise click.UsageError("of limits there is only: push, release, approve, rollback and list", ctx)
+    ctx.meta[_KIND] = "limits" if limits else "rules"
 
 
 def _service_options(command: Command) -> Command:
-    """`--url`."""
+    """`--url` and `--limits`."""
+    command = click.option(
+        "--limits", is_flag=True, expose_value=False, callback=_note_kind,
+        help="Limits of rate limiters, in the place of quotas of daemons.",
+    )(command)  # fmt: skip
     return click.option(
         "--url", type=daemon_url, envvar=_URL_VARIABLE, metavar="URL", required=True,
         help=f"The quota service; {_URL_VARIABLE} gives it, too. The token comes from {TOKEN_VARIABLE}.",
@@ -186,7 +198,8 @@ Answer = TypeVar("Answer")
 def _ask(url: str, ask: Callable[[RulesClient], Answer], source: str = "") -> Answer:
     """What the service answers; errors are told as those of files, InputError otherwise."""
     try:
-        return ask(RulesClient(url, os.environ.get(TOKEN_VARIABLE, "").strip()))
+        kind = click.get_current_context().meta[_KIND]
+        return ask(RulesClient(url, os.environ.get(TOKEN_VARIABLE, "").strip(), kind))
     except ServiceRefusedError as error:
         if error.errors and source:
             raise ConfigError([_problem(one, source) for one in error.errors]) from None

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import click
@@ -73,7 +74,16 @@ def command(ctx: click.Context, /, log_level: str, **options: Any) -> None:  # n
     )
     options["database"] = options["database"] or settings.DEFAULT_DATABASE
     options["access"] = _access(ctx, options)
-    ctx.exit(server.serve(settings.HubSettings(**options)))
+    ctx.exit(server.serve(settings.HubSettings(**options), **_checks()))
+
+
+def _checks() -> dict[str, Any]:
+    """What checks limits that are sent, where the rate limiter is installed."""
+    try:
+        releases = import_module("carbonquota.limiter.rules.releases")
+    except ImportError:
+        return {}
+    return {"check_limits": releases.checked_limits}
 
 
 _ACCESS = ("tokens_file", "jwt_keys", "jwt_issuer", "jwt_audience", "tls_certificate", "tls_key")

@@ -69,8 +69,9 @@ def rules_of(document: Any) -> FleetRules:  # noqa: ANN401 - JSON
 class FleetClient:
     """The quota service, as a daemon asks it."""
 
-    def __init__(self, service: JsonService, node: str, group: str) -> None:
-        """Ask for the rules of `group` as the daemon `node`."""
+    def __init__(self, service: JsonService, node: str, group: str, kind: str = "rules") -> None:
+        """Ask for the rules of `group` as the daemon `node`; or for `limits`, as a rate limiter."""
+        self._kind = kind
         self._service = service
         self._node = node
         self._group = group
@@ -82,7 +83,7 @@ class FleetClient:
         """
         query = {"node": self._node, "group": self._group, "running": running, "trouble": trouble[:500], "wait": wait}
         headers = {"If-None-Match": f'"{seen}"'}
-        answer = self._service.ask("GET", "/v1/rules/in-force", query=query, headers=headers, timeout=wait + 10)
+        answer = self._service.ask("GET", f"/v1/{self._kind}/in-force", query=query, headers=headers, timeout=wait + 10)
         if answer.document is None:
             return None
         try:

@@ -12,15 +12,16 @@ import random
 from collections.abc import Callable, Iterator
 from threading import Event, Thread
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from carbonquota.client.fleet import FleetRules
-from carbonquota.client.fleet_source import FleetSource, damaged, unreadable
+from carbonquota.client.fleet import FleetClient, FleetRules, FleetSettings
+from carbonquota.client.fleet_releases import damaged, unreadable
 from carbonquota.client.json_service import ServiceAwayError, ServiceRefusedError
+from carbonquota.client.kept_rules import KeptRules
 from carbonquota.errors import ConfigError, QuotaError
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.health import HealthSample
-from carbonquota.service.rulebook import Rulebook
+from carbonquota.service.rulebook import ReloadResult
 
 _log = logging.getLogger(__name__)
 
@@ -31,10 +32,36 @@ Usages = Callable[[], list[dict[str, Any]]]
 """Gives what namespaces hold now, as the service takes it."""
 
 
+class ReleaseSource(Protocol):
+    """What a rulebook reads, and how it knows the service."""
+
+    settings: FleetSettings
+    client: FleetClient
+    kept: KeptRules
+    trouble: str
+
+    @property
+    def running(self) -> int:
+        """The number of the release in force, 0 for none."""
+
+    def loaded_from(self, rules: FleetRules) -> object:
+        """What a release says; ConfigError with all problems."""
+
+    def take(self, rules: FleetRules) -> None:
+        """Have a release be what is read from now on."""
+
+
+class Reloads(Protocol):
+    """A rulebook."""
+
+    def reload(self, reason: str) -> ReloadResult:
+        """Put in force what its source says now."""
+
+
 class FleetFollower:
     """The thread that follows."""
 
-    def __init__(self, source: FleetSource, rulebook: Rulebook, usages: Usages) -> None:
+    def __init__(self, source: ReleaseSource, rulebook: Reloads, usages: Usages = list) -> None:
         """Put releases in force by `rulebook`, which reads `source`."""
         self._source = source
         self._rulebook = rulebook

@@ -14,9 +14,10 @@ Document = dict[str, Any]
 class RulesClient:
     """The quota service's rules. ServiceRefusedError and ServiceAwayError from every call, with the reason."""
 
-    def __init__(self, url: str, token: str = "") -> None:
-        """Ask the service at `url`; nothing is sent yet."""
+    def __init__(self, url: str, token: str = "", kind: str = "rules") -> None:
+        """Ask the service at `url`; nothing is sent yet. `kind` is `rules`, of daemons, or `limits`, of limiters."""
         self._service = JsonService(url, token)
+        self._path = f"/v1/{kind}"
 
     def push(self, text: str, why: str = "") -> Document:
         """Send a text as a new version, or get the newest one where that is the same."""
@@ -56,8 +57,8 @@ class RulesClient:
 
     def daemons(self) -> list[Document]:
         """All daemons that were seen, by name."""
-        return list(self._ask("GET", "/daemons")["daemons"])
+        return list(self._service.ask("GET", "/v1/rules/daemons", timeout=30).document["daemons"])
 
     def _ask(self, method: str, path: str, body: object = None, query: Mapping[str, object] | None = None) -> Document:
-        document: Document = self._service.ask(method, f"/v1/rules{path}", body, query=query, timeout=30).document
+        document: Document = self._service.ask(method, self._path + path, body, query=query, timeout=30).document
         return document

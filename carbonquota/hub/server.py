@@ -14,6 +14,7 @@ from carbonquota.hub.domain.errors import UnavailableError
 from carbonquota.hub.grpc.server import GrpcServer
 from carbonquota.hub.http.app import is_open, make_app
 from carbonquota.hub.service.hub import Hub
+from carbonquota.hub.service.rules import CheckRules, not_checked
 from carbonquota.hub.settings import HubSettings
 from carbonquota.hub.storage.database import Database
 from carbonquota.service.bounded_log import BoundedLog
@@ -39,10 +40,10 @@ _GRACE: Final = 5.0
 """Seconds that requests have to be answered, once the server stops."""
 
 
-def serve(settings: HubSettings) -> int:
-    """Serve until told to end; the exit code. QuotaError where it cannot start."""
+def serve(settings: HubSettings, check_limits: CheckRules = not_checked) -> int:
+    """Serve until told to end; the exit code. QuotaError where it cannot start. `check_limits` knows limits' rules."""
     raise_file_limit()
-    hub = Hub(Database(settings.database))
+    hub = Hub(Database(settings.database), check_limits=check_limits)
     try:
         hub.open()
         # What was read stays until the end: looking through it for garbage is work for nothing.
@@ -91,7 +92,7 @@ class _Server:
     def _make_access(self) -> Access:
         """Who may ask; QuotaError where everybody could do all from elsewhere, and nobody said so."""
         hub, settings = self._hub, self._settings
-        hub.rules.needs_second = settings.second_approver
+        hub.rules.needs_second = hub.limits.needs_second = settings.second_approver
         access = make_access(
             settings.access, stored=(hub.tokens.find,), secret=secret_of(Path(settings.secret_file)),
             is_open=is_open(hub), clock=hub.clock,
@@ -122,7 +123,7 @@ class _Server:
         was_away = bool(self._hub.synchronizer.trouble)
         try:
             await asyncio.to_thread(self._hub.synchronizer.sync)
-            await asyncio.to_thread(self._hub.rules.refresh)
+            await asyncio.to_thread(self._hub.refresh_rules)
         except UnavailableError as error:
             self._notices.warning("away", "%s; what is in memory is told on", error)
         else:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.limiter.rules import DomainRules, lint
 from carbonquota.limiter.rules.files import files_of, read_files
+from carbonquota.limiter.rules.releases import check_not_emptied, watched
 from carbonquota.limiter.stats import Sample
 from carbonquota.model import Clock
 from carbonquota.rules import Severity
-from carbonquota.rules.emptied import is_empty_on_purpose
 from carbonquota.service.rulebook import ReloadOutcome, ReloadResult
 from carbonquota.service.settling import Signature, signatures, wait_until_settled
 
@@ -32,6 +33,14 @@ Texts = list[tuple[str, str]]
 """(path, text) of each file."""
 
 
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Rules that do not come from files; as a shadow they refuse nobody."""
+
+    texts: Texts
+    is_shadow: bool = False
+
+
 class LimitRulebook:
     """Keeps rules as files say; `apply` is called with others each time they change."""
 
@@ -42,15 +51,22 @@ class LimitRulebook:
         clock: Clock,
         *,
         settle: Callable[[Sequence[str]], tuple[Signature, ...] | None] = wait_until_settled,
+        released: Callable[[], Released | None] = lambda: None,
     ) -> None:
-        """Read files and directories; ConfigError with all that is wrong with them. `settle` waits for who writes."""
+        """Read files and directories; ConfigError with all that is wrong with them. `settle` waits for who writes.
+
+        What `released` gives takes the place of the files; without it and without paths there are no rules.
+        """
         self.paths = tuple(paths)
         self._apply = apply
         self._clock = clock
         self._settle = settle
         self._lock = Lock()
-        self._texts = read_files(paths)
-        self.rules = DomainRules.from_texts(self._texts)
+        self._get_released = released
+        self._released = released()
+        self.rules = DomainRules()
+        self._texts = self._released.texts if self._released else read_files(paths) if paths else []
+        self.rules = self._parsed(self._texts, self._released)
         self._counts: Counter[ReloadOutcome] = Counter()
         self.last = self._result(ReloadOutcome.APPLIED, "start")
         _log_findings(self.rules)
@@ -64,11 +80,14 @@ class LimitRulebook:
         """Read the files again, and put what they say in force; `reason` says who asks for it."""
         with self._lock:
             try:
-                texts = self._read()
-                rules = self.rules if texts == self._texts else self._parsed(texts)
+                released = self._get_released()
+                texts = released.texts if released else self._read()
+                is_same = texts == self._texts and released == self._released
+                rules = self.rules if is_same else self._parsed(texts, released)
             except ConfigError as error:
                 self.last = self._refused(reason, error)
             else:
+                self._released = released
                 self.last = self._accepted(reason, texts, rules)
             self._counts[self.last.outcome] += 1
             return self.last
@@ -92,15 +111,12 @@ class LimitRulebook:
         message = "the files keep changing, and half a file may not be put in force"
         raise ConfigError([Problem(", ".join(self.paths), 0, 0, 0, "", message, "ask again when they are written")])
 
-    def _parsed(self, texts: Texts) -> DomainRules:
+    def _parsed(self, texts: Texts, released: Released | None) -> DomainRules:
         """The rules of texts; ConfigError also where all rules are gone without a word that this is meant."""
         rules = DomainRules.from_texts(texts)
-        if not rules.rules() and self.rules.rules() and not any(is_empty_on_purpose(text) for _, text in texts):
-            count = len(self.rules.rules())
-            message = f"there are no limits any more, while {count:,} {'is' if count == 1 else 'are'} in force"
-            remedy = 'where that is meant, write a line "# empty" into a file, or restart'
-            raise ConfigError([Problem(", ".join(self.paths), 0, 0, 0, "", message, remedy)])
-        return rules
+        source = ", ".join(self.paths) if released is None else texts[0][0]
+        check_not_emptied(source, [text for _, text in texts], len(self.rules.rules()), len(rules.rules()))
+        return watched(rules) if released is not None and released.is_shadow else rules
 
     def _refused(self, reason: str, error: ConfigError) -> ReloadResult:
         _log(logging.ERROR, [str(problem) for problem in error.problems])

@@ -45,6 +45,8 @@ STATS: Final[dict[str, Stat]] = {
     "limiter_bans": Stat(_COUNTER, "Clients that came to be denied for a while, by whom", ("by",)),
     "limiter_brownout": Stat(_GAUGE, "By what the limits of a tier are multiplied now", ("tier",)),
     "limiter_reloads": Stat(_COUNTER, "Reloads of the rules, by outcome", ("outcome",)),
+    "limiter_hub_up": Stat(_GAUGE, "1 while the quota service answers, where limits come from there"),
+    "limiter_hub_release": Stat(_GAUGE, "Number of its release in force, 0 for none"),
     "limiter_reload_ok": Stat(_GAUGE, "1 if what stands in the files is in force"),
 }
 """Every value by name. For Prometheus, `carbonquota_` stands before it, and `_total` behind a counter."""

@@ -12,7 +12,7 @@ from socket import SOCK_STREAM
 from typing import Final
 from urllib.parse import urlsplit
 
-from carbonquota.client.fleet import FleetSettings
+from carbonquota.client.fleet_values import hub_problems
 from carbonquota.cluster.settings import is_private
 from carbonquota.cluster.store_url import has_password
 from carbonquota.daemon.inputs import INPUTS, InputSettings, sections
@@ -42,7 +42,7 @@ def cross_check(settings: Settings, document: TomlDocument) -> Iterator[Problem]
     yield from _listener_problems(settings, document)
     yield from _cluster_problems(settings, document)
     yield from _access_problems(settings.access, document)
-    yield from _hub_problems(settings.hub, document)
+    yield from hub_problems(settings.hub, document)
 
 
 def remarks_on(settings: Settings) -> Iterator[str]:
@@ -118,15 +118,6 @@ def _access_problems(access: AccessSettings, document: TomlDocument) -> Iterator
             if missing:
                 message = f"{key} is set, but {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not"
                 yield document.key_problem(("access", key), message, f"set {' and '.join(missing)} in [access], too")
-
-
-def _hub_problems(hub: FleetSettings, document: TomlDocument) -> Iterator[Problem]:
-    """There is a service to ask, and one token."""
-    given = [key for key in ("token", "token-file", "group") if getattr(hub, key.replace("-", "_"))]
-    if given and not hub.url:
-        yield document.key_problem(("hub", given[0]), f"{given[0]} is set, but url is not", "set url in [hub], too")
-    if hub.token and hub.token_file:
-        yield document.key_problem(("hub", "token-file"), "token-file is set, and so is token", "keep one of the two")
 
 
 def _hub_remarks(settings: Settings) -> Iterator[str]:

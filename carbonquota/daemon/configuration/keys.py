@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, get_args
 
+from carbonquota.client.fleet_values import HUB_GROUP, HUB_TOKEN, HUB_URL
 from carbonquota.cluster.settings import Mode, OnOutage
 from carbonquota.controls import ThroughputUnit
 from carbonquota.daemon.inputs import INPUTS
 from carbonquota.daemon.settings import Cache
-from carbonquota.daemon.values.kinds import DESTINATION, FACTOR, GROUP, PEERS, PREFIX, STATSD_PREFIX, STORE, TOKEN, URL
+from carbonquota.daemon.values.kinds import DESTINATION, FACTOR, PEERS, PREFIX, STATSD_PREFIX, STORE
 from carbonquota.service.values.kinds import (
     DIRECTORY,
     FILE,
@@ -104,10 +105,10 @@ KEYS: Final[Mapping[str, Mapping[str, ValueKind]]] = {
         "on-outage": choice(*get_args(OnOutage)),
     },
     "hub": {
-        "url": URL,
-        "token": TOKEN,
+        "url": HUB_URL,
+        "token": HUB_TOKEN,
         "token-file": FILE,
-        "group": GROUP,
+        "group": HUB_GROUP,
         "wait": duration(least=1),
         "usage-interval": duration(zero=NEVER),
     },

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-from carbonquota.client.json_service import checked_url
 from carbonquota.cluster.peers import Peer, peer_of
 from carbonquota.cluster.store_url import check_store_url
 from carbonquota.errors import MetricNameError
@@ -43,35 +41,6 @@ def _read_statsd_prefix(value: object) -> str:
             "a blank, a control character or one of : | @ #, which no StatsD name may hold", "take it out"
         )
     return prefix.strip(".")
-
-
-_HIDDEN: Final = "***"
-"""What is printed in the place of a secret."""
-_GROUP: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,199}")
-
-
-def _read_url(value: object) -> str:
-    try:
-        return checked_url(url) if (url := text(value)) else ""
-    except ValueError as error:
-        raise SettingValueError(str(error), 'for example "https://quota.example.com:8090"') from None
-
-
-def _read_token(value: object) -> str:
-    token = text(value)
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise SettingValueError("a token has no blanks, and no letters beyond ASCII", "copy it anew, or use token-file")
-    return token
-
-
-def _read_group(value: object) -> str:
-    group = text(value)
-    if group and not _GROUP.fullmatch(group):
-        raise SettingValueError(
-            f'"{group}" is no name of a group',
-            "it begins with a letter or digit, and goes on with these or . _ @ : + -",
-        )
-    return group
 
 
 def _read_store(value: object) -> str:
@@ -121,8 +90,5 @@ FACTOR: Final = ValueKind(_read_factor, repr)
 PREFIX: Final = ValueKind(_read_prefix, quoted)
 STATSD_PREFIX: Final = ValueKind(_read_statsd_prefix, quoted)
 STORE: Final = ValueKind(_read_store, lambda value: quoted(masked(str(value))))
-URL: Final = ValueKind(_read_url, quoted)
-TOKEN: Final = ValueKind(_read_token, lambda value: quoted(_HIDDEN if value else ""))
-GROUP: Final = ValueKind(_read_group, quoted)
 PEERS: Final = ValueKind(_read_peers, _write_peers)
 DESTINATION: Final = ValueKind(lambda value: read_destination(text(value)), quoted)

@@ -24,6 +24,13 @@ SOURCE = "storage-quotas.conf"
 """What the text is called in errors."""
 
 
+class RuleKind(StrEnum):
+    """What rules are about, quotas of daemons or limits of rate limiters. Each has releases of its own."""
+
+    QUOTAS = "quotas"
+    LIMITS = "limits"
+
+
 class Mode(StrEnum):
     """Whether rules in force drop what is over them."""
 
@@ -41,6 +48,7 @@ class RuleVersion:
     time: float
     actor: str
     why: str = ""
+    kind: RuleKind = RuleKind.QUOTAS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,7 @@ class Release:
     actor: str
     approved: str = ""
     why: str = ""
+    kind: RuleKind = RuleKind.QUOTAS
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +118,11 @@ class RulesTrial:
 def checksum_of(text: str) -> str:
     """What a daemon compares, to know that it has the text as it was sent."""
     return sha256(text.encode()).hexdigest()
+
+
+def checked_quotas(text: str, before: str | None) -> None:
+    """ConfigError with every error of a text, also where all rules of the text `before` are lost."""
+    checked_rules(text, None if before is None else RuleSet.from_text(before))
 
 
 def checked_rules(text: str, before: RuleSet | None = None) -> RuleSet:

@@ -18,5 +18,6 @@ ROUTERS: Final[tuple[Callable[[Hub], APIRouter], ...]] = (
     history.make_router,
     tokens.make_router,
     rules.make_router,
+    rules.make_limits_router,
     operations.make_router,
 )

@@ -34,6 +34,7 @@ from carbonquota.hub.http.rule_documents import (
 )
 from carbonquota.hub.http.waiters import Waiters
 from carbonquota.hub.service.hub import Hub
+from carbonquota.hub.service.rules import Rules
 from carbonquota.web.access import Identity, Role, require
 from carbonquota.web.problems import place_of, problem
 
@@ -50,11 +51,27 @@ Node = Annotated[str, Query(min_length=1, max_length=200, pattern=r"^[!-~]+$", d
 
 def make_router(hub: Hub) -> APIRouter:
     """The endpoints about rules."""
-    own, fleet = _Versions(hub), _Fleet(hub)
+    own, fleet = _Versions(hub.rules), _Fleet(hub, hub.rules)
     router = APIRouter(prefix="/v1/rules", tags=["rules"])
     add = router.add_api_route
     add("/check", own.check, methods=["POST"], summary="Check a text of rules", responses=READS)
     add("/trial", own.trial, methods=["POST"], summary="Try a text on what the fleet uses now", responses=READS)
+    add("/daemons", fleet.daemons, summary="All daemons, and which release they run", responses=READS)
+    add("/usage", fleet.usage, methods=["PUT"], status_code=204, summary="Tell what namespaces hold", responses=CHANGES)
+    _add_releases(router, own, fleet)
+    return router
+
+
+def make_limits_router(hub: Hub) -> APIRouter:
+    """The same for limits, of which the rate limiters are told."""
+    router = APIRouter(prefix="/v1/limits", tags=["limits"])
+    _add_releases(router, _Versions(hub.limits), _Fleet(hub, hub.limits))
+    return router
+
+
+def _add_releases(router: APIRouter, own: _Versions, fleet: _Fleet) -> None:
+    """The endpoints that rules of both kinds have."""
+    add = router.add_api_route
     add("/versions", own.upload, methods=["POST"], status_code=201, summary="Send a new version", responses=CHANGES)
     add("/versions", own.versions, summary="All versions, the newest first", responses=READS)
     add("/versions/{number}", own.version, summary="A version with its text", responses=READS)
@@ -62,12 +79,9 @@ def make_router(hub: Hub) -> APIRouter:
     add("/releases", own.releases, summary="All releases, the newest first", responses=READS)
     add("/releases/{number}/approval", own.approve, methods=["PUT"], summary="Approve of a release", responses=CHANGES)
     add("/rollback", own.rollback, methods=["POST"], status_code=201, summary="Roll back", responses=CHANGES)
-    add("/daemons", fleet.daemons, summary="All daemons, and which release they run", responses=READS)
-    add("/usage", fleet.usage, methods=["PUT"], status_code=204, summary="Tell what namespaces hold", responses=CHANGES)
     add(
         "/in-force", fleet.in_force, summary="What a daemon is to have", responses=READS | _POLL, response_model=InForce
     )
-    return router
 
 
 _POLL: Final[dict[int | str, dict[str, Any]]] = {
@@ -79,8 +93,8 @@ _POLL: Final[dict[int | str, dict[str, Any]]] = {
 class _Versions:
     """Plain functions, each on a thread of its own."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._rules = hub.rules
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
 
     def check(self, sent: RulesText, _: Reader) -> CheckedDocument:
         """Errors and findings with their places, as `carbonquota check` tells them; nothing is kept."""
@@ -144,12 +158,12 @@ class _Versions:
 class _Fleet:
     """What daemons ask and tell."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, rules: Rules) -> None:
         self._hub = hub
-        self._rules = hub.rules
+        self._rules = rules
         self._waiters = Waiters()
         self._bodies: dict[int, bytes] = {}
-        hub.rules.on_change(self._waiters.wake)
+        rules.on_change(self._waiters.wake)
 
     def daemons(self, _: Reader) -> DaemonList:
         """Each with its group, the release that it runs (0: none of ours), when it was seen, and its trouble if any."""
@@ -171,7 +185,8 @@ class _Fleet:
         if_none_match: Annotated[str, Header(max_length=100)] = "",
     ) -> Response:
         """The release for a daemon's group with its text; with `If-None-Match` and `wait`, once there is another."""
-        self._rules.note_daemon(FleetDaemon(_name(who, node), group, running, self._hub.clock(), trouble))
+        # All of them stand in one list, whatever they ask for.
+        self._hub.rules.note_daemon(FleetDaemon(_name(who, node), group, running, self._hub.clock(), trouble))
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
         while True:

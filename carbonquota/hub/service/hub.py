@@ -10,13 +10,14 @@ from collections.abc import Callable
 from carbonquota.hub.domain.book import Book
 from carbonquota.hub.domain.grants import GrantBook, GrantTerms
 from carbonquota.hub.domain.ranking import UsageHistory
+from carbonquota.hub.domain.rules import RuleKind
 from carbonquota.hub.domain.usages import Usages
 from carbonquota.hub.service.grants import Granting
 from carbonquota.hub.service.history import History
 from carbonquota.hub.service.leases import Leases
 from carbonquota.hub.service.providers import Providers
 from carbonquota.hub.service.quotas import CustomerQuotas
-from carbonquota.hub.service.rules import Rules
+from carbonquota.hub.service.rules import CheckRules, Rules, not_checked
 from carbonquota.hub.service.scraper import Scraper
 from carbonquota.hub.service.synchronizer import Synchronizer
 from carbonquota.hub.service.tokens import Tokens
@@ -36,8 +37,12 @@ class Hub:
         clock: Clock = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         terms: GrantTerms | None = None,
+        check_limits: CheckRules = not_checked,
     ) -> None:
-        """Nothing is read yet. `clock` gives seconds since the epoch, `monotonic` such that never go back."""
+        """Nothing is read yet. `clock` gives seconds since the epoch, `monotonic` such that never go back.
+
+        `check_limits` is given texts of limits; whoever makes a hub knows the rate limiter's rules.
+        """
         terms = terms or GrantTerms()
         self.database = database
         self.clock = clock
@@ -51,6 +56,7 @@ class Hub:
         self.quotas = CustomerQuotas(self.writing, self.book)
         self.tokens = Tokens(self.writing, clock, monotonic)
         self.rules = Rules(self.writing, clock)
+        self.limits = Rules(self.writing, clock, RuleKind.LIMITS, check_limits)
         self.history = UsageHistory()
         self.utilization = Utilization(self.book, self.synchronizer, clock, terms.skew)
         self.scraper = Scraper(database, self.book, self.utilization, clock)
@@ -67,8 +73,13 @@ class Hub:
         """Bring the tables up to date and read all there is; a HubError where that cannot be."""
         migrate(self.database)
         self.synchronizer.sync()
-        self.rules.refresh()
+        self.refresh_rules()
         self.leases.renew()
+
+    def refresh_rules(self) -> None:
+        """Read what others released; UnavailableError."""
+        self.rules.refresh()
+        self.limits.refresh()
 
     def tend(self) -> None:
         """What is due every few seconds: read what others changed, renew the lease, hand back what is not needed."""

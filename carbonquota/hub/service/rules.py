@@ -18,9 +18,11 @@ from carbonquota.hub.domain.rules import (
     FleetDaemon,
     Mode,
     Release,
+    RuleKind,
     RulesTrial,
     RuleVersion,
     before_that,
+    checked_quotas,
     checked_rules,
     checksum_of,
     in_force,
@@ -33,6 +35,8 @@ from carbonquota.hub.storage import rules as stored
 from carbonquota.model import CONTROL_FIELDS, Clock, Usage
 from carbonquota.rules import RuleSet
 
+CheckRules = Callable[[str, str | None], object]
+
 MOST_STANDINGS: Final = 200
 MOST_DAEMONS: Final = 10_000
 """Names that are kept of daemons, so that nobody who has a token fills the database by making up more."""
@@ -41,12 +45,25 @@ LARGEST: Final = 1024 * 1024
 
 
 class Rules:
-    """The rules of a fleet. From any thread."""
+    """The rules of a fleet, of one kind. From any thread."""
 
-    def __init__(self, writing: Writing, clock: Clock, *, needs_second: bool = False) -> None:
-        """`clock` gives seconds since the epoch. With `needs_second` another administrator approves of releases."""
+    def __init__(
+        self,
+        writing: Writing,
+        clock: Clock,
+        kind: RuleKind = RuleKind.QUOTAS,
+        check: CheckRules = checked_quotas,
+        *,
+        needs_second: bool = False,
+    ) -> None:
+        """`clock` gives seconds since the epoch. With `needs_second` another administrator approves of releases.
+
+        `check` is given a text that was sent, and the one in force, None where there is none; ConfigError from it.
+        """
         self._writing = writing
         self._clock = clock
+        self._kind = kind
+        self._check = check
         self.needs_second = needs_second
         self._lock = Lock()
         self._releases: tuple[Release, ...] = ()
@@ -63,7 +80,7 @@ class Rules:
         """Read what others released, and write which daemons were seen; UnavailableError."""
         self._write_seen()
         with self._writing.database.reading() as connection:
-            releases = tuple(stored.read_releases(connection))
+            releases = tuple(stored.read_releases(connection, self._kind))
         self._put(releases)
 
     def _put(self, releases: tuple[Release, ...]) -> None:
@@ -87,19 +104,21 @@ class Rules:
         newest = self.newest()
         if newest is not None and newest.text == text:
             return newest
-        checked_rules(text, self._rules_of(in_force(self._releases, EVERY_GROUP)))
+        release = in_force(self._releases, EVERY_GROUP)
+        self._check(text, None if release is None else self.version(release.version).text)
         with self._writing.change() as (connection, _):
             number = counters.take(connection, "rule version")
-            version = RuleVersion(number, text, checksum_of(text), self._clock(), actor.name, actor.why)
+            version = RuleVersion(number, text, checksum_of(text), self._clock(), actor.name, actor.why, self._kind)
             stored.add_version(connection, version)
-            told = {"checksum": version.checksum, "characters": len(text)}
-            self._writing.audit(connection, [self._writing.entry(actor, "send rules", f"rules/{number}", None, told)])
+            told, name = {"checksum": version.checksum, "characters": len(text)}, _named(self._kind)
+            entry = self._writing.entry(actor, f"send {name}", f"{name}/{number}", None, told)
+            self._writing.audit(connection, [entry])
         return version
 
     def newest(self) -> RuleVersion | None:
         """The version that was sent last."""
         with self._writing.database.reading() as connection:
-            return stored.newest_version(connection)
+            return stored.newest_version(connection, self._kind)
 
     def version(self, number: int) -> RuleVersion:
         """One version; NotFoundError."""
@@ -108,9 +127,9 @@ class Rules:
         if known is not None:
             return known
         with self._writing.database.reading() as connection:
-            version = stored.read_version(connection, number)
+            version = stored.read_version(connection, self._kind, number)
         if version is None:
-            raise NotFoundError(f"there is no version {number} of the rules")
+            raise NotFoundError(f"there is no version {number} of the {_named(self._kind)}")
         with self._lock:
             if len(self._texts) >= 16:
                 self._texts.clear()
@@ -120,7 +139,7 @@ class Rules:
     def versions(self, before: int | None = None, limit: int = 100) -> list[RuleVersion]:
         """The newest first."""
         with self._writing.database.reading() as connection:
-            return stored.read_versions(connection, before, limit)
+            return stored.read_versions(connection, self._kind, before, limit)
 
     def releases(self) -> tuple[Release, ...]:
         """All of them, the oldest first."""
@@ -136,7 +155,7 @@ class Rules:
         self.version(version)
         if group:
             checked_name("group", group)
-        return self._add(actor, "release rules", version, mode, group)
+        return self._add(actor, f"release {_named(self._kind)}", version, mode, group)
 
     def rollback(self, actor: Actor, group: str = EVERY_GROUP) -> Release:
         """Put in force for a group what was before the release that is; ConflictError where that was nothing.
@@ -148,7 +167,7 @@ class Rules:
         if back is None:
             where = f"for the group {group!r}" if group else "for all daemons"
             raise ConflictError(f"nothing else was in force {where} before: release a version instead")
-        return self._add(actor, "roll back rules", back.version, back.mode, group, is_approved=True)
+        return self._add(actor, f"roll back {_named(self._kind)}", back.version, back.mode, group, is_approved=True)
 
     def _add(
         self, actor: Actor, action: str, version: int, mode: Mode, group: str, *, is_approved: bool = False
@@ -156,20 +175,20 @@ class Rules:
         approved = actor.name if is_approved or not self.needs_second else ""
         with self._writing.change() as (connection, _):
             number = counters.take(connection, "rule release")
-            release = Release(number, version, mode, group, self._clock(), actor.name, approved, actor.why)
-            before = in_force(stored.read_releases(connection), group)
+            release = Release(number, version, mode, group, self._clock(), actor.name, approved, actor.why, self._kind)
+            before = in_force(stored.read_releases(connection, self._kind), group)
             stored.add_release(connection, release)
             self._writing.audit(connection, [
-                self._writing.entry(actor, action, _subject(group), _told(before), _told(release))
+                self._writing.entry(actor, action, self._subject(group), _told(before), _told(release))
             ])  # fmt: skip
-            releases = tuple(stored.read_releases(connection))
+            releases = tuple(stored.read_releases(connection, self._kind))
         self._put(releases)
         return release
 
     def approve(self, actor: Actor, number: int) -> Release:
         """Approve of a release that waits, as somebody other than who asked for it; it is in force from then on."""
         with self._writing.change() as (connection, _):
-            found = {one.number: one for one in stored.read_releases(connection)}.get(number)
+            found = {one.number: one for one in stored.read_releases(connection, self._kind)}.get(number)
             if found is None:
                 raise NotFoundError(f"there is no release {number}")
             if found.approved:
@@ -178,15 +197,15 @@ class Rules:
                 raise ConflictError(
                     f"release {number} is {actor.name}'s own: another administrator has to approve of it"
                 )
-            newer = in_force(stored.read_releases(connection), found.group)
+            newer = in_force(stored.read_releases(connection, self._kind), found.group)
             if newer is not None and newer.number > number:
                 raise ConflictError(f"release {newer.number} came later and is in force: release the version again")
             stored.approve_release(connection, number, actor.name)
             approved = replace(found, approved=actor.name)
-            self._writing.audit(connection, [
-                self._writing.entry(actor, "approve rules", _subject(found.group), _told(newer), _told(approved))
-            ])  # fmt: skip
-            releases = tuple(stored.read_releases(connection))
+            action, subject = f"approve {_named(self._kind)}", self._subject(found.group)
+            entry = self._writing.entry(actor, action, subject, _told(newer), _told(approved))
+            self._writing.audit(connection, [entry])
+            releases = tuple(stored.read_releases(connection, self._kind))
         self._put(releases)
         return approved
 
@@ -213,6 +232,10 @@ class Rules:
 
     def _rules_of(self, release: Release | None) -> RuleSet | None:
         return None if release is None else RuleSet.from_text(self.version(release.version).text)
+
+    def _subject(self, group: str) -> str:
+        name = _named(self._kind)
+        return f"{name}/group/{group}" if group else name
 
     def note_daemon(self, daemon: FleetDaemon) -> None:
         """A daemon told how it is; written to the database within a second. Of very many names, no new one is kept."""
@@ -261,8 +284,14 @@ class Rules:
             raise
 
 
-def _subject(group: str) -> str:
-    return f"rules/group/{group}" if group else "rules"
+def not_checked(text: str, before: str | None) -> None:  # noqa: ARG001 - as those that check have it
+    """InvalidError: nobody here knows rules of this kind."""
+    raise InvalidError("limits cannot be checked here: install carbonquota with its extra limiter")
+
+
+def _named(kind: RuleKind) -> str:
+    """What rules of a kind are called in paths, and in the audit."""
+    return "rules" if kind is RuleKind.QUOTAS else kind.value
 
 
 def _told(release: Release | None) -> dict[str, Any] | None:

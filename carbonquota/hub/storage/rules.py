@@ -8,9 +8,22 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Float, Integer, LargeBinary, String, Table, Text, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    LargeBinary,
+    RowMapping,
+    String,
+    Table,
+    Text,
+    insert,
+    select,
+    update,
+)
 
-from carbonquota.hub.domain.rules import FleetDaemon, Mode, Release, RuleVersion
+from carbonquota.hub.domain.rules import FleetDaemon, Mode, Release, RuleKind, RuleVersion
 from carbonquota.hub.storage.tables import metadata
 from carbonquota.hub.storage.upsert import upsert
 
@@ -23,6 +36,7 @@ _versions: Final = Table(
     Column("time", Float, nullable=False),
     Column("actor", Text, nullable=False),
     Column("why", Text, nullable=False),
+    Column("kind", String(20), nullable=False, server_default=RuleKind.QUOTAS),
 )
 _releases: Final = Table(
     "rule_releases",
@@ -35,6 +49,7 @@ _releases: Final = Table(
     Column("actor", Text, nullable=False),
     Column("approved", Text, nullable=False),
     Column("why", Text, nullable=False),
+    Column("kind", String(20), nullable=False, server_default=RuleKind.QUOTAS),
 )
 _daemons: Final = Table(
     "fleet_daemons",
@@ -59,32 +74,38 @@ UsageLines = list[list[Any]]
 
 def add_version(connection: Connection, version: RuleVersion) -> None:
     """Keep a new one."""
-    connection.execute(insert(_versions), [asdict(version)])
+    connection.execute(insert(_versions), [asdict(version) | {"kind": version.kind.value}])
 
 
-def read_version(connection: Connection, number: int) -> RuleVersion | None:
+def _version(row: RowMapping) -> RuleVersion:
+    return RuleVersion(**dict(row) | {"kind": RuleKind(row["kind"])})
+
+
+def read_version(connection: Connection, kind: RuleKind, number: int) -> RuleVersion | None:
     """One by its number."""
-    row = connection.execute(select(_versions).where(_versions.c.number == number)).mappings().first()
-    return None if row is None else RuleVersion(**row)
+    statement = select(_versions).where(_versions.c.number == number, _versions.c.kind == kind.value)
+    row = connection.execute(statement).mappings().first()
+    return None if row is None else _version(row)
 
 
-def newest_version(connection: Connection) -> RuleVersion | None:
+def newest_version(connection: Connection, kind: RuleKind) -> RuleVersion | None:
     """The last that was sent."""
-    row = connection.execute(select(_versions).order_by(_versions.c.number.desc()).limit(1)).mappings().first()
-    return None if row is None else RuleVersion(**row)
+    return next(iter(read_versions(connection, kind, None, 1)), None)
 
 
-def read_versions(connection: Connection, before: int | None, limit: int) -> list[RuleVersion]:
+def read_versions(connection: Connection, kind: RuleKind, before: int | None, limit: int) -> list[RuleVersion]:
     """The newest first, those with lower numbers than `before`."""
-    statement = select(_versions).order_by(_versions.c.number.desc()).limit(limit)
+    statement = select(_versions).where(_versions.c.kind == kind.value)
+    statement = statement.order_by(_versions.c.number.desc()).limit(limit)
     if before is not None:
         statement = statement.where(_versions.c.number < before)
-    return [RuleVersion(**row) for row in connection.execute(statement).mappings()]
+    return [_version(row) for row in connection.execute(statement).mappings()]
 
 
 def add_release(connection: Connection, release: Release) -> None:
     """Keep a new one."""
-    connection.execute(insert(_releases), [asdict(release) | {"mode": release.mode.value}])
+    values = asdict(release) | {"mode": release.mode.value, "kind": release.kind.value}
+    connection.execute(insert(_releases), [values])
 
 
 def approve_release(connection: Connection, number: int, by: str) -> None:
@@ -92,10 +113,11 @@ def approve_release(connection: Connection, number: int, by: str) -> None:
     connection.execute(update(_releases).where(_releases.c.number == number).values(approved=by))
 
 
-def read_releases(connection: Connection) -> list[Release]:
-    """All of them, the oldest first."""
-    rows = connection.execute(select(_releases).order_by(_releases.c.number)).mappings()
-    return [Release(**dict(row) | {"mode": Mode(row["mode"])}) for row in rows]
+def read_releases(connection: Connection, kind: RuleKind) -> list[Release]:
+    """All of a kind, the oldest first."""
+    statement = select(_releases).where(_releases.c.kind == kind.value).order_by(_releases.c.number)
+    rows = connection.execute(statement).mappings()
+    return [Release(**dict(row) | {"mode": Mode(row["mode"]), "kind": kind}) for row in rows]
 
 
 def write_daemons(connection: Connection, daemons: Iterable[FleetDaemon]) -> None:

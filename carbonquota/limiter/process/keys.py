@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar, get_args
 
+from carbonquota.client.fleet_values import HUB_GROUP, HUB_TOKEN, HUB_URL
 from carbonquota.cluster.store_url import check_store_url
 from carbonquota.limiter.identity.address import read_networks
 from carbonquota.limiter.identity.heads import Forwarded, Original
@@ -126,6 +127,15 @@ KEYS: Final[Mapping[str, Mapping[str, ValueKind]]] = {
         "timeout": duration(least=0.001),
         "processes": count(1, 10_000),
         "slices": SWITCH,
+    },
+    "hub": {
+        "url": HUB_URL,
+        "token": HUB_TOKEN,
+        "token-file": FILE,
+        "group": HUB_GROUP,
+        "node": TEXT,
+        "wait": duration(least=1),
+        "kept-file": FILE,
     },
 }
 """By section and key, in the order in which they are written."""

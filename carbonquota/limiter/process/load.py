@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from carbonquota.client.fleet_values import hub_problems
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.limiter.identity.routes import Route, Routes
 from carbonquota.limiter.process.keys import KEYS, ROUTE_KEYS
@@ -59,7 +60,9 @@ class _SettingsReading:
             else:
                 message = f"{section} is a section, not {described(table)}"
                 self.problems.append(document.key_problem((section,), message, f'write "[{section}]" once'))
-        return replace(settings, **changed)
+        settings = replace(settings, **changed)
+        self.problems += hub_problems(settings.hub, document)
+        return settings
 
     def _values(self, path: tuple[str, ...], table: Mapping[str, Any], kinds: Kinds) -> dict[str, Any]:
         """The values of a table by field."""
@@ -114,6 +117,9 @@ def _with_paths(settings: LimiterSettings, directory: Path) -> LimiterSettings:
         identity=replace(settings.identity, keys_file=absolute(settings.identity.keys_file)),
         jwt=replace(settings.jwt, keys=absolute(settings.jwt.keys)),
         store=replace(settings.store, password_file=absolute(settings.store.password_file)),
+        hub=replace(
+            settings.hub, token_file=absolute(settings.hub.token_file), kept_file=absolute(settings.hub.kept_file)
+        ),
     )
 
 

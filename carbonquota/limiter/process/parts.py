@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from carbonquota.client.fleet_follower import FleetFollower
 from carbonquota.errors import ConfigError, InputError, Problem, QuotaError
 from carbonquota.limiter.abuse import BanEvent
 from carbonquota.limiter.charge import Counters
@@ -25,6 +26,7 @@ from carbonquota.limiter.identity.resolve import IdentityPolicy, IdentityResolve
 from carbonquota.limiter.identity.routes import Routes
 from carbonquota.limiter.identity.tokens import TokenVerifier
 from carbonquota.limiter.process.exposition import LimiterExposition
+from carbonquota.limiter.process.hub_limits import HubLimits
 from carbonquota.limiter.process.settings import JwtSection, LimiterSettings, StoreSection
 from carbonquota.limiter.rulebook import LimitRulebook
 from carbonquota.limiter.service import Limiter
@@ -65,11 +67,15 @@ class LimiterParts:
         """Read rules and keys; ConfigError or InputError where they are bad."""
         self.settings = settings
         self.status = LimiterStatus(clock())
-        if not settings.limiter.rules:
+        hub = HubLimits(settings.hub) if settings.hub.url else None
+        if not settings.limiter.rules and hub is None:
             message = "no rules: the limiter would let everything pass"
-            hint = 'set rules = ["limits.yaml"] in [limiter], or name files on the command line'
+            hint = 'set rules = ["limits.yaml"] in [limiter], or url in [hub], or name files on the command line'
             raise ConfigError([Problem(settings.source or "limit", 0, 0, 0, "", message, hint)])
-        self.rulebook = LimitRulebook(settings.limiter.rules, self._apply, clock)
+        self.rulebook = LimitRulebook(
+            settings.limiter.rules, self._apply, clock, released=hub.released if hub else lambda: None
+        )
+        self.follower = FleetFollower(hub, self.rulebook) if hub else None
         self.limiter = Limiter(
             self.rulebook.rules, counters=make_counters(settings.store, clock), clock=clock, on_ban=_log_ban
         )
@@ -97,7 +103,8 @@ class LimiterParts:
         last = self.rulebook.last
         first = last.error.partition("\n")[0]
         stale = () if last.ok else (f"the rules in force are not those of the files: {first}",)
-        return (*stale, *self.limiter.troubles)
+        follower = self.follower.troubles if self.follower else ()
+        return (*stale, *follower, *self.limiter.troubles)
 
     def reload_keys(self) -> None:
         """Read the API keys anew; where that fails, those of before stay."""
@@ -117,6 +124,8 @@ class LimiterParts:
         """What the limiter and the process tell of themselves."""
         yield from self.limiter.samples()
         yield from self.rulebook.samples()
+        for one in self.follower.health() if self.follower else ():
+            yield Sample(f"limiter_{one.stat}", one.value)
         yield Sample("limiter_event_loop_lag_seconds", self.status.lag)
         yield Sample("limiter_start_time", self.status.started)
 

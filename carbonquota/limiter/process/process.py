@@ -101,6 +101,8 @@ class LimiterProcess:
         await self._open_faces()
         if settings.limiter.watch_frequency:
             self._tasks.repeat("watch", lambda: settings.limiter.watch_frequency, self._watch)
+        if self._parts.follower is not None:
+            self._parts.follower.start()
         gc.collect()
         gc.freeze()
         self._parts.status.waits_for = ()
@@ -166,6 +168,8 @@ class LimiterProcess:
     async def _close(self) -> None:
         await asyncio.gather(*(listener.stop(_GRACE) for listener in self._listeners))
         await self._tasks.stop()
+        if self._parts.follower is not None:
+            self._parts.follower.stop()
         if self._admin is not None:
             await self._admin.stop(2.0)
         if self._next_beat is not None:

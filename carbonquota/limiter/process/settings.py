@@ -101,6 +101,22 @@ class StoreSection:
 
 
 @dataclass(frozen=True, slots=True)
+class HubSection:
+    """The quota service whose limits are taken, where it has a `url`; `node` is what this limiter is called there.
+
+    A poll waits for `wait` seconds at most. The release in force is kept in `kept_file`, for when it is away.
+    """
+
+    url: str = ""
+    token: str = field(default="", repr=False)
+    token_file: str = ""
+    group: str = ""
+    node: str = ""
+    wait: float = 50.0
+    kept_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LimiterSettings:
     """All of it; `source` is the file."""
 
@@ -113,4 +129,5 @@ class LimiterSettings:
     identity: IdentitySection = field(default_factory=IdentitySection)
     jwt: JwtSection = field(default_factory=JwtSection)
     store: StoreSection = field(default_factory=StoreSection)
+    hub: HubSection = field(default_factory=HubSection)
     routes: tuple[Route, ...] = ()
