@@ -12,6 +12,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* Marks what reads memory that others may be writing, on purpose, and says there why that does no harm. */
+#if defined(__SANITIZE_THREAD__)
+#define CQ_UNWATCHED __attribute__((no_sanitize("thread")))
+#else
+#define CQ_UNWATCHED
+#endif
+
 #define CQ_LARGE ((size_t)1 << 21) /* from so many bytes on, a block has pages of its own */
 
 #define CQ_PAGE ((size_t)1 << 16) /* a whole number of pages, whatever these are */

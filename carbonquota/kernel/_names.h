@@ -91,12 +91,11 @@ static inline int64_t cq_called(const cq_space *space, const unsigned char **nam
 
 static inline int64_t cq_find_name(cq_names *names, uint64_t hash, const unsigned char *name, int64_t length)
 {
-    cq_search search = cq_begin_search(cq_current(&names->slots), hash);
+    cq_search search;
     const unsigned char *found;
-    int64_t row;
-    while ((row = cq_next_candidate(&search)) >= 0)
-        if (cq_called(cq_space_at(names, row), &found) == length && cq_equal(found, name, length))
-            break;
+    int64_t row = cq_first_candidate(cq_current(&names->slots), hash, &search);
+    while (row >= 0 && !(cq_called(cq_space_at(names, row), &found) == length && cq_equal(found, name, length)))
+        row = cq_next_candidate(&search);
     return row;
 }
 

@@ -85,11 +85,10 @@ static inline int cq_is_called(const cq_series *series, int64_t row, const unsig
 
 static inline int64_t cq_find_series(const cq_series *series, uint64_t hash, const unsigned char *name, int64_t length)
 {
-    cq_search search = cq_begin_search(cq_current(&series->slots), hash);
-    int64_t row;
-    while ((row = cq_next_candidate(&search)) >= 0)
-        if (cq_is_called(series, row, name, length))
-            break;
+    cq_search search;
+    int64_t row = cq_first_candidate(cq_current(&series->slots), hash, &search);
+    while (row >= 0 && !cq_is_called(series, row, name, length))
+        row = cq_next_candidate(&search);
     return row;
 }
 

@@ -76,22 +76,35 @@ static inline int64_t cq_next_candidate(cq_search *search)
     }
 }
 
+#if CQ_SSE2
+/* Which slots of a bucket have a hash's tag, a bit each. This looks at all of them at once, and may see one that is being
+ * written; it says only where to begin, and a slot that matters is read as one before anything is made of it. That is
+ * why ThreadSanitizer is told not to watch it. */
+CQ_UNWATCHED static inline int cq_glance(const uint64_t *bucket, uint64_t hash)
+{
+    const __m128i tag = _mm_set1_epi32((int32_t)(uint32_t)hash);
+    const __m128 *slots = (const __m128 *)bucket;
+    __m128i first = _mm_castps_si128(_mm_shuffle_ps(slots[0], slots[1], _MM_SHUFFLE(3, 1, 3, 1)));
+    __m128i second = _mm_castps_si128(_mm_shuffle_ps(slots[2], slots[3], _MM_SHUFFLE(3, 1, 3, 1)));
+    return _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(first, tag))) |
+           _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(second, tag))) << 4;
+}
+#endif
+
 /* Begin a search and find the first row that a hash may belong to, or -1. A place in a bucket is as good as any other,
- * so asking one after the other would mislead the processor's guesses. The look at all of them at once may see a slot that
- * is being written; it says only where to begin, and each slot is read as one before anything is made of it. This is the
- * one thing that ThreadSanitizer tells of; of the loops without SSE2 it tells of nothing. */
+ * so asking one after the other would mislead the processor's guesses. A bucket is filled from its beginning, so the name
+ * is in none behind one whose last slot is free. */
 static inline int64_t cq_first_candidate(cq_block *block, uint64_t hash, cq_search *search)
 {
     *search = cq_begin_search(block, hash);
 #if CQ_SSE2
-    const __m128i tag = _mm_set1_epi32((int32_t)(uint32_t)hash);
-    const __m128 *slots = (const __m128 *)search->bucket;
-    __m128i first = _mm_castps_si128(_mm_shuffle_ps(slots[0], slots[1], _MM_SHUFFLE(3, 1, 3, 1)));
-    __m128i second = _mm_castps_si128(_mm_shuffle_ps(slots[2], slots[3], _MM_SHUFFLE(3, 1, 3, 1)));
-    int match = _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(first, tag))) |
-                _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(second, tag))) << 4;
-    if (match != 0)
-        search->way = cq_first_bit((uint64_t)match);
+    int match;
+    while ((match = cq_glance(search->bucket, hash)) == 0) {
+        if (__atomic_load_n(&search->bucket[CQ_WAYS - 1], __ATOMIC_RELAXED) == CQ_FREE)
+            return -1;
+        search->bucket = cq_next_bucket(block, search->bucket);
+    }
+    search->way = cq_first_bit((uint64_t)match);
 #endif
     return cq_next_candidate(search);
 }
