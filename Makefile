@@ -40,7 +40,7 @@ export GRAPHITE_NO_PREFIX := True
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv assets run dry-run test test-plain soak sanitize fuzz fuzz-portable check format bench bench-limiter bench-cluster bench-hub bench-page \
+.PHONY: help venv assets run dry-run test test-plain soak sanitize fuzz fuzz-portable tsan tsan-portable check format bench bench-limiter bench-cluster bench-hub bench-page \
 	bench-rules man lock dist clean FORCE
 
 # Says what is wrong with PYTHON and what to do, before anything else can fail less clearly.
@@ -87,6 +87,12 @@ fuzz: $(TOOLS) ## Feed hostile buffers to such a build, and compare with the pla
 fuzz-portable: $(TOOLS) ## The same on a build with the loops that stand in for SSE2
 	CFLAGS="$$CFLAGS -DCARBONQUOTA_PORTABLE" \
 		$(BIN)/python tools/sanitized.py tools/fuzz_kernel.py --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
+
+tsan: $(TOOLS) ## Have threads use one engine at once on a build that tells of unguarded memory (ThreadSanitizer)
+	$(BIN)/python tools/sanitized.py --threads tools/race_kernel.py
+
+tsan-portable: $(TOOLS) ## The same on a build with the loops that stand in for SSE2
+	CFLAGS="$$CFLAGS -DCARBONQUOTA_PORTABLE" $(BIN)/python tools/sanitized.py --threads tools/race_kernel.py
 
 check: $(BUILT) $(TOOLS) ## Check style, types, layers and docstrings
 	$(BIN)/ruff check

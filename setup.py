@@ -26,21 +26,24 @@ LIMITS = Path("carbonquota/limiter/native")
 STANDARD = ["-std=c11", "-fvisibility=hidden"]
 OPTIMISED = [*STANDARD, "-O3"]
 # Python's own flags have -fwrapv, which would hide what overflows, and -DNDEBUG, which would hide assertions.
-SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-wrapv"]
-SANITIZED = [*STANDARD, "-O1", "-g", "-UNDEBUG", "-U_FORTIFY_SOURCE", "-fno-omit-frame-pointer", *SANITIZERS]
+SANITIZERS = {
+    "memory": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-wrapv"],
+    "threads": ["-fsanitize=thread", "-Wno-tsan"],
+}
+"""By what they watch; the two cannot be had at once."""
+WATCHED = [*STANDARD, "-O1", "-g", "-UNDEBUG", "-U_FORTIFY_SOURCE", "-fno-omit-frame-pointer"]
 REMEDY = "The plain kernel takes its place: slower, else the same."
 
 
 class BuildKernel(build_ext):
     """Builds the kernel where that can be done, and else says in one line what goes without it."""
 
-    user_options: ClassVar = [*build_ext.user_options, ("sanitize", None, "have it watched for overflows at run time")]
-    boolean_options: ClassVar = [*build_ext.boolean_options, "sanitize"]
+    user_options: ClassVar = [*build_ext.user_options, ("sanitize=", None, "have its `memory` or `threads` watched")]
 
     def initialize_options(self) -> None:
         """Keep the C that Cython writes out of the source."""
         super().initialize_options()
-        self.sanitize = False
+        self.sanitize = ""
         self.is_left_out = False
         self.cython_c_in_temp = True
 
@@ -56,8 +59,9 @@ class BuildKernel(build_ext):
         lacking = self._what_is_lacking()
         try:
             if not lacking:
-                ext.extra_compile_args = SANITIZED if self.sanitize else OPTIMISED
-                ext.extra_link_args = SANITIZERS if self.sanitize else []
+                watch = SANITIZERS[self.sanitize] if self.sanitize else []
+                ext.extra_compile_args = [*WATCHED, *watch] if watch else OPTIMISED
+                ext.extra_link_args = watch
                 super().build_extension(ext)
         except Exception as error:  # whatever Cython and compilers may say, there is a kernel without them
             if self.is_checkout:
