@@ -38,10 +38,12 @@ from carbonquota.controls import (
 from carbonquota.controls.children import Children, names_at, take_children, usages_at
 from carbonquota.controls.explain import explain
 from carbonquota.controls.holding import HeldBack, hold_back, let_go
+from carbonquota.controls.rejections import Rejections
 from carbonquota.controls.sharing import Counted, NamespaceRows
 from carbonquota.controls.standing import QuotaColumns, standing, usage_of
 from carbonquota.controls.stock_limits import NamespaceLimits, RefusedMetric
-from carbonquota.kernel import UNKNOWN, Lock, PlainLines
+from carbonquota.controls.table import CompiledRule
+from carbonquota.kernel import UNKNOWN, Lock, Malformed, PlainLines, PlainNames
 from carbonquota.metric_name import Name, dotted_part, normalize, normalize_namespace
 from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Storable, Usage, Verdict
 from carbonquota.rules import RuleSet, Schemas
@@ -94,9 +96,10 @@ class QuotaEngine:
         `keep_seen` for `expire`. `max_creates_per_second`, at least 1, bounds the metrics that offers may create in a
         second of the clock. What is not `storable` is malformed, as nobody is to be charged for what is lost;
         without it the engine knows no store. `prepaid` has throughput limits that reject begin with nothing, until
-        `grant` is called. `hold_new` has `admit` hold new metrics back, for `Admission.take_new`, until `admit_new` is
-        called. `steady` gives seconds that never go back: where it is given, an interval that begins by the clock's
-        being set begins with nothing of prepaid limits. ValueError says what is out of range.
+        `grant` is called. `hold_new` has `admit` and `admit_names` hold new metrics back, for `take_new` of the answer,
+        until `admit_new` or `admit_new_names` is called. `steady` gives seconds that never go back: where it is given,
+        an interval that begins by the clock's being set begins with nothing of prepaid limits. ValueError says what is
+        out of range.
         """
         if not (interval >= 1 and isfinite(interval)):
             raise ValueError(f"the interval must be at least 1 second, not {interval}")
@@ -214,12 +217,26 @@ class QuotaEngine:
         with self._decider.creates.opened():
             return self.admit(buffer)
 
+    def admit_new_names(self, names: Sequence[Name]) -> BatchDecision:
+        """`admit_names` for names that were held back; no other thread may admit meanwhile."""
+        with self._decider.creates.opened():
+            return self.admit_names(names)
+
     def refuse(self, lines: Sequence[bytes], refused: Sequence[RefusedMetric]) -> Admission:
         """Have lines that were held back be dropped, each by the limit that all nodes together are at."""
+        return Admission(PlainLines(b"".join(lines)), 0, *self._refuse(refused))
+
+    def refuse_names(self, names: Sequence[Name], refused: Sequence[RefusedMetric]) -> BatchDecision:
+        """The same for names."""
+        return BatchDecision(PlainNames(names), 0, *self._refuse(refused))
+
+    def _refuse(
+        self, refused: Sequence[RefusedMetric]
+    ) -> tuple[Rejections, dict[Malformed, Sequence[int]], Sequence[CompiledRule]]:
+        """Count what is refused: the rejections, nothing malformed, and what they were decided by."""
         with self._lock:
             self._begin()
-            rejections = stock_limits.refuse(self._decider, refused)
-            return Admission(PlainLines(b"".join(lines)), 0, rejections, {}, self._decider.grants)
+            return stock_limits.refuse(self._decider, refused), {}, self._decider.grants
 
     def limits_above(self, namespaces: Iterable[str]) -> list[NamespaceLimits]:
         """The limits of what may be held in these namespaces and all above them, each after the one above it."""
@@ -441,7 +458,7 @@ class QuotaEngine:
     def prepay(self, parts: int) -> None:
         """Have throughput limits that reject begin each interval, from the next on, with one of so many `parts`.
 
-        With 0 parts they begin with nothing, and with 1, as without this call, with the whole limit. Namespaces that
+        With 0 parts they begin with nothing, and with 1, as without this call, with the whole limit. NamespaceRows that
         come under a limit from now on begin so at once. More is accepted as it is granted.
         """
         with self._lock:

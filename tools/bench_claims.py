@@ -20,6 +20,7 @@ from carbonquota.cluster.claim_store import ClaimStore
 from carbonquota.cluster.claims import ClaimAnswer, ClaimNode
 from carbonquota.cluster.gate import Gate
 from carbonquota.cluster.hold import Hold, HoldRoom
+from carbonquota.cluster.line_batches import LineBatches
 from carbonquota.cluster.store import Membership, Store, connector
 from carbonquota.controls import Admission
 from tests.support.valkey import ValkeyServer, valkey_server
@@ -38,13 +39,14 @@ class Bench:
         self.engine = QuotaEngine(RULES, hold_new=True)
         self.accepted = 0
         self._lock = Lock()
+        self.batches = LineBatches(self.engine, self._decide)
         self.gate, self.node = self._node("n1")
         self.buffers = [_lines(start) for start in range(0, METRICS, BATCH)]
 
-    def _node(self, name: str) -> tuple[Gate, ClaimNode]:
-        hold = Hold(time.monotonic, HoldRoom(size=1 << 30, seconds=60.0))
+    def _node(self, name: str) -> tuple[Gate[bytes], ClaimNode]:
+        hold = Hold[bytes](time.monotonic, len, HoldRoom(size=1 << 30, seconds=60.0))
         store = Store(connector(self.server.url, 30.0), "bench", Membership(name))
-        gate = Gate(self.engine, hold, "share", decide=self._decide)
+        gate = Gate(self.engine, hold, self.batches)
         node = ClaimNode(
             self.engine,
             ClaimStore(store, "bench"),
@@ -54,7 +56,7 @@ class Bench:
         )
         return gate, node
 
-    def _apply(self, gate: Gate, answer: ClaimAnswer, node: ClaimNode) -> None:
+    def _apply(self, gate: Gate[bytes], answer: ClaimAnswer, node: ClaimNode) -> None:
         # The daemon has the event loop's thread in the place of the lock.
         with self._lock:
             gate.apply(answer, node)
@@ -84,7 +86,7 @@ class Bench:
         asking.start()
         for buffer in self.buffers:
             with self._lock:
-                self.gate.admit(buffer)
+                self.batches.admit(buffer, self.gate)
         asking.join()
         wall, node = time.perf_counter() - wall, time.process_time() - node
         print(f"a new metric claimed: node {_micros(node)}, store {_micros(self.store_seconds() - store)} of a core")
@@ -102,7 +104,10 @@ class Bench:
         for buffer in self.buffers:
             plain.admit(buffer)
         lines = b"".join(self.buffers[:4])
-        times = [(_time(lambda: plain.admit(lines)), _time(lambda: self.gate.admit(lines))) for _ in range(ROUNDS)]
+        times = [
+            (_time(lambda: plain.admit(lines)), _time(lambda: self.batches.admit(lines, self.gate)))
+            for _ in range(ROUNDS)
+        ]
         off, on = (min(column) for column in zip(*times, strict=True))
         print(f"a known point: {off / BATCH / 4 * 1e9:.0f} ns, with claims {on / off:.2f} times that")
 

@@ -11,18 +11,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from threading import Event, Thread
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from carbonquota.cluster import claims, gate
 from carbonquota.cluster.claim_store import ClaimStore
 from carbonquota.cluster.claims import ClaimNode
-from carbonquota.cluster.gate import Decide, Gate
+from carbonquota.cluster.gate import Batches, Gate
 from carbonquota.cluster.hold import Hold
 from carbonquota.cluster.make import OnLoop
 from carbonquota.cluster.prepaid_service import PrepaidService, member_of, read_password
 from carbonquota.cluster.settings import ClusterSettings
 from carbonquota.cluster.store import Store, connector
-from carbonquota.controls import Admission
 from carbonquota.errors import QuotaError
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.health import HealthSample
@@ -41,8 +40,8 @@ class ClaimingEngine(claims.DeclaringEngine, gate.RefusingEngine, Protocol):
 class ClaimService:
     """Holds new metrics back until the store has said whether there is room for them.
 
-    `admit` and `bind` are for the event loop's thread, where what waits is decided too; `start` and `stop` are for any
-    one thread, the latter for another than the loop's, and the rest is for any.
+    `bind` comes first. `hold_back` is for the thread that batches are decided on, where what waits is decided too;
+    `start` and `stop` are for any one thread, the latter for another than that, and the rest is for any.
     """
 
     def __init__(
@@ -63,31 +62,25 @@ class ClaimService:
         self._finish: Callable[[], None] = lambda: None
         self.on_answer = slices.on_answer
         self.hurry = slices.hurry
-        self._hold = Hold(time.monotonic)
-        self._decide: Decide = lambda _, admit: admit()
-        self._gate = Gate(
-            engine,
-            self._hold,
-            settings.on_outage,
-            decide=self._decided,
-        )
-        self._node = ClaimNode(
-            engine,
-            ClaimStore(self._store, settings.name),
-            self._hold,
-            settle=lambda answer: on_loop(partial(self._gate.apply, answer, self._node)),
-            clock=time.monotonic,
-            on_outage=settings.on_outage,
-        )
+        self._engine = engine
         self._thread: Thread | None = None
         self._stopping, self._due = Event(), Event()
         self._notices = BoundedLog(_log, time.monotonic)
         self._failures = 0
 
-    def bind(self, decide: Decide, finish: Callable[[], None]) -> None:
-        """Have lines that are not held back any more decided in this way, and all of them at the end."""
-        self._decide = decide
-        self._finish = finish
+    def bind(self, batches: Batches[Any], finish: Callable[[], None]) -> None:
+        """Have what is not held back any more decided in this way, and all of it finished at the end."""
+        settings, self._finish = self._settings, finish
+        self._hold: Hold[Any] = Hold(time.monotonic, batches.size)
+        self._gate: Gate[Any] = Gate(self._engine, self._hold, batches, settings.on_outage)
+        self._node = ClaimNode(
+            self._engine,
+            ClaimStore(self._store, settings.name),
+            self._hold,
+            settle=lambda answer: self._on_loop(partial(self._gate.apply, answer, self._node)),
+            clock=time.monotonic,
+            on_outage=settings.on_outage,
+        )
 
     @property
     def spent(self) -> Column | None:
@@ -102,10 +95,6 @@ class ClaimService:
     def over_all_nodes(self, names: Sequence[str], own: Sequence[Column]) -> Sequence[Column]:
         """The usage over all nodes of namespaces that use `own` here; StoreError where the store is away."""
         return self._slices.over_all_nodes(names, own)
-
-    def _decided(self, lines: bytes, admit: Callable[[], Admission]) -> Admission | None:
-        """Have lines decided in the way that was given."""
-        return self._decide(lines, admit)
 
     def start(self) -> None:
         """Begin; the index must be known."""
@@ -124,13 +113,11 @@ class ClaimService:
         self._on_loop(self._finish)
         self._slices.stop()
 
-    def admit(self, buffer: bytes) -> Admission:
-        """Decide lines of known metrics; others are decided once the store has been asked."""
-        waiting = len(self._hold)
-        admission = self._gate.admit(buffer)
-        if len(self._hold) > waiting:
+    def hold_back(self, items: Sequence[Any]) -> None:
+        """Have what is of new metrics wait until the store was asked, if these are under a limit."""
+        self._gate.hold_back(items)
+        if len(self._hold):
             self._due.set()
-        return admission
 
     def _run(self) -> None:
         """Ask the store until it is stopped."""

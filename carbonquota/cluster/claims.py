@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -103,9 +103,9 @@ class Claims(Protocol):
 class ClaimAnswer:
     """What the store said of metrics that wait: these may come, those may not. `on-outage` decides on the `unasked`."""
 
-    granted: Sequence[Waiting] = ()
-    refused: Sequence[tuple[Waiting, RefusedMetric]] = ()
-    unasked: Sequence[Waiting] = ()
+    granted: Sequence[Waiting[Any]] = ()
+    refused: Sequence[tuple[Waiting[Any], RefusedMetric]] = ()
+    unasked: Sequence[Waiting[Any]] = ()
 
 
 @dataclass
@@ -123,7 +123,7 @@ class ClaimNode:
         self,
         engine: DeclaringEngine,
         store: Claims,
-        hold: Hold,
+        hold: Hold[Any],
         *,
         settle: Callable[[ClaimAnswer], None],
         clock: Clock,
@@ -294,7 +294,7 @@ class ClaimNode:
         if now - self._granted_at > _LONG:
             self.trouble = WAITS
 
-    def _claim_some(self, asked: Sequence[Waiting]) -> ClaimStatus:
+    def _claim_some(self, asked: Sequence[Waiting[Any]]) -> ClaimStatus:
         """Claim these, and have them decided by the answer."""
         if self._run is None:
             return ClaimStatus.BEGIN
@@ -312,7 +312,7 @@ class ClaimNode:
             self._decide(asked, _refusals(metrics, claimed, limits))
         return claimed.status
 
-    def _decide(self, asked: Sequence[Waiting], refusals: dict[str, RefusedMetric]) -> None:
+    def _decide(self, asked: Sequence[Waiting[Any]], refusals: dict[str, RefusedMetric]) -> None:
         """Have metrics decided by the store's answer; what is under no limit any more may come."""
         granted = asked if not refusals else [one for one in asked if one.metric not in refusals]
         refused = [(one, refusals[one.metric]) for one in asked if one.metric in refusals] if refusals else []

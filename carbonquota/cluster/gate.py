@@ -1,35 +1,26 @@
-"""The gate that batches go through in slices mode: points of known metrics at once, those of new ones once it is known.
+"""The gate that batches go through where new metrics are shared: known ones at once, new ones once it is known.
 
-Everything happens on one thread, the one that batches are decided on. What waits is decided when an answer comes.
+What is decided on are lines of a daemon, or data points of another host: `Batches` knows what they are. Everything
+happens on one thread, the one that batches are decided on. What waits is decided when an answer comes.
 """
 
 from __future__ import annotations
 
-import string
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import Final, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from carbonquota.cluster.claims import ClaimAnswer, namespace_of
 from carbonquota.cluster.hold import Hold, Waiting
 from carbonquota.cluster.known_limits import KnownLimits
 from carbonquota.cluster.settings import OnOutage
-from carbonquota.controls import Admission
+from carbonquota.controls import BatchDecision
 from carbonquota.controls.stock_limits import NamespaceLimits, RefusedMetric
 from carbonquota.controls.table import STOCKS
-from carbonquota.metric_name import DEEPEST, normalize
 from carbonquota.model import ROOT
 from carbonquota.rules import RuleSet
 
-Decide = Callable[[bytes, Callable[[], Admission]], Admission | None]
-"""Has lines decided by a function, and what is accepted written; None where a bug kept it from that."""
-
-
-_PLAIN: Final = string.ascii_letters.encode() + string.digits.encode() + b"_-:.\n"
-"""What names of the plain kind are made of, and what stands between them."""
-
-_ODD: Final = (b"..", b".\n", b"\n.", b"\n\n")
-"""What stands in none of them: dots that no normal name has, and nothing at all."""
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class RefusingEngine(Protocol):
@@ -39,20 +30,27 @@ class RefusingEngine(Protocol):
     def rules(self) -> RuleSet:
         """The rules in force."""
 
-    def admit(self, buffer: bytes) -> Admission:
-        """Decide lines, and hold new metrics back."""
-
-    def admit_new(self, buffer: bytes) -> Admission:
-        """Decide lines that were held back."""
-
-    def refuse(self, lines: Sequence[bytes], refused: Sequence[RefusedMetric]) -> Admission:
-        """Drop lines that were held back."""
-
     def limits_above(self, namespaces: Iterable[str]) -> list[NamespaceLimits]:
         """The limits of namespaces and of all above them."""
 
     def has_each(self, metrics: Iterable[str]) -> list[bool]:
         """Whether it holds each of these."""
+
+
+class Batches(Protocol[T_contra]):
+    """What a host has decided."""
+
+    def names(self, items: Sequence[T_contra]) -> list[str]:
+        """The normal names of the metrics."""
+
+    def size(self, item: T_contra) -> int:
+        """The bytes of memory that one takes, about."""
+
+    def admit_new(self, items: Sequence[T_contra]) -> BatchDecision | None:
+        """Decide what was held back, and pass on what is accepted; None where a bug kept it from that."""
+
+    def refuse(self, items: Sequence[T_contra], refused: Sequence[RefusedMetric]) -> object:
+        """Drop what was held back."""
 
 
 class Claimer(Protocol):
@@ -65,41 +63,81 @@ class Claimer(Protocol):
         """These were accepted without a claim."""
 
 
-class Gate:
+class NewMetricsDecider(Protocol):
+    """Who decides at once on new metrics; see `StockNode`."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it does already."""
+
+    def claim(self, metrics: Sequence[str], namespaces: Sequence[str]) -> list[RefusedMetric | None]:
+        """Whether each may come."""
+
+    def settled(self, metrics: Iterable[str], missing: Iterable[str] = ()) -> None:
+        """They are decided."""
+
+
+class Gate(Generic[T]):
     """Holds new metrics back, if they are under a limit, until there is an answer."""
 
-    def __init__(self, engine: RefusingEngine, hold: Hold, on_outage: OnOutage, *, decide: Decide) -> None:
-        """The engine must hold new metrics back."""
+    def __init__(
+        self,
+        engine: RefusingEngine,
+        hold: Hold[T],
+        batches: Batches[T],
+        on_outage: OnOutage = "share",
+        decider: NewMetricsDecider | None = None,
+    ) -> None:
+        """The engine must hold new metrics back. With a `decider`, nothing waits once that is ready."""
         self._engine = engine
         self._hold = hold
+        self._batches = batches
         self._on_outage = on_outage
-        self._decide = decide
+        self._decider = decider
         self._limits = KnownLimits(engine)
         self.is_closed = False
         """Nothing is held back any more, as nobody asks the store."""
 
-    def admit(self, buffer: bytes) -> Admission:
-        """Decide lines of known metrics; others are decided later."""
-        admission = self._engine.admit(buffer)
-        lines = admission.take_new()
-        if lines:
-            self._hold_back(lines)
-        return admission
-
-    def _hold_back(self, lines: Sequence[bytes]) -> None:
-        """Have lines of new metrics wait, if they are under a limit."""
-        names = names_of(lines)
+    def hold_back(self, items: Sequence[T]) -> None:
+        """Have what is of new metrics wait, if these are under a limit."""
+        names = self._batches.names(items)
         namespaces = list(map(namespace_of, names))
         limits = self._limits.of(namespaces)
-        entries = [entry for entry in zip(lines, names, namespaces, strict=True) if limits[entry[2]].is_limited]
-        free: list[bytes] = []
-        if len(entries) < len(lines):
-            free = [line for line, namespace in zip(lines, namespaces, strict=True) if not limits[namespace].is_limited]
+        entries = [entry for entry in zip(items, names, namespaces, strict=True) if limits[entry[2]].is_limited]
+        if len(entries) < len(items):
+            pairs = zip(items, namespaces, strict=True)
+            self._batches.admit_new([item for item, namespace in pairs if not limits[namespace].is_limited])
+        if not entries:
+            return
+        if self._decider is not None and self._decider.is_ready:
+            self._decide(self._decider, entries)
+        else:
+            self._put(entries)
+
+    def _put(self, entries: Sequence[tuple[T, str, str]]) -> None:
+        """Have these wait, as far as there is room."""
         too_many = entries if self.is_closed else self._hold.put(entries)
-        if free:
-            self._admit_new(free)
         if too_many:
-            self._drop_unasked([Waiting(name, namespace, 0.0, [line]) for line, name, namespace in too_many])
+            self._drop_unasked([Waiting(name, namespace, 0.0, [item]) for item, name, namespace in too_many])
+
+    def _decide(self, decider: NewMetricsDecider, entries: Sequence[tuple[T, str, str]]) -> None:
+        """Decide on new metrics at once."""
+        names = [entry[1] for entry in entries]
+        answers = decider.claim(names, [entry[2] for entry in entries])
+        granted = [entry[0] for entry, answer in zip(entries, answers, strict=True) if answer is None]
+        decision = self._batches.admit_new(granted) if granted else None
+        is_all_in = decision is not None and not decision.dropped and not decision.malformed
+        decider.settled(names, () if is_all_in else names)
+        if len(granted) < len(entries):
+            refused = [entry[0] for entry, answer in zip(entries, answers, strict=True) if answer is not None]
+            self._batches.refuse(refused, [answer for answer in answers if answer is not None])
+
+    def decide_waiting(self) -> None:
+        """Have what waits be decided on, where that can be done at once by now."""
+        waiting = self._hold.take(self._hold.to_ask(len(self._hold)))
+        entries = [(item, one.metric, one.namespace) for one in waiting for item in one.items]
+        if entries and self._decider is not None:
+            self._decide(self._decider, entries)
 
     def apply(self, answer: ClaimAnswer, claimer: Claimer) -> None:
         """Decide what waits by an answer."""
@@ -112,54 +150,39 @@ class Gate:
         if self._on_outage != "accept":
             self._drop_unasked(unasked)
         elif unasked:
-            self._admit_new([line for waiting in unasked for line in waiting.lines])
+            self._batches.admit_new(_items(unasked))
             claimer.note_unclaimed(self._here(unasked, is_here=True))
 
-    def _admit_granted(self, granted: Sequence[Waiting], claimer: Claimer) -> None:
+    def _admit_granted(self, granted: Sequence[Waiting[T]], claimer: Claimer) -> None:
         """Accept claimed metrics, as far as throughput allows it."""
-        admission = self._admit_new([line for waiting in granted for line in waiting.lines])
-        if admission is None or admission.dropped or admission.malformed:
+        decision = self._batches.admit_new(_items(granted))
+        if decision is None or decision.dropped or decision.malformed:
             claimer.note_doubtful(self._here(granted, is_here=False))
 
-    def _here(self, waiting: Sequence[Waiting], *, is_here: bool) -> list[str]:
+    def _here(self, waiting: Sequence[Waiting[T]], *, is_here: bool) -> list[str]:
         """Those of the metrics that are in the index, or not."""
         names = [one.metric for one in waiting]
         found = self._engine.has_each(names)
         return [name for name, there in zip(names, found, strict=True) if there is is_here]
 
-    def _admit_new(self, lines: Sequence[bytes]) -> Admission | None:
-        """Decide lines by what is known here."""
-        joined = b"".join(lines)
-        return self._decide(joined, partial(self._engine.admit_new, joined))
-
-    def _drop_unasked(self, unasked: Sequence[Waiting]) -> None:
+    def _drop_unasked(self, unasked: Sequence[Waiting[T]]) -> None:
         """Drop what the store could not be asked about, by the first limit that it would have been asked about."""
         limits = {one.namespace: one for one in self._limits.with_all_above(one.namespace for one in unasked)}
         self._refuse(unasked, {one.metric: _first(one, limits) for one in unasked})
 
-    def _refuse(self, waiting: Sequence[Waiting], why: dict[str, RefusedMetric]) -> None:
-        """Drop the lines of metrics."""
-        lines = [(line, why[one.metric]) for one in waiting for line in one.lines]
-        if lines:
-            texts = [line for line, _ in lines]
-            self._decide(b"".join(texts), partial(self._engine.refuse, texts, [refused for _, refused in lines]))
+    def _refuse(self, waiting: Sequence[Waiting[T]], why: dict[str, RefusedMetric]) -> None:
+        """Drop what waits of metrics."""
+        refused = [why[one.metric] for one in waiting for _ in one.items]
+        if refused:
+            self._batches.refuse(_items(waiting), refused)
 
 
-def names_of(lines: Sequence[bytes]) -> list[str]:
-    """The normal names of the metrics of well-formed lines."""
-    spelled = [line.split(maxsplit=1)[0] for line in lines]
-    joined = b"\n" + b"\n".join(spelled) + b"\n"
-    # Nearly all names are plain ones in their normal form; to prove it of all at once takes a tenth of the time.
-    if (
-        max(map(len, spelled), default=0) < DEEPEST
-        and not joined.translate(None, _PLAIN)
-        and not any(map(joined.__contains__, _ODD))
-    ):
-        return joined[1:-1].decode().split("\n")
-    return list(map(normalize, spelled))
+def _items(waiting: Iterable[Waiting[T]]) -> list[T]:
+    """All that waits of some metrics, in order."""
+    return [item for one in waiting for item in one.items]
 
 
-def _first(waiting: Waiting, limits: dict[str, NamespaceLimits]) -> RefusedMetric:
+def _first(waiting: Waiting[T], limits: dict[str, NamespaceLimits]) -> RefusedMetric:
     """The first limit, from the root down, that a metric is asked about."""
     parts = waiting.namespace.split(".") if waiting.namespace != ROOT else []
     for namespace in (ROOT, *(".".join(parts[:length]) for length in range(1, len(parts) + 1))):

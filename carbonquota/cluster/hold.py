@@ -1,28 +1,30 @@
-"""The lines of new metrics that wait for the store's word, bounded in bytes and in time.
+"""What came of new metrics and waits until these are decided on, bounded in bytes and in time.
 
-They go by metric: what comes of a metric while the store is asked about it waits with its first line, and goes on with
-it, in order. Any thread may call.
+It goes by metric: what comes of a metric while the store is asked about it waits with what came first, and goes on with
+it, in order. What it is (lines, data points) is for the host to know. Any thread may call.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from threading import Lock
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from carbonquota.model import Clock
 
+T = TypeVar("T")
+
 _PER_METRIC: Final = 320
-_PER_LINE: Final = 50
+_PER_ITEM: Final = 50
 """Bytes of memory beside the text, as measured."""
 
 
 @dataclass(slots=True)
-class Waiting:
-    """A metric, by its normal name, the namespace it lies in, and its lines; `since` is when the first came.
+class Waiting(Generic[T]):
+    """A metric, by its normal name, the namespace it lies in, and its items; `since` is when the first came.
 
     `size` is the memory that it takes, in bytes.
     """
@@ -30,7 +32,7 @@ class Waiting:
     metric: str
     namespace: str
     since: float
-    lines: list[bytes] = field(default_factory=list)
+    items: list[T] = field(default_factory=list)
     size: int = 0
 
 
@@ -42,25 +44,26 @@ class HoldRoom:
     seconds: float = 10.0
 
 
-class Hold:
+class Hold(Generic[T]):
     """Metrics in the order in which they came."""
 
-    def __init__(self, clock: Clock, room: HoldRoom | None = None) -> None:
-        """Nothing waits yet; `clock` gives seconds that never go back."""
+    def __init__(self, clock: Clock, size_of: Callable[[T], int], room: HoldRoom | None = None) -> None:
+        """Nothing waits yet; `clock` gives seconds that never go back, and `size_of` the bytes that an item takes."""
+        self._size_of = size_of
         self._clock = clock
         self._room = room or HoldRoom()
         self._lock = Lock()
-        self._waiting: dict[str, Waiting] = {}
+        self._waiting: dict[str, Waiting[T]] = {}
         self._to_ask: deque[str] = deque()
         self._size = 0
-        self._lines = 0
+        self._items = 0
 
     def __len__(self) -> int:
-        """How many lines wait."""
-        return self._lines
+        """How many items wait."""
+        return self._items
 
     def __contains__(self, metric: str) -> bool:
-        """Whether lines of a metric wait."""
+        """Whether something of a metric waits."""
         return metric in self._waiting
 
     @property
@@ -68,55 +71,55 @@ class Hold:
         """The bytes of memory that what waits takes."""
         return self._size
 
-    def put(self, lines: Iterable[tuple[bytes, str, str]]) -> list[tuple[bytes, str, str]]:
-        """Have lines wait, each with its metric and the namespace that it lies in; those that there is no room for."""
+    def put(self, entries: Iterable[tuple[T, str, str]]) -> list[tuple[T, str, str]]:
+        """Have items wait, each with its metric and the namespace that it lies in; those that there is no room for."""
         refused = []
         now = self._clock()
         with self._lock:
-            for entry in lines:
-                line, metric, namespace = entry
+            for entry in entries:
+                item, metric, namespace = entry
                 waiting = self._waiting.get(metric)
-                size = _PER_LINE + len(line)
+                size = _PER_ITEM + self._size_of(item)
                 if waiting is None:
                     size += _PER_METRIC + len(metric) + len(namespace)
                 if self._size + size > self._room.size:
                     refused.append(entry)
                     continue
                 if waiting is None:
-                    self._waiting[metric] = Waiting(metric, namespace, now, [line], size)
+                    self._waiting[metric] = Waiting(metric, namespace, now, [item], size)
                     self._to_ask.append(metric)
                 else:
-                    waiting.lines.append(line)
+                    waiting.items.append(item)
                     waiting.size += size
                 self._size += size
-                self._lines += 1
+                self._items += 1
         return refused
 
-    def to_ask(self, most: int) -> list[Waiting]:
+    def to_ask(self, most: int) -> list[Waiting[T]]:
         """The metrics that the store is to be asked about next; each is given once, unless it is put back."""
         with self._lock:
             names = [self._to_ask.popleft() for _ in range(min(most, len(self._to_ask)))]
             return [self._waiting[name] for name in names if name in self._waiting]
 
-    def ask_again(self, metrics: Iterable[Waiting]) -> None:
+    def ask_again(self, metrics: Iterable[Waiting[T]]) -> None:
         """The store said nothing of these: ask about them again, before all others."""
         with self._lock:
             self._to_ask.extendleft(reversed([waiting.metric for waiting in metrics]))
 
-    def overdue(self, most: int, *, at_once: bool = False) -> list[Waiting]:
+    def overdue(self, most: int, *, at_once: bool = False) -> list[Waiting[T]]:
         """Those that have waited for long enough, or, `at_once`, the first of all."""
         before = self._clock() - self._room.seconds
         with self._lock:
             first = list(islice(self._waiting.values(), most))
         return first if at_once else [waiting for waiting in first if waiting.since <= before]
 
-    def take(self, metrics: Iterable[Waiting]) -> list[Waiting]:
-        """Have these wait no more: with all lines that came until now."""
+    def take(self, metrics: Iterable[Waiting[T]]) -> list[Waiting[T]]:
+        """Have these wait no more: with all that came until now."""
         taken = []
         with self._lock:
             for waiting in metrics:
                 if self._waiting.pop(waiting.metric, None) is not None:
                     taken.append(waiting)
                     self._size -= waiting.size
-                    self._lines -= len(waiting.lines)
+                    self._items -= len(waiting.items)
         return taken

@@ -17,6 +17,8 @@ import zmq
 from zmq.auth.thread import ThreadAuthenticator
 from zmq.utils.monitor import parse_monitor_message
 
+from carbonquota.cluster.stock_messages import TO_ONE
+
 _HIGH_WATER: Final = 1_000
 """Messages that wait for a peer."""
 
@@ -54,10 +56,11 @@ class _OnlyKey:
 class Publisher:
     """The sockets of one node."""
 
-    def __init__(self, listen: str, longest: int, key: Key | None = None) -> None:
+    def __init__(self, listen: str, longest: int, key: Key | None = None, own: bytes = b"") -> None:
         """Listen at an endpoint, such as tcp://127.0.0.1:2005; OSError (zmq.ZMQError) where that cannot be.
 
-        Longer messages than of `longest` bytes make their sender be cut off.
+        Longer messages than of `longest` bytes make their sender be cut off. Of messages that begin with `TO_ONE`, only
+        those come that go on with `own`.
         """
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._key = key
@@ -69,7 +72,9 @@ class Publisher:
         self._out = self._socket(zmq.XPUB)
         self._in = self._socket(zmq.SUB)
         self._in.setsockopt(zmq.MAXMSGSIZE, longest)
-        self._in.setsockopt(zmq.SUBSCRIBE, b"")
+        # All but what is for other nodes: that is not even sent then.
+        for topic in (*(bytes([first]) for first in range(256) if first != TO_ONE[0]), TO_ONE + own):
+            self._in.setsockopt(zmq.SUBSCRIBE, topic)
         self._out.setsockopt(zmq.XPUB_VERBOSE, 1)
         self._wanted: set[str] = set()
         self.connected: set[str] = set()

@@ -9,19 +9,25 @@ import logging
 import os
 import socket
 import time
+import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Event, Thread
-from typing import Final
+from typing import Any, Final, cast
 
 import zmq
 
+from carbonquota.cluster.claims import DeclaringEngine
+from carbonquota.cluster.gate import Batches
+from carbonquota.cluster.make import OnLoop
 from carbonquota.cluster.messages import Run
 from carbonquota.cluster.peers import endpoints
 from carbonquota.cluster.publish import Key, Publisher, key_of
 from carbonquota.cluster.settings import LOOK_UP_INTERVAL, ClusterSettings
+from carbonquota.cluster.shared_stocks import SharedStocks
 from carbonquota.cluster.sync import SharingEngine, SyncNode
+from carbonquota.cluster.sync_stocks import StockNode
 from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.service.bounded_log import BoundedLog
@@ -41,7 +47,11 @@ _LONGEST_WAIT: Final = 1.0
 
 
 class SyncService:
-    """One node of sync mode. `start` and `stop` are for one thread, `health` is for any."""
+    """One node of sync mode. `start` and `stop` are for one thread, `health` is for any.
+
+    Where `bind` was called before the start, what is held is shared as well; the engine must hold new metrics back
+    then, and `hold_back` is for the thread that batches are decided on.
+    """
 
     def __init__(
         self,
@@ -49,13 +59,22 @@ class SyncService:
         engine: SharingEngine,
         length: float,
         clock: Clock = time.time,
-        node: str = "",  # noqa: ARG002 - every run is another here
+        *,
+        node: str = "",
+        on_loop: OnLoop | None = None,
     ) -> None:
-        """`length` is that of an interval, and `clock` the engine's. QuotaError where the key cannot be read."""
+        """`length` is that of an interval, and `clock` the engine's. QuotaError where the key cannot be read.
+
+        `node` is what this one is called, the same after a restart. `on_loop` calls a function where batches are
+        decided on.
+        """
         self._settings = settings
         self._key = read_key(settings.key_file) if settings.key_file else None
-        run = Run(os.urandom(16), time.time_ns())
-        self._node = SyncNode(engine, run, settings.name, length, clock)
+        name = uuid.uuid5(uuid.NAMESPACE_URL, node).bytes if node else os.urandom(16)
+        self._own = Run(name, time.time_ns())
+        self._node = SyncNode(engine, self._own, settings.name, length, clock)
+        self._stocks: SharedStocks | None = None
+        self._engine, self._on_loop = engine, on_loop
         self._clock = clock
         self._publisher: Publisher | None = None
         self._thread: Thread | None = None
@@ -69,9 +88,8 @@ class SyncService:
     def troubles(self) -> tuple[str, ...]:
         """Why the cluster does not do as it should; empty if it does."""
         far = [peer for peer in self._node.peers() if abs(peer.skew) > _MOST_SKEW and peer.age < _MOST_AGE]
-        return tuple(
-            f"cluster: the clock of node {short(peer.run)} is {peer.skew:+.1f} s off: mend NTP" for peer in far
-        )
+        skews = (f"cluster: the clock of node {short(peer.run)} is {peer.skew:+.1f} s off: mend NTP" for peer in far)
+        return (*skews, *(self._stocks.troubles if self._stocks is not None else ()))
 
     @property
     def endpoint(self) -> str:
@@ -80,18 +98,33 @@ class SyncService:
 
     @property
     def shares_stocks(self) -> bool:
-        """What is held is each node's own here."""
-        return False
+        """Whether what is held is counted over all nodes."""
+        return self._stocks is not None
 
     def over_all_nodes(self, names: Sequence[str], own: Sequence[Column]) -> Sequence[Column]:
         """The usage over all nodes of namespaces that use `own` here."""
-        return self._node.over_all_nodes(names, own)
+        columns = self._node.over_all_nodes(names, own)
+        return columns if self._stocks is None else self._stocks.over_all_nodes(names, columns)
+
+    def bind(self, batches: Batches[Any], finish: Callable[[], None]) -> None:
+        """Share what is held, and have what was held back decided in this way; all is finished at the end."""
+        if self._on_loop is None:
+            raise ValueError("what is held is shared by who tells where batches are decided on")
+        node = StockNode(cast("DeclaringEngine", self._engine), self._own, self._settings.name, time.monotonic)
+        self._stocks = SharedStocks(node, batches, self._on_loop, finish)
+
+    def hold_back(self, items: Sequence[Any]) -> None:
+        """Decide on new metrics by what all nodes hold, or have them wait until that is known."""
+        if self._stocks is not None:
+            self._stocks.hold_back(items)
 
     def start(self) -> None:
         """Listen, and begin; QuotaError where it cannot listen."""
         listen = self._settings.listen
         try:
-            self._publisher = Publisher(f"tcp://{_to_bind(listen)}", self._node.codec.longest, self._key)
+            self._publisher = Publisher(
+                f"tcp://{_to_bind(listen)}", self._node.codec.longest, self._key, self._own.node
+            )
         except zmq.ZMQError as error:
             raise QuotaError(
                 f"[cluster] listen: cannot listen at {listen}: {error.strerror or error}: "
@@ -107,6 +140,8 @@ class SyncService:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        if self._stocks is not None:
+            self._stocks.close()
 
     def _run(self, publisher: Publisher) -> None:
         """Publish and hear until it is stopped."""
@@ -134,6 +169,8 @@ class SyncService:
             self._look_up(publisher)
         messages, joined = publisher.receive(min(max(self._next_tick - now, 0.0), _LONGEST_WAIT))
         self._heard += len(messages)
+        if self._stocks is not None:
+            messages = self._stocks.hear(messages)
         self._node.hear(messages)
         if joined or time.monotonic() >= self._next_tick:
             self._next_tick = time.monotonic() + self._settings.sync_interval
@@ -145,6 +182,10 @@ class SyncService:
         if data is not None:
             self._sent += 1
             publisher.publish(data)
+        if self._stocks is not None:
+            for message in self._stocks.tick(len(self._endpoints), len(publisher.connected)):
+                self._sent += 1
+                publisher.publish(message)
 
     def _look_up(self, publisher: Publisher) -> None:
         """Connect to the peers as they are now, and anew to those that are not heard."""
@@ -167,7 +208,11 @@ class SyncService:
         for peer in peers:
             yield HealthSample("cluster_peer_age", peer.age, short(peer.run))
             yield HealthSample("cluster_peer_skew", peer.skew, short(peer.run))
-        for fault, count in Counter(self._node.faults).items():
+        faults = Counter(self._node.faults)
+        if self._stocks is not None:
+            faults += self._stocks.faults
+            yield from self._stocks.health()
+        for fault, count in faults.items():
             yield HealthSample("cluster_refused", count, fault)
         yield HealthSample("internal_errors", self._failures, "cluster")
 

@@ -131,6 +131,20 @@ class BatchDecision:
         """Whether nothing was rejected or malformed."""
         return self._rejections is None and not self._malformed and not len(self._held_at)
 
+    def take_new_at(self) -> Positions:
+        """The positions of new metrics, where these are held back: they count as nothing here from now on.
+
+        To be asked for once, before all else.
+        """
+        rejections = self._rejections
+        if rejections is not None:
+            which = rejections.controls == CREATES
+            self._held_at = rejections.positions[which]
+            if len(self._held_at):
+                self._rejections = rejections.without(which)
+                self.dropped = 0 if self._rejections is None else self._rejections.points
+        return self._held_at
+
     def passes(self) -> list[bool]:
         """Which pass, in order."""
         passing = np.ones(len(self), np.bool_)
@@ -236,15 +250,7 @@ class Admission(BatchDecision):
 
         To be asked for once, before all else.
         """
-        rejections = self._rejections
-        if rejections is None:
-            return []
-        which = rejections.controls == CREATES
-        self._held_at = rejections.positions[which]
-        if len(self._held_at):
-            self._rejections = rejections.without(which)
-            self.dropped -= len(self._held_at)
-        return self.lines_at(self._held_at)
+        return self.lines_at(self.take_new_at())
 
     def lines_at(self, positions: Positions) -> list[bytes]:
         """The lines at these positions, each with its end."""

@@ -9,15 +9,19 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TypeGuard
 
 from carbonquota.client.fleet_follower import FleetFollower
 from carbonquota.client.fleet_source import FleetSource
 from carbonquota.client.fleet_usage import node_name, usages_of
 from carbonquota.client.kept_rules import KeptRules
-from carbonquota.cluster.make import make_service
+from carbonquota.cluster.line_batches import LineBatches
+from carbonquota.cluster.make import make_service, shares_stocks
+from carbonquota.controls import Admission
 from carbonquota.daemon.held_lines import Grantor, HeldLines
 from carbonquota.daemon.http import HttpServer, HttpSource, ReloadAnswer, make_app
 from carbonquota.daemon.inputs.receivers import Receivers
@@ -41,9 +45,6 @@ from carbonquota.stats.statsd import StatsDEmitter
 from carbonquota.storage.paths import storable_below
 from carbonquota.web.make_access import make_access, make_tls
 from carbonquota.web.server import ServerOptions
-
-if TYPE_CHECKING:
-    from carbonquota.cluster.claim_service import ClaimService
 
 
 class DaemonParts:
@@ -100,17 +101,22 @@ class DaemonParts:
     def _make_intake(self) -> Intake:
         """What has lines decided; where limits are prepaid, lines may wait for more."""
         runtime, cluster = self.runtime, self.runtime.cluster
-        claims = cluster if is_claims(cluster) else None
+        stocks = cluster if shares_stocks(cluster) else None
+        batches = LineBatches(runtime.engine, self._decide)
         intake = Intake(
-            runtime.engine.admit if claims is None else claims.admit,
+            runtime.engine.admit if stocks is None else partial(batches.admit, holder=stocks),
             self.sink,
             write_ahead=runtime.write_ahead,
             observers=[runtime.throttling.note],
             held=HeldLines(runtime.engine, cluster) if is_grantor(cluster) else None,
         )
-        if claims is not None:
-            claims.bind(intake.decide, intake.finish)
+        if stocks is not None:
+            stocks.bind(batches, intake.finish)
         return intake
+
+    def _decide(self, lines: bytes, admit: Callable[[], Admission]) -> Admission | None:
+        """Have lines that were held back be decided as all others are."""
+        return self.intake.decide(lines, admit)
 
     def _tree(self, sink: WhisperSink) -> Tree:
         """The Whisper files that the index is kept in line with."""
@@ -182,11 +188,6 @@ def is_grantor(cluster: object) -> TypeGuard[Grantor]:
     return hasattr(cluster, "on_answer")
 
 
-def is_claims(cluster: object) -> TypeGuard[ClaimService]:
-    """Whether the cluster asks about new metrics before they are accepted."""
-    return hasattr(cluster, "admit")
-
-
 def _rules(number: int) -> str:
     return f"{number:,} rule{'' if number == 1 else 's'}"
 
@@ -200,7 +201,7 @@ def _profile(settings: Settings) -> HostProfile:
         storable=storable_below(settings.whisper.data_dir) if settings.whisper.enabled else None,
         emitters=make_emitters(settings),
         prepaid=settings.cluster.mode == "slices",
-        hold_new=settings.cluster.mode == "slices",
+        hold_new=settings.cluster.mode != "off",
         steady=time.monotonic if settings.cluster.mode == "slices" else None,
     )
 

@@ -2,7 +2,7 @@
 
 A name goes on in its normal form, so that a metric has one file, and one place in whatever comes behind.
 
-Invariants: decided = accepted + dropped + malformed. Whatever breaks in here, the points in question pass.
+Invariants: decided = accepted + dropped + malformed + held back. Whatever breaks in here, the points in question pass.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from carbonquota.controls import WHY_MALFORMED, BatchDecision
+from carbonquota.controls.stock_limits import RefusedMetric
 from carbonquota.errors import MetricNameError
 from carbonquota.kernel import Times, wrong_time
 from carbonquota.metric_name import dotted_part, must_be_respelled, normalize
@@ -50,6 +51,12 @@ class DecidingEngine(Protocol):
     def admit_names(self, names: Sequence[str]) -> BatchDecision:
         """Which points of a batch may pass, one of each name."""
 
+    def admit_new_names(self, names: Sequence[str]) -> BatchDecision:
+        """The same for points that were held back."""
+
+    def refuse_names(self, names: Sequence[str], refused: Sequence[RefusedMetric]) -> BatchDecision:
+        """Drop points that were held back."""
+
 
 Datapoint = tuple[float, float]
 """A time and a value, as carbon has it."""
@@ -60,12 +67,14 @@ class Decided:
     """What became of points: which of them pass, pairwise with them, or None where all do.
 
     `metrics` are the names under which they go on. `are_plain` tells that none of these has a tag, or anything else
-    that carbon would store it otherwise for.
+    that carbon would store it otherwise for. `held` are the positions of points that are held back, as their metrics
+    are new and the cluster has to be asked: these do not pass now.
     """
 
     metrics: Sequence[str]
     passes: Sequence[bool] | None
     are_plain: bool
+    held: Sequence[int] = ()
 
 
 class Decisions:
@@ -79,18 +88,21 @@ class Decisions:
         write_ahead: Callable[[], object] = bool,
         clock: Callable[[], float] = monotonic,
         times: Times | None = None,
+        holds_new: bool = False,
     ) -> None:
         """Have `note` look at what is dropped; `clock` gives seconds that never go back.
 
         `write_ahead` is called before an answer is given: it has the new metrics among the points written down.
-        `times` are those that carbon's files have room for, None in a carbon that has none.
+        `times` are those that carbon's files have room for, None in a carbon that has none. `holds_new` tells that the
+        engine holds new metrics back.
         """
         self._times = times
+        self._holds_new = holds_new
         self._engine = engine
         self._write_ahead = write_ahead
         self._note = note
         self._notices = BoundedLog(_log, clock, every=_EVERY)
-        self._decided = self._failures = 0
+        self._decided = self._failures = self._waiting = 0
         self._malformed: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
 
@@ -127,17 +139,39 @@ class Decisions:
 
     def decide(self, metrics: Sequence[str]) -> Decided:
         """Decide on a point of each, in this order."""
-        decided = self._decide(metrics)
+        self._decided += len(metrics)
+        decided, _ = self._decide(metrics, self._engine.admit_names, holds_new=self._holds_new)
+        self._waiting += len(decided.held)
+        self._write_down()
+        return decided
+
+    def decide_new(self, metrics: Sequence[str]) -> tuple[Decided, BatchDecision | None]:
+        """The same for points that were held back, with the engine's answer; None where a bug kept it from one."""
+        self._waiting -= len(metrics)
+        decided, answer = self._decide(metrics, self._engine.admit_new_names)
+        self._write_down()
+        return decided, answer
+
+    def refuse(self, metrics: Sequence[str], refused: Sequence[RefusedMetric]) -> None:
+        """Drop points that were held back, each by the limit that all nodes together are at."""
+        self._waiting -= len(metrics)
+        try:
+            self._tell(self._engine.refuse_names(metrics, refused))
+        except Exception:  # noqa: BLE001 - a bug of ours, at points that are dropped anyway
+            self._survive("data points could not be refused", "a batch")
+
+    def _write_down(self) -> None:
+        """Have new metrics written down, as a process that is killed may still forget them."""
         try:
             self._write_ahead()
         except Exception:  # noqa: BLE001 - a bug of ours must cost nobody a point
             self._survive("new metrics could not be written down", "a batch")
-        return decided
 
-    def _decide(self, metrics: Sequence[str]) -> Decided:
-        """The same, while a process that is killed may still forget the new ones."""
-        self._decided += len(metrics)
-        decided = Decided(metrics, None, are_plain=False)
+    def _decide(
+        self, metrics: Sequence[str], admit: Callable[[Sequence[str]], BatchDecision], *, holds_new: bool = False
+    ) -> tuple[Decided, BatchDecision | None]:
+        """Have points decided by `admit`; what it left out is held back where it `holds_new` ones."""
+        decided, answer = Decided(metrics, None, are_plain=False), None
         try:
             text = _text(metrics)
             if text is None or _may_be_respelled(text):
@@ -145,15 +179,17 @@ class Decisions:
                 text = _text(metrics)
             are_plain = text is not None and _TAG not in text
             names = metrics if text is not None else _texts(metrics)
-            answer = self._engine.admit_names(names)
+            answer = admit(names)
+            held = answer.take_new_at().tolist() if holds_new else []
             passes = _passes(answer, len(names))
             if len(names) != len(metrics):
                 passes = self._let_pass_what_is_no_text(metrics, passes or [True] * len(names))
-            decided = Decided(metrics, passes, are_plain)
+                held = _among(metrics, held)
+            decided = Decided(metrics, passes, are_plain, held)
             self._tell(answer)
         except Exception:  # noqa: BLE001 - a bug of ours must cost nobody a point
             self._survive("data points could not be decided on, and go on", "a batch")
-        return decided
+        return decided, answer
 
     def _let_pass_what_is_no_text(self, metrics: Sequence[object], passes: Sequence[bool]) -> list[bool]:
         """`passes` with what a receiver takes for names in between: it is carbon's to say what becomes of it."""
@@ -192,7 +228,7 @@ class Decisions:
         dropped = self._dropped.copy()
         yield HealthSample("received", self._decided)
         malformed = self._malformed.copy()
-        yield HealthSample("accepted", self._decided - malformed.total() - dropped.total())
+        yield HealthSample("accepted", self._decided - malformed.total() - dropped.total() - self._waiting)
         for control, points in dropped.items():
             yield HealthSample("dropped", points, control)
         for reason, count in ({"name": 0} | malformed).items():
@@ -244,6 +280,12 @@ def _respelled(metric: str) -> str:
 def _texts(metrics: Sequence[object]) -> list[str]:
     """The names that are text: receivers of others may give what is none."""
     return [metric for metric in metrics if isinstance(metric, str)]
+
+
+def _among(metrics: Sequence[object], held: Sequence[int]) -> list[int]:
+    """Positions in the names that are text, as positions in all of them."""
+    texts = [position for position, metric in enumerate(metrics) if isinstance(metric, str)]
+    return [texts[position] for position in held]
 
 
 def _text(metrics: Sequence[str]) -> bytes | None:

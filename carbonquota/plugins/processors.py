@@ -13,14 +13,18 @@ carbon is about to have senders wait, fewer are gathered, lest more than its own
 The sink of a cache takes each name apart to bring its tags into order. A batch that is known to be without tags is
 given to what comes behind that at once, which more than pays for the decision.
 
-Invariants: received = accepted + dropped + malformed + waiting. Points leave in the order in which they came.
+Where limits of what is held are shared with other daemons, points of new metrics may be held back until those were
+asked. All others go on meanwhile.
+
+Invariants: received = accepted + dropped + malformed + waiting. Points of a metric leave in the order in which they
+came.
 Whatever breaks in here, they go on.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress, starmap
 from math import inf
 from typing import Final
@@ -28,7 +32,7 @@ from typing import Final
 from carbon import log as carbon_log
 from carbon.pipeline import Processor
 
-from carbonquota.plugins.decisions import Datapoint, Decisions
+from carbonquota.plugins.decisions import Datapoint, Decided, Decisions
 from carbonquota.service.health import HealthSample
 
 MOST: Final = 2000
@@ -64,6 +68,8 @@ class QuotaProcessor(Processor):
         self._soon = soon
         self._store_plain = store_plain or self._give_to_sink
         self._room = room
+        self.hold_back: Callable[[Sequence[tuple[str, Datapoint]]], None] = lambda _: None
+        """Takes points that are held back, of an engine that holds some back."""
         self._most = self._limit = MOST
         self._metrics: list[str] = []
         self._datapoints: list[Datapoint] = []
@@ -95,12 +101,18 @@ class QuotaProcessor(Processor):
         if not metrics:
             return
         decided = self._decisions.decide(metrics)
+        self.hand_on(decided, datapoints)
+        if decided.held:
+            self.hold_back([(decided.metrics[position], datapoints[position]) for position in decided.held])
+        # The point that finds no room is handed on at once, as it makes senders wait.
+        self._most = int(min(self._limit, max(self._room(), 0) + 1))
+
+    def hand_on(self, decided: Decided, datapoints: Sequence[Datapoint]) -> None:
+        """Hand on those of the points that may pass."""
         points: Passed = zip(decided.metrics, datapoints, strict=True)
         if decided.passes is not None:
             points = compress(points, decided.passes)
         _for_each(points, self._store_plain if decided.are_plain else self._give_to_sink)
-        # The point that finds no room is handed on at once, as it makes senders wait.
-        self._most = int(min(self._limit, max(self._room(), 0) + 1))
 
     def _give_to_sink(self, metric: str, datapoint: Datapoint) -> None:
         """Hand on one point."""

@@ -28,11 +28,12 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from carbonquota.cluster.make import make_service
+from carbonquota.cluster.make import make_service, shares_stocks
 from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.plugins.cache import StatsWriter
 from carbonquota.plugins.decisions import Decisions
+from carbonquota.plugins.point_batches import PointBatches
 from carbonquota.plugins.processors import QuotaProcessor, Store
 from carbonquota.plugins.schemas import read_schemas, warn_of_slow
 from carbonquota.plugins.settings import CarbonHost, QuotaSettings
@@ -86,18 +87,27 @@ class CarbonParts:
             storable=storable,
             creates_key=_CREATES,
             prepaid=settings.cluster.mode == "slices",
+            hold_new=settings.cluster.mode != "off",
             steady=monotonic if settings.cluster.mode == "slices" else None,
         )
         self.runtime = runtime = Runtime(settings.runtime, profile, clock)
-        node = f"{socket.gethostname()}:{settings.runtime.state_dir}"
-        runtime.join(make_service(settings.cluster, runtime, node))
+        node = f"{socket.gethostname()}:{settings.runtime.state_dir}:{host.stats_prefix}"
+        cluster = make_service(settings.cluster, runtime, node, on_loop=carbon.settle)
+        runtime.join(cluster)
         times = (storable.earliest, storable.latest) if storable is not None else None
         decisions = Decisions(
-            runtime.engine, note=runtime.throttling.note, write_ahead=runtime.write_ahead, times=times
+            runtime.engine,
+            note=runtime.throttling.note,
+            write_ahead=runtime.write_ahead,
+            times=times,
+            holds_new=shares_stocks(cluster),
         )
         self.processor = QuotaProcessor(
             decisions, carbon.sink, soon=carbon.soon, room=carbon.room, store_plain=carbon.store_plain
         )
+        if shares_stocks(cluster):
+            cluster.bind(PointBatches(decisions, self.processor.hand_on), self.processor.flush)
+            self.processor.hold_back = cluster.hold_back
         runtime.add_parts(self.processor)
         if host.data_dir:
             ttl, is_settled = settings.runtime.series_ttl, runtime.expiry.is_settled

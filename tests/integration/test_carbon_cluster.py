@@ -1,4 +1,4 @@
-"""Two real carbon-caches that share a throughput limit, in both modes: counted in the Whisper files."""
+"""Two real carbon-caches that share limits, in both modes: counted in the Whisper files."""
 
 from __future__ import annotations
 
@@ -14,17 +14,29 @@ from tests.support.valkey import valkey_server
 LIMIT = 40
 HEARD = 3.0
 """Seconds after which nodes have heard of each other's points: all counts are told each 2 seconds."""
-RULES = f"[flow.*]\nthroughput = {LIMIT}\n"
+HELD = 30
+RULES = f"[flow.*]\nthroughput = {LIMIT}\n[held.*]\nmetrics = {HELD}\n"
 
 
-def stored(graphite: Graphite) -> int:
-    return sum(name.startswith("flow.") for name in graphite.every_metric())
+def stored(graphite: Graphite, of: str = "flow.") -> int:
+    return sum(name.startswith(of) for name in graphite.every_metric())
 
 
 def offer(cache: CarbonDaemon, kind: str, count: int) -> None:
     """A point for each of so many new metrics, decided when this returns."""
     stamp = time.monotonic_ns()
     cache.deliver(one_each(f"flow.a.{kind}{stamp}x{number}" for number in range(count)))
+
+
+def hold_more_than_the_limit(one: CarbonDaemon, other: CarbonDaemon) -> None:
+    """New metrics of which some come to both, then such as come to one alone; points of no limit go on meanwhile."""
+    both = [f"held.a.m{number}" for number in range(HELD - 10)]
+    for cache in (one, other):
+        cache.deliver(one_each([*both, "free.x"]))
+    time.sleep(1.0)
+    for cache, kind in ((one, "a"), (other, "b")):
+        cache.deliver(one_each(f"held.a.{kind}{number}" for number in range(20)))
+        time.sleep(1.0)
 
 
 def test_what_one_accepts_is_left_to_it_by_the_other(tmp_path: Path) -> None:
@@ -49,6 +61,10 @@ def test_what_one_accepts_is_left_to_it_by_the_other(tmp_path: Path) -> None:
         time.sleep(HEARD)
         offer(one, "a", 10)
         assert stored(graphite) == LIMIT
+        hold_more_than_the_limit(one, other)
+        wait_until(lambda: stored(graphite, "held.") >= HELD, lambda: f"{one.log} {other.log}")
+        time.sleep(0.5)
+        assert stored(graphite, "held.") == HELD
 
 
 def test_slices_of_a_store_let_in_no_point_over_the_limit(tmp_path: Path) -> None:
@@ -74,4 +90,8 @@ def test_slices_of_a_store_let_in_no_point_over_the_limit(tmp_path: Path) -> Non
                 time.sleep(0.1)
             intervals = time.time() // interval - begun + 1
             assert LIMIT <= stored(graphite) <= intervals * LIMIT
+            hold_more_than_the_limit(one, other)
+            wait_until(lambda: stored(graphite, "held.") >= HELD, lambda: f"{one.log} {other.log}")
+            time.sleep(0.5)
+            assert stored(graphite, "held.") == HELD
         assert offered > LIMIT

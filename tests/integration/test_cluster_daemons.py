@@ -68,7 +68,9 @@ class Collector:
 
 
 @contextmanager
-def cluster(folder: Path, size: int, collector: Collector, more: str = "") -> Iterator[list[Daemon]]:
+def cluster(
+    folder: Path, size: int, collector: Collector, more: str = "", rules: str = RULES
+) -> Iterator[list[Daemon]]:
     ports = free_ports(size)
     peers = ", ".join(f'"127.0.0.1:{port}"' for port in ports)
     with ExitStack() as stack:
@@ -82,7 +84,7 @@ peers = [{peers}]
 sync-interval = "{round(SYNC * 1000)}ms"
 {more}"""
             daemon = Daemon(
-                folder / f"node{number}", rules=RULES, destination=collector.port, interval=INTERVAL, more=settings
+                folder / f"node{number}", rules=rules, destination=collector.port, interval=INTERVAL, more=settings
             )
             stack.callback(daemon.kill)
             daemons.append(daemon.start(ready=False))
@@ -382,6 +384,35 @@ def test_new_metrics_that_come_to_all_nodes_count_once(tmp_path: Path, collector
             check=False,
         )
         assert shown.stdout.splitlines()[1].split()[:2] == ["team.b", "40"], shown.stderr
+        status, body = daemons[0].get("/health")
+        assert (status, "cluster:" in body) == (200, False)
+
+
+def test_without_a_store_what_is_held_counts_once_for_all_nodes_also_after_a_kill(
+    tmp_path: Path, collector: Collector
+) -> None:
+    size, rate = 3, 200
+    with cluster(tmp_path, size, collector, rules=STOCK_RULES) as daemons:
+        wait_until(lambda: all(daemon.count("cluster_claims_ready") for daemon in daemons), daemons[0].log)
+        # The same to all, then to each its own: the latter are what the limit can be passed by.
+        for daemon in daemons:
+            send_all(daemon, [f"team.a.m{k}" for k in range(60)])
+        wait_until(lambda: all(held_by(one, "cluster").get("team.a") == 60 for one in daemons), daemons[0].log)
+        for turn in range(30):
+            for number, daemon in enumerate(daemons):
+                send_all(daemon, [f"team.a.n{number}.t{turn}k{k}" for k in range(rate // 50)])
+            time.sleep(0.02)
+        wait_until(lambda: len(collector.metrics(b"team.a.")) >= 100, daemons[0].log)
+        daemons[0].kill()
+        daemons[0].start()
+        # What is new waits until it knows what the others hold, so the limit is not passed once more.
+        send_all(daemons[0], [f"team.a.late{k}" for k in range(50)])
+        wait_until(lambda: daemons[0].counts().received >= 50 and settled(daemons), daemons[0].log)
+        time.sleep(0.3)
+        passed = collector.metrics(b"team.a.")
+        assert len(passed) - 100 <= (size - 1) * rate * (SYNC + SLACK) / 10
+        assert not any(metric.startswith(b"team.a.late") for metric in passed)
+        assert held_by(daemons[0], "cluster")["team.a"] == len(passed)
         status, body = daemons[0].get("/health")
         assert (status, "cluster:" in body) == (200, False)
 

@@ -63,13 +63,8 @@ def remarks_on(settings: Settings) -> Iterator[str]:
 def _cluster_remarks(settings: Settings) -> Iterator[str]:
     """The same about nodes that share limits."""
     cluster = settings.cluster
-    if cluster.mode == "sync":
-        yield (
-            f"{settings.source}: cluster.mode sync shares throughput alone: limits of what is held (metrics, "
-            'namespaces, sizes, data-points) are each node\'s own; mode "slices" shares them all'
-        )
-        if not cluster.peers:
-            yield f"{settings.source}: cluster.peers is empty: this node hears nobody, so limits are its own alone"
+    if cluster.mode == "sync" and not cluster.peers:
+        yield f"{settings.source}: cluster.peers is empty: this node hears nobody, so limits are its own alone"
     if cluster.mode == "slices" and has_password(cluster.store) and _is_for_all(settings.source):
         yield (
             f"{settings.source}: cluster.store has a password, and every user of this machine can read this file: "

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from carbonquota import QuotaEngine, RuleSet
 from carbonquota.cluster.claim_store import ClaimTimeouts
 from carbonquota.cluster.claims import WAITS, ClaimNode
-from carbonquota.cluster.gate import Gate, names_of
+from carbonquota.cluster.gate import Gate
 from carbonquota.cluster.hold import Hold, HoldRoom
+from carbonquota.cluster.line_batches import LineBatches, names_of
 from carbonquota.cluster.settings import OnOutage
 from carbonquota.controls import Admission
 from carbonquota.errors import MetricNameError
@@ -39,12 +40,13 @@ class Fleet:
         self.stock = Stock(lambda: round(self.clock() * 1000))
         self.engines: list[QuotaEngine] = [self.new_engine() for _ in range(self.size)]
         self.stores: list[ModelClaims] = []
-        self.holds: list[Hold] = []
+        self.holds: list[Hold[bytes]] = []
         self.nodes: list[ClaimNode] = []
-        self.gates: list[Gate] = []
+        self.gates: list[Gate[bytes]] = []
+        self.batches: list[LineBatches] = []
         self.decided: list[list[Admission]] = [[] for _ in range(self.size)]
         for number in range(self.size):
-            for parts in (self.stores, self.holds, self.nodes, self.gates):
+            for parts in (self.stores, self.holds, self.nodes, self.gates, self.batches):
                 parts.append(None)  # type: ignore[arg-type]
             self.begin(number)
         self.cycle()
@@ -55,14 +57,15 @@ class Fleet:
 
     def begin(self, number: int) -> None:
         """Begin this node's process with the engine it has."""
-        engine, hold = self.engines[number], Hold(self.clock, ROOM)
+        engine, hold = self.engines[number], Hold[bytes](self.clock, len, ROOM)
         store = ModelClaims(self.stock, f"n{number}", self.patience)
 
         def decide(_: bytes, admit: Callable[[], Admission]) -> Admission:
             self.decided[number].append(admit())
             return self.decided[number][-1]
 
-        gate = Gate(engine, hold, self.on_outage, decide=decide)
+        batches = LineBatches(engine, decide)
+        gate = Gate(engine, hold, batches, self.on_outage)
         node = ClaimNode(
             engine,
             store,
@@ -73,6 +76,7 @@ class Fleet:
             jitter=lambda: 0.5,
         )
         self.holds[number], self.stores[number], self.nodes[number], self.gates[number] = hold, store, node, gate
+        self.batches[number] = batches
 
     def kill(self, number: int) -> None:
         """Kill it, and start it with what it had in its index: that was written down, what waited was not."""
@@ -83,7 +87,8 @@ class Fleet:
 
     def send(self, number: int, *names: str) -> Admission:
         """A batch of one point each."""
-        return self.gates[number].admit(b"".join(f"{name} 1 1700000000\n".encode() for name in names))
+        lines = b"".join(f"{name} 1 1700000000\n".encode() for name in names)
+        return self.batches[number].admit(lines, self.gates[number])
 
     def cycle(self, seconds: float = 0.1) -> None:
         """Let time pass, and all nodes do what is due."""
@@ -308,7 +313,7 @@ def test_it_is_told_when_claims_are_not_granted_for_long() -> None:
 def test_points_of_a_metric_go_on_in_their_order() -> None:
     fleet = Fleet(1)
     for value in range(3):
-        fleet.gates[0].admit(f"a.x {value} 1700000000\n".encode())
+        fleet.batches[0].admit(f"a.x {value} 1700000000\n".encode(), fleet.gates[0])
     fleet.cycle()
     assert [admission.accepted for admission in fleet.decided[0]] == [
         b"a.x 0 1700000000\na.x 1 1700000000\na.x 2 1700000000\n"

@@ -16,10 +16,12 @@ from carbon.util import TaggedSeries
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbonquota.controls import BatchDecision
+from carbonquota.controls import BatchDecision, table
+from carbonquota.controls.stock_limits import RefusedMetric
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import MetricNameError
 from carbonquota.plugins.decisions import Datapoint, DecidingEngine, Decisions
+from carbonquota.plugins.point_batches import PointBatches
 from carbonquota.plugins.processors import MOST, GeneratedProcessor, Passed, QuotaProcessor, Store
 from carbonquota.rules import RuleSet
 from carbonquota.service.throttling import Dropping
@@ -64,11 +66,12 @@ class Setup:
     noted: list[Dropping] = field(default_factory=list)
     store_plain: Store | None = None
     room: Callable[[], float] = lambda: inf
+    holds_new: bool = False
 
     def __post_init__(self) -> None:
-        decisions = Decisions(self.engine, note=self.noted.append, clock=self.clock)
+        self.decisions = Decisions(self.engine, note=self.noted.append, clock=self.clock, holds_new=self.holds_new)
         self.processor = QuotaProcessor(
-            decisions, self.sink, soon=self.turns.append, room=self.room, store_plain=self.store_plain
+            self.decisions, self.sink, soon=self.turns.append, room=self.room, store_plain=self.store_plain
         )
 
     def send(self, metrics: Iterable[str]) -> None:
@@ -90,6 +93,11 @@ class BrokenEngine:
     """An engine with a bug."""
 
     def admit_names(self, names: Sequence[str]) -> BatchDecision:
+        raise RuntimeError("a bug")
+
+    admit_new_names = admit_names
+
+    def refuse_names(self, names: Sequence[str], refused: Sequence[RefusedMetric]) -> BatchDecision:
         raise RuntimeError("a bug")
 
 
@@ -210,7 +218,7 @@ METRICS = st.sampled_from(
 )
 
 
-class EngineOfOthers:
+class EngineOfOthers(BrokenEngine):
     """An engine that answers to less than it was asked."""
 
     def admit_names(self, names: Sequence[str]) -> BatchDecision:
@@ -391,3 +399,28 @@ def test_what_a_relay_sends_anew_is_not_decided_on_again() -> None:
     for _ in range(3):
         assert list(generated.process("a.b", (1.0, 2.0))) == [("a.b", (1.0, 2.0))]
     assert setup.counts()["received", ""] == 0
+
+
+def test_points_of_new_metrics_wait_for_the_cluster_and_all_others_go_on() -> None:
+    holding = QuotaEngine(RuleSet.from_text("[team.*]\nmetrics = 3\n"), hold_new=True)
+    holding.load("team.a.known")
+    setup = Setup(holding, holds_new=True)
+    held: list[tuple[str, Datapoint]] = []
+    setup.processor.hold_back = held.extend
+    setup.send(["team.a.new", "team.a.known", "team.a.new", "team.a.other", ""])
+    setup.turn()
+    assert [metric for metric, _ in setup.sink.points] == ["team.a.known"]
+    assert held == [("team.a.new", (0.0, 1.0)), ("team.a.new", (2.0, 1.0)), ("team.a.other", (3.0, 1.0))]
+    counts = setup.counts()
+    assert (counts["received", ""], counts["accepted", ""], counts["malformed", "name"]) == (5, 1, 1)
+    batches = PointBatches(setup.decisions, setup.processor.hand_on)
+    assert batches.names(held) == ["team.a.new", "team.a.new", "team.a.other"]
+    answer = batches.admit_new(held[:2])
+    assert answer is not None
+    assert answer.points == 2
+    batches.refuse(held[2:], [RefusedMetric("team.a.other", "team.a", table.METRICS)])
+    assert setup.sink.points[1:] == held[:2]
+    counts = setup.counts()
+    assert (counts["accepted", ""], counts["dropped", "metrics"]) == (3, 1)
+    assert list(setup.noted[-1].drops) == [("team.a", "metrics")]
+    assert sum(value for name, value in holding.report().items() if name.startswith("dropped.")) == 1
