@@ -50,9 +50,9 @@ import grpc
 from envoy.service.ratelimit.v3 import rls_pb2_grpc
 from carbonquota.limiter.faces.grpc.messages import Messages, read_request, write_answer
 from carbonquota.limiter.faces.headers import HeaderStyle
-from carbonquota.limiter.rules import RuleSet
+from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
-limiter = Limiter(RuleSet.from_text(open(sys.argv[1]).read(), "d"))
+limiter = Limiter(DomainRules.from_text(open(sys.argv[1]).read(), "d"))
 class Service(rls_pb2_grpc.RateLimitServiceServicer):
     def ShouldRateLimit(self, request, context):
         return write_answer(limiter.check(read_request(request)), HeaderStyle())
@@ -63,6 +63,26 @@ server.start()
 print("ready: ", flush=True)
 server.wait_for_termination()
 """
+EMPTY: Final = """
+import asyncio
+import grpc
+from envoy.service.ratelimit.v3 import rls_pb2, rls_pb2_grpc
+answer = rls_pb2.RateLimitResponse(overall_code=1)
+class Service(rls_pb2_grpc.RateLimitServiceServicer):
+    async def ShouldRateLimit(self, request, context):
+        return answer
+async def main():
+    server = grpc.aio.server()
+    rls_pb2_grpc.add_RateLimitServiceServicer_to_server(Service(), server)
+    print("listening for gRPC on 127.0.0.1:%d" % server.add_insecure_port("127.0.0.1:0"), flush=True)
+    await server.start()
+    print("ready: ", flush=True)
+    await server.wait_for_termination()
+asyncio.run(main())
+"""
+"""The usual server on asyncio, which decides nothing: what it costs by itself."""
+
+USUAL_SERVERS: Final = {"the same limiter behind grpc.server": USUAL, "grpc.aio, which decides nothing": EMPTY}
 
 
 @dataclass(frozen=True)
@@ -170,8 +190,8 @@ def main() -> None:
         shown = figures[name]
         print(f"{name:44} {shown['a_second']:10,.0f}/s {shown['a_cpu_second']:10,.0f} a CPU second", flush=True)
 
-    with tempfile.TemporaryDirectory() as name, valkey() as store:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as scratch, valkey() as store:
+        folder = Path(scratch)
         with started(limiter(folder), folder / "log") as own:
             row("gRPC, one connection, 64 in flight", own, grpc_of(own.ports["gRPC"]))
             row("gRPC, 8 connections, 64 in flight", own, grpc_of(own.ports["gRPC"], 8))
@@ -179,9 +199,9 @@ def main() -> None:
         with started(limiter(folder, "--store", store), folder / "log") as own:
             row("gRPC on Valkey, 64 in flight", own, grpc_of(own.ports["gRPC"]))
             row("HTTP check on Valkey, 64 connections", own, http_of(own.ports["HTTP"]))
-        usual = [sys.executable, "-c", USUAL, str(folder / "d.yaml")]
-        with started(usual, folder / "log") as peer:
-            row("the same limiter behind grpc.server", peer, grpc_of(peer.ports["gRPC"]))
+        for name, text in USUAL_SERVERS.items():
+            with started([sys.executable, "-c", text, str(folder / "d.yaml")], folder / "log") as peer:
+                row(name, peer, grpc_of(peer.ports["gRPC"]))
     if options.against:
         port, pid = map(int, options.against.split(":"))
         row("the other server", Server(psutil.Process(pid), {}), partial(grpc_of(port)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from typing import Final
 
@@ -52,10 +53,17 @@ def _ietf(limited: Sequence[Status]) -> list[Header]:
     policies, left = [], []
     for status in limited[:_MOST_POLICIES]:
         if (limit := status.limit) is not None:
-            name = _quoted(limit.name or status.rule or "default")
-            policies.append(f"{name};q={limit.requests};w={limit.seconds}")
+            name, policy = _policy(limit.name or status.rule or "default", limit.requests, limit.seconds)
+            policies.append(policy)
             left.append(f"{name};r={max(status.remaining, 0)};t={ceil(status.reset)}")
     return [("ratelimit-policy", ", ".join(policies)), ("ratelimit", ", ".join(left))]
+
+
+@lru_cache(4_096)
+def _policy(name: str, requests: int, seconds: int) -> tuple[str, str]:
+    """A policy's name as a structured field's text, and what it grants."""
+    name = _quoted(name)
+    return name, f"{name};q={requests};w={seconds}"
 
 
 def _x_ratelimit(status: Status) -> list[Header]:

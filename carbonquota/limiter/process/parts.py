@@ -116,8 +116,6 @@ class LimiterParts:
         except QuotaError as error:
             _log.error("%s; the keys of before stay", error)
         else:
-            # What was found out by keys that are gone.
-            self.handlers.known.clear()
             _log.info("%d API keys are known", len(self.handlers.identity.keys))
 
     def samples(self) -> Iterator[Sample]:

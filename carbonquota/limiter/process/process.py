@@ -123,7 +123,15 @@ class LimiterProcess:
             await self._listen(listener, "gRPC", "[grpc] listen", settings.grpc.listen)
         if settings.http.enabled:
             bounds = RequestBounds(patience=settings.limiter.client_timeout)
-            face = HttpFace(parts.handlers.handle, parts.handlers.wanted, parts.faces["http"], bounds)
+            own = parts.handlers
+            face = HttpFace(
+                own.handle,
+                own.wanted,
+                parts.faces["http"],
+                bounds,
+                handle_again=own.handle_again,
+                remember=own.remember,
+            )
             listener = Listener("HTTP", partial(HttpProtocol, face), parts.faces["http"], settings.http.max_connections)
             await self._listen(listener, "HTTP", "[http] listen", settings.http.listen)
 
@@ -156,6 +164,8 @@ class LimiterProcess:
         await asyncio.to_thread(self._parts.rulebook.reload, reason)
         if reason == "SIGHUP":
             await asyncio.to_thread(self._parts.reload_keys)
+            # What was found out by keys that are gone; on this thread, which finds out, so that none of it comes after.
+            self._parts.handlers.known.clear()
 
     async def _drain(self) -> None:
         """Be found not ready for a while, and serve on."""

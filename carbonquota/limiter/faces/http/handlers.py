@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
@@ -15,6 +15,7 @@ from carbonquota.limiter.faces.checker import Checker, FaceStats
 from carbonquota.limiter.faces.eager import begin
 from carbonquota.limiter.faces.grpc.messages import read_request, write_answer
 from carbonquota.limiter.faces.headers import HeaderStyle, answer_headers
+from carbonquota.limiter.faces.http.known import KnownRequests
 from carbonquota.limiter.faces.http.questions import read_leases, read_questions, write_verdicts
 from carbonquota.limiter.faces.http.replies import HttpRequest, Reply, document_reply, problem
 from carbonquota.limiter.identity.heads import RequestHeadReader
@@ -23,9 +24,6 @@ from carbonquota.limiter.model import Answer, Code, Request
 from carbonquota.web.grpc.replies import MessageError
 
 CHECK: Final = "/check"
-_MOST_REMEMBERED: Final = 8_192
-_LONGEST_REMEMBERED: Final = 1_024
-"""Bytes of what is looked at of a request that is remembered."""
 _UNKNOWN: Final = problem(401, "a token or an API key is needed", (("www-authenticate", "Bearer"),))
 
 
@@ -40,8 +38,7 @@ class Handlers:
     style: HeaderStyle = field(default_factory=HeaderStyle)
     denied: int = 429
     is_serving: Callable[[], bool] = lambda: True
-    known: dict[Hashable, Identified] = field(default_factory=dict)
-    """What was asked lately."""
+    known: KnownRequests = field(default_factory=KnownRequests)
 
     @property
     def wanted(self) -> frozenset[bytes]:
@@ -109,7 +106,20 @@ class Handlers:
     def _check(self, request: HttpRequest) -> Reply | Awaitable[Reply]:
         """May the request pass that this one tells of, or that stands behind `/check`?"""
         began = perf_counter()
-        found = self._identified(request)
+        return self._check_identified(self._identified(request), began)
+
+    def handle_again(self, data: bytes, peer: str) -> Reply | Awaitable[Reply] | None:
+        """The same for a whole request of bytes that `remember` was called with; None of any other."""
+        began = perf_counter()
+        found = self.known.find_bytes(data, peer)
+        return None if found is None else self._check_identified(found, began)
+
+    def remember(self, data: bytes, request: HttpRequest) -> None:
+        """A request came in one piece: know it again by its bytes. HEAD is answered otherwise than its question."""
+        if request.method != "HEAD":
+            self.known.keep_bytes(data, request)
+
+    def _check_identified(self, found: Identified, began: float) -> Reply | Awaitable[Reply]:
         if self.identity.policy.needs_identity and not found.known:
             self.stats.faults["unknown"] += 1
             return _UNKNOWN
@@ -117,17 +127,14 @@ class Handlers:
 
     def _identified(self, request: HttpRequest) -> Identified:
         """What a request is; the same bytes are the same, but for tokens, which end."""
-        key = (request.method, request.target, request.peer, request.raw)
-        known = self.known.get(key)
+        known = self.known.find(request)
         if known is not None:
             return known
         target = request.target[len(CHECK) :] or "/"
         head = self.heads.read(request.method, target, request.fields, request.peer)
         found = self.identity.resolve(head)
-        if not head.token and request.size <= _LONGEST_REMEMBERED:
-            self.known[key] = found
-            if len(self.known) > _MOST_REMEMBERED:
-                del self.known[next(iter(self.known))]
+        if not head.token:
+            self.known.keep(request, found)
         return found
 
     def _decide(

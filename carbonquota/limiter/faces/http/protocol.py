@@ -36,6 +36,10 @@ class HttpFace:
     stats: FaceStats
     bounds: RequestBounds = field(default_factory=RequestBounds)
     notices: BoundedLog = field(default_factory=lambda: BoundedLog(_log, monotonic))
+    handle_again: Callable[[bytes, str], Reply | Awaitable[Reply] | None] = lambda _data, _peer: None
+    """The reply to a request that is known by its bytes and who asks; None where it has to be read."""
+    remember: Callable[[bytes, HttpRequest], object] = lambda _data, _request: None
+    """Is told of requests that came in one piece, and keep their connection."""
 
 
 @dataclass(slots=True)
@@ -65,6 +69,7 @@ class HttpProtocol(asyncio.Protocol):
         """Answer as `face` does."""
         self._face = face
         self._wanted = face.wanted
+        self._most_head = face.bounds.head
         self._listener = listener
         self._parser = httptools.HttpRequestParser(self)
         self._loop = asyncio.get_running_loop()
@@ -72,6 +77,8 @@ class HttpProtocol(asyncio.Protocol):
         self._peer = ""
         self._coming: Gathered | None = None
         self._slots: deque[_Slot] = deque()
+        self._read: list[HttpRequest] = []
+        """The requests that the bytes in hand were the end of."""
         self._is_feeding = False
         self._is_closing = False
         self._is_paused = False
@@ -99,7 +106,11 @@ class HttpProtocol(asyncio.Protocol):
         """Answer the requests that are whole with it."""
         if self._is_closing:
             return
+        begins = self._coming is None
+        if begins and not self._slots and self._answer_known(data):
+            return
         self._is_feeding = True
+        self._read.clear()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -109,6 +120,23 @@ class HttpProtocol(asyncio.Protocol):
         finally:
             self._is_feeding = False
         self._flush()
+        if begins and len(self._read) == 1 and self._coming is None and not self._is_closing:
+            self._face.remember(data, self._read[0])
+
+    def _answer_known(self, data: bytes) -> bool:
+        """Answer a request that is known by its bytes, past the parser, which is between two of them."""
+        slot = _Slot(keep_alive=True, with_body=True)
+        try:
+            reply = self._face.handle_again(data, self._peer)
+        except Exception as error:  # noqa: BLE001 - the edge: a bug costs one request
+            reply = self._bug(error)
+        if reply is None:
+            return False
+        self._since = None
+        self._slots.append(slot)
+        self._fill_with(slot, reply)
+        self._flush()
+        return True
 
     def _refuse(self, error: Exception) -> None:
         """Answer what is no request, and read no further."""
@@ -127,28 +155,29 @@ class HttpProtocol(asyncio.Protocol):
         """The parser has a piece of its target."""
         if self._coming is not None:
             self._coming.target.append(part)
-            self._count_head(self._coming, len(part))
+            self._coming.head_size += len(part)
+            if self._coming.head_size > self._most_head:
+                raise _TooMuchError(431)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """The parser has a field."""
         coming = self._coming
         if coming is not None:
-            self._count_head(coming, len(name) + len(value) + 4)
+            coming.head_size += len(name) + len(value) + 4
+            if coming.head_size > self._most_head:
+                raise _TooMuchError(431)
             name = name.lower()
             if name in self._wanted:
                 coming.fields.append((name, value))
-
-    def _count_head(self, coming: Gathered, size: int) -> None:
-        coming.head_size += size
-        if coming.head_size > self._face.bounds.head:
-            raise _TooMuchError(431)
+                if name == b"expect":
+                    coming.expects = value
 
     def on_headers_complete(self) -> None:
         """The parser has the whole head."""
         coming = self._coming
         if coming is None or self._transport is None:
             return
-        if any(name == b"expect" and value.lower() == b"100-continue" for name, value in coming.fields):
+        if coming.expects.lower() == b"100-continue":
             self._transport.write(_CONTINUE)
 
     def on_body(self, part: bytes) -> None:
@@ -170,14 +199,18 @@ class HttpProtocol(asyncio.Protocol):
         slot = _Slot(self._parser.should_keep_alive(), method != "HEAD")
         self._slots.append(slot)
         self._is_closing = not slot.keep_alive
-        self._answer(slot, HttpRequest(method, target, tuple(coming.fields), self._peer, b"".join(coming.body)))
+        request = HttpRequest(method, target, tuple(coming.fields), self._peer, b"".join(coming.body))
+        self._read.append(request)
+        self._answer(slot, request)
 
     def _answer(self, slot: _Slot, request: HttpRequest) -> None:
         try:
             reply = self._face.handle(request)
         except Exception as error:  # noqa: BLE001 - the edge: a bug costs one request
-            self._fill(slot, self._bug(error))
-            return
+            reply = self._bug(error)
+        self._fill_with(slot, reply)
+
+    def _fill_with(self, slot: _Slot, reply: Reply | Awaitable[Reply]) -> None:
         if isinstance(reply, Reply):
             self._fill(slot, reply)
         else:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
 from carbonquota.limiter.faces.headers import Header
 
@@ -14,8 +14,7 @@ _LINES: Final = {int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n" for 
 _EMPTY: Final = "content-length: 0\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(NamedTuple):
     """A whole request: `raw` has the fields that are wanted, names in small letters."""
 
     method: str
@@ -43,8 +42,7 @@ class HttpRequest:
         return self.target.partition("?")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A status, headers and a body of a type; without a type there is no body."""
 
     status: int
@@ -100,3 +98,4 @@ class Gathered:
     body: list[bytes] = field(default_factory=list)
     head_size: int = 0
     body_size: int = 0
+    expects: bytes = b""
