@@ -26,7 +26,7 @@ from pathlib import Path
 import psutil
 from bench_kernels import COMPILED, PLAIN, VARIABLE, kernels, whole
 from loopback_ports import free_port
-from relay_traffic import rules, running_drain, start_sender, write_traffic
+from relay_traffic import rules, running_drain, start_sender, write_flood, write_traffic
 
 PATIENCE = 120.0
 """Seconds after which a run is given up."""
@@ -208,11 +208,18 @@ class Load:
     series: int
     rounds: int
     connections: int
+    is_flood: bool = False
+    """Whether as many points again are of new metrics that are rejected."""
+
+    @property
+    def points(self) -> int:
+        """How many points are sent."""
+        return self.series * self.rounds * (2 if self.is_flood else 1)
 
 
 def push(peer: Peer, process: psutil.Process, port: int, drained: Path, load: Load) -> None:
     """Send all of it through the program, and wait until it is through."""
-    traffic = drained.parent / "traffic"
+    traffic = drained.parent / ("flood" if load.is_flood else "traffic")
     goal = _count(drained) + load.series * load.rounds
     senders = start_sender(port, traffic, load.rounds, load.connections)
     if senders.wait(PATIENCE):
@@ -230,14 +237,16 @@ def measure(peer: Peer, load: Load) -> list[Figure]:
     with tempfile.TemporaryDirectory() as name, running_drain(Path(name)) as (destination, drained):
         folder = Path(name)
         write_traffic(folder / "traffic", load.series)
+        write_flood(folder / "flood", load.series)
         with running(peer, folder, destination) as (process, port):
-            push(peer, process, port, drained, Load(load.series, 1, 1))
+            push(peer, process, port, drained, Load(load.series, 1, 1, load.is_flood))
             before, start = cpu(process), time.monotonic()
             push(peer, process, port, drained, load)
             spent, passed = cpu(process) - before, time.monotonic() - start
             memory = process.memory_info().rss
-    points = load.series * load.rounds
+    points = load.points
     what = f"{load.series:,} series, {load.connections:,} connections"
+    what += ", half of all rejected" if load.is_flood else ""
     return [
         Figure(f"CPU, {what}", peer.name, spent / points * 1e6, "us/point"),
         Figure(f"wall clock, {what}", peer.name, passed / points * 1e6, "us/point"),
@@ -301,7 +310,7 @@ def peers(options: argparse.Namespace, built: Sequence[str]) -> Iterator[Peer]:
 def show(figures: Sequence[Figure]) -> Sequence[Figure]:
     """Print rows as they come."""
     for figure in figures:
-        print(f"{figure.peer:22} {figure.what:50} {figure.value:10.3f} {figure.unit}", flush=True)
+        print(f"{figure.peer:22} {figure.what:56} {figure.value:10.3f} {figure.unit}", flush=True)
     return figures
 
 
@@ -325,6 +334,7 @@ def main() -> None:
         for peer in peers(options, built):
             figures += show(measure(peer, Load(options.series, options.rounds, 4)))
             figures += show(measure(peer, Load(options.series, options.rounds, 1000)))
+        figures += show(measure(quickest, Load(options.series, options.rounds, 4, is_flood=True)))
         figures += show(slow_destination(quickest, Load(options.series, 2, 4)))
         figures += show(restart(quickest, 1_000_000))
     if options.json:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 CHUNK = 65536
 """Bytes that a sender hands to the system at once, and that the drain reads at once."""
+FULL = "servers.full"
+"""A namespace that takes one metric."""
 PER_HOST = 100
 """Series of one host."""
 
@@ -30,9 +32,10 @@ def names(series: int) -> list[str]:
 
 
 def rules() -> str:
-    """Four throughput limits over every series, none of which is ever reached."""
+    """Four throughput limits over every series, none of which is ever reached, and one namespace that is full."""
     sections = ("/", "*", "*.*", "*.*.*")
-    return "".join(f"[{pattern}]\nmetrics = 1,000,000,000\nthroughput = 1,000,000,000,000\n" for pattern in sections)
+    amounts = "metrics = 1,000,000,000\nthroughput = 1,000,000,000,000\n"
+    return "".join(f"[{pattern}]\n{amounts}" for pattern in sections) + f"[{FULL}]\nmetrics = 1\n"
 
 
 def write_traffic(path: Path, series: int) -> int:
@@ -40,6 +43,14 @@ def write_traffic(path: Path, series: int) -> int:
     now = int(time.time()) // 60 * 60
     text = "".join(f"{name} {number % 97}.5 {now}\n" for number, name in enumerate(names(series)))
     return path.write_bytes(text.encode())
+
+
+def write_flood(path: Path, series: int) -> None:
+    """Write what `write_traffic` does, and behind each line one of a new metric that is rejected."""
+    known = names(series - 1)
+    now = int(time.time()) // 60 * 60
+    lines = (f"{name} 1.5 {now}\n{FULL}.r{number:07d}.count 1 {now}\n" for number, name in enumerate(known))
+    path.write_text(f"{FULL}.first 1 {now}\n" + "".join(lines))
 
 
 def parts(buffer: bytes, count: int) -> list[bytes]:
