@@ -27,7 +27,6 @@ _CONTROLS: Final = 8
 
 _NAMESPACE: Final = struct.Struct("<8sI5d")
 _SIZE: Final = struct.Struct("<3d")
-_METRIC: Final = struct.Struct("<16sII")
 
 
 class ClaimStatus(IntEnum):
@@ -107,6 +106,16 @@ class Digester:
         return hashlib.blake2b(name.encode(), digest_size=8, key=self._key).digest()
 
 
+class _Packed(NamedTuple):
+    """Metrics as the store takes them: `blobs`, and of each metric in them which one it is of those that were given."""
+
+    blobs: tuple[bytes, bytes, bytes, bytes]
+    order: NDArray[np.intp]
+
+
+_NOTHING: Final = _Packed((b"", b"", b"", b""), np.empty(0, np.intp))
+
+
 class ClaimStore:
     """The calls about what is held. Not safe to use from two threads at once."""
 
@@ -133,33 +142,43 @@ class ClaimStore:
     def claim(
         self, run: StoredRun, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits], *, asks: bool = True
     ) -> Claimed:
-        """Claim metrics, each as a whole, in their order; where it does not ask, whatever the limits.
+        """Claim metrics, each as a whole; where it does not ask, whatever the limits. Those of a namespace go in order.
 
         `limits` are of the namespaces above the metrics, each after the one above it.
         """
         member = self._patience
         args = [self._store.node, run.number, run.epoch, member.grace, member.forget, int(asks)]
-        blobs = self._packed(metrics, limits) if metrics else (b"", b"", b"")
-        answer = self._store.call("cq1_claim", self._keys, [*args, *blobs])
-        _, status, _, nodes, dead, codes = answer
-        names = tuple(_text(nodes).split())
-        return Claimed(ClaimStatus(status), names, bool(dead), np.frombuffer(codes, "<i4").astype(np.int32))
+        packed = self._packed(metrics, limits) if metrics else _NOTHING
+        answer = self._store.call("cq1_claims", self._keys, [*args, *packed.blobs])
+        _, status, _, nodes, dead, found = answer
+        codes = np.frombuffer(found, "<i4").astype(np.int32)
+        if len(codes):
+            codes[packed.order] = codes.copy()
+        return Claimed(ClaimStatus(status), tuple(_text(nodes).split()), bool(dead), codes)
 
-    def _packed(self, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits]) -> tuple[bytes, bytes, bytes]:
-        """The blobs that `cq1_claim` takes."""
+    def _packed(self, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits]) -> _Packed:
+        """What `cq1_claims` takes."""
         numbers = {one.namespace: number for number, one in enumerate(limits, 1)}
         digest, pack = self._digester.namespace, _NAMESPACE.pack
         namespaces = [pack(digest(one.namespace), numbers.get(above(one.namespace), 0), *one.limits) for one in limits]
         sizes: dict[Size, int] = {}
-        packed, of_metric, line = [], self._digester.metric, _METRIC.pack
+        names, leaves, size_numbers = [], [], []
         last, number = None, 0
         for name, namespace, size in metrics:
             # Sizes are asked for one after the other, and hashing one takes as long as all else here.
             if size is not last:
                 last, number = size, sizes.setdefault(size, len(sizes) + 1)
-            packed.append(line(of_metric(name), numbers[namespace], number))
+            names.append(name)
+            leaves.append(numbers[namespace])
+            size_numbers.append(number)
+        # Those of one namespace and size are put together, as most of the work is the same for them.
+        keys = np.array(leaves, np.int64) << 32 | np.array(size_numbers, np.int64)
+        order = np.argsort(keys, kind="stable")
+        groups, counts = np.unique(keys, return_counts=True)
+        digests = np.frombuffer(b"".join(map(self._digester.metric, names)), "V16")[order].tobytes()
         packed_sizes = [_SIZE.pack(size.logical, size.physical, size.data_points) for size in sizes]
-        return b"".join(namespaces), b"".join(packed_sizes), b"".join(packed)
+        columns = np.stack((groups >> 32, groups & 0xFFFFFFFF, counts), axis=1).astype("<u4")
+        return _Packed((b"".join(namespaces), b"".join(packed_sizes), digests, columns.tobytes()), order)
 
     def release(self, run: StoredRun, names: Sequence[str]) -> bool:
         """Hold these metrics no longer; whether the store still knew the run."""

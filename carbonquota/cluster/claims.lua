@@ -143,104 +143,154 @@ local function size_number(keys, size)
 end
 
 -- keys: stock runs names usage sizes; args: node, number, epoch, grace, forget (ms), 1: limits are asked or 0: it declares,
--- then three blobs, all numbers in them little endian:
+-- then four blobs, all numbers in them little endian:
 --   namespaces  of each 52 bytes: digest (8 bytes), which one is above it (uint32, from 1, 0 for none; an earlier one),
 --               limits of metrics, logical size, physical size, data points, namespaces (doubles, -1 for none)
 --   sizes       of each 24 bytes: logical size, physical size, data points (doubles)
---   metrics     of each 24 bytes: digest (16 bytes), its namespace and its size (uint32, from 1)
+--   metrics     of each 16 bytes: its digest
+--   groups      of each 12 bytes: namespace, size (uint32, from 1), and how many of the metrics are of these
 -- Gives: now, status, epoch, nodes, whether there is something to sweep, and an int32 for each metric: 0 where it is
 -- new, 1 where it was known, or -(namespace * 8 + control) where one refuses, both from 1.
-local function claim(keys, args)
-  local number, asks = tonumber(args[2]), args[6] == '1'
-  local result = heard_of(keys, args[1], number, args[3], tonumber(args[4]), tonumber(args[5]))
-  local metrics = args[9]
-  if result[2] == CLAIM_BEGIN or (asks and result[2] ~= OK) or #metrics == 0 then
-    result[6] = ''
-    return result
+local GRANTED, KNOWN = '\0\0\0\0', '\1\0\0\0'
+
+-- The refusal of `count` new metrics that need so much each, 0 where there is room for all of them. From the leaf up; the
+-- last that refuses is the one nearest to the root, which is the one to be named.
+local function refusal(way, needs, count)
+  local code, gained = 0, 0
+  for i = 1, #way do
+    local one = way[i]
+    local limit, holds = one.limit, one.holds
+    if limit then
+      if limit[5] >= 0 and holds[6] + gained > limit[5] then code = -(one.number * 8 + 5) end
+      for control = 4, 1, -1 do
+        if limit[control] >= 0 and holds[control + 1] + count * needs[control] > limit[control] then
+          code = -(one.number * 8 + control)
+        end
+      end
+    end
+    gained = holds[2] == 0 and 1 or 0
   end
-  local digests, above, limits, used, changed = {}, {}, {}, {}, {}
+  return code
+end
+
+local function charge(way, needs, count)
+  local gained = 0
+  for i = 1, #way do
+    local holds = way[i].holds
+    holds[6] = holds[6] + gained
+    gained = holds[2] == 0 and 1 or 0
+    for control = 1, 4 do holds[control + 1] = holds[control + 1] + count * needs[control] end
+    holds.changed = true
+  end
+end
+
+-- Of the namespaces of a claim, a function that gives the way up from one of them, by its number.
+local function ways_of(key, blob, asks)
+  local digests, above, limits = {}, {}, {}
   local at = 1
-  while at <= #args[7] do
+  while at <= #blob do
     local digest, up, m, l, p, d, n
-    digest, up, m, l, p, d, n, at = struct.unpack('<c8I4ddddd', args[7], at)
+    digest, up, m, l, p, d, n, at = struct.unpack('<c8I4ddddd', blob, at)
     local i = #digests + 1
     digests[i], above[i] = digest, up
     limits[i] = asks and (m >= 0 or l >= 0 or p >= 0 or d >= 0 or n >= 0) and {m, l, p, d, n} or false
   end
-  local held = opened(keys[4], digests)
+  local held = opened(key, digests)
   for i = 1, #digests do
-    local one = held[digests[i]]
-    if not one then
-      one = {above[i] > 0 and digests[above[i]] or NOTHING, 0, 0, 0, 0, 0}
-      held[digests[i]] = one
+    if not held[digests[i]] then
+      held[digests[i]] = {above[i] > 0 and digests[above[i]] or NOTHING, 0, 0, 0, 0, 0}
     end
-    used[i] = one
   end
-  local sizes, numbers = {}, {}
-  at = 1
-  while at <= #args[8] do
-    sizes[#sizes + 1] = {1, struct.unpack('<ddd', args[8], at)}
-    at = at + 24
+  local ways = {}
+  local function way_up(leaf)
+    local way = ways[leaf]
+    if not way then
+      way = {digest = digests[leaf]}
+      local number = leaf
+      while number > 0 do
+        way[#way + 1] = {number = number, limit = limits[number], holds = held[digests[number]]}
+        number = above[number]
+      end
+      ways[leaf] = way
+    end
+    return way
   end
+  return way_up, held
+end
+
+local function claim(keys, args)
+  local number, asks = tonumber(args[2]), args[6] == '1'
+  local result = heard_of(keys, args[1], number, args[3], tonumber(args[4]), tonumber(args[5]))
+  local metrics, groups = args[9], args[10]
+  if result[2] == CLAIM_BEGIN or (asks and result[2] ~= OK) or #metrics == 0 then
+    result[6] = ''
+    return result
+  end
+  local way_up, held = ways_of(keys[4], args[7], asks)
   local own = struct.pack('<I4', number)
   local answer, seen = {}, {}
-  for first = 1, #metrics, 24 * 500 do
-    local some, places = {}, {}
-    for place = first, math.min(first + 24 * 500 - 1, #metrics), 24 do
+  local sizes = {}
+  local group, left, way, needs, value = 1, 0, nil, nil, nil
+  for first = 1, #metrics, 16 * 1000 do
+    local some, write = {}, {}
+    for place = first, math.min(first + 16 * 1000 - 1, #metrics), 16 do
       some[#some + 1] = string.sub(metrics, place, place + 15)
     end
     local found = server.call('HMGET', keys[3], unpack(some))
-    local write = {}
-    for i = 1, #some do
-      local digest, known = some[i], found[i]
-      local code = 1
-      if known then
-        -- After the 12 bytes of what it was charged come the runs that hold it.
-        local is_held = false
-        for place = 13, #known, 4 do is_held = is_held or string.sub(known, place, place + 3) == own end
-        if not is_held and not seen[digest] then
-          seen[digest] = true
-          write[#write + 1] = digest
-          write[#write + 1] = known .. own
+    local at = 1
+    while at <= #some do
+      if left == 0 then
+        local leaf, size
+        leaf, size, left, group = struct.unpack('<I4I4I4', groups, group)
+        if not sizes[size] then
+          sizes[size] = {needs = {1, struct.unpack('<ddd', args[8], size * 24 - 23)},
+            number = size_number(keys, string.sub(args[8], size * 24 - 23, size * 24))}
         end
-      elseif not seen[digest] then
-        local leaf, size = struct.unpack('<I4I4', metrics, first + (i - 1) * 24 + 16)
-        local needs = sizes[size]
-        code = 0
-        -- From the leaf up; the last that refuses is the one nearest to the root, which is the one to be named.
-        local namespace, gained = leaf, 0
-        while namespace > 0 do
-          local limit, holds = limits[namespace], used[namespace]
-          if limit then
-            if limit[5] >= 0 and holds[6] + gained > limit[5] then code = -(namespace * 8 + 5) end
-            for control = 4, 1, -1 do
-              if limit[control] >= 0 and holds[control + 1] + needs[control] > limit[control] then
-                code = -(namespace * 8 + control)
-              end
-            end
-          end
-          gained = holds[2] == 0 and 1 or 0
-          namespace = above[namespace]
-        end
-        if code == 0 then
-          seen[digest] = true
-          numbers[size] = numbers[size] or size_number(keys, string.sub(args[8], size * 24 - 23, size * 24))
-          write[#write + 1] = digest
-          write[#write + 1] = struct.pack('<c8I4c4', digests[leaf], numbers[size], own)
-          namespace, gained = leaf, 0
-          while namespace > 0 do
-            local holds = used[namespace]
-            holds[6] = holds[6] + gained
-            gained = holds[2] == 0 and 1 or 0
-            for control = 1, 4 do holds[control + 1] = holds[control + 1] + needs[control] end
-            holds.changed = true
-            namespace = above[namespace]
-          end
-        end
+        way, needs = way_up(leaf), sizes[size].needs
+        -- What is kept of a metric is the same of all in a group.
+        value = struct.pack('<c8I4c4', way.digest, sizes[size].number, own)
       end
-      answer[#answer + 1] = struct.pack('<i4', code)
+      local last = math.min(at + left - 1, #some)
+      local new = 0
+      for i = at, last do
+        if not found[i] then new = new + 1 end
+      end
+      -- There is room for all of them, or each is looked at.
+      local has_room = new > 0 and refusal(way, needs, new) == 0
+      local granted = 0
+      for i = at, last do
+        local digest, known = some[i], found[i]
+        local code = KNOWN
+        if known then
+          -- After the 12 bytes of what it was charged come the runs that hold it.
+          local is_held = false
+          for place = 13, #known, 4 do is_held = is_held or string.sub(known, place, place + 3) == own end
+          if not is_held and not seen[digest] then
+            seen[digest] = true
+            write[#write + 1] = digest
+            write[#write + 1] = known .. own
+          end
+        elseif not seen[digest] then
+          local refused = has_room and 0 or refusal(way, needs, 1)
+          if refused == 0 then
+            seen[digest] = true
+            write[#write + 1] = digest
+            write[#write + 1] = value
+            code = GRANTED
+            if has_room then granted = granted + 1 else charge(way, needs, 1) end
+          else
+            code = struct.pack('<i4', refused)
+          end
+        end
+        answer[#answer + 1] = code
+      end
+      if granted > 0 then charge(way, needs, granted) end
+      left = left - (last - at + 1)
+      at = last + 1
     end
-    if #write > 0 then server.call('HSET', keys[3], unpack(write)) end
+    for i = 1, #write, 2000 do
+      server.call('HSET', keys[3], unpack(write, i, math.min(i + 1999, #write)))
+    end
   end
   saved(keys[4], held)
   result[6] = table.concat(answer)
@@ -326,7 +376,7 @@ end
 
 server.register_function('cq1_begin', begin)
 server.register_function('cq1_declared', declared)
-server.register_function('cq1_claim', claim)
+server.register_function('cq1_claims', claim)
 -- What only makes room goes on where the server is full.
 server.register_function{function_name = 'cq1_release', callback = release, flags = {'allow-oom'}}
 server.register_function{function_name = 'cq1_sweep', callback = sweep, flags = {'allow-oom'}}

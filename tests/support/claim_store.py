@@ -145,7 +145,12 @@ class ModelClaims:
         status = self._status(run)
         codes: list[int] = []
         if status is not ClaimStatus.BEGIN and (status is ClaimStatus.OK or not asks):
-            codes = [self._claim(run, metric, limits, asks=asks) for metric in metrics]
+            codes = [0] * len(metrics)
+            places = {one.namespace: place for place, one in enumerate(limits)}
+            sizes = {size: place for place, size in enumerate(dict.fromkeys(metric.size for metric in metrics))}
+            # Those of a namespace go together.
+            for at in sorted(range(len(metrics)), key=lambda at: (places[metrics[at].namespace], sizes[metrics[at].size])):
+                codes[at] = self._claim(run, metrics[at], limits, asks=asks)
         self._answer()
         return Claimed(status, tuple(self._stock.nodes), bool(self._stock.dead), np.array(codes, np.int32))
 
