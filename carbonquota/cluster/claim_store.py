@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -19,6 +19,8 @@ from carbonquota.controls.stock_limits import NamespaceLimits
 from carbonquota.model import ROOT, Size
 
 Codes = NDArray[np.int32]
+Usages = dict[bytes, bytes]
+"""What all nodes hold in some namespaces, as the store keeps it, by their digests."""
 
 NEW: Final = 0
 KNOWN: Final = 1
@@ -27,6 +29,9 @@ _CONTROLS: Final = 8
 
 _NAMESPACE: Final = struct.Struct("<8sI5d")
 _SIZE: Final = struct.Struct("<3d")
+_AMOUNTS: Final = struct.Struct("<5d")
+_AT_ONCE: Final = 500
+"""Namespaces that are recalled in one step of the store."""
 
 
 class ClaimStatus(IntEnum):
@@ -65,12 +70,16 @@ class Metric(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Claimed:
-    """What the store said: `codes` go with the metrics, none where it granted nothing; `nodes` are all it knows."""
+    """What the store said: `codes` go with the metrics, none where it granted nothing; `nodes` are all it knows.
+
+    `usages` are of the namespaces above the metrics.
+    """
 
     status: ClaimStatus
     nodes: tuple[str, ...]
     has_dead: bool
     codes: Codes
+    usages: Usages = field(default_factory=dict)
 
 
 class Caller(Protocol):
@@ -124,7 +133,7 @@ class ClaimStore:
         self._store = store
         self._digester = Digester(cluster)
         self._patience = patience or ClaimTimeouts()
-        self._keys = tuple(store.key(what) for what in ("stock", "runs", "names", "usage", "sizes"))
+        self._keys = tuple(store.key(what) for what in ("stock", "runs", "names", "usage", "sizes", "recalled"))
 
     def begin(self, known: Iterable[str], *, has_more: bool = False) -> StoredRun:
         """Begin a run that holds nothing yet. Claims of all wait for the nodes that are `known` here to declare.
@@ -150,11 +159,12 @@ class ClaimStore:
         args = [self._store.node, run.number, run.epoch, member.grace, member.forget, int(asks)]
         packed = self._packed(metrics, limits) if metrics else _NOTHING
         answer = self._store.call("cq1_claims", self._keys, [*args, *packed.blobs])
-        _, status, _, nodes, dead, found = answer
+        _, status, _, nodes, dead, found, amounts = answer
         codes = np.frombuffer(found, "<i4").astype(np.int32)
         if len(codes):
             codes[packed.order] = codes.copy()
-        return Claimed(ClaimStatus(status), tuple(_text(nodes).split()), bool(dead), codes)
+        usages = _usages(packed.blobs[0], _NAMESPACE.size, amounts)
+        return Claimed(ClaimStatus(status), tuple(_text(nodes).split()), bool(dead), codes, usages)
 
     def _packed(self, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits]) -> _Packed:
         """What `cq1_claims` takes."""
@@ -186,9 +196,35 @@ class ClaimStore:
         gone = self._store.call("cq1_release", self._keys, [self._store.node, run.number, run.epoch, digests])
         return bool(gone != -1)
 
+    def recall(self, run: StoredRun, usages: Usages) -> bool:
+        """Tell what namespaces held at least, before the store may have forgotten it; whether it knew the run."""
+        keys = (*self._keys[:2], self._keys[5])
+        listed = list(usages.items())
+        for start in range(0, len(listed), _AT_ONCE):
+            told = b"".join(digest + amounts for digest, amounts in listed[start : start + _AT_ONCE])
+            if not self._store.call("cq1_recall", keys, [self._store.node, run.number, run.epoch, told]):
+                return False
+        return True
+
+    def usages(self, run: StoredRun, cursor: str) -> tuple[str, Usages] | None:
+        """Some of what all namespaces hold, and the cursor to go on from, `0` at both ends.
+
+        None where it knows no such run.
+        """
+        keys = (*self._keys[:2], self._keys[3])
+        found = self._store.call("cq1_usages", keys, [self._store.node, run.number, run.epoch, cursor])
+        return (_text(found[0]), _usages(found[1], 8, found[2])) if found else None
+
     def sweep(self, most: int = 500) -> bool:
         """Let go of what nobody holds any more, looking at about so many metrics; whether there is more to do."""
         return bool(self._store.call("cq1_sweep", self._keys, [most]))
+
+
+def _usages(digests: bytes, step: int, amounts: bytes) -> Usages:
+    """Amounts by the digests that begin so many bytes after each other; none where there are no amounts."""
+    size = _AMOUNTS.size
+    places = range(len(amounts) // size)
+    return {digests[at * step : at * step + 8]: amounts[at * size : at * size + size] for at in places}
 
 
 def above(namespace: str) -> str:

@@ -7,7 +7,9 @@
 -- before it may claim. Then its runs before are dead, and what only dead runs hold is swept away: so nothing that a node
 -- claimed just before it was killed stays for ever. A server that may have forgotten something, as it was restarted,
 -- flushed or evicted a key, is another `epoch`: all nodes declare again, and nobody's claims are granted until all that
--- are known of have done so.
+-- are known of have done so, or were waited for long enough. Nodes tell as well what namespaces held by the last word of
+-- the store. As long as one that is known of has not declared, no namespace is taken to hold less than that, and what is
+-- granted on top: what the missing one holds may not be given to others.
 
 local CLAIM_WAIT, CLAIM_BEGIN = 1, 2
 local SETTLE = 2000
@@ -53,7 +55,7 @@ local function heard_of(keys, node, number, epoch, grace, forget)
   local now = now_ms()
   local running, since = epoch_of(keys, now)
   local all = server.call('HGETALL', keys[2])
-  local status, nodes, mine = OK, {}, nil
+  local status, nodes, mine, is_missing = OK, {}, nil, false
   if since > now - SETTLE then status = CLAIM_WAIT end
   for at = 1, #all, 2 do
     local run = run_of(all[at + 1])
@@ -63,7 +65,10 @@ local function heard_of(keys, node, number, epoch, grace, forget)
       server.call('HDEL', keys[2], all[at])
       if run.number > 0 then bury(keys[1], run.number .. ',' .. run.before) end
     else
-      if run.state == UNKNOWN and run.heard > now - grace then status = CLAIM_WAIT end
+      if run.state == UNKNOWN then
+        is_missing = true
+        if run.heard > now - grace then status = CLAIM_WAIT end
+      end
     end
     nodes[#nodes + 1] = all[at]
   end
@@ -75,7 +80,7 @@ local function heard_of(keys, node, number, epoch, grace, forget)
     keep_run(keys[2], node, mine)
   end
   local dead = server.call('HGET', keys[1], 'dead') or ''
-  return {now, status, running, table.concat(nodes, ' '), dead == '' and 0 or 1}
+  return {now, status, running, table.concat(nodes, ' '), dead == '' and 0 or 1}, is_missing, mine and mine.state
 end
 
 -- keys: stock runs; args: node, 1: it may hold what it did not declare before, then the nodes that it knows of. A node
@@ -142,15 +147,16 @@ local function size_number(keys, size)
   return tonumber(number)
 end
 
--- keys: stock runs names usage sizes; args: node, number, epoch, grace, forget (ms), 1: limits are asked or 0: it declares,
+-- keys: stock runs names usage sizes recalled; args: node, number, epoch, grace, forget (ms), 1: limits are asked or 0: it declares,
 -- then four blobs, all numbers in them little endian:
 --   namespaces  of each 52 bytes: digest (8 bytes), which one is above it (uint32, from 1, 0 for none; an earlier one),
 --               limits of metrics, logical size, physical size, data points, namespaces (doubles, -1 for none)
 --   sizes       of each 24 bytes: logical size, physical size, data points (doubles)
 --   metrics     of each 16 bytes: its digest
 --   groups      of each 12 bytes: namespace, size (uint32, from 1), and how many of the metrics are of these
--- Gives: now, status, epoch, nodes, whether there is something to sweep, and an int32 for each metric: 0 where it is
--- new, 1 where it was known, or -(namespace * 8 + control) where one refuses, both from 1.
+-- Gives: now, status, epoch, nodes, whether there is something to sweep; an int32 for each metric: 0 where it is
+-- new, 1 where it was known, or -(namespace * 8 + control) where one refuses, both from 1; and what each namespace holds
+-- (5 doubles).
 local GRANTED, KNOWN = '\0\0\0\0', '\1\0\0\0'
 
 -- The refusal of `count` new metrics that need so much each, 0 where there is room for all of them. From the leaf up; the
@@ -159,11 +165,15 @@ local function refusal(way, needs, count)
   local code, gained = 0, 0
   for i = 1, #way do
     local one = way[i]
-    local limit, holds = one.limit, one.holds
+    local limit, holds, least = one.limit, one.holds, one.least
     if limit then
-      if limit[5] >= 0 and holds[6] + gained > limit[5] then code = -(one.number * 8 + 5) end
+      if limit[5] >= 0 and math.max(holds[6], least and least[5] or 0) + gained > limit[5] then
+        code = -(one.number * 8 + 5)
+      end
       for control = 4, 1, -1 do
-        if limit[control] >= 0 and holds[control + 1] + count * needs[control] > limit[control] then
+        local used = holds[control + 1]
+        if least then used = math.max(used, least[control]) end
+        if limit[control] >= 0 and used + count * needs[control] > limit[control] then
           code = -(one.number * 8 + control)
         end
       end
@@ -176,7 +186,12 @@ end
 local function charge(way, needs, count)
   local gained = 0
   for i = 1, #way do
-    local holds = way[i].holds
+    local holds, least = way[i].holds, way[i].least
+    if least then
+      least[5] = least[5] + gained
+      for control = 1, 4 do least[control] = least[control] + count * needs[control] end
+      least.changed = true
+    end
     holds[6] = holds[6] + gained
     gained = holds[2] == 0 and 1 or 0
     for control = 1, 4 do holds[control + 1] = holds[control + 1] + count * needs[control] end
@@ -185,7 +200,7 @@ local function charge(way, needs, count)
 end
 
 -- Of the namespaces of a claim, a function that gives the way up from one of them, by its number.
-local function ways_of(key, blob, asks)
+local function ways_of(key, blob, asks, recalled)
   local digests, above, limits = {}, {}, {}
   local at = 1
   while at <= #blob do
@@ -201,6 +216,16 @@ local function ways_of(key, blob, asks)
       held[digests[i]] = {above[i] > 0 and digests[above[i]] or NOTHING, 0, 0, 0, 0, 0}
     end
   end
+  local least = {}
+  if recalled then
+    for at = 1, #digests, 1000 do
+      local last = math.min(at + 999, #digests)
+      local found = server.call('HMGET', recalled, unpack(digests, at, last))
+      for i = at, last do
+        if found[i - at + 1] then least[digests[i]] = {struct.unpack('<ddddd', found[i - at + 1])} end
+      end
+    end
+  end
   local ways = {}
   local function way_up(leaf)
     local way = ways[leaf]
@@ -208,25 +233,69 @@ local function ways_of(key, blob, asks)
       way = {digest = digests[leaf]}
       local number = leaf
       while number > 0 do
-        way[#way + 1] = {number = number, limit = limits[number], holds = held[digests[number]]}
+        local digest = digests[number]
+        way[#way + 1] = {number = number, limit = limits[number], holds = held[digest], least = least[digest]}
         number = above[number]
       end
       ways[leaf] = way
     end
     return way
   end
-  return way_up, held
+  return way_up, held, digests, least
+end
+
+-- What was recalled is of no use once all nodes have declared: it goes some at a time.
+local function drop_recalled(key)
+  if server.call('HLEN', key) == 0 then return end
+  local found, fields = server.call('HSCAN', key, '0', 'COUNT', 500)[2], {}
+  for at = 1, #found, 2 do fields[#fields + 1] = found[at] end
+  if #fields > 0 then server.call('HDEL', key, unpack(fields)) end
+end
+
+-- keys: stock runs recalled; args: node, number, epoch, and of each namespace its digest (8 bytes) and what it held at least
+-- (5 doubles). Whether the run is known.
+local function recall(keys, args)
+  local run = run_of(server.call('HGET', keys[2], args[1]))
+  if run.number ~= tonumber(args[2]) or epoch_of(keys, now_ms()) ~= args[3] then return 0 end
+  for at = 1, #args[4], 48 do
+    local digest = string.sub(args[4], at, at + 7)
+    local amounts = {struct.unpack('<ddddd', args[4], at + 8)}
+    local known = server.call('HGET', keys[3], digest)
+    if known then
+      known = {struct.unpack('<ddddd', known)}
+      for control = 1, 5 do amounts[control] = math.max(amounts[control], known[control]) end
+    end
+    server.call('HSET', keys[3], digest,
+      struct.pack('<ddddd', amounts[1], amounts[2], amounts[3], amounts[4], amounts[5]))
+  end
+  return 1
+end
+
+-- keys: stock runs usage; args: node, number, epoch, cursor. Some of what all namespaces hold, one after the other: the next
+-- cursor, digests, and 5 doubles for each; nothing where the run is not known.
+local function usages(keys, args)
+  local run = run_of(server.call('HGET', keys[2], args[1]))
+  if run.number ~= tonumber(args[2]) or epoch_of(keys, now_ms()) ~= args[3] then return {} end
+  local found = server.call('HSCAN', keys[3], args[4], 'COUNT', 200)
+  local digests, amounts = {}, {}
+  for at = 1, #found[2], 2 do
+    digests[#digests + 1], amounts[#amounts + 1] = found[2][at], string.sub(found[2][at + 1], 9)
+  end
+  return {found[1], table.concat(digests), table.concat(amounts)}
 end
 
 local function claim(keys, args)
   local number, asks = tonumber(args[2]), args[6] == '1'
-  local result = heard_of(keys, args[1], number, args[3], tonumber(args[4]), tonumber(args[5]))
+  local result, is_missing, state = heard_of(keys, args[1], number, args[3], tonumber(args[4]), tonumber(args[5]))
+  if not is_missing and result[2] == OK then drop_recalled(keys[6]) end
   local metrics, groups = args[9], args[10]
   if result[2] == CLAIM_BEGIN or (asks and result[2] ~= OK) or #metrics == 0 then
-    result[6] = ''
+    result[6], result[7] = '', ''
     return result
   end
-  local way_up, held = ways_of(keys[4], args[7], asks)
+  -- What a node declares at its start was there before; all else comes on top of what was recalled.
+  local recalled = is_missing and state == DECLARED and keys[6]
+  local way_up, held, digests, least = ways_of(keys[4], args[7], asks, recalled)
   local own = struct.pack('<I4', number)
   local answer, seen = {}, {}
   local sizes = {}
@@ -293,7 +362,17 @@ local function claim(keys, args)
     end
   end
   saved(keys[4], held)
-  result[6] = table.concat(answer)
+  for digest, one in pairs(least) do
+    if one.changed then
+      server.call('HSET', recalled, digest, struct.pack('<ddddd', one[1], one[2], one[3], one[4], one[5]))
+    end
+  end
+  local amounts = {}
+  for i = 1, #digests do
+    local one = held[digests[i]]
+    amounts[i] = struct.pack('<ddddd', one[2], one[3], one[4], one[5], one[6])
+  end
+  result[6], result[7] = table.concat(answer), table.concat(amounts)
   return result
 end
 
@@ -377,6 +456,8 @@ end
 server.register_function('cq1_begin', begin)
 server.register_function('cq1_declared', declared)
 server.register_function('cq1_claims', claim)
+server.register_function('cq1_recall', recall)
+server.register_function('cq1_usages', usages)
 -- What only makes room goes on where the server is full.
 server.register_function{function_name = 'cq1_release', callback = release, flags = {'allow-oom'}}
 server.register_function{function_name = 'cq1_sweep', callback = sweep, flags = {'allow-oom'}}

@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from carbonquota.cluster.claim_store import Claimed, ClaimStatus, Metric, StoredRun, refusal
+from carbonquota.cluster.claim_store import Claimed, ClaimStatus, Metric, StoredRun, Usages, refusal
 from carbonquota.cluster.hold import Hold, Waiting
 from carbonquota.cluster.known_limits import KnownLimits
 from carbonquota.cluster.settings import OnOutage
@@ -38,6 +38,9 @@ from carbonquota.trie import Holdings
 
 _AT_ONCE: Final = 2_000
 """Metrics claimed, declared or released in one step of the store, which answers nobody else meanwhile."""
+
+_MOST_RECALLED: Final = 200_000
+"""Namespaces whose usage over all nodes is remembered, some 200 bytes each."""
 
 _STEPS: Final = 50
 """So many steps of one kind at a time, so that none waits for long."""
@@ -95,6 +98,12 @@ class Claims(Protocol):
     def release(self, run: StoredRun, names: Sequence[str]) -> bool:
         """Release."""
 
+    def recall(self, run: StoredRun, usages: Usages) -> bool:
+        """Tell what namespaces held."""
+
+    def usages(self, run: StoredRun, cursor: str) -> tuple[str, Usages] | None:
+        """Some of what namespaces hold."""
+
     def sweep(self, most: int = ...) -> bool:
         """Let go of what nobody holds."""
 
@@ -114,6 +123,28 @@ class _Doubts:
 
     came: dict[str, None] = field(default_factory=dict)
     went: dict[str, None] = field(default_factory=dict)
+
+
+class _Recalled:
+    """What all namespaces held by the store's last word, looked at in turns."""
+
+    def __init__(self) -> None:
+        self.usages: Usages = {}
+        self.cursor = "0"
+        self._fresh: Usages = {}
+
+    def note(self, usages: Usages) -> None:
+        """These are the latest."""
+        if len(self.usages) < _MOST_RECALLED:
+            self.usages.update(usages)
+            self._fresh.update(usages)
+
+    def go_on(self, cursor: str, usages: Usages) -> None:
+        """The same, as part of a round; at its end those are forgotten that were not met."""
+        self.note(usages)
+        self.cursor = cursor
+        if cursor == "0":
+            self.usages, self._fresh = self._fresh, {}
 
 
 class ClaimNode:
@@ -146,6 +177,8 @@ class ClaimNode:
         self._is_declared = False
         self._rules: RuleSet | None = None
         self._nodes: tuple[str, ...] = ()
+        self._epoch = ""
+        self._recalled = _Recalled()
         self._doubts = _Doubts()
         self._retry_at, self._pause = 0.0, _FIRST_PAUSE
         self._granted_at = clock()
@@ -180,6 +213,7 @@ class ClaimNode:
             self._begin()
         self._tell()
         self._claim()
+        self._look_around()
 
     def _is_declared_for(self, rules: RuleSet) -> bool:
         """Whether what was declared is all that is under a limit of these rules: their amounts do not matter."""
@@ -203,6 +237,8 @@ class ClaimNode:
         self._engine.take_unclaimed()
         self._doubts = _Doubts()
         run = self._store.begin(self._nodes, has_more=self._rules is not None and self._rules is not rules)
+        if self._epoch not in {"", run.epoch} and not self._store.recall(run, self._recalled.usages):
+            return
         held = self._engine.holdings()
         numbers = held.size_numbers.tolist()
         for start in range(0, len(numbers), _AT_ONCE):
@@ -211,7 +247,7 @@ class ClaimNode:
             if not self._declare(run, names, [held.sizes[numbers[place]] for place in stretch]):
                 return
         if self._store.declared(run):
-            self._run, self._is_declared, self._rules = run, True, rules
+            self._run, self._is_declared, self._rules, self._epoch = run, True, rules, run.epoch
 
     def _declare(self, run: StoredRun, names: Sequence[str], sizes: Sequence[Size]) -> bool:
         """Declare metrics that are held here, as far as they are under a limit; whether the store knows the run."""
@@ -227,7 +263,14 @@ class ClaimNode:
         if claimed.status is ClaimStatus.BEGIN:
             return False
         self._nodes = claimed.nodes
+        if self._is_declared:
+            self._recalled.note(claimed.usages)
         return True
+
+    def _look_around(self) -> None:
+        """Look at what some more namespaces hold, to know it if the store forgets it."""
+        if self._run is not None and (found := self._store.usages(self._run, self._recalled.cursor)) is not None:
+            self._recalled.go_on(*found)
 
     def _under_limits(
         self, names: Sequence[str], namespaces: Sequence[str], sizes: Sequence[Size]

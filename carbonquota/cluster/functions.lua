@@ -11,6 +11,7 @@
 --   {cq:<cluster>}:runs       hash: node -> its run, see below
 --   {cq:<cluster>}:names      hash: digest of a metric (16 bytes) -> its namespace (8 bytes), size and runs (4 bytes each)
 --   {cq:<cluster>}:usage      hash: digest of a namespace (8 bytes) -> the one above it, and what it holds (5 doubles)
+--   {cq:<cluster>}:recalled   hash: digest of a namespace (8 bytes) -> what it held at least, by the nodes' word (5 doubles)
 --   {cq:<cluster>}:sizes      hash: 3 doubles -> number, and "#<number>" -> 3 doubles
 --
 -- Nothing is ever given out twice. A server that was restarted or flushed, evicted a key, or is a replica that took over,

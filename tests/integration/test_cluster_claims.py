@@ -313,3 +313,28 @@ def test_a_node_that_is_silent_for_long_holds_nothing_any_more(server: ValkeySer
     while other.sweep():
         pass
     assert claim(other, run, ["q.b"], rules).codes.tolist() == [0]
+
+
+def test_what_nodes_recall_of_a_missing_one_is_not_given_to_others(server: ValkeyServer) -> None:
+    rules = "[team.*]\nmetrics = 12\n"
+    settled(server)
+    away, here = claims(server, "away"), claims(server, "here", ClaimTimeouts(grace=1))
+    claim(away, ready(away), [f"team.a.m{k}" for k in range(8)], rules)
+    found = here.usages(ready(here), "0")
+    assert found is not None
+    cursor, usages = found
+    assert cursor == "0"
+    server.client().flushall()
+    run = here.begin(["away"])
+    assert here.recall(run, usages)
+    assert here.declared(run)
+    time.sleep(2.2)
+    codes = claim(here, run, [f"team.a.n{k}" for k in range(6)], rules).codes.tolist()
+    assert [code == 0 for code in codes] == [True] * 4 + [False] * 2
+    # It is back, and holds less than before.
+    run_of_away = away.begin([])
+    claim(away, run_of_away, [f"team.a.m{k}" for k in range(3)], rules, asks=False)
+    assert away.declared(run_of_away)
+    codes = claim(here, run, [f"team.a.late{k}" for k in range(6)], rules).codes.tolist()
+    assert [code == 0 for code in codes] == [True] * 5 + [False]
+    assert server.client().hlen("{cq:test}:recalled") == 0

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from carbonquota.cluster.claim_store import Claimed, ClaimStatus, ClaimTimeouts, Metric, StoredRun, above
+from carbonquota.cluster.claim_store import Claimed, ClaimStatus, ClaimTimeouts, Metric, StoredRun, Usages, above
 from carbonquota.cluster.store import StoreError
 from carbonquota.controls.stock_limits import NamespaceLimits
 from carbonquota.model import Size
 
 SETTLE = 2_000
+AMOUNTS = struct.Struct("<5d")
 
 
 @dataclass
@@ -37,6 +39,8 @@ class Stock:
     nodes: dict[str, Node] = field(default_factory=dict)
     dead: set[int] = field(default_factory=set)
     last_number: int = 0
+    recalled: dict[str, list[float]] = field(default_factory=dict)
+    """What namespaces held at least, by the nodes' word."""
 
     def restart(self, *, forgets: bool) -> None:
         """Begin anew, with all that was kept or nothing."""
@@ -45,7 +49,7 @@ class Stock:
         for node in self.nodes.values():
             node.state, node.heard = 0, self.now()
         if forgets:
-            self.names, self.nodes, self.dead, self.last_number = {}, {}, set(), 0
+            self.names, self.nodes, self.dead, self.last_number, self.recalled = {}, {}, set(), 0, {}
 
     def usage(self, namespace: str) -> tuple[int, ...]:
         """Metrics, the sizes, and namespaces, counted anew from all names."""
@@ -59,12 +63,17 @@ class Stock:
                     children.add(way[way.index(namespace) - 1])
         return (*sums, len(children))
 
-    def first_refusal(self, metric: Metric, limits: dict[str, tuple[int, ...]]) -> tuple[str, int] | None:
-        """Whose limit a new metric would pass, and which of the stocks, from the root down."""
+    def first_refusal(
+        self, metric: Metric, limits: dict[str, tuple[int, ...]], least: dict[str, list[float]]
+    ) -> tuple[str, int] | None:
+        """Whose limit a new metric would pass, and which of the stocks, from the root down.
+
+        Namespaces hold `least` at least.
+        """
         way = list(way_up(metric.namespace))
         size = metric.size
         for place in range(len(way) - 1, -1, -1):
-            used = self.usage(way[place])
+            used = [max(*both) for both in zip(self.usage(way[place]), least.get(way[place], [0] * 5), strict=True)]
             gained = int(place > 0 and not self.usage(way[place - 1])[0])
             needs = (1, size.logical, size.physical, size.data_points, gained)
             for stock, limit in enumerate(limits[way[place]]):
@@ -124,6 +133,34 @@ class ModelClaims:
         self._answer()
         return True
 
+    def recall(self, run: StoredRun, usages: Usages) -> bool:
+        self._reach()
+        if not self._knows(run):
+            return False
+        for digest, amounts in usages.items():
+            known = self._stock.recalled.setdefault(digest.decode(), [0.0] * 5)
+            known[:] = map(max, known, AMOUNTS.unpack(amounts))
+        self._answer()
+        return True
+
+    def usages(self, run: StoredRun, cursor: str) -> tuple[str, Usages] | None:
+        self._reach()
+        if not self._knows(run):
+            return None
+        namespaces = sorted({place for namespace, _, _ in self._stock.names.values() for place in way_up(namespace)})
+        some = namespaces[int(cursor) : int(cursor) + 2]
+        following = int(cursor) + 2
+        self._answer()
+        return str(following if following < len(namespaces) else 0), self._usages(some)
+
+    def _usages(self, namespaces: Iterable[str]) -> Usages:
+        return {namespace.encode(): AMOUNTS.pack(*self._stock.usage(namespace)) for namespace in namespaces}
+
+    @property
+    def _is_missing(self) -> bool:
+        """Whether a node has not declared."""
+        return any(node.state == 0 for name, node in self._stock.nodes.items() if name != self._node)
+
     def _status(self, run: StoredRun) -> ClaimStatus:
         stock, now = self._stock, self._stock.now()
         for name, node in list(stock.nodes.items()):
@@ -144,15 +181,20 @@ class ModelClaims:
         self._reach()
         status = self._status(run)
         codes: list[int] = []
+        usages: Usages = {}
+        if status is ClaimStatus.OK and not self._is_missing:
+            self._stock.recalled = {}
         if status is not ClaimStatus.BEGIN and (status is ClaimStatus.OK or not asks):
             codes = [0] * len(metrics)
             places = {one.namespace: place for place, one in enumerate(limits)}
             sizes = {size: place for place, size in enumerate(dict.fromkeys(metric.size for metric in metrics))}
             # Those of a namespace go together.
-            for at in sorted(range(len(metrics)), key=lambda at: (places[metrics[at].namespace], sizes[metrics[at].size])):
+            kinds = [(places[metric.namespace], sizes[metric.size]) for metric in metrics]
+            for at in sorted(range(len(metrics)), key=kinds.__getitem__):
                 codes[at] = self._claim(run, metrics[at], limits, asks=asks)
+            usages = self._usages(one.namespace for one in limits)
         self._answer()
-        return Claimed(status, tuple(self._stock.nodes), bool(self._stock.dead), np.array(codes, np.int32))
+        return Claimed(status, tuple(self._stock.nodes), bool(self._stock.dead), np.array(codes, np.int32), usages)
 
     def _claim(self, run: StoredRun, metric: Metric, limits: Sequence[NamespaceLimits], *, asks: bool) -> int:
         names = self._stock.names
@@ -161,11 +203,23 @@ class ModelClaims:
             return 1
         places = {one.namespace: place for place, one in enumerate(limits, 1)}
         by_name = {one.namespace: one.limits for one in limits}
-        refused = self._stock.first_refusal(metric, by_name) if asks else None
+        is_new_to_all = self._is_missing and self._stock.nodes[self._node].state == 1
+        least = self._stock.recalled if is_new_to_all else {}
+        refused = self._stock.first_refusal(metric, by_name, least) if asks else None
         if refused is not None:
             return -(places[refused[0]] * 8 + refused[1] + 1)
+        self._note(metric, least)
         names[metric.name] = metric.namespace, metric.size, {run.number}
         return 0
+
+    def _note(self, metric: Metric, least: dict[str, list[float]]) -> None:
+        """Have what namespaces hold at least be more by a metric."""
+        gained = 0
+        for place in way_up(metric.namespace):
+            if place in least:
+                needs = (1, metric.size.logical, metric.size.physical, metric.size.data_points, gained)
+                least[place][:] = [one + more for one, more in zip(least[place], needs, strict=True)]
+            gained = int(not self._stock.usage(place)[0])
 
     def release(self, run: StoredRun, names: Sequence[str]) -> bool:
         self._reach()

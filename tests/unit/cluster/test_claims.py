@@ -226,6 +226,37 @@ def test_a_node_that_starts_with_metrics_declares_them() -> None:
     assert len(fleet.held("a")) == LIMIT
 
 
+def test_a_store_that_forgets_all_while_a_node_is_away_lets_in_nothing_over_what_others_know() -> None:
+    fleet = Fleet(3, patience=ClaimTimeouts(grace=30_000))
+    fleet.send(0, "a.m0", "a.m1", "a.m2", "b.x.m")
+    fleet.send(1, "a.m3")
+    for _ in range(6):
+        fleet.cycle()
+    fleet.stores[0].is_cut = True
+    fleet.stock.restart(forgets=True)
+    for _ in range(100):
+        fleet.cycle(0.5)
+    # Nobody waits for it any more: what it held is not in the store, but the others know how much it was.
+    assert {name for name in fleet.stock.names if name.startswith("a.")} == {"a.m3"}
+    fleet.send(1, *(f"a.n{k}" for k in range(5)))
+    fleet.send(2, "b.y.m", "b.z.m")
+    fleet.cycle()
+    assert len(fleet.held("a")) == LIMIT
+    assert fleet.dropped(1) == {("a", "metrics"): 3}
+    assert fleet.dropped(2) == {("b", "namespaces"): 1}
+    # When it is back, what it holds is in the store again, and what goes gives its place back.
+    fleet.stores[0].is_cut = False
+    for _ in range(20):
+        fleet.cycle(0.5)
+    assert {name for name in fleet.stock.names if name.startswith("a.")} == fleet.held("a")
+    fleet.engines[0].forget("a.m0")
+    fleet.cycle()
+    fleet.send(1, "a.last")
+    fleet.cycle()
+    assert "a.last" in fleet.held("a")
+    assert fleet.stock.recalled == {}
+
+
 def test_other_rules_have_everything_declared_again() -> None:
     fleet = Fleet(2)
     fleet.send(0, "z.1", "z.2")
