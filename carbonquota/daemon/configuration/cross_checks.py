@@ -21,7 +21,7 @@ from carbonquota.errors import Problem
 from carbonquota.service.urls import is_here
 from carbonquota.service.values.address import Address
 from carbonquota.service.values.toml import Path, TomlDocument
-from carbonquota.web.access_settings import AccessSettings
+from carbonquota.web.access_keys import access_problems
 
 _ANYWHERE: Final = ("", "0.0.0.0", "::")  # noqa: S104 - to be recognized, not to be listened at
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
@@ -41,7 +41,7 @@ def cross_check(settings: Settings, document: TomlDocument) -> Iterator[Problem]
     yield from _sink_problems(settings, document)
     yield from _listener_problems(settings, document)
     yield from _cluster_problems(settings, document)
-    yield from _access_problems(settings.access, document)
+    yield from access_problems(settings.access, document)
     yield from hub_problems(settings.hub, document)
 
 
@@ -96,23 +96,6 @@ def _cluster_problems(settings: Settings, document: TomlDocument) -> Iterator[Pr
         message = f"the cluster would listen at {cluster.listen} for everybody who can reach it"
         hint = "set key-file (`carbonquota cluster-key` makes one), or listen at a private address"
         yield document.value_problem(path if path in document.places else ("cluster", "mode"), message, hint)
-
-
-def _access_problems(access: AccessSettings, document: TomlDocument) -> Iterator[Problem]:
-    """What belongs together is there together."""
-    needs = {
-        "jwt-keys": ("jwt-issuer", "jwt-audience"),
-        "jwt-issuer": ("jwt-keys",),
-        "jwt-audience": ("jwt-keys",),
-        "tls-certificate": ("tls-key",),
-        "tls-key": ("tls-certificate",),
-    }
-    for key, others in needs.items():
-        if getattr(access, key.replace("-", "_")):
-            missing = [other for other in others if not getattr(access, other.replace("-", "_"))]
-            if missing:
-                message = f"{key} is set, but {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not"
-                yield document.key_problem(("access", key), message, f"set {' and '.join(missing)} in [access], too")
 
 
 def _hub_remarks(settings: Settings) -> Iterator[str]:

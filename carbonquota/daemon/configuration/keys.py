@@ -15,20 +15,18 @@ from carbonquota.daemon.values.kinds import DESTINATION, FACTOR, PEERS, PREFIX, 
 from carbonquota.service.values.kinds import (
     DIRECTORY,
     FILE,
-    FILE_OR_URL,
     HOSTS,
     LISTEN,
     LISTEN_TEXT,
     NAME,
     SWITCH,
-    TEXT,
     ValueKind,
     choice,
     count,
     duration,
     size,
 )
-from carbonquota.web.access_settings import Reading
+from carbonquota.web.access_keys import ACCESS_KEYS
 
 NEVER: Final = "0 is never"
 CACHE_SIZE: Final = replace(count(), read=lambda value: count().read(value) or Cache().max_size)
@@ -63,15 +61,7 @@ KEYS: Final[Mapping[str, Mapping[str, ValueKind]]] = {
         "allowed-hosts": HOSTS,
         "prometheus-max-namespaces": count(),
     },
-    "access": {
-        "tokens-file": FILE,
-        "reading": choice(*get_args(Reading)),
-        "jwt-keys": FILE_OR_URL,
-        "jwt-issuer": TEXT,
-        "jwt-audience": TEXT,
-        "tls-certificate": FILE,
-        "tls-key": FILE,
-    },
+    "access": ACCESS_KEYS,
     "relay": {
         "enabled": SWITCH,
         "destination": DESTINATION,

@@ -15,9 +15,12 @@ from pydantic import BaseModel, Field
 
 from carbonquota.limiter.process.page import LimiterPage
 from carbonquota.limiter.process.parts import LimiterParts, own_version
+from carbonquota.web.access import PUBLIC, Role, require
+from carbonquota.web.access_settings import AccessSettings
 from carbonquota.web.description import describe
 from carbonquota.web.edge import BugCount, Edge
 from carbonquota.web.guard import Guard
+from carbonquota.web.make_access import Access, make_access
 from carbonquota.web.openapi import finish_openapi
 from carbonquota.web.problems import add_problem_handlers
 
@@ -56,19 +59,34 @@ class Admin:
         self._parts = parts
 
     def add_to(self, app: FastAPI) -> None:
-        """The paths."""
+        """The paths, for everybody, for those who read, and for those who change something."""
         for path, answer in (("/health", self.health), ("/ready", self.ready)):
-            app.add_api_route(path, answer, methods=["GET", "HEAD"], response_model=None)
-        app.add_api_route("/metrics", self.metrics, response_class=Response, response_model=None)
-        app.add_api_route("/api/reload", self.reload, methods=["POST"], response_model=None)
-        app.add_api_route("/api/limits", self.limits, response_model=None)
-        app.add_api_route("/api/offenders", self.offenders, response_model=None)
-        app.add_api_route("/api/bans", self.bans, response_model=None)
-        app.add_api_route("/api/bans", self.ban, methods=["POST"], status_code=201, response_model=None)
-        app.add_api_route("/api/bans", self.lift_ban, methods=["DELETE"], status_code=204, response_model=None)
-        app.add_api_route("/api/brownout", self.brownouts, response_model=None)
-        app.add_api_route("/api/brownout", self.set_brownout, methods=["PUT"], response_model=None)
-        app.add_api_route("/api/brownout", self.lift_brownout, methods=["DELETE"], status_code=204, response_model=None)
+            app.add_api_route(path, answer, response_model=None, openapi_extra=PUBLIC)
+            app.add_api_route(path, answer, methods=["HEAD"], response_model=None, include_in_schema=False)
+        reads = [require(Role.OPERATOR)]
+        app.add_api_route("/metrics", self.metrics, response_class=Response, response_model=None, dependencies=reads)
+        for path, read in (
+            ("/api/limits", self.limits),
+            ("/api/offenders", self.offenders),
+            ("/api/bans", self.bans),
+            ("/api/brownout", self.brownouts),
+        ):
+            app.add_api_route(path, read, response_model=None, dependencies=reads)
+        for path, change, method, status in (
+            ("/api/reload", self.reload, "POST", 200),
+            ("/api/bans", self.ban, "POST", 201),
+            ("/api/bans", self.lift_ban, "DELETE", 204),
+            ("/api/brownout", self.set_brownout, "PUT", 200),
+            ("/api/brownout", self.lift_brownout, "DELETE", 204),
+        ):
+            app.add_api_route(
+                path,
+                change,
+                methods=[method],
+                status_code=status,
+                response_model=None,
+                dependencies=[require(Role.ADMIN)],
+            )
 
     def health(self, response: Response) -> dict[str, Any]:
         """`ok`, `degraded` (it works, and a restart would not help) or `failing` (503)."""
@@ -154,10 +172,16 @@ class Admin:
             raise HTTPException(404, f'no brownout is on for "{tier}"')
 
 
-def make_admin(parts: LimiterParts) -> FastAPI:
-    """The application; it answers to the names of this machine, and to those that the settings allow."""
+def make_admin(parts: LimiterParts, access: Access | None = None) -> FastAPI:
+    """The application; it answers to the names of this machine, and to those that the settings allow.
+
+    Who may ask what stands in `access`; without it everybody may do all.
+    """
+    access = access or make_access(AccessSettings())
     app = FastAPI(title="carbonquota limiter", description=_ABOUT, version="1", docs_url=None, redoc_url=None)
     Admin(parts).add_to(app)
+    if access.login is not None:
+        app.include_router(access.login.router())
     app.include_router(LimiterPage(parts).router())
 
     def docs() -> HTMLResponse:
@@ -167,6 +191,7 @@ def make_admin(parts: LimiterParts) -> FastAPI:
     finish_openapi(app)
     add_problem_handlers(app)
     section = parts.settings.admin
+    app.add_middleware(access.around)
     app.add_middleware(
         Guard,
         allowed=(section.listen.host, *section.allowed_hosts),

@@ -26,6 +26,7 @@ from carbonquota.service.values.kinds import (
 )
 from carbonquota.service.values.masking import masked
 from carbonquota.service.values.value_error import SettingValueError, described
+from carbonquota.web.access_keys import ACCESS_KEYS
 
 _Value = TypeVar("_Value")
 
@@ -106,6 +107,7 @@ KEYS: Final[Mapping[str, Mapping[str, ValueKind]]] = {
         "denied-status": count(400, 599),
     },
     "admin": {"enabled": SWITCH, "listen": LISTEN, "allowed-hosts": HOSTS},
+    "access": ACCESS_KEYS,
     "headers": {"ietf": SWITCH, "x-ratelimit": SWITCH},
     "identity": {
         "domain": NAME,

@@ -18,6 +18,7 @@ from carbonquota.service.values.kinds import ValueKind
 from carbonquota.service.values.toml import TomlDocument, read_toml
 from carbonquota.service.values.value_error import SettingValueError, described
 from carbonquota.suggest import did_you_mean
+from carbonquota.web.access_keys import access_problems
 
 ROUTES: Final = "routes"
 
@@ -62,6 +63,7 @@ class _SettingsReading:
                 self.problems.append(document.key_problem((section,), message, f'write "[{section}]" once'))
         settings = replace(settings, **changed)
         self.problems += hub_problems(settings.hub, document)
+        self.problems += access_problems(settings.access, document)
         return settings
 
     def _values(self, path: tuple[str, ...], table: Mapping[str, Any], kinds: Kinds) -> dict[str, Any]:
@@ -114,6 +116,13 @@ def _with_paths(settings: LimiterSettings, directory: Path) -> LimiterSettings:
     return replace(
         settings,
         limiter=replace(settings.limiter, rules=tuple(map(absolute, settings.limiter.rules))),
+        access=replace(
+            settings.access,
+            **{  # type: ignore[arg-type] # paths, which texts are
+                name: absolute(getattr(settings.access, name))
+                for name in ("tokens_file", "jwt_keys", "tls_certificate", "tls_key")
+            },
+        ),
         identity=replace(settings.identity, keys_file=absolute(settings.identity.keys_file)),
         jwt=replace(settings.jwt, keys=absolute(settings.jwt.keys)),
         store=replace(settings.store, password_file=absolute(settings.store.password_file)),

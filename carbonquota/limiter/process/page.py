@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import RedirectResponse, Response
 
 from carbonquota.limiter.process.parts import LimiterParts
+from carbonquota.web.access import Role, require
 from carbonquota.web.page import NavigationEntry, Pages, Site
+from carbonquota.web.page.site import ask_for_token
 
 _ROWS: Final = 50
 _OFFENDERS: Final = 20
@@ -53,14 +55,18 @@ class LimiterPage:
         """The paths, for an application to include."""
         router = APIRouter(include_in_schema=False)
         router.include_router(self._pages.router())
-        router.add_api_route("/", self.page, response_model=None)
+        router.include_router(self._pages.login_router())
+        readers = [Depends(ask_for_token), require(Role.OPERATOR)]
+        router.add_api_route("/", self.page, response_model=None, dependencies=readers)
         for path, answer in (
             ("/page/ban", self.ban),
             ("/page/lift", self.lift),
             ("/page/brownout", self.brownout),
             ("/page/brownout/lift", self.lift_brownout),
         ):
-            router.add_api_route(path, answer, methods=["POST"], response_model=None)
+            router.add_api_route(
+                path, answer, methods=["POST"], response_model=None, dependencies=[require(Role.ADMIN)]
+            )
         return router
 
     def page(self, request: Request) -> Response:

@@ -34,6 +34,7 @@ from carbonquota.limiter.stats import Sample
 from carbonquota.limiter.stores import StoreCounters, StoreSettings
 from carbonquota.model import Clock
 from carbonquota.web.jwt_tokens import JwtAuthenticator, JwtSettings
+from carbonquota.web.token_file import TokenFile
 
 _log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class LimiterParts:
         self.limiter = Limiter(
             self.rulebook.rules, counters=make_counters(settings.store, clock), clock=clock, on_ban=_log_ban
         )
+        self.tokens: TokenFile | None = None
         self.faces = {"grpc": FaceStats(), "http": FaceStats()}
         style = HeaderStyle(settings.headers.ietf, settings.headers.x_ratelimit)
         self.calls = LimiterCalls(self.limiter, Messages(style), self.faces["grpc"], lambda: self.is_ready)
@@ -104,7 +106,8 @@ class LimiterParts:
         first = last.error.partition("\n")[0]
         stale = () if last.ok else (f"the rules in force are not those of the files: {first}",)
         follower = self.follower.troubles if self.follower else ()
-        return (*stale, *follower, *self.limiter.troubles)
+        tokens = self.tokens.troubles if self.tokens else ()
+        return (*stale, *follower, *tokens, *self.limiter.troubles)
 
     def reload_keys(self) -> None:
         """Read the API keys anew; where that fails, those of before stay."""

@@ -32,6 +32,7 @@ from carbonquota.service.values.address import Address
 from carbonquota.web.grpc.protocol import GrpcProtocol
 from carbonquota.web.grpc.streams import Bounds
 from carbonquota.web.listener import Listener
+from carbonquota.web.make_access import make_access, make_tls
 from carbonquota.web.server import HttpServer, ServerOptions
 
 try:
@@ -41,6 +42,7 @@ except ImportError:  # it is not to be had everywhere
 
 _log = logging.getLogger(__name__)
 
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _GRACE: Final = 5.0
 """Seconds that what was asked has to be answered, once the limiter ends."""
 _BEAT: Final = 0.25
@@ -94,10 +96,19 @@ class LimiterProcess:
         self._beat_due = asyncio.get_running_loop().time()
         self._beat()
         if settings.admin.enabled:
-            options = ServerOptions(setting="[admin] listen", program="limiter")
-            self._admin = HttpServer(make_admin(self._parts), settings.admin.listen, options=options)
+            tls = make_tls(settings.access)
+            options = ServerOptions(setting="[admin] listen", program="limiter", tls=tls)
+            access = make_access(settings.access)
+            self._parts.tokens = access.file
+            self._admin = HttpServer(make_admin(self._parts, access), settings.admin.listen, options=options)
             await self._admin.start()
             _log.info("listening for administration on %s", self._admin.address)
+            if not settings.access.needs_tokens and settings.admin.listen.host not in _LOOPBACK:
+                _log.warning(
+                    "[admin] listens at %s, and nobody needs a token: whoever reaches it may deny clients and change "
+                    "limits: set tokens-file in [access]",
+                    settings.admin.listen,
+                )
         await self._open_faces()
         if settings.limiter.watch_frequency:
             self._tasks.repeat("watch", lambda: settings.limiter.watch_frequency, self._watch)

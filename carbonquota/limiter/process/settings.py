@@ -8,6 +8,7 @@ from typing import Final
 from carbonquota.limiter.identity.heads import Forwarded, Original
 from carbonquota.limiter.identity.routes import Route
 from carbonquota.service.values.address import Address
+from carbonquota.web.access_settings import AccessSettings
 
 EVERY_DESCRIPTOR: Final = (("client",), ("route",), ("route", "client"))
 
@@ -125,6 +126,7 @@ class LimiterSettings:
     grpc: GrpcSection = field(default_factory=GrpcSection)
     http: HttpSection = field(default_factory=HttpSection)
     admin: AdminSection = field(default_factory=AdminSection)
+    access: AccessSettings = field(default_factory=AccessSettings)
     headers: HeadersSection = field(default_factory=HeadersSection)
     identity: IdentitySection = field(default_factory=IdentitySection)
     jwt: JwtSection = field(default_factory=JwtSection)
