@@ -18,8 +18,10 @@ from carbon import events, instrumentation, log, state
 from carbon.conf import settings as carbon_settings
 from carbon.pipeline import run_pipeline
 from carbon.protocols import CarbonService
+from twisted.application.internet import TCPClient
 from twisted.application.service import MultiService
 from twisted.internet import reactor as installed_reactor
+from twisted.internet.protocol import ReconnectingClientFactory
 from twisted.internet.task import Cooperator
 from twisted.internet.threads import blockingCallFromThread
 
@@ -63,7 +65,7 @@ def install(root: MultiService, settings: QuotaSettings, options: Mapping[str, A
         parts = CarbonParts(settings, host, _carbon(host), time)
     _insert(parts.processor, host)
     stats = StatsWriter(recorder(stores=host.stores), Cooperator(scheduler=_soon))
-    QuotaService(parts, stats, lambda: _ports(root), reactor).setServiceParent(root)
+    QuotaService(parts, stats, lambda: find_ports(root), reactor).setServiceParent(root)
 
 
 def _host() -> CarbonHost:
@@ -100,11 +102,32 @@ def _insert(processor: QuotaProcessor, host: CarbonHost) -> None:
         events.metricReceived.addHandler(processor.process)
 
 
-def _ports(root: MultiService) -> Iterator[Port]:
-    """The sockets of carbon's receivers; they exist once its services have started."""
+def find_ports(root: MultiService) -> Iterator[Port]:
+    """What carbon takes points at: the sockets, which exist once its services have started, and a message broker's."""
     for service in root:
         if isinstance(service, CarbonService):
             yield service._port  # noqa: SLF001 - carbon has no other way to it
+        elif isinstance(service, TCPClient) and isinstance(service.args[2], ReconnectingClientFactory):
+            yield BrokerPort(service, service.args[2])
+
+
+class BrokerPort:
+    """The connection to a message broker (AMQP), which brings points as the sockets do: there, or not there."""
+
+    def __init__(self, client: TCPClient, factory: ReconnectingClientFactory) -> None:
+        """It is there as soon as `client` was started, which `factory` connects again and again."""
+        self._client = client
+        self._factory = factory
+
+    def stopReading(self) -> None:  # noqa: N802 - twisted's name
+        """Leave what comes to the broker."""
+        self._factory.continueTrying = 0
+        self._client.stopService()
+
+    def startReading(self) -> None:  # noqa: N802 - twisted's name
+        """Be connected."""
+        self._factory.resetDelay()
+        self._client.startService()
 
 
 @contextmanager

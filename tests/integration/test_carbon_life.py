@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,35 @@ def test_whisper_files_that_were_there_before_count_from_the_start(tmp_path: Pat
         assert "4 Whisper files" in cache.log
 
 
+def test_a_message_broker_is_spoken_to_when_the_first_scan_is_done(tmp_path: Path) -> None:
+    graphite = Graphite(tmp_path / "graphite", quotas=FIVE)
+    graphite.create("team.old")
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        broker.settimeout(30)
+        user: dict[str, Any] = {
+            "AMQP_USER": "guest",
+            "AMQP_PASSWORD": "guest",
+            "AMQP_VHOST": "/",
+            "AMQP_EXCHANGE": "graphite",
+        }
+        port = broker.getsockname()[1]
+        cache = graphite.daemon(ENABLE_AMQP=True, AMQP_HOST="127.0.0.1", AMQP_PORT=port, **user)
+        with running(cache):
+            # A connection that was begun before the scan ends without a word.
+            while not (greeting := greeted(broker)):
+                pass
+            assert greeting.startswith(b"AMQP")
+            assert "1 Whisper file" in cache.log
+
+
+def greeted(broker: socket.socket) -> bytes:
+    """What the next client says first."""
+    connection, _ = broker.accept()
+    with connection:
+        connection.settimeout(30)
+        return connection.recv(8)
+
+
 def test_a_file_that_is_removed_makes_room_at_the_next_scan(tmp_path: Path) -> None:
     graphite = Graphite(tmp_path / "graphite", quotas=FIVE, QUOTA_SCAN_FREQUENCY=1)
     with running(graphite.daemon()) as (cache,):
@@ -219,7 +249,7 @@ def test_a_bug_in_the_decision_costs_no_point_and_is_counted_and_logged_once_a_m
 
 def test_as_a_daemon_it_takes_status_and_stop_and_logs_into_carbons_directory(tmp_path: Path) -> None:
     graphite = Graphite(tmp_path / "graphite", quotas=FIVE)
-    cache = graphite.daemon()
+    cache = graphite.daemon(ENABLE_LOGROTATION=False)
     assert cache.run("start").returncode == 0
     try:
         wait_until(cache.listens, "does not listen")
@@ -231,6 +261,10 @@ def test_as_a_daemon_it_takes_status_and_stop_and_logs_into_carbons_directory(tm
         assert len(graphite.stored()) == 5
         log = graphite.root / "storage" / "log" / "carbon-cache" / "carbon-cache-a" / "quotas.log"
         wait_until(lambda: "namespace team is throttled by metrics = 5" in log.read_text(), log.read_text)
+        # As logrotate does.
+        log.rename(log.with_name("quotas.log.1"))
+        graphite.write("storage-quotas.conf", "[team]\nmetrics = 7\n")
+        wait_until(lambda: log.exists() and "a file changed" in log.read_text(), "no new log")
     finally:
         stopped = cache.run("stop")
     assert re.fullmatch(r"Sending kill signal to pid \d+\n", stopped.stdout)

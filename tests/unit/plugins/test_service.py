@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from carbon.pipeline import Processor
+from twisted.application.internet import TCPClient
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.protocol import ReconnectingClientFactory
 from twisted.internet.task import Clock, Cooperator
+from twisted.internet.testing import MemoryReactorClock
 
 import carbonquota.plugins.service as module
 from carbonquota.plugins.cache import StatsWriter
 from carbonquota.plugins.decisions import Datapoint
+from carbonquota.plugins.install import find_ports
 from carbonquota.plugins.processors import Passed
 from carbonquota.plugins.service import Carbon, CarbonParts, QuotaService
 from carbonquota.plugins.settings import CarbonHost, QuotaSettings
@@ -76,6 +80,29 @@ def parts(tmp_path: Path, destination: Destination) -> CarbonParts:
 @pytest.fixture
 def destination() -> Destination:
     return Destination()
+
+
+def test_a_message_broker_is_not_connected_while_nothing_is_to_be_received() -> None:
+    # Twisted's have no types.
+    root: Any = ROOT()
+    client: Any = TCPClient
+    reactor_made: Any = MemoryReactorClock
+    reactor, factory = reactor_made(), cast("Any", ReconnectingClientFactory())
+    factory.clock = reactor
+    client("broker", 5672, factory, reactor=reactor).setServiceParent(root)
+    root.startService()
+    (port,) = find_ports(root)
+    port.stopReading()
+    (connector,) = reactor.connectors
+    assert connector._disconnected  # noqa: SLF001 - what twisted's own double has for tests
+    factory.clientConnectionFailed(connector, None)
+    assert (len(reactor.tcpClients), reactor.getDelayedCalls()) == (1, []), "nor is it tried again"
+    port.startReading()
+    assert len(reactor.tcpClients) == 2
+    factory.clientConnectionFailed(reactor.connectors[1], None)
+    assert len(reactor.getDelayedCalls()) == 1, "from now on it is"
+    port.stopReading()
+    root.stopService()
 
 
 def test_what_was_gathered_goes_on_before_a_relay_lets_go_of_its_destinations(
