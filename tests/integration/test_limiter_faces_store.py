@@ -68,6 +68,14 @@ def test_three_processes_let_in_what_the_limit_says_and_without_the_store_what_e
 def check(store: ValkeyServer, limiters: list[LimiterProcess]) -> None:
     assert asyncio.run(grpc_codes([one.address("gRPC") for one in limiters], 2_000)) == {1: 100, 2: 1_900}
     assert asyncio.run(http_codes([one.port("HTTP") for one in limiters], 2_000)) == {200: 100, 429: 1_900}
+    with limiters[0].admin() as admin, limiters[2].http() as http:
+        # Who is denied at one is denied at all.
+        assert admin.post("/api/bans", json={"client": "mallory", "seconds": 600}).status_code == 201
+        asked = {"questions": [{"domain": "d", "descriptors": [[["unlimited", "m"]]], "client": "mallory"}]}
+        wait_until(
+            lambda: not document(http.post("/v1/check", json=asked))["verdicts"][0]["allowed"],
+            lambda: http.post("/v1/check", json=asked).text,
+        )
     store.kill()
     with limiters[0].envoy() as envoy, limiters[0].admin() as admin:
         assert envoy.ShouldRateLimit(question("d", {"closed": "a"}), timeout=60).overall_code == 2

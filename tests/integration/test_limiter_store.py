@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from carbonquota.limiter.model import Descriptor, Lease, Reason, Request
 from carbonquota.limiter.reference import PlainCounters
 from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
-from carbonquota.limiter.stores import StoreCounters, StoreSettings
+from carbonquota.limiter.stores import SharedSwitches, StoreCounters, StoreSettings
 from carbonquota.limiter.stores.calls import StoreCalls
 from carbonquota.testing import ManualClock
 from tests.support.limit_spending import ENDLESS, spend
@@ -261,3 +262,42 @@ def test_a_limiter_says_why_it_decided_without_its_store(tmp_path: Path) -> None
     told = [subject.check(Request("d", (Descriptor(((key, "x"),)),))).statuses[0].reason for key in "abcc"]
     assert told == [Reason.FAIL_OPEN, Reason.FAIL_CLOSED, Reason.UNDER, Reason.SHARE]
     assert not subject.is_local
+
+
+def test_bans_and_brownouts_hold_in_all_limiters_and_survive_a_store_that_forgot(tmp_path: Path) -> None:
+    with valkey_server(tmp_path / "valkey") as server:
+        limiters = [Limiter(DomainRules.from_text("domain: d\n")) for _ in range(3)]
+        shared = [
+            SharedSwitches(connector(server.url, 1.0), "all", one.bans, one.brownout, time.time) for one in limiters
+        ]
+
+        def step() -> list[bool]:
+            return [one.step() for one in shared]
+
+        first, second, third = limiters
+        first.bans.add("mallory", 600, "scans", by="ops")
+        first.bans.add("trudy", 600, "scans", by="ops")
+        second.brownout.set("free", 0.5, 600)
+        assert step() == step() == [True] * 3
+        assert [{ban.client for ban in one.bans.listed()} for one in limiters] == [{"mallory", "trudy"}] * 3
+        assert [one.brownout.factor("free") for one in limiters] == [Fraction(1, 2)] * 3
+        # It is lifted by whomever, and each has it in its audit.
+        third.bans.lift("mallory")
+        second.brownout.lift("free")
+        step(), step()
+        assert [{ban.client for ban in one.bans.listed()} for one in limiters] == [{"trudy"}] * 3
+        assert [one.brownout.factor("free") for one in limiters] == [None] * 3
+        assert [one.bans.audit()[-1].what for one in limiters] == ["lifted"] * 3
+        server.kill()
+        second.bans.add("eve", 600, "scans", by="ops")
+        assert step() == [False] * 3
+        server.start()
+        wait_for(lambda: all(step()))
+        step()
+        assert [{ban.client for ban in one.bans.listed()} for one in limiters] == [{"trudy", "eve"}] * 3
+        # One that starts is told at once.
+        late = Limiter(DomainRules.from_text("domain: d\n"))
+        assert SharedSwitches(connector(server.url, 1.0), "all", late.bans, late.brownout, time.time).step()
+        assert {ban.client for ban in late.bans.listed()} == {"trudy", "eve"}
+        for one in shared:
+            one.close()

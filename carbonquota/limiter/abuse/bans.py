@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
@@ -47,13 +47,31 @@ class Bans:
     def __init__(self, clock: Clock, tell: Callable[[BanEvent], object] | None = None) -> None:
         """Nobody is; `tell` is called with each event, on the thread that brings it about."""
         self._clock = clock
-        self._tell = tell
+        self._tell = [] if tell is None else [tell]
         self._lock = Lock()
         self.denied: dict[str, Ban] = {}
         """By client, to be read alone."""
         self._blocked = PlainCounters(clock, most=_MOST)
         self._audit: deque[BanEvent] = deque(maxlen=_REMEMBERED)
         self._counts: Counter[str] = Counter()
+
+    def listen(self, tell: Callable[[BanEvent], object]) -> None:
+        """Call `tell` with each event, too."""
+        self._tell.append(tell)
+
+    def take_over(self, bans: Mapping[str, Ban], own: frozenset[str]) -> None:
+        """Deny whom other limiters deny, and nobody else but those of `own`; it is audited, and nobody is told."""
+        with self._lock:
+            gone = [ban for client, ban in self.denied.items() if client not in bans and client not in own]
+            came = [
+                ban for client, ban in bans.items() if client not in own and self.denied.get(client) != ban
+            ][-_MOST:]  # fmt: skip
+            for ban in gone:
+                del self.denied[ban.client]
+            for ban in came:
+                self._put(ban)
+            now = self._clock()
+            self._audit.extend(BanEvent(now, "lifted" if ban in gone else "banned", ban) for ban in (*gone, *came))
 
     def __bool__(self) -> bool:
         """Whether anybody may be denied."""
@@ -82,13 +100,17 @@ class Bans:
         """Deny a client for a while, or for longer."""
         ban = Ban(client, self._clock() + seconds, by, reason)
         with self._lock:
-            self.denied.pop(client, None)
-            if len(self.denied) >= _MOST:
-                del self.denied[next(iter(self.denied))]
-            self.denied[client] = ban
+            self._put(ban)
             self._counts[by if by == "limits" else "hand"] += 1
         self._note("banned", ban)
         return ban
+
+    def _put(self, ban: Ban) -> None:
+        """Deny a client; to be called under the lock."""
+        self.denied.pop(ban.client, None)
+        if len(self.denied) >= _MOST:
+            del self.denied[next(iter(self.denied))]
+        self.denied[ban.client] = ban
 
     def lift(self, client: str) -> bool:
         """Deny a client no more; False where it was not denied."""
@@ -126,5 +148,5 @@ class Bans:
         event = BanEvent(self._clock(), what, ban)
         with self._lock:
             self._audit.append(event)
-        if self._tell is not None:
-            self._tell(event)
+        for tell in self._tell:
+            tell(event)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from threading import Lock
@@ -33,6 +33,7 @@ class Brownout:
         """None is."""
         self._clock = clock
         self._lock = Lock()
+        self._tell: list[Callable[[str, Dimming | None], object]] = []
         self.switches: dict[str, Dimming] = {}
         """By tier, to be read alone."""
         self._scaled: dict[tuple[CompiledLimit, Fraction], CompiledLimit] = {}
@@ -45,12 +46,33 @@ class Brownout:
         dimming = Dimming(tier, exact, self._clock() + seconds)
         with self._lock:
             self.switches[tier] = dimming
+        self._note(tier, dimming)
         return dimming
+
+    def listen(self, tell: Callable[[str, Dimming | None], object]) -> None:
+        """Call `tell` with each tier that is dimmed, or is no more."""
+        self._tell.append(tell)
+
+    def take_over(self, switches: Mapping[str, Dimming], own: frozenset[str]) -> None:
+        """Have the switches of other limiters on, and no others but those of `own`; nobody is told."""
+        with self._lock:
+            for tier in [tier for tier in self.switches if tier not in switches and tier not in own]:
+                del self.switches[tier]
+            for tier, dimming in switches.items():
+                if tier not in own:
+                    self.switches[tier] = dimming
+
+    def _note(self, tier: str, dimming: Dimming | None) -> None:
+        for tell in self._tell:
+            tell(tier, dimming)
 
     def lift(self, tier: str) -> bool:
         """Have a tier's limits be as its rules say; False where they were."""
         with self._lock:
-            return self.switches.pop(tier, None) is not None
+            was = self.switches.pop(tier, None) is not None
+        if was:
+            self._note(tier, None)
+        return was
 
     def listed(self) -> list[Dimming]:
         """The switches that are on now."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from carbonquota.client.fleet_follower import FleetFollower
+from carbonquota.cluster.store import connector
 from carbonquota.errors import ConfigError, InputError, Problem, QuotaError
 from carbonquota.limiter.abuse import BanEvent
 from carbonquota.limiter.charge import Counters
@@ -31,7 +32,7 @@ from carbonquota.limiter.process.settings import JwtSection, LimiterSettings, St
 from carbonquota.limiter.rulebook import LimitRulebook
 from carbonquota.limiter.service import Limiter
 from carbonquota.limiter.stats import Sample
-from carbonquota.limiter.stores import StoreCounters, StoreSettings
+from carbonquota.limiter.stores import SharedSwitches, StoreCounters, StoreSettings
 from carbonquota.model import Clock
 from carbonquota.web.jwt_tokens import JwtAuthenticator, JwtSettings
 from carbonquota.web.token_file import TokenFile
@@ -80,6 +81,7 @@ class LimiterParts:
         self.limiter = Limiter(
             self.rulebook.rules, counters=make_counters(settings.store, clock), clock=clock, on_ban=_log_ban
         )
+        self.switches = make_switches(settings.store, self.limiter, clock)
         self.tokens: TokenFile | None = None
         self.faces = {"grpc": FaceStats(), "http": FaceStats()}
         style = HeaderStyle(settings.headers.ietf, settings.headers.x_ratelimit)
@@ -132,6 +134,15 @@ class LimiterParts:
 
     def _apply(self, rules: object) -> None:
         self.limiter.apply(rules)  # type: ignore[arg-type]
+
+
+def make_switches(store: StoreSection, limiter: Limiter, clock: Clock) -> SharedSwitches | None:
+    """What keeps bans and brownouts as other limiters have them; None without a store."""
+    if not store.url:
+        return None
+    password = read_secret(store.password_file) if store.password_file else ""
+    connect = connector(store.url, max(store.timeout, 1.0), password)
+    return SharedSwitches(connect, store.name, limiter.bans, limiter.brownout, clock)
 
 
 def make_counters(store: StoreSection, clock: Clock) -> Counters | None:

@@ -46,6 +46,8 @@ _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _GRACE: Final = 5.0
 """Seconds that what was asked has to be answered, once the limiter ends."""
 _BEAT: Final = 0.25
+_SWITCHES: Final = 1.0
+"""Seconds between two looks at what other limiters deny and dim."""
 
 
 def run(settings: LimiterSettings) -> int:
@@ -114,6 +116,10 @@ class LimiterProcess:
             self._tasks.repeat("watch", lambda: settings.limiter.watch_frequency, self._watch)
         if self._parts.follower is not None:
             self._parts.follower.start()
+        if (switches := self._parts.switches) is not None:
+            # Who is denied is so from the first request on.
+            await asyncio.to_thread(switches.step)
+            self._tasks.repeat("switches", lambda: _SWITCHES, partial(asyncio.to_thread, switches.step))
         gc.collect()
         gc.freeze()
         self._parts.status.waits_for = ()
@@ -195,4 +201,6 @@ class LimiterProcess:
             await self._admin.stop(2.0)
         if self._next_beat is not None:
             self._next_beat.cancel()
+        if self._parts.switches is not None:
+            self._parts.switches.close()
         self._parts.limiter.close()

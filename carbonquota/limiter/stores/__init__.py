@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from carbonquota.limiter.stores.counters import StoreCounters, StoreSettings
+from carbonquota.limiter.stores.switches import SharedSwitches
 
-__all__ = ["StoreCounters", "StoreSettings"]
+__all__ = ["SharedSwitches", "StoreCounters", "StoreSettings"]
