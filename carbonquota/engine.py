@@ -57,6 +57,9 @@ from carbonquota.trie.verification import check
 _AT_A_STRETCH = 500
 """How many series expire before another thread's call has its turn: some milliseconds of work."""
 
+_TURN = 0.0005
+"""Seconds between two stretches: a thread that waits for the lock, asleep, takes some time to wake and have it."""
+
 _NAMES_AT_A_STRETCH = 1_024
 """How many namespaces get their names in stats before another thread's call has its turn."""
 
@@ -289,7 +292,7 @@ class QuotaEngine:
             expired += [name.decode() for name in names]
             if len(names) < number:
                 break
-            sleep(0)
+            sleep(_TURN)
         return expired
 
     def take_changes(self) -> list[Change]:
@@ -361,6 +364,7 @@ class QuotaEngine:
         for stretch in self._index.quotas.stretches():
             with self._lock:
                 self._index.quotas.have_memory_to_close(stretch)
+            sleep(_TURN)
         with self._lock:
             self._keep_time()
             self._index.note_absent()
@@ -399,7 +403,7 @@ class QuotaEngine:
                     # What other rules brought meanwhile has rows of its own.
                     if self._index.quotas is quotas:
                         quotas.name_some(rows[stretch], turns[stretch])
-                sleep(0)
+                sleep(_TURN)
 
     def apply(self, rules: RuleSet, size_of: SizeOf | None = None) -> None:
         """Put other rules in force, atomically; other threads go on offering meanwhile.
