@@ -15,7 +15,10 @@ from carbonquota.errors import InputError
 
 _CONFIGURATION: Final = "carbonquota.conf"
 _UNIT: Final = "carbonquota.service"
-_HUB_UNIT: Final = "carbonquota-hub.service"
+_OTHER_UNITS: Final = ("carbonquota-hub.service", "carbonquota-limiter.service")
+"""Those of the quota service and of the rate limiter."""
+_PLACE: Final = "/etc/carbonquota"
+"""Where units look for a configuration, unless told otherwise."""
 _HOMES: Final = ("/home", "/root", "/run/user")
 
 
@@ -27,15 +30,16 @@ _HOMES: Final = ("/home", "/root", "/run/user")
 def command(*, data_dir: str, state_dir: str, user: str, directory: Path) -> None:
     """Write a configuration to start from into DIRECTORY, which is made: nothing that is there is overwritten.
 
-    These are carbonquota.conf, quotas, schemas and aggregation, systemd units with the path of this program, a
-    dashboard for Grafana and alerts for Prometheus.
+    These are carbonquota.conf, quotas, schemas and aggregation; limiter.toml and limits.yaml for the rate limiter;
+    systemd units with the path of this program, dashboards for Grafana and alerts for Prometheus.
     """
     folder = directory.absolute()
     paths = {"data": str(Path(data_dir).absolute()), "state": str(Path(state_dir).absolute())}
     texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(_examples().iterdir()) if path.is_file()}
     texts[_CONFIGURATION] = _configuration(texts[_CONFIGURATION], paths)
     texts[_UNIT] = _unit(texts[_UNIT], folder, paths, user)
-    texts[_HUB_UNIT] = _hub_unit(texts[_HUB_UNIT], user)
+    for name in _OTHER_UNITS:
+        texts[name] = _other_unit(texts[name], folder, user)
     _write(folder, texts)
     for name in texts:
         click.echo(folder / name)
@@ -78,14 +82,18 @@ def _unit(text: str, folder: Path, paths: Mapping[str, str], user: str) -> str:
     return "\n".join(_unit_line(line, folder, paths, user) for line in text.splitlines()) + "\n"
 
 
-def _hub_unit(text: str, user: str) -> str:
-    """That of the quota service."""
+def _other_unit(text: str, folder: Path, user: str) -> str:
+    """That of a service which writes nothing but what systemd gives it."""
     home = "read-only" if _is_home() else "true"
-    return (
+    text = (
         text.replace("/usr/bin/carbonquota", str(_program()))
         .replace("User=carbon\nGroup=carbon\n", f"User={user}\nGroup={user}\n")
         .replace("ProtectHome=true", f"ProtectHome={home}")
     )
+    if folder == Path(_PLACE):
+        return text
+    text = text.replace(f"{_PLACE}/", f"{folder}/").replace(f"in {_PLACE}.", f"in {folder}.")
+    return text.replace("ConfigurationDirectory=carbonquota\n", f"ReadOnlyPaths={folder}\n")
 
 
 def _is_home() -> bool:
@@ -106,7 +114,7 @@ def _unit_line(line: str, folder: Path, paths: Mapping[str, str], user: str) -> 
     if paths["state"] != "/var/lib/carbonquota":
         filled["StateDirectory"] = f"ReadWritePaths={paths['state']}"
         filled["StateDirectoryMode"] = "# The state directory is to be made by hand, and to belong to the user."
-    if folder != Path("/etc/carbonquota"):
+    if folder != Path(_PLACE):
         filled["ConfigurationDirectory"] = f"ReadOnlyPaths={folder}"
     return filled.get(key, line)
 

@@ -245,6 +245,11 @@ def test_a_wheel_brings_a_configuration_with_the_paths_of_this_machine(installed
         f"ReadWritePaths={tmp_path / 'state'}",
     ):
         assert f"\n{line}\n" in unit
+    unit = (folder / "carbonquota-limiter.service").read_text()
+    start = f"ExecStart={installed} limit --config {folder}/limiter.toml"
+    for line in (start, "User=graphite\nGroup=graphite", f"ReadOnlyPaths={folder}"):
+        assert f"\n{line}\n" in unit
+    assert "/etc/carbonquota" not in unit
     again = run(tmp_path, installed, "init", "here")
     assert (again.returncode, again.stdout) == (1, "")
     assert "is there already, and nothing is overwritten" in again.stderr

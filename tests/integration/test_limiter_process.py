@@ -408,7 +408,9 @@ def test_rules_and_keys_are_read_anew_and_bad_ones_change_nothing(tmp_path: Path
         assert one.stop() == 0
 
 
-def test_clients_that_stall_are_cut_off_and_after_kill_9_it_answers_and_ends_in_order(tmp_path: Path) -> None:
+def test_clients_that_stall_are_cut_off_and_after_kill_9_it_answers_and_ends_in_order(
+    tmp_path: Path, systemd: socket.socket
+) -> None:
     sent = [
         ("HTTP", b"GET /check HTTP/1.1\r\nHost: x\r\n"),
         ("gRPC", frames.PREFACE + b"\x00\x00\x20\x01"),
@@ -426,6 +428,7 @@ def test_clients_that_stall_are_cut_off_and_after_kill_9_it_answers_and_ends_in_
                 while connection.recv(65_536):
                     pass
         assert sum(value for name, value in one.metrics().items() if 'reason="slow"' in name) == len(sent)
+        told_systemd = _all_of(systemd)
         one.stop(signal.SIGKILL)
         one.start()
         assert statuses(f"http://{one.address('HTTP')}/check", 1, 1) == [200]
@@ -433,6 +436,7 @@ def test_clients_that_stall_are_cut_off_and_after_kill_9_it_answers_and_ends_in_
             assert http.get("/healthcheck").status_code == 200
             envoy.ShouldRateLimit(question("gateway", {"unknown": "x"}), timeout=30)
             assert one.process is not None
+            told_systemd += _all_of(systemd)
             one.process.send_signal(signal.SIGTERM)
             wait_until(lambda: "serving on for 2 s" in one.log, lambda: one.log)
             assert http.get("/healthcheck").status_code == 500
@@ -441,6 +445,30 @@ def test_clients_that_stall_are_cut_off_and_after_kill_9_it_answers_and_ends_in_
         assert one.process.wait(30) == 0
         assert "Traceback" not in one.log
         assert "leaked" not in one.log
+    told_systemd += _all_of(systemd)
+    # It was killed once, and started again.
+    assert [state for state in told_systemd if state != "WATCHDOG=1"] == ["READY=1", "READY=1", "STOPPING=1"]
+    assert "WATCHDOG=1" in told_systemd
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The socket of a systemd that starts limiters, and wants to hear from them now and then."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(tmp_path / "notify"))
+        notified.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "4000000")
+        yield notified
+
+
+def _all_of(notified: socket.socket) -> list[str]:
+    """All that systemd was told."""
+    told: list[str] = []
+    with suppress(BlockingIOError):
+        while True:
+            told.append(notified.recv(1_000).decode())
+    return told
 
 
 def test_a_command_line_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:

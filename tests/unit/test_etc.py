@@ -1,4 +1,4 @@
-"""The daemon's files in `etc/`: its configuration loads, and its systemd unit starts what there is to start."""
+"""The files in `etc/`: configurations load, and systemd's units start what there is to start."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from carbonquota.cli.checked import check_file
+from carbonquota.cli.limit import command as limit
 from carbonquota.cli.run import command as run
 from carbonquota.daemon.configuration import KEYS, load_settings
 from carbonquota.daemon.settings import Settings
+from carbonquota.limiter.process.load import load_settings as load_limiter_settings
+from carbonquota.limiter.process.parts import LimiterParts
+from carbonquota.limiter.rules.lint import lint
 from carbonquota.service.values.address import Address
 
 ROOT = Path(__file__).parents[2]
@@ -70,8 +74,12 @@ class UnitParser(ConfigParser):
 
 @pytest.fixture(scope="module")
 def unit() -> ConfigParser:
+    return _unit("carbonquota.service")
+
+
+def _unit(name: str) -> ConfigParser:
     parser = UnitParser(strict=False, interpolation=None, delimiters=("=",))
-    parser.read(ETC / "carbonquota.service")
+    parser.read(ETC / name)
     return parser
 
 
@@ -91,3 +99,14 @@ def test_the_unit_may_write_where_the_defaults_do(unit: ConfigParser) -> None:
     defaults = Settings()
     assert Path(defaults.state.directory) == Path("/var/lib") / unit["Service"]["StateDirectory"]
     assert unit["Service"]["ReadWritePaths"] == f"-{defaults.whisper.data_dir}"
+
+
+def test_the_limiters_unit_starts_it_with_a_configuration_that_is_free_of_errors() -> None:
+    service = _unit("carbonquota-limiter.service")["Service"]
+    program, name, *arguments = shlex.split(service["ExecStart"])
+    assert (Path(program).name, name) == ("carbonquota", "limit")
+    assert str(limit.make_context("limit", arguments).params["config"]) == "/etc/carbonquota/limiter.toml"
+    assert (service["Type"], service["Restart"], service["KillSignal"]) == ("notify", "always", "SIGTERM")
+    parts = LimiterParts(load_limiter_settings(str(ETC / "limiter.toml")))
+    assert len(parts.limiter.rules.rules()) == 2
+    assert lint(parts.limiter.rules) == ()
