@@ -96,3 +96,14 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> N
     (tmp_path / "snapshot-000000000007.partial").write_bytes(b"half")
     with life(tmp_path):
         assert sorted(path.name for path in tmp_path.iterdir()) == ["journal-000000000000", "lock"]
+
+
+def test_of_damaged_files_the_newest_four_stay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    names = [f"snapshot-{number:012d}.damaged-{1_700_000_000 + number}" for number in range(6)]
+    for age, name in enumerate(reversed(names)):
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, (2_000_000_000 - age, 2_000_000_000 - age))
+    with life(tmp_path):
+        assert sorted(path.name for path in tmp_path.glob("*.damaged-*")) == names[2:]
+    assert f"only the newest damaged files are kept, removed: {', '.join(names[:2])}" in caplog.text
