@@ -40,7 +40,7 @@ from carbonquota.controls.explain import explain
 from carbonquota.controls.holding import HeldBack, hold_back, let_go
 from carbonquota.controls.rejections import Rejections
 from carbonquota.controls.sharing import Counted, NamespaceRows
-from carbonquota.controls.standing import QuotaColumns, standing, usage_of
+from carbonquota.controls.standing import QuotaColumns, standing, unnamed_standing, usage_of
 from carbonquota.controls.stock_limits import NamespaceLimits, RefusedMetric
 from carbonquota.controls.table import CompiledRule
 from carbonquota.kernel import UNKNOWN, Lock, Malformed, PlainLines, PlainNames
@@ -569,6 +569,17 @@ class QuotaEngine:
             taking.take(self._index)
             counts, in_force = take_counts(self._index.quotas), self._decider.grants
         return standing(taking.taken(), counts, in_force)
+
+    def unnamed_quota_columns(self) -> QuotaColumns:
+        """The same for who shows a few of them: names are looked up by `names_at` alone, and may be gone by then."""
+        taking = Taking(self._index)
+        with self._lock:
+            self._keep_time()
+            self._index.note_absent()
+            taking.take_unnamed(self._index)
+            counts, in_force = take_counts(self._index.quotas), self._decider.grants
+            index = self._index
+        return unnamed_standing(taking.taken_unnamed(index), counts, in_force)
 
     def explain(self, metric: Name, points: int = 1) -> Explanation:
         """Everything that decides about an offer of this metric now; nothing is charged. Raises what `offer` does.

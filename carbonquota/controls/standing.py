@@ -16,7 +16,7 @@ from carbonquota.kernel import UNKNOWN
 from carbonquota.model import ROOT, Usage
 from carbonquota.trie import NO_QUOTA, Index, TakenCounts, TakenQuotas
 from carbonquota.trie.columns import Column, Numbers
-from carbonquota.trie.taken import Counts, Names
+from carbonquota.trie.taken import Counts, Names, NamesOnDemand, UnnamedQuotas
 
 
 def usage_of(index: Index, row: int) -> Usage:
@@ -47,7 +47,12 @@ class QuotaColumns:
 
     def __len__(self) -> int:
         """How many quotas there are."""
-        return len(self.names)
+        return len(self.rules)
+
+    def names_at(self, positions: slice | Column) -> list[str]:
+        """The names of those at these positions; an empty one is of a namespace that is gone by now."""
+        names: list[str] = self.names[positions].tolist()
+        return names
 
     def values(self) -> list[NamespaceQuota]:
         """All of them as values, the root first, then by name."""
@@ -59,7 +64,7 @@ class QuotaColumns:
         grant = self.grants[self.rules[position]]
         throttle = int(self.throttle[position])
         return NamespaceQuota(
-            namespace=self.names[position],
+            namespace=self.names_at(slice(position, position + 1))[0],
             rule=grant.rule,
             limits=grant.limits,
             usage=Usage(*(int(usage[position]) for usage in self.usages)),
@@ -103,9 +108,33 @@ class QuotaColumns:
         return over
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class UnnamedColumns(QuotaColumns):
+    """The same with names that are looked up when one asks: those of very many new namespaces take longest to make."""
+
+    on_demand: NamesOnDemand
+
+    def names_at(self, positions: slice | Column) -> list[str]:
+        """The names of those at these positions; an empty one is of a namespace that is gone by now."""
+        return self.on_demand.at(positions)
+
+
+def unnamed_standing(taken: UnnamedQuotas, counts: TakenCounts, grants: Sequence[CompiledRule]) -> QuotaColumns:
+    """How all quotas stand that were taken without names; `names` has none of them."""
+    counted, over = _counted(taken.rows, counts)
+    none = np.empty(0, np.object_)
+    return UnnamedColumns(none, taken.rules, taken.usages, over, counted, counts.dropped, grants, taken.names)
+
+
 def standing(taken: TakenQuotas, counts: TakenCounts, grants: Sequence[CompiledRule]) -> QuotaColumns:
     """How all quotas stand that were taken at one moment, with these counts; `grants` are those in force then."""
-    counted = np.searchsorted(taken.rows, counts.rows)
-    over = np.zeros(len(taken), np.uint64)
-    over[counted] = counts.over
+    counted, over = _counted(taken.rows, counts)
     return QuotaColumns(taken.namespaces, taken.rules, taken.usages, over, counted, counts.dropped, grants)
+
+
+def _counted(rows: Column, counts: TakenCounts) -> tuple[Column, Counts]:
+    """The positions among `rows` that counts are of, and the points over quota at each position."""
+    counted = np.searchsorted(rows, counts.rows)
+    over = np.zeros(len(rows), np.uint64)
+    over[counted] = counts.over
+    return counted, over

@@ -154,7 +154,8 @@ class DaemonParts:
         if access.file is not None:
             runtime.add_troubled_parts(access.file)
         app = make_app(source, (server.listen.host, *server.allowed_hosts), access)
-        return HttpServer(app, server.listen, options=ServerOptions(tls=make_tls(self.settings.access)))
+        options = ServerOptions(tls=make_tls(self.settings.access), prepare=app.state.prepare)
+        return HttpServer(app, server.listen, options=options)
 
     def _reload(self) -> ReloadAnswer:
         """Reload for somebody who asked over HTTP."""

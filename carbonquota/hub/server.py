@@ -114,7 +114,7 @@ class _Server:
         app = make_app(hub, (settings.listen.host, *settings.allowed_hosts), access)
         options = ServerOptions(
             setting="--listen", program="quota service", tls=make_tls(settings.access), most=_MOST, share=2,
-            new_loop=new_event_loop,
+            new_loop=new_event_loop, prepare=app.state.prepare,
         )  # fmt: skip
         return HttpServer(app, settings.listen, options=options)
 

@@ -19,6 +19,7 @@ from carbonquota.trie.columns import Column, NarrowColumn
 
 if TYPE_CHECKING:
     from carbonquota.trie.index import Index
+    from carbonquota.trie.namespaces import Namespaces
     from carbonquota.trie.quotas import Quotas
 
 Names = NDArray[np.object_]
@@ -71,6 +72,25 @@ class TakenNames:
         return [self._suffixed.get(row, name) for row, name in zip(rows.tolist(), names, strict=True)]
 
 
+class NamesOnDemand:
+    """What the namespaces of quotas are called, looked up when one asks; empty for those that are gone by then."""
+
+    __slots__ = ("_born", "_namespaces", "_rows")
+
+    def __init__(self, namespaces: Namespaces, rows: Column, born: Column) -> None:
+        """`rows` are those of the namespaces, which `born` tells from later ones there."""
+        self._namespaces = namespaces
+        self._rows = rows
+        self._born = born
+
+    def at(self, positions: slice | Column) -> list[str]:
+        """Those at these positions; may be called at any time."""
+        rows = self._rows[positions]
+        names = self._namespaces.names_at(rows)
+        still = (self._namespaces.born[rows] == self._born[positions]).tolist()
+        return [name if there else "" for name, there in zip(names, still, strict=True)]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TakenQuotas:
     """All quotas at one moment; a quota is known by its position in these columns, which are in the order of `rows`.
@@ -95,10 +115,22 @@ class TakenQuotas:
         return self.names.stat_names(self.rows[places], self.namespaces[places], self.rules[places])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class UnnamedQuotas:
+    """All quotas at one moment, as `TakenQuotas` has them, with names that are looked up when one asks."""
+
+    rows: Column
+    rules: NarrowColumn
+    usages: Sequence[Column]
+    names: NamesOnDemand
+
+
 class Taking:
     """Takes all quotas of an index in three steps: memory, `take` under the index's lock, `taken` without it.
 
-    `take_ended` takes what was accepted in ended intervals, under the same lock and after `take`.
+    `take_ended` takes what was accepted in ended intervals, under the same lock and after `take`. For quotas of which
+    few are shown there is `take_unnamed` with `taken_unnamed`: names in stats are what takes longest where very many
+    namespaces are new.
     """
 
     def __init__(self, index: Index) -> None:
@@ -114,15 +146,24 @@ class Taking:
         self._usages = np.full((self._columns, rows), 0, np.int64)
         self._rules = np.full(rows, 0, np.int32)
         self._namespaces = np.full(rows, 0, np.intp)
+        self._born = np.full(rows, 0, np.int64)
 
     def take(self, index: Index) -> None:
         """Take them as they are now."""
+        self._take(index)
+        self._names = index.quotas.take_names()
+
+    def take_unnamed(self, index: Index) -> None:
+        """The same without names, which are looked up later."""
+        self._take(index)
+        index.namespaces.born.take(self._namespaces[: self._size], out=self._born[: self._size], mode="clip")
+
+    def _take(self, index: Index) -> None:
         quotas = index.quotas
         size = quotas.size
         if size > len(self._rules):
             self._have_room(size)
         self._size = size
-        self._names = quotas.take_names()
         self._rules[:size] = quotas.rule[:size]
         held = self._namespaces[:size]
         held[:] = quotas.namespace[:size]
@@ -137,12 +178,25 @@ class Taking:
 
     def taken(self) -> TakenQuotas:
         """What was taken."""
-        rules, usages = self._rules[: self._size], self._usages[:, : self._size]
-        rows = np.flatnonzero(rules >= 0)
+        rows, chosen = self._in_use()
+        *held, ended = self._usages[:, : self._size][:, chosen]
+        namespaces = self._names.namespaces(rows)
+        return TakenQuotas(rows, namespaces, self._rules[: self._size][chosen], held, ended, self._names)
+
+    def taken_unnamed(self, index: Index) -> UnnamedQuotas:
+        """What was taken without names."""
+        rows, chosen = self._in_use()
+        *held, _ = self._usages[:, : self._size][:, chosen]
+        names = NamesOnDemand(
+            index.namespaces, self._namespaces[: self._size][chosen], self._born[: self._size][chosen]
+        )
+        return UnnamedQuotas(rows, self._rules[: self._size][chosen], held, names)
+
+    def _in_use(self) -> tuple[Column, slice | Column]:
+        """The rows that are in use, and where they stand."""
+        rows = np.flatnonzero(self._rules[: self._size] >= 0)
         # Nearly always all but row 0 are in use, and nothing need be copied.
-        chosen = slice(1, None) if len(rows) == self._size - 1 else rows
-        *held, ended = usages[:, chosen]
-        return TakenQuotas(rows, self._names.namespaces(rows), rules[chosen], held, ended, self._names)
+        return rows, slice(1, None) if len(rows) == self._size - 1 else rows
 
 
 class TakenCounts(NamedTuple):

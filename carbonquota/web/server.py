@@ -50,6 +50,7 @@ class ServerOptions:
     """How a program serves: `setting` is where its address comes from, `program` what the log calls it.
 
     `tls` encrypts. `most` connections are taken at a time, where a `share`-th of the files that may be open is as many.
+    `prepare` is called beside the first requests, for what shall not be made by one of them.
     """
 
     setting: str = "[carbonserver] listen"
@@ -58,6 +59,7 @@ class ServerOptions:
     most: int = 128
     share: int = 8
     new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    prepare: Callable[[], None] | None = None
 
 
 @dataclass(slots=True)
@@ -157,6 +159,9 @@ class HttpServer:
         accepting = [asyncio.create_task(self._accept(run, one)) for one in sockets]
         ending = asyncio.create_task(run.ending.wait())
         self._begun.set()
+        if self._options.prepare is not None:
+            preparing = run.loop.run_in_executor(None, self._options.prepare)
+            preparing.add_done_callback(_note_failure)
         ended, _ = await asyncio.wait((*accepting, ending), return_when=asyncio.FIRST_COMPLETED)
         for task in (*accepting, ending):
             task.cancel()
@@ -218,3 +223,9 @@ def _most_connections(options: ServerOptions) -> int:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     allowed = options.most if limit == resource.RLIM_INFINITY else limit // options.share
     return min(max(allowed, _LEAST), options.most)
+
+
+def _note_failure(preparing: asyncio.Future[None]) -> None:
+    """What was not prepared is made by the first request, which tells what is wrong."""
+    if not preparing.cancelled() and (error := preparing.exception()) is not None:
+        _log.debug("pages were not prepared: %s", error)

@@ -206,12 +206,13 @@ class Api:
             (quotas, sort, order, over), lambda: _ordered(quotas, sort, order, only_over=over)
         )
         page = positions[offset : offset + limit].tolist()
-        rows: tuple[QuotaRow, ...] = tuple(quota_row(quotas.value(position)) for position in page)
-        return QuotaPage(len(positions), offset, limit, rows)
+        rows = (quota_row(quotas.value(position)) for position in page)
+        there: tuple[QuotaRow, ...] = tuple(row for row in rows if row.namespace)
+        return QuotaPage(len(positions), offset, limit, there)
 
     def standing(self) -> QuotaColumns:
         """How all quotas stand, or stood a moment ago."""
-        return self._quotas.get((), self._engine.quota_columns)
+        return self._quotas.get((), self._engine.unnamed_quota_columns)
 
     def _over_all_nodes(self) -> QuotaColumns:
         """The same by the usage of all nodes of the cluster."""
@@ -227,7 +228,7 @@ def _ordered(quotas: QuotaColumns, sort: QuotaSort, order: Order | None, *, only
     by_amounts = sort != "namespace"
     ordered = np.arange(len(quotas))
     if not by_amounts or len(quotas) <= STRETCH:
-        names = (quotas.names[start : start + STRETCH].tolist() for start in range(0, len(quotas), STRETCH))
+        names = (quotas.names_at(slice(start, start + STRETCH)) for start in range(0, len(quotas), STRETCH))
         ordered = by_name(names, descending=not by_amounts and order == "desc")
     if by_amounts:
         ordered = ordered[by_amount(_amounts(quotas, sort)[ordered], descending=order != "asc")]

@@ -70,6 +70,7 @@ def make_app(source: HttpSource, allowed_hosts: Iterable[str] = (), access: Acce
 def _add_pages(app: FastAPI, source: HttpSource, api: Api) -> None:
     """The pages for people, from `/` on."""
     pages = Pages(Site("carbonquota", source.host, _PLACES))
+    app.state.prepare = pages.prepare
     app.include_router(pages.router())
     app.include_router(pages.login_router())
     readers = [Depends(ask_for_token), require(Role.OPERATOR)]

@@ -63,6 +63,8 @@ class DaemonUsage:
         last = self._source.last_over()
         before = {(one.quota.namespace, key): points for one in last for key, points in one.dropped.items()}
         dropping = [quota_row(quotas.value(at)) for at in _largest(quotas.throttle, most) if quotas.throttle[at]]
+        # One that is gone since this was taken has no name any more.
+        dropping = [row for row in dropping if row.namespace]
         shown = {row.namespace for row in dropping}
         dropping += [quota_row(one.quota) for one in last if one.quota.namespace not in shown][: most - len(dropping)]
         shown |= {row.namespace for row in dropping}
@@ -70,7 +72,7 @@ class DaemonUsage:
         return Pressing(
             dropping=dropping,
             before=before,
-            near=[row for row in near if row.namespace not in shown and row.controls][:most],
+            near=[row for row in near if row.namespace and row.namespace not in shown and row.controls][:most],
             over=int(np.count_nonzero(quotas.are_over())),
         )
 

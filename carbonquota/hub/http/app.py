@@ -40,7 +40,9 @@ def make_app(hub: Hub, allowed_hosts: Iterable[str] = (), access: Access | None 
         app.include_router(make_router(hub))
     if access.login is not None:
         app.include_router(access.login.router())
-    app.include_router(pages.make_router(hub))
+    made = pages.make_pages()
+    app.state.prepare = made.prepare
+    app.include_router(pages.make_router(hub, made))
     _add_description(app)
     finish_openapi(app)
     add_problem_handlers(app)

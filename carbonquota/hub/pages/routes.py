@@ -35,9 +35,13 @@ _ADMIN_PLACES: Final = (*_PLACES[:-1], NavigationEntry("Tokens", "/tokens"), _PL
 _OWN_PLACES: Final = (NavigationEntry("My usage", "/"), NavigationEntry("API", "/docs"))
 
 
-def make_router(hub: Hub) -> APIRouter:
+def make_pages() -> Pages:
+    """What pages are made with."""
+    return Pages(Site("carbonquota", "", _PLACES), [Path(__file__).parent / "templates"], frame=_frame)
+
+
+def make_router(hub: Hub, pages: Pages) -> APIRouter:
     """All pages of a quota service."""
-    pages = Pages(Site("carbonquota", "", _PLACES), [Path(__file__).parent / "templates"], frame=_frame)
     gate, fleet, rules = PageGate(pages), FleetPages(hub, pages), RulePages(hub, pages)
     providers, changes = ProviderPages(hub, pages), ChangePages(hub, pages)
     namespaces = NamespacePages(FleetNamespaces(hub), pages, with_limits=False)

@@ -99,6 +99,11 @@ class Pages:
             "caret": caret,
         }
 
+    def prepare(self) -> None:
+        """Compile all templates, so that no visitor waits for that; takes some tenths of a second."""
+        for name in self._templates.list_templates(extensions=["html"]):
+            self._templates.get_template(name)
+
     def answer(
         self, request: Request, template: str, status: int = 200, values: Mapping[str, object] | None = None
     ) -> Response:

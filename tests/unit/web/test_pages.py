@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from carbonquota import QuotaEngine
-from carbonquota.daemon.http import ReloadStatus
+from carbonquota.daemon.http import ReloadStatus, make_app
+from carbonquota.hub.pages import make_pages
 from carbonquota.model import MAXIMUM
 from carbonquota.rules import RuleSet, lint
 from carbonquota.service.health import HealthSample
@@ -217,3 +218,8 @@ def test_a_clock_that_stands_or_goes_back_makes_no_rate() -> None:
     clock.set(900.0)
     history.look()
     assert history.rates().times == ()
+
+
+def test_all_templates_can_be_made_ready_before_anybody_asks(engine: QuotaEngine) -> None:
+    make_app(source_of(engine)).state.prepare()
+    make_pages().prepare()
