@@ -43,9 +43,11 @@ cdef int _check_length(bytes name) except -1:
 def normal_form(bytes name not None):
     """The normal form of a metric's name, or None where it is an error or only `metric_name.normalize` can tell."""
     cdef bytes normal = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(name))
-    cdef int64_t length = cq_normalize(
-        _characters(name), PyBytes_GET_SIZE(name), <unsigned char*>PyBytes_AS_STRING(normal)
-    )
+    cdef unsigned char* to = <unsigned char*>PyBytes_AS_STRING(normal)
+    cdef int other_file
+    cdef int64_t length = cq_single_dots(_characters(name), PyBytes_GET_SIZE(name), to)
+    if length < 0:
+        length = cq_normalize(_characters(name), PyBytes_GET_SIZE(name), to, &other_file)
     return normal[:length] if length >= 0 else None
 
 

@@ -4,7 +4,8 @@
  * time. Lines of the usual shape (`name value timestamp`, single spaces, plain decimals) are through with that; others
  * are split as `bytes.split` would. Then the metrics of a group are found side by side: each stage touches for the
  * whole group what the next one needs, so the waits for memory pass together. A name that is not found and may be
- * spelled otherwise than the table has it is looked for once more in its normal form, which is kept beside the text.
+ * spelled otherwise than the table has it is looked for once more in its normal form, which is kept beside the text; where
+ * most names of a group were, those of the next are looked for in normal form at once.
  * What is unclear, which the plain kernel's `parse` decides, is left to the caller as CQ_DOUBT.
  */
 #ifndef CARBONQUOTA_LINES_H
@@ -61,6 +62,8 @@ typedef struct {
     cq_times times;
     unsigned char *spellings; /* normal forms, each behind its length (uint32), with CQ_BLOCK bytes after the last */
     int64_t spelled, spelling_room;
+    int respells; /* whether most names of the last group had another normal form */
+    uint32_t missing; /* how many namespaces the last new metric brings that was placed */
     uint64_t inserted, removed; /* namespaces when new metrics were placed: see `cq_names` */
     uint64_t known; /* series that had come when metrics were looked for: see `cq_series` */
 } cq_batch;
@@ -327,7 +330,10 @@ static inline int cq_respell(const cq_keys *keys, cq_batch *batch, cq_line *line
     if (line->name_length > CQ_MOST_BYTES || cq_make_spelling(batch, line->name_length) != 0)
         return 0;
     unsigned char *spelling = batch->spellings + batch->spelled + sizeof(uint32_t);
-    int64_t length = cq_normalize(name, line->name_length, spelling);
+    int64_t length = cq_single_dots(name, line->name_length, spelling);
+    int other_file = name[0] == '.' || name[line->name_length - 1] == '.';
+    if (length < 0)
+        length = cq_normalize(name, line->name_length, spelling, &other_file);
     if (length < 0)
         return 0;
     uint32_t size = (uint32_t)length;
@@ -336,7 +342,7 @@ static inline int cq_respell(const cq_keys *keys, cq_batch *batch, cq_line *line
     batch->spelled += (int64_t)sizeof(size) + length;
     if (length == line->name_length && memcmp(name, spelling, (size_t)length) == 0)
         return 0;
-    line->odd |= (uint8_t)cq_may_be_another_file(name, line->name_length, spelling, length);
+    line->odd |= (uint8_t)other_file;
     line->hash = cq_hash(keys, spelling, length, cq_end_of_names(batch, line));
     return 1;
 }
@@ -351,29 +357,34 @@ static inline uint32_t cq_path_of(const unsigned char *name, int64_t length)
     return at > 0 ? (uint32_t)at : 0;
 }
 
-/* Have a line's path be known if its name has a normal form, and bring that about; whether it is another than came. */
+/* Have a line's name be in normal form, if it has one; whether that is another than came. */
 static inline int cq_look_closer(const cq_keys *keys, cq_batch *batch, cq_line *line)
 {
-    int64_t dot, length;
+    int64_t dot;
     line->path = line->known = 0;
     if (cq_is_plain_name(batch->text + line->start, line->name_length, &dot)) {
         line->path = dot > 0 ? (uint32_t)dot : 0;
         line->plain = 1;
         return 0;
     }
-    int is_another = line->spelled == 0 && cq_respell(keys, batch, line);
-    if (line->spelled != 0) {
-        const unsigned char *name = cq_name_of(batch, line, &length);
-        line->path = cq_path_of(name, length);
-    }
-    return is_another;
+    return line->spelled == 0 && cq_respell(keys, batch, line);
+}
+
+/* Approach the bucket of a line's name: as it came, or in normal form where most names of the group before had to be
+ * written anew, so that these are not looked for twice. */
+static inline void cq_approach(const cq_series *series, cq_block *block, cq_batch *batch, cq_line *line)
+{
+    const cq_keys *keys = series->names->keys;
+    if (!batch->respells || !cq_look_closer(keys, batch, line))
+        line->hash = cq_hash(keys, batch->text + line->start, line->name_length, batch->text + batch->length);
+    cq_prefetch(cq_bucket(block, line->hash));
 }
 
 /* Look closer at a group's lines that were not found: some came in another spelling. */
 static inline void cq_find_respelled(
     const cq_series *series, cq_block *block, cq_batch *batch, cq_line *lines, int64_t count)
 {
-    int some = 0;
+    int64_t some = 0, respelled = 0;
     for (int64_t at = 0; at < count; at++)
         if (lines[at].row == CQ_UNKNOWN && cq_look_closer(series->names->keys, batch, &lines[at])) {
             cq_prefetch(cq_bucket(block, lines[at].hash));
@@ -381,6 +392,9 @@ static inline void cq_find_respelled(
         }
     if (some)
         cq_find_group(series, block, batch, lines, count, 1);
+    for (int64_t at = 0; at < count && (some || batch->respells); at++)
+        respelled += lines[at].spelled != 0;
+    batch->respells = 4 * respelled >= 3 * count;
 }
 
 /* Count the lines that are not known yet, and the odd ones. */
@@ -402,29 +416,61 @@ static inline uint32_t cq_path_above(const unsigned char *name, uint32_t path)
     return path;
 }
 
-/* Find the nearest namespaces above new metrics: for all of a group their own, then for those left the one above it,
- * and so on up to the root, which is always there. */
-static inline void cq_place_group(cq_names *names, const cq_batch *batch, cq_line *lines, int64_t count)
+/* How long the name of the namespace below another is, on the way to the one of this path. */
+static inline uint32_t cq_path_below(const unsigned char *name, uint32_t above, uint32_t path)
+{
+    for (above++; above < path && name[above] != '.'; above++)
+        ;
+    return above;
+}
+
+/* How many namespaces a new metric brings. */
+static inline uint32_t cq_count_missing(const unsigned char *name, const cq_line *line)
+{
+    uint32_t missing = 0;
+    for (uint32_t path = line->path; path > line->known; path = cq_path_above(name, path))
+        missing++;
+    return missing;
+}
+
+/* Where the search for a namespace goes on: at the first one asked for, above one that is not there, below one that is. */
+enum { CQ_FIRST, CQ_ABOVE, CQ_BELOW };
+
+/* Find the nearest namespaces above new metrics, of all in a group side by side. As new metrics mostly come in floods of
+ * one shape, the first to be asked for is as far above as the last metric's was that was placed: from there on they are
+ * sought upward to the root, which is always there, or downward to the metric. */
+static inline void cq_place_group(cq_names *names, cq_batch *batch, cq_line *lines, int64_t count)
 {
     cq_block *block = cq_current(&names->slots);
-    uint8_t waiting[CQ_GROUP];
+    uint8_t waiting[CQ_GROUP], ways[CQ_GROUP];
+    uint32_t asked[CQ_GROUP];
     uint64_t hashes[CQ_GROUP];
     cq_search searches[CQ_GROUP];
-    int64_t rows[CQ_GROUP], left = 0, length;
+    int64_t rows[CQ_GROUP], left = 0, last = -1, length;
     for (int64_t at = 0; at < count; at++) {
-        if (lines[at].row != CQ_UNKNOWN)
+        cq_line *line = &lines[at];
+        if (line->row != CQ_UNKNOWN)
             continue;
-        lines[at].known = lines[at].path;
-        lines[at].namespace_row = 0;
-        if (lines[at].path > 0)
-            waiting[left++] = (uint8_t)at;
+        const unsigned char *name = cq_name_of(batch, line, &length);
+        if (line->spelled != 0)
+            line->path = cq_path_of(name, length);
+        line->known = line->namespace_row = 0;
+        if (line->path == 0)
+            continue;
+        uint32_t path = line->path;
+        for (uint32_t missing = batch->missing; missing > 0 && path > 0; missing--)
+            path = cq_path_above(name, path);
+        ways[at] = path > 0 ? CQ_FIRST : CQ_BELOW;
+        asked[at] = path > 0 ? path : cq_path_below(name, 0, line->path);
+        waiting[left++] = (uint8_t)at;
+        last = at;
     }
     while (left > 0) {
         int64_t still = 0;
         for (int64_t at = 0; at < left; at++) {
             const cq_line *line = &lines[waiting[at]];
             const unsigned char *name = cq_name_of(batch, line, &length);
-            hashes[at] = cq_hash(names->keys, name, line->known, cq_end_of_names(batch, line));
+            hashes[at] = cq_hash(names->keys, name, asked[waiting[at]], cq_end_of_names(batch, line));
             cq_prefetch(cq_bucket(block, hashes[at]));
         }
         for (int64_t at = 0; at < left; at++) {
@@ -433,20 +479,31 @@ static inline void cq_place_group(cq_names *names, const cq_batch *batch, cq_lin
                 cq_prefetch(cq_space_at(names, rows[at]));
         }
         for (int64_t at = 0; at < left; at++) {
-            cq_line *line = &lines[waiting[at]];
+            int64_t place = waiting[at], row = rows[at];
+            cq_line *line = &lines[place];
             const unsigned char *name = cq_name_of(batch, line, &length), *found;
-            int64_t row = rows[at];
-            while (row >= 0 && !(cq_called(cq_space_at(names, row), &found) == line->known &&
-                                 cq_equal(found, name, line->known)))
+            uint32_t path = asked[place];
+            while (row >= 0 && !(cq_called(cq_space_at(names, row), &found) == path && cq_equal(found, name, path)))
                 row = cq_next_candidate(&searches[at]);
             if (row >= 0) {
+                line->known = path;
                 line->namespace_row = (uint32_t)row;
-            } else if ((line->known = cq_path_above(name, line->known)) > 0) {
-                waiting[still++] = waiting[at];
+                if (ways[place] == CQ_ABOVE || path == line->path)
+                    continue;
+                ways[place] = CQ_BELOW;
+                asked[place] = cq_path_below(name, path, line->path);
+            } else {
+                if (ways[place] == CQ_BELOW || (path = cq_path_above(name, path)) == 0)
+                    continue;
+                ways[place] = CQ_ABOVE;
+                asked[place] = path;
             }
+            waiting[still++] = (uint8_t)place;
         }
         left = still;
     }
+    if (last >= 0)
+        batch->missing = cq_count_missing(cq_name_of(batch, &lines[last], &length), &lines[last]);
 }
 
 /* Have the nearest namespace above a new metric be right again, where some came or went since it was found. To be
@@ -497,7 +554,6 @@ static inline int cq_find_late(const cq_series *series, const cq_batch *batch, c
 static inline int cq_read(const cq_series *series, cq_batch *batch)
 {
     cq_cursor cursor = {batch->text, batch->length, 0, 0};
-    const unsigned char *end = batch->text + batch->length;
     cq_block *block = cq_current(&series->slots);
     int64_t place = 0;
     cq_note_moment(series, batch);
@@ -516,8 +572,7 @@ static inline int cq_read(const cq_series *series, cq_batch *batch)
                 line->row = CQ_DOUBT;
                 continue;
             }
-            line->hash = cq_hash(series->names->keys, batch->text + line->start, line->name_length, end);
-            cq_prefetch(cq_bucket(block, line->hash));
+            cq_approach(series, block, batch, line);
         }
         cq_find_group(series, block, batch, group, count, 0);
         cq_find_respelled(series, block, batch, group, count);
@@ -555,7 +610,6 @@ static inline void cq_find_again(const cq_series *series, cq_batch *batch)
 static inline int cq_read_names(const cq_series *series, cq_batch *batch)
 {
     cq_block *block = cq_current(&series->slots);
-    const unsigned char *end = batch->text + batch->length;
     cq_note_moment(series, batch);
     for (int64_t first = 0; first < batch->count; first += CQ_GROUP) {
         int64_t count = batch->count - first < CQ_GROUP ? batch->count - first : CQ_GROUP;
@@ -568,8 +622,7 @@ static inline int cq_read_names(const cq_series *series, cq_batch *batch)
                 line->row = CQ_DOUBT;
                 continue;
             }
-            line->hash = cq_hash(series->names->keys, batch->text + line->start, line->name_length, end);
-            cq_prefetch(cq_bucket(block, line->hash));
+            cq_approach(series, block, batch, line);
         }
         cq_find_group(series, block, batch, batch->lines + first, count, 0);
         cq_find_respelled(series, block, batch, batch->lines + first, count);

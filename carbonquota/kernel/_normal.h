@@ -46,16 +46,23 @@ static inline void cq_note_bytes(cq_plainness *seen, const unsigned char *name, 
 }
 
 #if CQ_SSE2
-/* The same for sixteen bytes from `from` on, of which the first `known` were looked at. */
-static inline void cq_note_sixteen(cq_plainness *seen, const unsigned char *name, int64_t from, int known)
+/* Which of sixteen bytes are in no plain name, and which are dots, a bit each. */
+static inline uint32_t cq_odd_among(const unsigned char *text, uint32_t *dots)
 {
-    const __m128i bytes = _mm_loadu_si128((const __m128i *)(name + from));
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)text);
     __m128i odd = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x21)); /* bytes from 0x80 on are negative */
     odd = _mm_or_si128(odd, _mm_cmpgt_epi8(bytes, _mm_set1_epi8('}' - 1)));
     odd = _mm_or_si128(odd, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(';')));
     odd = _mm_or_si128(odd, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('/')));
-    uint32_t dots = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('.')));
-    cq_note_plainness(seen, from + known, 16 - known, dots >> known, (uint32_t)_mm_movemask_epi8(odd) >> known);
+    *dots = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('.')));
+    return (uint32_t)_mm_movemask_epi8(odd);
+}
+
+/* What `cq_note_bytes` notes, for sixteen bytes from `from` on, of which the first `known` were looked at. */
+static inline void cq_note_sixteen(cq_plainness *seen, const unsigned char *name, int64_t from, int known)
+{
+    uint32_t dots, odd = cq_odd_among(name + from, &dots);
+    cq_note_plainness(seen, from + known, 16 - known, dots >> known, odd >> known);
 }
 #endif
 
@@ -155,10 +162,72 @@ static inline void cq_copy_few(unsigned char *to, const unsigned char *from, int
         uint64_t first = cq_word(from), last = cq_word(from + length - 8);
         memcpy(to, &first, 8);
         memcpy(to + length - 8, &last, 8);
+    } else if (length >= 4) {
+        uint32_t first, last;
+        memcpy(&first, from, 4);
+        memcpy(&last, from + length - 4, 4);
+        memcpy(to, &first, 4);
+        memcpy(to + length - 4, &last, 4);
     } else {
         for (int64_t at = 0; at < length; at++)
             to[at] = from[at];
     }
+}
+
+/* --- plain names but for their dots ------------------------------------------------------------------------------- */
+
+#if CQ_SSE2
+/* Write those of sixteen bytes that are not at `gone` (a bit each), nor among the first `known`; how many. */
+static inline int64_t cq_write_others(unsigned char *to, const unsigned char *bytes, int known, uint32_t gone)
+{
+    int64_t written = 0;
+    int start = known;
+    for (; gone != 0; gone &= gone - 1) {
+        int stop = cq_first_bit(gone);
+        cq_copy_few(to + written, bytes + start, stop - start);
+        written += stop - start;
+        start = stop + 1;
+    }
+    cq_copy_few(to + written, bytes + start, 16 - start);
+    return written + 16 - start;
+}
+#endif
+
+/* Write a name that would be plain if it had single dots, and none at its ends, as that; its length, or CQ_NOT_NORMAL
+ * where it is not such a name, or has to be looked at byte by byte. */
+static inline int64_t cq_single_dots(const unsigned char *name, int64_t length, unsigned char *to)
+{
+#if CQ_SSE2
+    cq_plainness seen = {-1, 0, 1};
+    int64_t written = 0, at = 0;
+    if (length < 16 || length >= 2 * CQ_MOST_PARTS)
+        return CQ_NOT_NORMAL;
+    while (at < length) {
+        /* The last sixteen overlap what was looked at, rather than what is behind the name. */
+        int64_t from = at + 16 <= length ? at : length - 16;
+        int known = (int)(at - from);
+        uint32_t dots, odd = cq_odd_among(name + from, &dots);
+        uint32_t after = (dots << 1) | (known == 0 ? (uint32_t)seen.after_a_dot : 0);
+        uint32_t gone = ((dots & after) >> known) << known;
+        if (odd != 0)
+            return CQ_NOT_NORMAL;
+        if ((gone | (uint32_t)known) == 0) {
+            _mm_storeu_si128((__m128i *)(to + written), _mm_loadu_si128((const __m128i *)(name + from)));
+            written += 16;
+        } else {
+            written += cq_write_others(to + written, name + from, known, gone);
+        }
+        seen.after_a_dot = (int)(dots >> 15);
+        at = from + 16;
+    }
+    written -= written > 0 && to[written - 1] == '.';
+    return written > 0 ? written : CQ_NOT_NORMAL;
+#else
+    (void)name;
+    (void)length;
+    (void)to;
+    return CQ_NOT_NORMAL;
+#endif
 }
 
 static inline int cq_is_separator(unsigned char byte) { return byte == '.' || byte == '/'; }
@@ -248,9 +317,19 @@ static inline int cq_is_called_name(const cq_tag *tag)
     return tag->name_length == 4 && memcmp(tag->text, "name", 4) == 0;
 }
 
+/* Whether `;name=` stands in a text. */
+static inline int cq_names_metric(const unsigned char *text, const unsigned char *end)
+{
+    for (; text != NULL; text = memchr(text + 1, ';', (size_t)(end - text - 1)))
+        if (end - text > 5 && memcmp(text, ";name=", 6) == 0)
+            return 1;
+    return 0;
+}
+
 /* Write tags in their order, of a repeated one the last, each behind a semicolon; their length or CQ_NOT_NORMAL. Where
- * carbon cannot read them, they are written as they are. */
-static inline int64_t cq_normalize_tags(const unsigned char *text, const unsigned char *end, unsigned char *to)
+ * carbon cannot read them, they are written as they are. `named` tells whether one is called `name`. */
+static inline int64_t cq_normalize_tags(
+    const unsigned char *text, const unsigned char *end, unsigned char *to, int *named)
 {
     cq_tag tags[CQ_MOST_TAGS + 1], tag;
     int64_t count = 0, written = 0;
@@ -259,9 +338,11 @@ static inline int64_t cq_normalize_tags(const unsigned char *text, const unsigne
         if (count == CQ_MOST_TAGS)
             return CQ_NOT_NORMAL;
         if (!cq_read_tag(start, stop == NULL ? end : stop, &tag)) {
+            *named = cq_names_metric(text - 1, end);
             memcpy(to, text - 1, (size_t)(end - text + 1));
             return end - text + 1;
         }
+        *named |= cq_is_called_name(&tag);
         count = cq_put_tag(tags, count, &tag);
     }
     for (int64_t at = 0; at < count; at++) {
@@ -274,36 +355,24 @@ static inline int64_t cq_normalize_tags(const unsigned char *text, const unsigne
     return written;
 }
 
-/* Whether a store may keep this spelling in another file than that of the normal form: `must_be_respelled`, which has the
- * last word, says yes of no other. */
-static inline int cq_may_be_another_file(
-    const unsigned char *name, int64_t length, const unsigned char *normal, int64_t normal_length)
-{
-    const unsigned char *tags = memchr(name, ';', (size_t)length);
-    if (tags == NULL)
-        return name[0] == '~' || cq_is_separator(name[0]) || cq_is_separator(name[length - 1]);
-    int64_t path = tags - name;
-    if (path >= normal_length || normal[path] != ';' || memcmp(name, normal, (size_t)path) != 0)
-        return 1;
-    for (; tags != NULL; tags = memchr(tags + 1, ';', (size_t)(name + length - tags - 1)))
-        if (name + length - tags > 5 && memcmp(tags, ";name=", 6) == 0)
-            return 1;
-    return 0;
-}
-
 /* Write the normal form of a name to where there is room for `length` bytes; its length, or CQ_NOT_NORMAL where the
- * name is an error or only Python can tell. */
-static inline int64_t cq_normalize(const unsigned char *name, int64_t length, unsigned char *to)
+ * name is an error or only Python can tell. `other_file` tells whether a store may keep this spelling in another file than
+ * that of the normal form: `must_be_respelled`, which has the last word, says yes of no other. */
+static inline int64_t cq_normalize(const unsigned char *name, int64_t length, unsigned char *to, int *other_file)
 {
     if (length <= 0 || length > CQ_MOST_BYTES || !cq_is_printable(name, length))
         return CQ_NOT_NORMAL;
     if (name[length - 1] == '}' && length > 1 && name[length - 2] == '"')
         return CQ_NOT_NORMAL;
     const unsigned char *semicolon = memchr(name, ';', (size_t)length);
-    int64_t path = cq_normalize_path(name, semicolon == NULL ? length : semicolon - name, to);
+    int64_t came = semicolon == NULL ? length : semicolon - name, path = cq_normalize_path(name, came, to);
+    *other_file = semicolon == NULL ? name[0] == '~' || cq_is_separator(name[0]) || cq_is_separator(name[length - 1])
+                                    : path != came || memcmp(name, to, (size_t)path) != 0;
     if (path < 0 || semicolon == NULL)
         return path;
-    int64_t tags = cq_normalize_tags(semicolon + 1, name + length, to + path);
+    int named = 0;
+    int64_t tags = cq_normalize_tags(semicolon + 1, name + length, to + path, &named);
+    *other_file |= named;
     return tags < 0 ? CQ_NOT_NORMAL : path + tags;
 }
 
