@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from configparser import ConfigParser
@@ -28,6 +29,8 @@ from tests.support.http import engine_with_names, source_of
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 CONFIG = KUBERNETES / "config"
+KUBECTL = shutil.which("kubectl")
+SYSTEMD_ANALYZE = shutil.which("systemd-analyze")
 DOCUMENTS = [
     document for path in sorted(KUBERNETES.glob("*.yaml")) for document in yaml.safe_load_all(path.read_text())
 ]
@@ -152,6 +155,47 @@ def test_the_units_command_of_the_hub_is_one_that_there_is() -> None:
     with serve.make_context(name, options) as context:
         assert context.params
     assert parser["Service"]["workingdirectory"] == f"/var/lib/{parser['Service']['statedirectory']}"
+
+
+@pytest.mark.skipif(SYSTEMD_ANALYZE is None, reason="there is no systemd here")
+def test_systemd_finds_nothing_wrong_in_the_units(tmp_path: Path) -> None:
+    units = []
+    for name in ("carbonquota.service", "carbonquota-hub.service"):
+        units.append(tmp_path / name)
+        # Whether the program is there is for the machine to tell that has it.
+        units[-1].write_text((ROOT / "etc" / name).read_text().replace("/usr/bin/carbonquota", "/bin/true"))
+    said = subprocess.run(
+        [str(SYSTEMD_ANALYZE), "verify", "--man=no", *map(str, units)], capture_output=True, text=True, check=False
+    )
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(KUBECTL is None, reason="there is no kubectl here, which has kustomize in it")
+def test_kustomize_makes_manifests_that_refer_to_what_there_is() -> None:
+    made = subprocess.run(
+        [str(KUBECTL), "kustomize", str(KUBERNETES)], capture_output=True, text=True, check=True
+    ).stdout
+    documents = list(yaml.safe_load_all(made))
+    kinds = [document["kind"] for document in documents]
+    assert sorted(kinds) == sorted(["Namespace", "ConfigMap", *(one["kind"] for one in WORKLOADS), *["Service"] * 2,
+                                    *["NetworkPolicy"] * 2])  # fmt: skip
+    assert {one["metadata"].get("namespace", "carbonquota") for one in documents} == {"carbonquota"}
+    (config,) = (one for one in documents if one["kind"] == "ConfigMap")
+    (daemon,) = (one for one in documents if one["kind"] == "StatefulSet")
+    volumes = {one["name"]: one for one in daemon["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["config"]["configMap"]["name"] == config["metadata"]["name"], "a change of it restarts the daemons"
+
+
+@pytest.mark.parametrize("version", ["1.28", "1.37"])
+def test_each_manifest_keeps_to_the_schema_of_kubernetes(version: str) -> None:
+    # It has a hundred megabytes of schemas, and so is no part of the extra dev: pip install kubernetes-validate
+    schemas = pytest.importorskip("kubernetes_validate")
+    for document in DOCUMENTS:
+        if document["kind"] != "Kustomization":
+            schemas.validate(document, version, strict=True)
+    broken = named("Service", "carbonquota-hub")
+    with pytest.raises(schemas.ValidationError):
+        schemas.validate(broken | {"specs": {}}, version, strict=True)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
