@@ -31,17 +31,17 @@ from carbonquota.controls import (
     ThroughputUnit,
     Turn,
     backend_of,
+    capacity_limits,
     compiled_rules,
     sharing,
-    stock_limits,
 )
+from carbonquota.controls.capacity_limits import NamespaceLimits, RefusedMetric
 from carbonquota.controls.children import Children, names_at, take_children, usages_at
 from carbonquota.controls.explain import explain
 from carbonquota.controls.holding import HeldBack, hold_back, let_go
 from carbonquota.controls.rejections import Rejections
 from carbonquota.controls.sharing import Counted, NamespaceRows
 from carbonquota.controls.standing import QuotaColumns, standing, unnamed_standing, usage_of
-from carbonquota.controls.stock_limits import NamespaceLimits, RefusedMetric
 from carbonquota.controls.table import CompiledRule
 from carbonquota.kernel import UNKNOWN, Lock, Malformed, PlainLines, PlainNames
 from carbonquota.metric_name import Name, dotted_part, normalize, normalize_namespace
@@ -51,7 +51,7 @@ from carbonquota.stats import StandingColumns, ended_intervals
 from carbonquota.trie import Change, ChangeRun, Holdings, Index, Rebuild, Taking, take_counts, take_ended_counts
 from carbonquota.trie.columns import Column
 from carbonquota.trie.quotas import in_turn
-from carbonquota.trie.transfer import copy_of, restore, restore_flows
+from carbonquota.trie.transfer import copy_of, restore, restore_rates
 from carbonquota.trie.verification import check
 
 _AT_A_STRETCH = 500
@@ -239,12 +239,12 @@ class QuotaEngine:
         """Count what is refused: the rejections, nothing malformed, and what they were decided by."""
         with self._lock:
             self._begin()
-            return stock_limits.refuse(self._decider, refused), {}, self._decider.grants
+            return capacity_limits.refuse(self._decider, refused), {}, self._decider.grants
 
     def limits_above(self, namespaces: Iterable[str]) -> list[NamespaceLimits]:
         """The limits of what may be held in these namespaces and all above them, each after the one above it."""
         with self._lock:
-            return stock_limits.limits_above(self._decider, namespaces)
+            return capacity_limits.limits_above(self._decider, namespaces)
 
     def sizes_of(self, metrics: Sequence[str]) -> list[Size]:
         """What these new metrics would hold, by their normal names."""
@@ -338,7 +338,7 @@ class QuotaEngine:
             self._keep_time()
             restore(self._index, holdings, surveyed)
             if holdings.interval_start == self._interval.start:
-                restore_flows(self._index, holdings.flows)
+                restore_rates(self._index, holdings.rates)
 
     def report(self) -> dict[str, int]:
         """Close the interval and give every stat by its name, without the graph prefix.
@@ -379,7 +379,7 @@ class QuotaEngine:
             ended = take_ended_counts(quotas)
             quotas.clear_closed()
             after = take_counts(quotas)
-            self._index.sweep_idle()
+            self._index.prune_reported()
         taken = taking.taken()
         columns = ended_intervals(taken, ended, [grant.limits for grant in in_force])
         return columns, standing(taken, before, in_force), standing(taken, after, in_force)
@@ -498,7 +498,7 @@ class QuotaEngine:
         """Take out of a batch just decided the rejected lines that more may be granted for, to be offered again later.
 
         They are no longer counted as rejected, but as waiting, until `let_go` is called. Of the limits of namespaces
-        that were born as `spent` nothing is left to be granted. No more than `most` bytes are held back.
+        of these generations (`spent`) nothing remains to be granted. No more than `most` bytes are held back.
         """
         with self._lock:
             self._keep_time()

@@ -88,7 +88,7 @@ class ClaimService:
         return self._slices.spent
 
     @property
-    def shares_stocks(self) -> bool:
+    def shares_capacities(self) -> bool:
         """What is held is counted over all nodes."""
         return True
 

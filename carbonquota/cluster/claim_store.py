@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from carbonquota.controls.stock_limits import NamespaceLimits
+from carbonquota.controls.capacity_limits import NamespaceLimits
 from carbonquota.model import ROOT, Size
 
 Codes = NDArray[np.int32]
@@ -25,7 +25,7 @@ Usages = dict[bytes, bytes]
 NEW: Final = 0
 KNOWN: Final = 1
 _CONTROLS: Final = 8
-"""A refusal's code is -(namespace * 8 + control), both from 1; controls in the order of `STOCKS`."""
+"""A refusal's code is -(namespace * 8 + control), both from 1; controls in the order of `CAPACITY_ORDER`."""
 
 _NAMESPACE: Final = struct.Struct("<8sI5d")
 _SIZE: Final = struct.Struct("<3d")
@@ -215,7 +215,7 @@ class ClaimStore:
         found = self._store.call("cq1_usages", keys, [self._store.node, run.number, run.epoch, cursor])
         return (_text(found[0]), _usages(found[1], 8, found[2])) if found else None
 
-    def sweep(self, most: int = 500) -> bool:
+    def prune(self, most: int = 500) -> bool:
         """Let go of what nobody holds any more, looking at about so many metrics; whether there is more to do."""
         return bool(self._store.call("cq1_sweep", self._keys, [most]))
 

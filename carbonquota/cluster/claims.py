@@ -29,8 +29,8 @@ from carbonquota.cluster.hold import Hold, Waiting
 from carbonquota.cluster.known_limits import KnownLimits
 from carbonquota.cluster.settings import OnOutage
 from carbonquota.cluster.store import StoreError
-from carbonquota.controls.stock_limits import NamespaceLimits, RefusedMetric, scope
-from carbonquota.controls.table import STOCKS
+from carbonquota.controls.capacity_limits import NamespaceLimits, RefusedMetric, scope
+from carbonquota.controls.table import CAPACITY_ORDER
 from carbonquota.metric_name import dotted_part
 from carbonquota.model import ROOT, Clock, Size
 from carbonquota.rules import RuleSet
@@ -104,7 +104,7 @@ class Claims(Protocol):
     def usages(self, run: StoredRun, cursor: str) -> tuple[str, Usages] | None:
         """Some of what namespaces hold."""
 
-    def sweep(self, most: int = ...) -> bool:
+    def prune(self, most: int = ...) -> bool:
         """Let go of what nobody holds."""
 
 
@@ -350,7 +350,7 @@ class ClaimNode:
         if claimed.status is not ClaimStatus.OK:
             return claimed.status
         if claimed.has_dead:
-            self._store.sweep(_AT_ONCE // 2)
+            self._store.prune(_AT_ONCE // 2)
         if asked:
             self._decide(asked, _refusals(metrics, claimed, limits))
         return claimed.status
@@ -389,7 +389,7 @@ def _refusals(
     for at in np.flatnonzero(claimed.codes < 0).tolist():
         place, stock = refusal(int(claimed.codes[at]))
         name = metrics[at].name
-        refusals[name] = RefusedMetric(name, limits[place].namespace, STOCKS[stock])
+        refusals[name] = RefusedMetric(name, limits[place].namespace, CAPACITY_ORDER[stock])
     return refusals
 
 

@@ -28,14 +28,14 @@ _FEW: Final = 1_000
 
 
 class Directory:
-    """Namespaces with digests. `rows`, `born` and `digests` go by position."""
+    """Namespaces with digests. `rows`, `generation` and `digests` go by position."""
 
     def __init__(self, cluster: str, names_of: NamesOf) -> None:
         """Know none yet."""
         self._cluster = cluster
         self._names_of = names_of
         self.rows = np.empty(0, np.int64)
-        self.born = np.empty(0, np.int64)
+        self.generation = np.empty(0, np.int64)
         self.digests = np.empty(0, np.uint64)
         self._position_of_row = np.empty(0, np.int64)
         self._ordered = np.empty(0, np.uint64)
@@ -52,10 +52,10 @@ class Directory:
         new = np.flatnonzero(positions < 0)
         if not len(new):
             return positions, 0
-        fresh = NamespaceRows(namespaces.rows[new], namespaces.born[new])
+        fresh = NamespaceRows(namespaces.rows[new], namespaces.generation[new])
         names = self._names_of(fresh)
         there = np.array([bool(name) for name in names], np.bool_)
-        added = NamespaceRows(fresh.rows[there], fresh.born[there])
+        added = NamespaceRows(fresh.rows[there], fresh.generation[there])
         positions[new[there]] = self._add(added, digests_of(filter(None, names), self._cluster))
         return positions, len(added.rows)
 
@@ -68,14 +68,14 @@ class Directory:
         positions = self._position_of_row[rows]
         known = positions >= 0
         # The row may have been another namespace's.
-        known[known] = self.born[positions[known]] == namespaces.born[known]
+        known[known] = self.generation[positions[known]] == namespaces.generation[known]
         return np.where(known, positions, -1)
 
     def _add(self, namespaces: NamespaceRows, digests: Digests) -> Positions:
         """Give these the next positions."""
         first = len(self.rows)
         self.rows = np.concatenate((self.rows, namespaces.rows))
-        self.born = np.concatenate((self.born, namespaces.born))
+        self.generation = np.concatenate((self.generation, namespaces.generation))
         self.digests = np.concatenate((self.digests, digests))
         positions = np.arange(first, len(self.rows))
         self._position_of_row[namespaces.rows] = positions
@@ -99,7 +99,7 @@ class Directory:
 
     def namespaces(self, positions: Positions) -> NamespaceRows:
         """The namespaces at these positions."""
-        return NamespaceRows(self.rows[positions], self.born[positions])
+        return NamespaceRows(self.rows[positions], self.generation[positions])
 
     def drop_gone(self, are_there: AreThere) -> Positions | None:
         """Drop namespaces that are gone, if there may be as many of them as others.
@@ -109,8 +109,8 @@ class Directory:
         """
         if len(self) <= 2 * self._kept + _FEW:
             return None
-        keep = np.flatnonzero(are_there(NamespaceRows(self.rows, self.born)))
-        self.rows, self.born, self.digests = self.rows[keep], self.born[keep], self.digests[keep]
+        keep = np.flatnonzero(are_there(NamespaceRows(self.rows, self.generation)))
+        self.rows, self.generation, self.digests = self.rows[keep], self.generation[keep], self.digests[keep]
         self._position_of_row = np.full(int(self.rows.max(initial=-1)) + 1, -1, np.int64)
         self._position_of_row[self.rows] = np.arange(len(self.rows))
         self._sort()

@@ -14,8 +14,8 @@ from carbonquota.cluster.hold import Hold, Waiting
 from carbonquota.cluster.known_limits import KnownLimits
 from carbonquota.cluster.settings import OnOutage
 from carbonquota.controls import BatchDecision
-from carbonquota.controls.stock_limits import NamespaceLimits, RefusedMetric
-from carbonquota.controls.table import STOCKS
+from carbonquota.controls.capacity_limits import NamespaceLimits, RefusedMetric
+from carbonquota.controls.table import CAPACITY_ORDER
 from carbonquota.model import ROOT
 from carbonquota.rules import RuleSet
 
@@ -187,7 +187,7 @@ def _first(waiting: Waiting[T], limits: dict[str, NamespaceLimits]) -> RefusedMe
     parts = waiting.namespace.split(".") if waiting.namespace != ROOT else []
     for namespace in (ROOT, *(".".join(parts[:length]) for length in range(1, len(parts) + 1))):
         asked = limits[namespace].limits
-        stock = next((stock for stock, limit in zip(STOCKS, asked, strict=True) if limit >= 0), None)
+        stock = next((stock for stock, limit in zip(CAPACITY_ORDER, asked, strict=True) if limit >= 0), None)
         if stock is not None:
             return RefusedMetric(waiting.metric, namespace, stock)
-    return RefusedMetric(waiting.metric, ROOT, STOCKS[0])
+    return RefusedMetric(waiting.metric, ROOT, CAPACITY_ORDER[0])

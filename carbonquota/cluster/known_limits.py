@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
 from carbonquota.cluster.claim_store import above
-from carbonquota.controls.stock_limits import NamespaceLimits
+from carbonquota.controls.capacity_limits import NamespaceLimits
 from carbonquota.rules import RuleSet
 
 _MOST: Final = 100_000

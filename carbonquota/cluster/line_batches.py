@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from carbonquota.controls import Admission
-from carbonquota.controls.stock_limits import RefusedMetric
+from carbonquota.controls.capacity_limits import RefusedMetric
 from carbonquota.metric_name import DEEPEST, normalize
 
 Decide = Callable[[bytes, Callable[[], Admission]], Admission | None]

@@ -11,7 +11,7 @@ import numpy as np
 
 from carbonquota.cluster.messages import digests_of
 from carbonquota.cluster.store import IntervalSpan, Store
-from carbonquota.controls.table import STOCKS, THROUGHPUT
+from carbonquota.controls.table import CAPACITY_ORDER, THROUGHPUT
 from carbonquota.model import Clock
 from carbonquota.trie.columns import Column
 
@@ -19,7 +19,7 @@ _AT_ONCE: Final = 1_000
 """Namespaces asked about in one step of the store."""
 
 _HELD: Final = struct.Struct("<8x5d")
-"""What a namespace holds there, in the order of `STOCKS`."""
+"""What a namespace holds there, in the order of `CAPACITY_ORDER`."""
 
 
 class Look:
@@ -48,7 +48,7 @@ class Look:
                 for at, (given, held) in enumerate(zip(*self._store.look(span, some), strict=True), start):
                     _raise_to(columns[THROUGHPUT], at, float(given or 0))
                     if held:
-                        for control, amount in zip(STOCKS, _HELD.unpack(held), strict=True):
+                        for control, amount in zip(CAPACITY_ORDER, _HELD.unpack(held), strict=True):
                             _raise_to(columns[control], at, amount)
         return columns
 

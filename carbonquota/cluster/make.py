@@ -48,7 +48,7 @@ def make_service(
     return claims
 
 
-def shares_stocks(cluster: object) -> TypeGuard[Stocks]:
+def shares_capacities(cluster: object) -> TypeGuard[Stocks]:
     """Whether a cluster decides on new metrics before they are accepted."""
     return hasattr(cluster, "hold_back")
 

@@ -226,7 +226,7 @@ class PrepaidNode:
         before = self._is_spent[positions]
         self._is_spent[positions] = given == 0
         if (before != (given == 0)).any():
-            self.spent = self._directory.born[np.flatnonzero(self._is_spent)]
+            self.spent = self._directory.generation[np.flatnonzero(self._is_spent)]
 
     def _take_ahead(self, start: float, positions: Positions, limits: Amounts) -> None:
         """Take slices of the next interval, once, for the limits in demand: what they need at its very beginning."""

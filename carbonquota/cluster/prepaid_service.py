@@ -83,7 +83,7 @@ class PrepaidService:
         )
 
     @property
-    def shares_stocks(self) -> bool:
+    def shares_capacities(self) -> bool:
         """Whether what is held is counted over all nodes: as far as daemons claim it."""
         return True
 

@@ -97,7 +97,7 @@ class SyncService:
         return "" if self._publisher is None else self._publisher.endpoint
 
     @property
-    def shares_stocks(self) -> bool:
+    def shares_capacities(self) -> bool:
         """Whether what is held is counted over all nodes."""
         return self._stocks is not None
 

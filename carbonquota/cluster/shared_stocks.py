@@ -14,7 +14,7 @@ from carbonquota.cluster.hold import Hold
 from carbonquota.cluster.make import OnLoop
 from carbonquota.cluster.stock_messages import ASKS, MAGIC, TO_ONE
 from carbonquota.cluster.sync_stocks import StockNode
-from carbonquota.controls.table import STOCKS
+from carbonquota.controls.table import CAPACITY_ORDER
 from carbonquota.model import MAXIMUM
 from carbonquota.service.health import HealthSample
 from carbonquota.trie.columns import Column
@@ -77,9 +77,9 @@ class SharedStocks:
         """The usage over all nodes of namespaces that use `own` here."""
         columns = list(own)
         amounts = np.array([[min(one, MAXIMUM) for one in held] for held in self._node.amounts(names)], np.int64)
-        for place, stock in enumerate(STOCKS):
+        for place, stock in enumerate(CAPACITY_ORDER):
             # What is under no limit is not told, and is used all the same.
-            columns[stock] = np.maximum(columns[stock], amounts.reshape(-1, len(STOCKS))[:, place])
+            columns[stock] = np.maximum(columns[stock], amounts.reshape(-1, len(CAPACITY_ORDER))[:, place])
         return columns
 
     def health(self) -> Iterator[HealthSample]:

@@ -16,7 +16,7 @@ _HOLDERS: Final = 16
 _ONE_HOLDER: Final = (1 << _HOLDERS) - 1
 
 _STOCKS: Final = 5
-"""Metrics, logical size, physical size, data points, namespaces: the order of `STOCKS`."""
+"""Metrics, logical size, physical size, data points, namespaces: the order of `CAPACITY_ORDER`."""
 
 
 class Kind(NamedTuple):
@@ -30,14 +30,14 @@ class Kind(NamedTuple):
 
 @dataclass(slots=True)
 class Held:
-    """What a namespace holds, in the order of `STOCKS`, and the digest of the one above it, 0 for the root."""
+    """What a namespace holds, in the order of `CAPACITY_ORDER`, and the digest of the one above it, 0 for the root."""
 
     above: int
     amounts: list[int] = field(default_factory=lambda: [0] * _STOCKS)
 
 
 Asked = tuple[int, Sequence[int]]
-"""A place on the way up from a namespace, and its limits, -1 for none, in the order of `STOCKS`."""
+"""A place on the way up from a namespace, and its limits, -1 for none, in the order of `CAPACITY_ORDER`."""
 
 
 class Stock:

@@ -31,8 +31,8 @@ from carbonquota.cluster.own_holdings import OwnHoldings, VersionsPart
 from carbonquota.cluster.peer_holdings import PeerHoldings
 from carbonquota.cluster.stock import Asked, Held, Kind, Stock, first_refusal
 from carbonquota.cluster.stock_messages import MOST_METRICS, TO_ONE, Asks, StockCodec, Stretch
-from carbonquota.controls.stock_limits import RefusedMetric, scope
-from carbonquota.controls.table import STOCKS
+from carbonquota.controls.capacity_limits import RefusedMetric, scope
+from carbonquota.controls.table import CAPACITY_ORDER
 from carbonquota.model import Clock, Size
 from carbonquota.rules import RuleSet
 
@@ -138,7 +138,7 @@ class StockNode:
         kind = Kind(way.digest, size.logical, size.physical, size.data_points)
         # What another node holds is counted already.
         if digest not in self._stock and (found := first_refusal(way.held, way.asked, kind)) is not None:
-            return RefusedMetric(name, way.names[found[0]], STOCKS[found[1]])
+            return RefusedMetric(name, way.names[found[0]], CAPACITY_ORDER[found[1]])
         self._hold(digest, kind)
         return None
 
@@ -353,11 +353,11 @@ class StockNode:
                 self._answers[asks.node] = self._own.since(asks.after, MOST_METRICS)
 
     def amounts(self, namespaces: Sequence[str]) -> list[list[int]]:
-        """What all nodes hold in these namespaces, in the order of `STOCKS`; from any thread."""
+        """What all nodes hold in these namespaces, in the order of `CAPACITY_ORDER`; from any thread."""
         digests = [int.from_bytes(self._digester.namespace(name), "little") for name in namespaces]
         with self._lock:
             held = self._stock.held
-            return [held[digest].amounts if digest in held else [0] * len(STOCKS) for digest in digests]
+            return [held[digest].amounts if digest in held else [0] * len(CAPACITY_ORDER) for digest in digests]
 
     @property
     def nodes(self) -> int:

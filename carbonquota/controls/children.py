@@ -17,10 +17,10 @@ THROUGHPUT = "throughput"
 
 @dataclass(frozen=True, slots=True)
 class Children:
-    """Sub-namespaces at one moment: their `rows`, which `born` tells from later ones there, and an amount of each."""
+    """Sub-namespaces at one moment: their `rows`, with the `generation` of what lies there, and an amount of each."""
 
     rows: Column
-    born: Column
+    generation: Column
     amounts: Column
 
     def __len__(self) -> int:
@@ -29,7 +29,7 @@ class Children:
 
     def at(self, positions: Column | slice) -> Children:
         """Some of them, in this order."""
-        return Children(self.rows[positions], self.born[positions], self.amounts[positions])
+        return Children(self.rows[positions], self.generation[positions], self.amounts[positions])
 
 
 def take_children(index: Index, row: int, amount: str) -> Children:
@@ -37,7 +37,7 @@ def take_children(index: Index, row: int, amount: str) -> Children:
     namespaces = index.namespaces
     rows = np.empty(0, np.int64) if row == UNKNOWN else namespaces.children(row)
     rows = rows[namespaces.metrics[rows] > 0]
-    return Children(rows, namespaces.born[rows], _amounts(index, rows, amount))
+    return Children(rows, namespaces.generation[rows], _amounts(index, rows, amount))
 
 
 def _amounts(index: Index, rows: Column, amount: str) -> Column:
@@ -48,7 +48,7 @@ def _amounts(index: Index, rows: Column, amount: str) -> Column:
         amounts: Column = getattr(namespaces, amount)[rows]
         return amounts
     nearest = namespaces.quota[rows]
-    return np.where(quotas.namespace[nearest] == rows, quotas.limit[nearest] - quotas.left[nearest], 0)
+    return np.where(quotas.namespace[nearest] == rows, quotas.limit[nearest] - quotas.remaining[nearest], 0)
 
 
 def usages_at(index: Index, children: Children) -> list[tuple[str, Usage]]:
@@ -61,5 +61,5 @@ def names_at(index: Index, children: Children) -> list[str]:
     """Their names, empty for those that are gone; may be called at any time."""
     namespaces = index.namespaces
     names = namespaces.names_at(children.rows)
-    still = (namespaces.born[children.rows] == children.born).tolist()
+    still = (namespaces.generation[children.rows] == children.generation).tolist()
     return [name if there else "" for name, there in zip(names, still, strict=True)]

@@ -9,7 +9,7 @@ from carbonquota.control import CONTROLS, amounts_of
 from carbonquota.controls.explanation import ControlState, Explanation, NamespaceExplanation
 from carbonquota.controls.reference.decision import Decider
 from carbonquota.controls.standing import usage_of
-from carbonquota.controls.table import NAMESPACES, STOCKS, THROUGHPUT
+from carbonquota.controls.table import CAPACITY_ORDER, NAMESPACES, THROUGHPUT
 from carbonquota.kernel import UNKNOWN
 from carbonquota.metric_name import dotted_part
 from carbonquota.model import ROOT, Rule, Size, Usage, Verdict
@@ -69,7 +69,7 @@ def _states(limits: object, usage: Usage, offer: _Offer, *, gains: bool) -> Iter
 
 def _verdict(namespaces: Sequence[NamespaceExplanation], offer: _Offer) -> Verdict:
     """The answer that the offer would get: throughput is asked first, all the way down, then what is held."""
-    for asked in ((THROUGHPUT,), () if offer.known else STOCKS):
+    for asked in ((THROUGHPUT,), () if offer.known else CAPACITY_ORDER):
         for namespace in namespaces:
             states = {state.control: state for state in namespace.controls}
             for control in (CONTROLS[index].key for index in asked):

@@ -32,7 +32,7 @@ class HeldBack:
 def hold_back(index: Index, admission: Admission, spent: Column, most: int) -> tuple[Admission, HeldBack | None]:
     """Hold back what more may be granted for, up to `most` bytes; the answer without it.
 
-    Of the limits of the namespaces that were born as `spent`, nothing is left to be granted.
+    Of the limits of the namespaces of the generations `spent`, nothing remains to be granted.
     """
     rejections = admission.rejections
     if rejections is None or not rejections.is_current:
@@ -47,7 +47,7 @@ def hold_back(index: Index, admission: Admission, spent: Column, most: int) -> t
     counts = np.bincount(rejections.by[which], minlength=index.quotas.size)[rows]
     _move(index.quotas, rows, counts)
     held = index.quotas.namespace[rows].astype(np.int64)
-    namespaces = NamespaceRows(held, index.namespaces.born[held])
+    namespaces = NamespaceRows(held, index.namespaces.generation[held])
     return admission.holding_back(which), HeldBack(b"".join(lines[:fitting]), namespaces, counts)
 
 
@@ -60,13 +60,13 @@ def _hopeful(index: Index, rejections: Rejections, spent: Column) -> Column:
     limits = quotas.throughputs(rows)
     # Where the interval ended meanwhile, what was rejected is counted in the one before.
     may_be = (quotas.limit[rows] < limits) & (limits < MAXIMUM) & (quotas.throttle[rows] >= counts)
-    may_be &= ~np.isin(index.namespaces.born[quotas.namespace[rows]], spent)
+    may_be &= ~np.isin(index.namespaces.generation[quotas.namespace[rows]], spent)
     return np.array([row for row in rows[may_be].tolist() if not _is_over_above(quotas, row)], np.int64)
 
 
 def _is_over_above(quotas: Quotas, row: int) -> bool:
     """Whether a limit above that does not reject may have counted the lines: it would count them once more."""
-    return any(quotas.left_at[above] < 1 and not quotas.is_enforcing(above) for above in quotas.flow_chain(row))
+    return any(quotas.remaining_at[above] < 1 and not quotas.is_enforcing(above) for above in quotas.rate_chain(row))
 
 
 def _move(quotas: Quotas, rows: Column, counts: Column) -> None:
@@ -80,7 +80,7 @@ def let_go(index: Index, held: HeldBack) -> None:
     """Have them wait no more, where their namespaces are still there."""
     quotas, namespaces = index.quotas, held.namespaces
     there = np.flatnonzero(namespaces.rows < index.namespaces.size)
-    there = there[index.namespaces.born[namespaces.rows[there]] == namespaces.born[there]]
+    there = there[index.namespaces.generation[namespaces.rows[there]] == namespaces.generation[there]]
     rows = index.namespaces.quota[namespaces.rows[there]]
     own = quotas.namespace[rows] == namespaces.rows[there]
     quotas.waiting[rows[own]] = np.maximum(quotas.waiting[rows[own]] - held.counts[there[own]], 0)

@@ -82,7 +82,7 @@ class Rejections:
         self.controls = controls
         self._amounts = amounts
         self.points = len(positions) if amounts is None else _sum(amounts)
-        quotas.witnesses.add(self)
+        quotas.references.add(self)
 
     @property
     def is_current(self) -> bool:

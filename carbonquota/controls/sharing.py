@@ -24,10 +24,10 @@ from carbonquota.trie.columns import Column
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NamespaceRows:
-    """Some namespaces: `rows`, and when each was `born`, as numbers."""
+    """Some namespaces: `rows`, and when each was `generation`, as numbers."""
 
     rows: Column
-    born: Column
+    generation: Column
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,8 +49,8 @@ class Counted:
 
 def counted(index: Index, start: float) -> Counted:
     """What was accepted so far in the running interval, which began at `start`, in seconds since the epoch."""
-    quotas, born = index.quotas, index.namespaces.born
-    used = quotas.limit[: quotas.size] != quotas.left[: quotas.size]
+    quotas, generation = index.quotas, index.namespaces.generation
+    used = quotas.limit[: quotas.size] != quotas.remaining[: quotas.size]
     over = quotas.throttle[: quotas.size] + quotas.waiting[: quotas.size]
     rows = np.flatnonzero(used | (over != 0))
     limits = quotas.throughputs(rows)
@@ -58,8 +58,8 @@ def counted(index: Index, start: float) -> Counted:
     held = quotas.namespace[rows].astype(np.int64)
     return Counted(
         start=start,
-        namespaces=NamespaceRows(held, born[held]),
-        accepted=quotas.limit[rows] - quotas.left[rows],
+        namespaces=NamespaceRows(held, generation[held]),
+        accepted=quotas.limit[rows] - quotas.remaining[rows],
         over=over[rows],
         allowed=quotas.limit[rows],
         limits=limits,
@@ -71,13 +71,13 @@ def are_there(index: Index, namespaces: NamespaceRows) -> NDArray[np.bool_]:
     """Which of these namespaces still exist."""
     inside = namespaces.rows < index.namespaces.size
     there = np.zeros(len(namespaces.rows), np.bool_)
-    there[inside] = index.namespaces.born[namespaces.rows[inside]] == namespaces.born[inside]
+    there[inside] = index.namespaces.generation[namespaces.rows[inside]] == namespaces.generation[inside]
     return there
 
 
 def names(index: Index, namespaces: NamespaceRows) -> list[str]:
     """The full names of namespaces, the root's being "/"; empty for one that is gone."""
-    there = index.namespaces.born[namespaces.rows] == namespaces.born
+    there = index.namespaces.generation[namespaces.rows] == namespaces.generation
     found = index.namespaces.names_at(namespaces.rows)
     return [name if is_there else "" for name, is_there in zip(found, there.tolist(), strict=True)]
 

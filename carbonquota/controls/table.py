@@ -20,7 +20,7 @@ CREATES: Final = len(CONTROLS)
 KEYS: Final = (*(control.key for control in CONTROLS), "creates")
 """What rejects an offer is called so in answers: the controls as the rule file spells them, and the bound."""
 
-STOCKS: Final = tuple(control.index for control in sorted(CAPACITIES, key=lambda control: control.turn))
+CAPACITY_ORDER: Final = tuple(control.index for control in sorted(CAPACITIES, key=lambda control: control.turn))
 """The controls of what a namespace holds, in the order in which they are asked about a new metric.
 
 Throughput is the one rate: it counts what passes, starts anew in each interval, and is asked before any of these.
@@ -31,9 +31,9 @@ Throughput is the one rate: it counts what passes, starts anew in each interval,
 class CompiledRule:
     """A rule made ready for deciding.
 
-    `limits` are the rule's, throughput being per interval. `checks` are its limited stocks as (control index,
-    limit), in the order of `STOCKS`, without limits of `MAXIMUM`, which no sum can pass. `throughput` is `MAXIMUM`
-    where it is not `metered`.
+    `limits` are the rule's, throughput being per interval. `checks` are its limited capacities as (control index,
+    limit), in the order of `CAPACITY_ORDER`, without limits of `MAXIMUM`, which no sum can pass. `throughput` is
+    `MAXIMUM` where it is not `metered`.
     """
 
     rule: Rule
@@ -76,7 +76,9 @@ def _grant(rule: Rule, interval: float, unit: ThroughputUnit) -> CompiledRule:
     return CompiledRule(
         rule=rule,
         limits=limits,
-        checks=tuple((control, limit) for control in STOCKS if (limit := amounts[control]) not in (None, MAXIMUM)),
+        checks=tuple(
+            (control, limit) for control in CAPACITY_ORDER if (limit := amounts[control]) not in (None, MAXIMUM)
+        ),
         throughput=MAXIMUM if throughput is None else throughput,
         metered=throughput is not None,
         enforcing=rule.enforcing,

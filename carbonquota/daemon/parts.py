@@ -20,7 +20,7 @@ from carbonquota.client.fleet_source import FleetSource
 from carbonquota.client.fleet_usage import node_name, usages_of
 from carbonquota.client.kept_rules import KeptRules
 from carbonquota.cluster.line_batches import LineBatches
-from carbonquota.cluster.make import make_service, shares_stocks
+from carbonquota.cluster.make import make_service, shares_capacities
 from carbonquota.controls import Admission
 from carbonquota.daemon.held_lines import Grantor, HeldLines
 from carbonquota.daemon.http import HttpServer, HttpSource, ReloadAnswer, make_app
@@ -101,17 +101,17 @@ class DaemonParts:
     def _make_intake(self) -> Intake:
         """What has lines decided; where limits are prepaid, lines may wait for more."""
         runtime, cluster = self.runtime, self.runtime.cluster
-        stocks = cluster if shares_stocks(cluster) else None
+        capacities = cluster if shares_capacities(cluster) else None
         batches = LineBatches(runtime.engine, self._decide)
         intake = Intake(
-            runtime.engine.admit if stocks is None else partial(batches.admit, holder=stocks),
+            runtime.engine.admit if capacities is None else partial(batches.admit, holder=capacities),
             self.sink,
             write_ahead=runtime.write_ahead,
             observers=[runtime.throttling.note],
             held=HeldLines(runtime.engine, cluster) if is_grantor(cluster) else None,
         )
-        if stocks is not None:
-            stocks.bind(batches, intake.finish)
+        if capacities is not None:
+            capacities.bind(batches, intake.finish)
         return intake
 
     def _decide(self, lines: bytes, admit: Callable[[], Admission]) -> Admission | None:

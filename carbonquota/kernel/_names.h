@@ -57,7 +57,7 @@ typedef struct {
     uint8_t form; /* 0 where the row is not in use, one more than the length of `name`, or CQ_ELSEWHERE */
     uint8_t levels; /* of `chain`, or more where it does not fit */
     uint16_t size;   /* of each new metric below, above CQ_SIZES_DIFFER; 0 where it is not known whether it is one */
-    uint32_t generation; /* `chain` and `size` are of this one */
+    uint32_t revision; /* `chain` and `size` are of this one */
     int32_t chain[CQ_LEVELS];
     unsigned char name[CQ_SHORT];
 } cq_space;
@@ -110,7 +110,7 @@ static inline int cq_insert_name(cq_names *names, uint64_t hash, const unsigned 
     cq_space *space = cq_space_at(names, row);
     if (row >= names->size)
         names->size = row + 1;
-    space->generation = 0;
+    space->revision = 0;
     if (text == NULL)
         memcpy(space->name, name, (size_t)length);
     __atomic_store_n(&space->text, text, __ATOMIC_RELEASE);

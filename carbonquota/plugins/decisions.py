@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from carbonquota.controls import WHY_MALFORMED, BatchDecision
-from carbonquota.controls.stock_limits import RefusedMetric
+from carbonquota.controls.capacity_limits import RefusedMetric
 from carbonquota.errors import MetricNameError
 from carbonquota.kernel import Times, wrong_time
 from carbonquota.metric_name import dotted_part, must_be_respelled, normalize

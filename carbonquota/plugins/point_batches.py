@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from carbonquota.cluster.line_batches import normal_names
 from carbonquota.controls import BatchDecision
-from carbonquota.controls.stock_limits import RefusedMetric
+from carbonquota.controls.capacity_limits import RefusedMetric
 from carbonquota.plugins.decisions import Datapoint, Decided, Decisions
 
 Point = tuple[str, Datapoint]

@@ -28,7 +28,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from carbonquota.cluster.make import make_service, shares_stocks
+from carbonquota.cluster.make import make_service, shares_capacities
 from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.plugins.cache import StatsWriter
@@ -100,12 +100,12 @@ class CarbonParts:
             note=runtime.throttling.note,
             write_ahead=runtime.write_ahead,
             times=times,
-            holds_new=shares_stocks(cluster),
+            holds_new=shares_capacities(cluster),
         )
         self.processor = QuotaProcessor(
             decisions, carbon.sink, soon=carbon.soon, room=carbon.room, store_plain=carbon.store_plain
         )
-        if shares_stocks(cluster):
+        if shares_capacities(cluster):
             cluster.bind(PointBatches(decisions, self.processor.hand_on), self.processor.flush)
             self.processor.hold_back = cluster.hold_back
         runtime.add_parts(self.processor)

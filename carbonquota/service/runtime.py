@@ -84,7 +84,7 @@ class ClusterNode(TroubledPart, Protocol):
         """End; may wait."""
 
     @property
-    def shares_stocks(self) -> bool:
+    def shares_capacities(self) -> bool:
         """Whether what is held is counted over all nodes, and not throughput alone."""
 
     def over_all_nodes(self, names: Sequence[str], own: Sequence[Column]) -> Sequence[Column]:

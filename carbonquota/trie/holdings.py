@@ -24,7 +24,7 @@ class Holdings:
     """Every series of an index at one moment, as parallel columns, one entry a series.
 
     `names` are in normal form and differ; `sizes[size_numbers[i]]` is what series i holds, int32; `seen` is when its
-    last point came, uint32 in seconds since the epoch, 0 where that is not kept. `flows` are the accepted points
+    last point came, uint32 in seconds since the epoch, 0 where that is not kept. `rates` are the accepted points
     of the running interval by namespace, which began at `interval_start`.
     """
 
@@ -33,4 +33,4 @@ class Holdings:
     size_numbers: NDArray[np.int32]
     seen: NDArray[np.uint32]
     interval_start: float = 0.0
-    flows: Mapping[str, int] = field(default_factory=dict)
+    rates: Mapping[str, int] = field(default_factory=dict)

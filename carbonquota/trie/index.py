@@ -153,7 +153,7 @@ class Index:
             self.seen.drop(row)
         if self.changes is not None:
             self.changes.note(name, None)
-        self.sweep(namespace)
+        self.prune(namespace)
 
     def expire(self, before: int, most: int) -> list[bytes]:
         """Take out up to `most` series last seen before that second, which must be kept; their names."""
@@ -173,7 +173,7 @@ class Index:
         quota = self.namespaces.quota_at[row]
         return quota if quota != NO_QUOTA and self.quotas.namespace_at[quota] == row else NO_QUOTA
 
-    def sweep(self, row: int) -> None:
+    def prune(self, row: int) -> None:
         """Remove a namespace and those above it as far as they are empty and nothing of them is to be reported."""
         namespaces = self.namespaces
         while row != ROOT_ROW and namespaces.is_empty(row) and not namespaces.child_count_at[row]:
@@ -188,7 +188,7 @@ class Index:
             row = parent
 
     @property
-    def has_room_for_idle(self) -> bool:
+    def may_await_report(self) -> bool:
         """Whether another namespace without a metric may wait for a report."""
         return len(self._idle) < self.absent.most
 
@@ -205,17 +205,17 @@ class Index:
             self.quotas.add_counts(self.own_quota(row), counts)
             self._idle.add(row)
 
-    def sweep_idle(self) -> None:
+    def prune_reported(self) -> None:
         """Remove the namespaces that were waiting for a report; to be called after each."""
         idle, self._idle = self._idle, set()
         for row in idle:
             # It may be in use again, or gone with one below it.
-            if self.namespaces.born_at[row]:
-                self.sweep(row)
+            if self.namespaces.generation_at[row]:
+                self.prune(row)
 
     def replace_rules(self, matcher: RuleMatcher, quotas: Quotas) -> None:
         """Put other rules in force; every namespace's `state` and `quota` must be theirs already."""
-        self.quotas.settle_witnesses()
+        self.quotas.resolve_references()
         self.matcher = matcher
         self.quotas = quotas
         quotas.moved = self._have_moved
@@ -223,8 +223,8 @@ class Index:
         # What waited for a report under the rules before may have nothing to report under these.
         namespaces = self.namespaces
         empty = namespaces.metrics[: namespaces.size] == 0
-        self._idle.update(np.flatnonzero(empty & (namespaces.born[: namespaces.size] != 0)).tolist())
-        self.sweep_idle()
+        self._idle.update(np.flatnonzero(empty & (namespaces.generation[: namespaces.size] != 0)).tolist())
+        self.prune_reported()
 
     def locate(self, path: str) -> tuple[int, list[str]]:
         """For a metric's dotted part: the nearest namespace above it, and the names still missing, topmost first."""

@@ -27,19 +27,19 @@ ROOT_ROW: Final = 0
 class Namespaces(Columns):
     """All namespaces. `state` is the rule matcher's, `quota` the row of the nearest quota at or above."""
 
-    COLUMNS = " ".join(("born", *(control.stat for control in CAPACITIES)))
+    COLUMNS = " ".join(("generation", *(control.stat for control in CAPACITIES)))
     NARROW = "parent quota child_count state"
 
     parent: NarrowColumn
     quota: NarrowColumn
-    born: Column
+    generation: Column
     namespaces: Column
     metrics: Column
     child_count: NarrowColumn
     state: NarrowColumn
     parent_at: View
     quota_at: View
-    born_at: View
+    generation_at: View
     namespaces_at: View
     metrics_at: View
     child_count_at: View
@@ -73,7 +73,7 @@ class Namespaces(Columns):
 
     @property
     def births(self) -> int:
-        """How many rows were ever created; a row's `born` is this number at its creation, so parents come first.
+        """How many rows were ever created; a row's `generation` is this number at its creation, so parents come first.
 
         A row that is not in use has 0.
         """
@@ -81,7 +81,7 @@ class Namespaces(Columns):
 
     def in_use(self) -> Column:
         """The rows of all namespaces, empty ones and the root included, in ascending order."""
-        return np.flatnonzero(self.born[: self.size])
+        return np.flatnonzero(self.generation[: self.size])
 
     def occupied(self) -> Column:
         """The rows of the namespaces that hold a metric, the root left out, in ascending order."""
@@ -119,7 +119,7 @@ class Namespaces(Columns):
         row = self.take_row()
         self.table.insert(_text(name), row)
         self._meter_at[_BIRTHS] += 1
-        self.born_at[row] = self.births
+        self.generation_at[row] = self.births
         return row
 
     def create_many(self, names: Sequence[str], parents: Column) -> Column:
@@ -127,7 +127,7 @@ class Namespaces(Columns):
         rows = self.take_rows(len(names))
         for row, name in zip(rows.tolist(), names, strict=True):
             self.table.insert(_text(name), row)
-        self.born[rows] = np.arange(self.births + 1, self.births + 1 + len(rows))
+        self.generation[rows] = np.arange(self.births + 1, self.births + 1 + len(rows))
         self._meter_at[_BIRTHS] += len(rows)
         parents = rows_at(parents, rows)
         self.parent[rows] = parents
@@ -137,8 +137,8 @@ class Namespaces(Columns):
     def remove(self, row: int) -> None:
         """Take out an empty namespace that has no children."""
         self.child_count_at[self.parent_at[row]] -= 1
-        # In this order, so that who reads a name without the lock and then finds `born` unchanged has the right one.
-        self.born_at[row] = 0
+        # In this order, so that a reader without the lock that finds `generation` unchanged behind has the right name.
+        self.generation_at[row] = 0
         self.table.remove(row)
         self.give_row(row)
 
@@ -148,7 +148,7 @@ class Namespaces(Columns):
 
     def children(self, row: int) -> Column:
         """The rows of direct sub-namespaces, empty ones included, in ascending order; it costs a look at all."""
-        below = (self.parent[: self.size] == row) & (self.born[: self.size] != 0)
+        below = (self.parent[: self.size] == row) & (self.generation[: self.size] != 0)
         return np.flatnonzero(below)
 
     def lineage(self, row: int) -> list[int]:

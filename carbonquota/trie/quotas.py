@@ -1,12 +1,13 @@
 """The quotas: a row for each namespace that a rule holds, with its counters of the running interval.
 
-Theory of operation. Deciding an offer needs the quotas above a metric, root first. Row `row` of the matrix `stocks` has
-the rows of all quotas from the root down to this one, and row `row` of `flows` those of them with a throughput limit,
-both padded with `NO_QUOTA` at the end. So a quota's rows are its parent's with one more.
+Theory of operation. Deciding an offer needs the quotas above a metric, root first. Row `row` of the matrix `capacities`
+has the rows of all quotas from the root down to this one, and row `row` of `rates` those of them with a throughput
+limit, both padded with `NO_QUOTA` at the end. So a quota's rows are its parent's with one more.
 
-Counters. `left` is what the throughput limit still leaves in this interval, so a check reads one number. `throttle` and
-`dropped_<control>` count points. When an interval ends its counts move to the `closed_` columns, where they wait for a
-report. Row 0 is `NO_QUOTA`: no limit, ever; it is called after the root and has `NO_RULE`, as rows not in use have.
+Counters. `remaining` is what the throughput limit still allows in this interval, so a check reads one number.
+`throttle` and `dropped_<control>` count points. When an interval ends its counts move to the `closed_` columns, where
+they wait for a report. Row 0 is `NO_QUOTA`: no limit, ever; it is called after the root and has `NO_RULE`, as rows not
+in use have.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class QuotaTerms(Protocol):
         """Goes before the namespace in stat names."""
 
 
-class Witness(Protocol):
+class LazyReference(Protocol):
     """Who keeps rows of quotas and has not yet looked up whose they are."""
 
     def settle(self) -> None:
@@ -77,7 +78,7 @@ class Quotas(Columns):
     """All quotas. `namespace` is the row held, `rule` the index in `terms`.
 
     `limit` is what may be accepted in the running interval: the throughput limit, or less where other nodes share it;
-    where there is none, limit and `left` are one, and may be anything.
+    where there is none, limit and `remaining` are one, and may be anything.
     Where it is prepaid (`parts` is not 1), it is what was granted, and `ahead` was granted for the next interval.
     `waiting` are points that were rejected here, and are held back until more may be granted; no report has them.
     Names in stats are given when somebody wants to know them, as most quotas of a flood go before that.
@@ -85,7 +86,7 @@ class Quotas(Columns):
 
     COLUMNS = " ".join(
         (
-            "limit left ahead waiting closed_throughput",
+            "limit remaining ahead waiting closed_throughput",
             *_COUNTS,
             *(f"closed_{count}" for count in _COUNTS),
         )
@@ -96,7 +97,7 @@ class Quotas(Columns):
     namespace: NarrowColumn
     rule: NarrowColumn
     limit: Column
-    left: Column
+    remaining: Column
     ahead: Column
     waiting: Column
     throttle: Column
@@ -106,7 +107,7 @@ class Quotas(Columns):
     namespace_at: View
     rule_at: View
     limit_at: View
-    left_at: View
+    remaining_at: View
     throttle_at: View
     closed_throughput_at: View
     named_at: View
@@ -121,12 +122,12 @@ class Quotas(Columns):
         self._metered = np.array([one.metered for one in terms], np.bool_)
         self._enforcing = np.array([one.enforcing for one in terms], np.bool_)
         self._prefixes = [one.stat_prefix for one in terms]
-        self.witnesses: WeakSet[Witness] = WeakSet()
+        self.references: WeakSet[LazyReference] = WeakSet()
         """Who has something to look up before a quota goes."""
-        self._stock_chains, self._flow_chains = (Chains(lambda: self.size) for _ in range(2))
-        self.chain = self._stock_chains.of
+        self._capacity_chains, self._rate_chains = (Chains(lambda: self.size) for _ in range(2))
+        self.chain = self._capacity_chains.of
         """The quotas from the root down to the one at a row, itself included."""
-        self.flow_chain = self._flow_chains.of
+        self.rate_chain = self._rate_chains.of
         """Those of them with a throughput limit."""
         self._stat_names = StatNames()
         self._named_until = 0
@@ -141,7 +142,7 @@ class Quotas(Columns):
         self._grow(self.capacity)
         self._renew()
         self._begin(0, NO_RULE)
-        self.limit_at[NO_QUOTA] = self.left_at[NO_QUOTA] = MAXIMUM
+        self.limit_at[NO_QUOTA] = self.remaining_at[NO_QUOTA] = MAXIMUM
 
     def _bind(self) -> None:
         """Point the attributes at the stores, and list the counters once more."""
@@ -153,28 +154,28 @@ class Quotas(Columns):
         self._running_at = [getattr(self, f"{count}_at") for count in _COUNTS]
         self.dropped: list[Column] = self.counts[1:]
         self.dropped_at: list[View] = [getattr(self, f"{count}_at") for count in _DROPPED]
-        self.stocks: Matrix = self._stock_chains.matrix
-        self.flows: Matrix = self._flow_chains.matrix
+        self.capacities: Matrix = self._capacity_chains.matrix
+        self.rates: Matrix = self._rate_chains.matrix
 
     def _grow(self, capacity: int) -> None:
         """Have room for so many rows in everything that goes by row."""
         super()._grow(capacity)
-        for chains in (self._stock_chains, self._flow_chains):
+        for chains in (self._capacity_chains, self._rate_chains):
             chains.lengthen(self.capacity)
 
     def _expect(self, rows: int) -> None:
         """Be ready for so many rows to be used."""
         super()._expect(rows)
-        for chains in (self._stock_chains, self._flow_chains):
+        for chains in (self._capacity_chains, self._rate_chains):
             chains.expect(rows)
 
     def create(self, namespace: int, rule: int, above: int) -> int:
         """A quota on the namespace at row `namespace`, by rule number `rule`, below the quota `above`."""
         terms = self.terms[rule]
         row = self._begin(namespace, rule)
-        self.limit_at[row] = self.left_at[row] = self._first_part(terms)
-        self._stock_chains.put(row, above, own=True)
-        self._flow_chains.put(row, above, own=terms.metered)
+        self.limit_at[row] = self.remaining_at[row] = self._first_part(terms)
+        self._capacity_chains.put(row, above, own=True)
+        self._rate_chains.put(row, above, own=terms.metered)
         self._bind_moved()
         self.want_names(np.array([row]))
         return row
@@ -210,7 +211,7 @@ class Quotas(Columns):
 
     def _bind_moved(self) -> None:
         """Point the attributes at the chains where these have become longer."""
-        if self._stock_chains.matrix is not self.stocks or self._flow_chains.matrix is not self.flows:
+        if self._capacity_chains.matrix is not self.capacities or self._rate_chains.matrix is not self.rates:
             self._renew()
 
     def create_many(self, namespaces: Column, rules: Column, above: Numbers) -> Column:
@@ -218,9 +219,9 @@ class Quotas(Columns):
         rows = self.take_rows(len(namespaces))
         self.namespace[rows] = namespaces
         self.rule[rows] = rules
-        self.limit[rows] = self.left[rows] = self._first_parts(rows)
-        self._stock_chains.put_many(rows, above, np.ones(len(rows), np.bool_))
-        self._flow_chains.put_many(rows, above, self._metered[rules])
+        self.limit[rows] = self.remaining[rows] = self._first_parts(rows)
+        self._capacity_chains.put_many(rows, above, np.ones(len(rows), np.bool_))
+        self._rate_chains.put_many(rows, above, self._metered[rules])
         self._bind_moved()
         return rows
 
@@ -327,8 +328,8 @@ class Quotas(Columns):
 
     def remove(self, row: int) -> None:
         """Take a quota out; no quota below it may be left."""
-        if self.witnesses:
-            self.settle_witnesses()
+        if self.references:
+            self.resolve_references()
         if self.named_at[row] == _NAMED:
             self._stat_names.take_back(row, self._plain_name)
         self.give_row(row)
@@ -337,13 +338,13 @@ class Quotas(Columns):
                 taker.keep(row)
             self._names[row] = _UNNAMED
         self.rule_at[row] = NO_RULE
-        self.left_at[row] = self.limit_at[row] = MAXIMUM
+        self.remaining_at[row] = self.limit_at[row] = MAXIMUM
 
-    def settle_witnesses(self) -> None:
+    def resolve_references(self) -> None:
         """Have those who keep rows look up whose they are, as this may change."""
-        for witness in list(self.witnesses):
+        for witness in list(self.references):
             witness.settle()
-        self.witnesses.clear()
+        self.references.clear()
 
     def rows(self) -> list[int]:
         """The rows in use, in ascending order."""
@@ -356,7 +357,7 @@ class Quotas(Columns):
 
     def used(self, row: int) -> int:
         """The accepted points of this interval, where there is a throughput limit."""
-        return self.limit_at[row] - self.left_at[row]
+        return self.limit_at[row] - self.remaining_at[row]
 
     def has_counts(self, row: int) -> bool:
         """Whether something was counted here that no report has given yet."""
@@ -368,11 +369,11 @@ class Quotas(Columns):
 
     def has_accepted(self, row: int) -> bool:
         """Whether points were accepted under the throughput limit here that no report has given yet."""
-        return bool(self.left_at[row] != self.limit_at[row] or self.closed_throughput_at[row])
+        return bool(self.remaining_at[row] != self.limit_at[row] or self.closed_throughput_at[row])
 
     def counters(self, row: int) -> tuple[int, ...]:
         """What is left of the throughput limit here in this interval, and what was counted in it."""
-        return (self.left_at[row], *(count[row] for count in self._running_at))
+        return (self.remaining_at[row], *(count[row] for count in self._running_at))
 
     def fresh_counters(self, row: int) -> tuple[int, ...]:
         """The same as they were when the quota came."""
@@ -380,7 +381,7 @@ class Quotas(Columns):
 
     def put_counters(self, row: int, values: Sequence[int]) -> None:
         """Have them be these again."""
-        for view, value in zip((self.left_at, *self._running_at), values, strict=True):
+        for view, value in zip((self.remaining_at, *self._running_at), values, strict=True):
             view[row] = value
 
     def add_counts(self, row: int, counts: Sequence[int]) -> None:
@@ -406,15 +407,15 @@ class Quotas(Columns):
 
     def allow(self, rows: Column, points: Column) -> None:
         """Let no more than so many points be accepted in the running interval, those accepted already included."""
-        used = self.limit[rows] - self.left[rows]
+        used = self.limit[rows] - self.remaining[rows]
         self.limit[rows] = points
-        self.left[rows] = points - used
+        self.remaining[rows] = points - used
         self._is_lowered = True
 
     def grant(self, rows: Column, points: Column) -> None:
         """Let so many more points be accepted in the running interval."""
         self.limit[rows] += points
-        self.left[rows] += points
+        self.remaining[rows] += points
         self._is_lowered = True
 
     def grant_ahead(self, rows: Column, points: Column) -> None:
@@ -424,28 +425,30 @@ class Quotas(Columns):
 
     def take_back(self, rows: Column, points: Column) -> Column:
         """Let so many points fewer be accepted in the running interval, as far as they are left; how many."""
-        taken = np.clip(np.minimum(points, self.left[rows]), 0, None)
+        taken = np.clip(np.minimum(points, self.remaining[rows]), 0, None)
         self.limit[rows] -= taken
-        self.left[rows] -= taken
+        self.remaining[rows] -= taken
         return taken
 
-    def flows_now(self) -> tuple[NDArray[np.object_], Column]:
+    def rates_now(self) -> tuple[NDArray[np.object_], Column]:
         """The namespaces with accepted points in this interval under a throughput limit, by name, and how many."""
         size = self.size
-        rows = np.flatnonzero((self.left[:size] != self.limit[:size]) & (self.rule[:size] != NO_RULE))
-        return self.kept_names(rows), self.limit[rows] - self.left[rows]
+        rows = np.flatnonzero((self.remaining[:size] != self.limit[:size]) & (self.rule[:size] != NO_RULE))
+        return self.kept_names(rows), self.limit[rows] - self.remaining[rows]
 
     def use_many(self, rows: Column, points: Column) -> None:
         """Have so many more points be accepted in this interval, pairwise, where there is a throughput limit."""
         metered = self._metered[self.rule[rows]]
         rows, points = rows[metered], points[metered]
         least = self.limit[rows] - MAXIMUM
-        self.left[rows] = np.maximum(self.left[rows] - least, points) - points + least
+        self.remaining[rows] = np.maximum(self.remaining[rows] - least, points) - points + least
 
     def have_counts(self) -> bool:
         """Whether anything was counted in the running interval."""
         size = self.size
-        return bool((self.left[:size] != self.limit[:size]).any()) or any(count[:size].any() for count in self.counts)
+        return bool((self.remaining[:size] != self.limit[:size]).any()) or any(
+            count[:size].any() for count in self.counts
+        )
 
     def close(self, *, in_order: bool = True) -> None:
         """End the interval: its counts wait for a report from here on, and the throughput limits start anew.
@@ -461,10 +464,10 @@ class Quotas(Columns):
             rows = rows[self._metered[self.rule[rows]]]
             self._is_lowered = False
             self.parts = self.next_parts if in_order or self.next_parts == 1 else 0
-            self.limit[rows] = self.left[rows] = self._first_parts(rows)
+            self.limit[rows] = self.remaining[rows] = self._first_parts(rows)
             if in_order:
                 self.limit[rows] += self.ahead[rows]
-                self.left[rows] = self.limit[rows]
+                self.remaining[rows] = self.limit[rows]
             self.ahead[rows] = 0
 
     def stretches(self) -> Iterator[slice]:
@@ -484,13 +487,13 @@ class Quotas(Columns):
             at = slice(None) if 2 * len(rows) > len(counts) else rows
             _add_saturating(ended, at, counts[at])
             counts[at] = 0
-        limit, left = self.limit[stretch], self.left[stretch]
-        if (limit != left).any():
-            left[:] = limit
+        limit, remaining = self.limit[stretch], self.remaining[stretch]
+        if (limit != remaining).any():
+            remaining[:] = limit
 
     def _counted(self, stretch: slice) -> Iterator[tuple[Column, Column, Column]]:
         """The places in a stretch where something was counted, with the counts and those of ended intervals there."""
-        used = self.limit[stretch] - self.left[stretch]
+        used = self.limit[stretch] - self.remaining[stretch]
         for running, ended in ((used, self.closed_throughput[stretch]), *self._pairs_of_counts(stretch)):
             yield np.flatnonzero(running), running, ended
 
@@ -509,14 +512,14 @@ class Quotas(Columns):
             counts = getattr(other, name)[sources]
             counted = np.flatnonzero(counts)
             getattr(self, name)[rows[counted]] = counts[counted]
-        used = other.limit[sources] - other.left[sources]
+        used = other.limit[sources] - other.remaining[sources]
         # Without a throughput limit nothing is counted.
         used[~self._metered[self.rule[rows]]] = 0
         if self.parts != 1:
             before = np.where(other._metered[other.rule[sources]], other.limit[sources], MAXIMUM)
             self.limit[rows] = np.minimum(before, self.throughputs(rows))
             self.ahead[rows] = other.ahead[sources]
-        self.left[rows] = self.limit[rows] - used
+        self.remaining[rows] = self.limit[rows] - used
 
 
 def _add_saturating(total: Column, rows: Column | slice, more: Column) -> None:

@@ -75,19 +75,19 @@ class TakenNames:
 class NamesOnDemand:
     """What the namespaces of quotas are called, looked up when one asks; empty for those that are gone by then."""
 
-    __slots__ = ("_born", "_namespaces", "_rows")
+    __slots__ = ("_generation", "_namespaces", "_rows")
 
-    def __init__(self, namespaces: Namespaces, rows: Column, born: Column) -> None:
-        """`rows` are those of the namespaces, which `born` tells from later ones there."""
+    def __init__(self, namespaces: Namespaces, rows: Column, generation: Column) -> None:
+        """`rows` are those of the namespaces, which `generation` tells from later ones there."""
         self._namespaces = namespaces
         self._rows = rows
-        self._born = born
+        self._generation = generation
 
     def at(self, positions: slice | Column) -> list[str]:
         """Those at these positions; may be called at any time."""
         rows = self._rows[positions]
         names = self._namespaces.names_at(rows)
-        still = (self._namespaces.born[rows] == self._born[positions]).tolist()
+        still = (self._namespaces.generation[rows] == self._generation[positions]).tolist()
         return [name if there else "" for name, there in zip(names, still, strict=True)]
 
 
@@ -146,7 +146,7 @@ class Taking:
         self._usages = np.full((self._columns, rows), 0, np.int64)
         self._rules = np.full(rows, 0, np.int32)
         self._namespaces = np.full(rows, 0, np.intp)
-        self._born = np.full(rows, 0, np.int64)
+        self._generation = np.full(rows, 0, np.int64)
 
     def take(self, index: Index) -> None:
         """Take them as they are now."""
@@ -156,7 +156,9 @@ class Taking:
     def take_unnamed(self, index: Index) -> None:
         """The same without names, which are looked up later."""
         self._take(index)
-        index.namespaces.born.take(self._namespaces[: self._size], out=self._born[: self._size], mode="clip")
+        index.namespaces.generation.take(
+            self._namespaces[: self._size], out=self._generation[: self._size], mode="clip"
+        )
 
     def _take(self, index: Index) -> None:
         quotas = index.quotas
@@ -170,7 +172,7 @@ class Taking:
         for column, used in zip(self._usages, index.namespaces.usage, strict=False):
             # Any other mode makes a copy first.
             used.take(held, out=column[:size], mode="clip")
-        np.subtract(quotas.limit[:size], quotas.left[:size], out=self._usages[-2, :size])
+        np.subtract(quotas.limit[:size], quotas.remaining[:size], out=self._usages[-2, :size])
 
     def take_ended(self, quotas: Quotas) -> None:
         """Take the points that were accepted in intervals that no report has given yet."""
@@ -188,7 +190,7 @@ class Taking:
         rows, chosen = self._in_use()
         *held, _ = self._usages[:, : self._size][:, chosen]
         names = NamesOnDemand(
-            index.namespaces, self._namespaces[: self._size][chosen], self._born[: self._size][chosen]
+            index.namespaces, self._namespaces[: self._size][chosen], self._generation[: self._size][chosen]
         )
         return UnnamedQuotas(rows, self._rules[: self._size][chosen], held, names)
 

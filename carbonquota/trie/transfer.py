@@ -34,8 +34,8 @@ class Copy:
     sizes: list[Size]
     size_numbers: NDArray[np.int32]
     seen: NDArray[np.uint32] | None
-    flow_names: NDArray[np.object_]
-    flows: Column
+    rate_names: NDArray[np.object_]
+    rates: Column
 
     def holdings(self, interval_start: float) -> Holdings:
         """The same by series; the running interval began at `interval_start`."""
@@ -46,21 +46,21 @@ class Copy:
             size_numbers=self.size_numbers[rows],
             seen=np.zeros(len(rows), np.uint32) if self.seen is None else self.seen[rows],
             interval_start=interval_start,
-            flows=dict(zip(self.flow_names.tolist(), self.flows.tolist(), strict=True)),
+            rates=dict(zip(self.rate_names.tolist(), self.rates.tolist(), strict=True)),
         )
 
 
 def copy_of(index: Index) -> Copy:
     """A copy, to be made under the index's lock."""
     series, seen = index.series, index.seen
-    flow_names, flows = index.quotas.flows_now()
+    rate_names, rates = index.quotas.rates_now()
     return Copy(
         table=index.table.copy(),
         sizes=series.sizes.copy(),
         size_numbers=series.size_number[: series.size].copy(),
         seen=None if seen is None else seen.time[: seen.size].copy(),
-        flow_names=flow_names,
-        flows=flows,
+        rate_names=rate_names,
+        rates=rates,
     )
 
 
@@ -85,18 +85,18 @@ def restore(index: Index, holdings: Holdings, surveyed: Survey) -> None:
         index.seen.put_many(rows, holdings.seen)
 
 
-def restore_flows(index: Index, flows: Mapping[str, int]) -> None:
+def restore_rates(index: Index, rates: Mapping[str, int]) -> None:
     """Have these points, by namespace, count as accepted in the running interval, where there is a limit of them."""
-    rows = index.create_many(list(flows))
-    points = np.fromiter(flows.values(), np.int64, len(flows))
+    rows = index.create_many(list(rates))
+    points = np.fromiter(rates.values(), np.int64, len(rates))
     namespaces, quotas = index.namespaces, index.quotas
     held = namespaces.quota[rows]
     own = (held != NO_QUOTA) & (quotas.namespace[held] == rows)
     quotas.use_many(held[own], points[own])
     for row in rows[namespaces.metrics[rows] == 0].tolist():
         # It may have been created for this; if so, it stays for as long as these points count. Some go with others.
-        if namespaces.born_at[row]:
-            index.sweep(row)
+        if namespaces.generation_at[row]:
+            index.prune(row)
 
 
 def _without_known(index: Index, holdings: Holdings) -> Holdings:

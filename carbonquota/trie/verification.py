@@ -30,7 +30,7 @@ def check(holdings: Holdings) -> Survey:
     if count and not 0 <= numbers.min() <= numbers.max() < len(holdings.sizes):
         raise QuotaError(f"holdings do not go together: a size number is none of {len(holdings.sizes):,} sizes")
     surveyed = _check_names(holdings)
-    _check_flows(holdings.flows)
+    _check_rates(holdings.rates)
     return surveyed
 
 
@@ -58,9 +58,9 @@ def _is_normal(name: bytes) -> bool:
         return False
 
 
-def _check_flows(flows: Mapping[str, int]) -> None:
+def _check_rates(rates: Mapping[str, int]) -> None:
     """QuotaError where a namespace is not spelled as the index does, or its points are no number of points."""
-    for name, points in flows.items():
+    for name, points in rates.items():
         if normalize_namespace(name) != name:
             raise QuotaError(f"namespace {name!r} is not in normal form")
         if not 0 <= points <= MAXIMUM:

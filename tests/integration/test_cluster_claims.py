@@ -23,7 +23,7 @@ from carbonquota.cluster.claim_store import (
 )
 from carbonquota.cluster.claims import namespace_of
 from carbonquota.cluster.store import Membership, Store, StoreError, connector
-from carbonquota.controls.stock_limits import NamespaceLimits
+from carbonquota.controls.capacity_limits import NamespaceLimits
 from tests.support.claim_store import ModelClaims, Stock
 from tests.support.valkey import ValkeyServer, valkey_server
 
@@ -137,10 +137,10 @@ class Both:
             assert self.real.declared(self.run)
             assert self.model.declared(self.model_run)
 
-    def sweep(self) -> None:
-        while self.real.sweep(10):
+    def prune(self) -> None:
+        while self.real.prune(10):
             pass
-        self.model.sweep()
+        self.model.prune()
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -151,7 +151,7 @@ def test_the_store_equals_the_model_on_the_same_histories(server: ValkeyServer, 
     nodes = [Both(server, stock, name, dice) for name in ("n1", "n2", "n3")]
     for _ in range(120):
         node = dice.choice(nodes)
-        dice.choice([*[node.claim] * 3, node.declare, *[node.release] * 2, node.begin, node.sweep])()
+        dice.choice([*[node.claim] * 3, node.declare, *[node.release] * 2, node.begin, node.prune])()
         assert usage(server) == usage_of_model(stock)
     assert sum(node.refusals for node in nodes) > 20
 
@@ -218,7 +218,7 @@ def test_what_a_killed_node_claimed_and_does_not_have_goes_when_it_has_declared(
     assert claim(again, run, ["q.d"], rules).status is ClaimStatus.WAIT
     assert claim(again, run, ["q.a"], rules, asks=False).codes.tolist() == [1]
     assert again.declared(run)
-    while again.sweep():
+    while again.prune():
         pass
     assert claim(again, run, ["q.d", "q.e", "q.f"], rules).codes.tolist()[:2] == [0, 0]
     assert len(server.client().hgetall("{cq:test}:names")) == 3
@@ -263,7 +263,7 @@ def test_a_store_that_kept_its_names_over_a_restart_has_all_declare_again(tmp_pa
         assert claim(one, run, ["q.d"]).status is ClaimStatus.WAIT
         ready(claims(server, "n2"))
         time.sleep(2.1)
-        while one.sweep():
+        while one.prune():
             pass
         assert claim(one, run, ["q.d"], "[q]\nmetrics = 1\n").codes.tolist() == [0]
 
@@ -310,7 +310,7 @@ def test_a_node_that_is_silent_for_long_holds_nothing_any_more(server: ValkeySer
     assert claim(other, run, ["q.b"], rules).codes[0] < 0
     time.sleep(0.1)
     assert claim(other, run, [], rules).has_dead
-    while other.sweep():
+    while other.prune():
         pass
     assert claim(other, run, ["q.b"], rules).codes.tolist() == [0]
 

@@ -301,7 +301,7 @@ def test_a_user_with_the_permissions_that_the_documents_name_is_enough(tmp_path:
                 assert one_try(one, next_span(server)).status is SliceStatus.OK
                 claims = ClaimStore(one, "test")
                 assert claims.declared(claims.begin(["n2"]))
-                assert not claims.sweep()
+                assert not claims.prune()
             else:
                 with pytest.raises(StoreError, match="does not permit our user"):
                     one_try(one, IntervalSpan(1, int(time.time() * 1000) + 500, LENGTH))

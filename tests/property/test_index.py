@@ -41,10 +41,10 @@ def _assert_usage_is_recounted(engine: QuotaEngine, held: set[str]) -> None:
     recounted = recount({metric: size_tuple_of(metric) for metric in held})
     assert all_namespaces(engine) == set(recounted) - {"/"}
     assert len(engine) == len(held)
-    for namespace, stocks in recounted.items():
+    for namespace, capacities in recounted.items():
         usage = engine.usage(namespace)
         kept = {control: getattr(usage, name) for control, name in STOCK_FIELDS.items()}
-        assert kept == {control: stocks[control] for control in STOCK_FIELDS}, namespace
+        assert kept == {control: capacities[control] for control in STOCK_FIELDS}, namespace
 
 
 @given(rule_files, pools, st.data())

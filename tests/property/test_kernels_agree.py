@@ -130,7 +130,7 @@ def held(holdings: Holdings) -> object:
     """Holdings with what their rows are called by left out, which each kernel gives as it likes."""
     names, times = list(holdings.names), holdings.seen.tolist()
     sizes = [repr(holdings.sizes[number]) for number in holdings.size_numbers]
-    return sorted(zip(names, sizes, times, strict=True)), holdings.interval_start, sorted(holdings.flows.items())
+    return sorted(zip(names, sizes, times, strict=True)), holdings.interval_start, sorted(holdings.rates.items())
 
 
 def changed(change: Change) -> tuple[bytes, str]:

@@ -41,9 +41,9 @@ class Ledger:
 
     def assert_within_limits(self) -> None:
         """Every namespace holds no more than its rule grants."""
-        for namespace, stocks in recount(self.metrics).items():
+        for namespace, capacities in recount(self.metrics).items():
             rule = self._rule_of(namespace)
-            used = stocks | Counter(throughput=self.points[namespace])
+            used = capacities | Counter(throughput=self.points[namespace])
             for control, limit in rule.limits.items() if rule else ():
                 assert used[control] <= limit, (namespace, control)
 

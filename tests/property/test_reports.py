@@ -48,8 +48,8 @@ class Tally:
 
     def report(self, engine: QuotaEngine) -> None:
         """Report, and note the counts that restart."""
-        flows = {k: v for k, v in engine.report().items() if k.startswith(("usage.throughput.", "dropped."))}
-        self.reported.update(flows)
+        rates = {k: v for k, v in engine.report().items() if k.startswith(("usage.throughput.", "dropped."))}
+        self.reported.update(rates)
 
     def assert_settled(self) -> None:
         """All that was decided was reported, once."""

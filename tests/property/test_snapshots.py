@@ -34,8 +34,8 @@ def holdings(draw: st.DrawFn, names: st.SearchStrategy[bytes] = NAMES) -> Holdin
     numbers = draw(st.lists(st.integers(0, len(sizes) - 1), min_size=len(held), max_size=len(held)))
     seen = draw(st.lists(st.integers(0, UINT32), min_size=len(held), max_size=len(held)))
     start = draw(st.floats(0, 2**33))
-    flows = draw(st.dictionaries(st.text(st.characters(codec="utf-8")), st.integers(0, MAXIMUM), max_size=4))
-    return Holdings(held, sizes, np.array(numbers, np.int32), np.array(seen, np.uint32), start, flows)
+    rates = draw(st.dictionaries(st.text(st.characters(codec="utf-8")), st.integers(0, MAXIMUM), max_size=4))
+    return Holdings(held, sizes, np.array(numbers, np.int32), np.array(seen, np.uint32), start, rates)
 
 
 def rows(held: Holdings) -> dict[bytes, tuple[Size, int]]:
@@ -54,7 +54,7 @@ def test_a_snapshot_is_read_as_it_was_written(held: Holdings, time: float) -> No
     assert read.time == time
     assert list(read.holdings.names) == held.names
     assert rows(read.holdings) == rows(held)
-    assert (read.holdings.interval_start, read.holdings.flows) == (held.interval_start, held.flows)
+    assert (read.holdings.interval_start, read.holdings.rates) == (held.interval_start, held.rates)
     assert (str(read.holdings.size_numbers.dtype), str(read.holdings.seen.dtype)) == ("int32", "uint32")
 
 
@@ -85,7 +85,7 @@ def test_holdings_and_changes_are_what_a_dictionary_would_hold(
     got = merged(held, changes)
     assert rows(got) == wanted
     assert len(got.names) == len(wanted)
-    assert (got.interval_start, got.flows) == (held.interval_start, held.flows)
+    assert (got.interval_start, got.rates) == (held.interval_start, held.rates)
     # Doing the last ones once more changes nothing but what is known of when they were seen.
     once_more = merged(got, changes[-again:] if again else [])
     assert {name: size for name, (size, _) in rows(once_more).items()} == {

@@ -10,7 +10,7 @@ import numpy as np
 
 from carbonquota.cluster.claim_store import Claimed, ClaimStatus, ClaimTimeouts, Metric, StoredRun, Usages, above
 from carbonquota.cluster.store import StoreError
-from carbonquota.controls.stock_limits import NamespaceLimits
+from carbonquota.controls.capacity_limits import NamespaceLimits
 from carbonquota.model import Size
 
 SETTLE = 2_000
@@ -236,7 +236,7 @@ class ModelClaims:
             if not held[name][2]:
                 del held[name]
 
-    def sweep(self, most: int = 500) -> bool:
+    def prune(self, most: int = 500) -> bool:
         self._reach()
         self._let_go(set(self._stock.names), self._stock.dead)
         self._stock.dead = set()

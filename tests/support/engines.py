@@ -182,9 +182,11 @@ class Twin:
         assert len(self.engine) == len(self.model.metrics)
         assert all(metric in self.engine for metric in self.model.metrics)
         assert all_namespaces(self.engine) == set(usage) - {"/"}
-        for namespace, stocks in usage.items():
+        for namespace, capacities in usage.items():
             kept = self.engine.usage(namespace)
-            assert {c: getattr(kept, name) for c, name in STOCK_FIELDS.items()} == {c: stocks[c] for c in STOCK_FIELDS}
+            assert {c: getattr(kept, name) for c, name in STOCK_FIELDS.items()} == {
+                c: capacities[c] for c in STOCK_FIELDS
+            }
             assert kept.throughput == self._limited_throughput(namespace), namespace
 
     def _limited_throughput(self, namespace: str) -> int:

@@ -27,7 +27,7 @@ CONTROLS: Final = {
     "throughput": 5,
     "creates": 6,
 }
-STOCKS: Final = ["namespaces", "metrics", "logical_size", "physical_size", "data_points"]
+CAPACITY_ORDER: Final = ["namespaces", "metrics", "logical_size", "physical_size", "data_points"]
 """The numbers of the controls, and those of what a namespace holds, as a ledger is told of them."""
 
 Lines = Any

@@ -16,7 +16,7 @@ from tests.support.globs import glob_matches
 from tests.support.names import MalformedNameError, line_fields, namespaces_of, normal_form, parent_of, split_lines
 
 MAXIMUM = 2**63 - 1
-STOCKS = ("metrics", "logical-size", "physical-size", "data-points", "namespaces")
+CAPACITY_ORDER = ("metrics", "logical-size", "physical-size", "data-points", "namespaces")
 CONTROLS = ("namespaces", "metrics", "logical-size", "physical-size", "data-points", "throughput")
 
 SIZES = ("logical-size", "physical-size", "data-points")
@@ -93,9 +93,9 @@ class Flow:
 Flows = defaultdict[str, Flow]
 
 
-def _add(flows: Flows, more: Flows) -> None:
-    for namespace, flow in more.items():
-        flows[namespace] += flow
+def _add(rates: Flows, more: Flows) -> None:
+    for namespace, rate in more.items():
+        rates[namespace] += rate
 
 
 Stocks = dict[str, Counter[str]]
@@ -103,20 +103,20 @@ Stocks = dict[str, Counter[str]]
 
 def recount(metrics: Mapping[str, SizeTuple]) -> Stocks:
     """The stocks of every namespace, counted from nothing but the metrics and their sizes."""
-    stocks: Stocks = {"/": Counter()}
+    capacities: Stocks = {"/": Counter()}
     for metric, size in metrics.items():
-        _count(stocks, metric, size)
-    return stocks
+        _count(capacities, metric, size)
+    return capacities
 
 
-def _count(stocks: Stocks, metric: str, size: SizeTuple) -> None:
+def _count(capacities: Stocks, metric: str, size: SizeTuple) -> None:
     """Count one more metric, and the namespaces that come with it."""
     for namespace in namespaces_of(metric):
-        if namespace not in stocks:
-            stocks[namespace] = Counter()
-            stocks[parent_of(namespace)]["namespaces"] += 1
-        for control, amount in zip(STOCKS, (1, *size), strict=False):
-            stocks[namespace][control] += amount
+        if namespace not in capacities:
+            capacities[namespace] = Counter()
+            capacities[parent_of(namespace)]["namespaces"] += 1
+        for control, amount in zip(CAPACITY_ORDER, (1, *size), strict=False):
+            capacities[namespace][control] += amount
 
 
 class SlowQuotas:
@@ -193,9 +193,9 @@ class SlowQuotas:
             before = deepcopy(self._running)
             fate = self.offer(name, points)
             if fate is not ACCEPTED:
-                for namespace, flow in self._running.items():
-                    running[namespace].throttle += flow.throttle - before[namespace].throttle
-                    running[namespace].dropped += flow.dropped - before[namespace].dropped
+                for namespace, rate in self._running.items():
+                    running[namespace].throttle += rate.throttle - before[namespace].throttle
+                    running[namespace].dropped += rate.dropped - before[namespace].dropped
                 self.metrics, self._running, self._usage = metrics, running, None
                 return fate
         return ACCEPTED
@@ -207,31 +207,31 @@ class SlowQuotas:
     def apply(self, rules: Iterable[SlowRule]) -> None:
         """Swap the rules; counts stay where a rule (for running throughput: a limit) holds before and after."""
         self._roll()
-        before = {namespace: self.rule_of(namespace) for flows in (self._running, self._ended) for namespace in flows}
+        before = {namespace: self.rule_of(namespace) for rates in (self._running, self._ended) for namespace in rates}
         self.rules, self._rule_of = list(rules), {}
-        for flows in (self._running, self._ended):
-            for namespace in list(flows):
+        for rates in (self._running, self._ended):
+            for namespace in list(rates):
                 if before[namespace] is None or self.rule_of(namespace) is None:
-                    del flows[namespace]
-        for namespace, flow in self._running.items():
+                    del rates[namespace]
+        for namespace, rate in self._running.items():
             old, new = before[namespace], self.rule_of(namespace)
             if not (old and new and "throughput" in old.limits and "throughput" in new.limits):
-                flow.throughput = 0
+                rate.throughput = 0
 
     def report(self) -> dict[str, int]:
         """Give the ended intervals or, if none is unreported, close the running one early; stats by name."""
         self._roll()
-        flows, self._ended = self._ended, defaultdict(Flow)
+        rates, self._ended = self._ended, defaultdict(Flow)
         if not self._unreported:
-            _add(flows, self._running)
+            _add(rates, self._running)
             self._running, self._reported_early = defaultdict(Flow), True
         self._unreported = False
-        present = {*self.usage(), *(namespace for namespace, flow in flows.items() if flow)}
+        present = {*self.usage(), *(namespace for namespace, rate in rates.items() if rate)}
         return {
             name: value
             for namespace in present
             if (rule := self.rule_of(namespace)) is not None
-            for name, value in self._stats(namespace, rule, flows[namespace])
+            for name, value in self._stats(namespace, rule, rates[namespace])
         }
 
     def effective_limit(self, limit: int) -> Fraction:
@@ -240,15 +240,15 @@ class SlowQuotas:
             return limit * Fraction(self._interval) / 60
         return Fraction(limit)
 
-    def _stats(self, namespace: str, rule: SlowRule, flow: Flow) -> Iterable[tuple[str, int]]:
+    def _stats(self, namespace: str, rule: SlowRule, rate: Flow) -> Iterable[tuple[str, int]]:
         name = stat_name(rule, namespace)
         usage = self.usage().get(namespace, Counter())
         for control, limit in rule.limits.items():
-            key, flows = control.replace("-", "_"), control == "throughput"
-            yield f"quota.{key}.{name}", int(self.effective_limit(limit)) if flows else limit
-            yield f"usage.{key}.{name}", flow.throughput if flows else usage[control]
-        yield f"throttle.{name}", flow.throttle
-        yield f"dropped.{name}", flow.dropped.total()
+            key, rates = control.replace("-", "_"), control == "throughput"
+            yield f"quota.{key}.{name}", int(self.effective_limit(limit)) if rates else limit
+            yield f"usage.{key}.{name}", rate.throughput if rates else usage[control]
+        yield f"throttle.{name}", rate.throttle
+        yield f"dropped.{name}", rate.dropped.total()
 
     def _next_boundary(self) -> float:
         return (self._now() // self._interval + 1) * self._interval
@@ -285,7 +285,7 @@ class SlowQuotas:
         below = lineage[lineage.index(namespace) + 1 :][:1]
         counts = {"metrics": 1, "namespaces": int(bool(below) and below[0] not in self.usage())}
         used = self.usage().get(namespace, Counter())
-        for control in STOCKS:
+        for control in CAPACITY_ORDER:
             if control not in rule.limits or rule.limits[control] == MAXIMUM:
                 continue
             more = counts[control] if control in counts else need.size()[SIZES.index(control)]
@@ -294,10 +294,10 @@ class SlowQuotas:
         return None
 
     def _count_over(self, namespace: str, rule: SlowRule, control: str, points: int) -> bool:
-        flow = self._running[namespace]
-        flow.throttle += points
+        rate = self._running[namespace]
+        rate.throttle += points
         if rule.enforcing:
-            flow.dropped[control] += points
+            rate.dropped[control] += points
         return rule.enforcing
 
     def _charge(self, metric: str, points: int, need: Need | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from carbonquota import QuotaEngine, RuleSet, Size
-from carbonquota.controls.stock_limits import RefusedMetric
+from carbonquota.controls.capacity_limits import RefusedMetric
 from carbonquota.controls.table import METRICS, NAMESPACES
 from carbonquota.testing import ManualClock
 

@@ -28,7 +28,7 @@ def held(engine: QuotaEngine) -> object:
     """All that an engine holds, and when it was seen."""
     holdings = engine.holdings()
     names = sorted(zip(holdings.names, holdings.seen.tolist(), strict=True))
-    return names, dict(holdings.flows), engine.namespaces(), engine.usage()
+    return names, dict(holdings.rates), engine.namespaces(), engine.usage()
 
 
 def test_all_are_accepted_and_charged() -> None:

@@ -71,13 +71,15 @@ def test_what_others_accepted_is_not_accepted_here(engine: QuotaEngine) -> None:
 
 
 @given(st.lists(st.integers(0, 12), max_size=6), st.lists(st.integers(1, 4), max_size=20))
-def test_here_and_elsewhere_together_never_pass_the_limit_by_what_was_known(left: list[int], offers: list[int]) -> None:
+def test_here_and_elsewhere_together_never_pass_the_limit_by_what_was_known(
+    remaining: list[int], offers: list[int]
+) -> None:
     engine = QuotaEngine(RuleSet.from_text(RULES), clock=ManualClock(1_200.0))
     engine.offer("a.x")
     here, elsewhere = 1, 0
     for place, points in enumerate(offers):
-        if place < len(left):
-            elsewhere = max(elsewhere, left[place])
+        if place < len(remaining):
+            elsewhere = max(elsewhere, remaining[place])
             leave(engine, {"a": elsewhere})
         verdict = engine.offer("a.x", points)
         assert verdict.accepted == (here + points <= 10 - elsewhere)

@@ -26,10 +26,10 @@ def engine_under(text: str = "", now: float = 0.0, *, record_changes: bool = Tru
     )
 
 
-def holdings_of(*names: bytes, interval_start: float = 0.0, flows: dict[str, int] | None = None) -> Holdings:
+def holdings_of(*names: bytes, interval_start: float = 0.0, rates: dict[str, int] | None = None) -> Holdings:
     """Series of one size, seen at second 7."""
     count = len(names)
-    return Holdings(names, [SIZE], np.zeros(count, np.int32), np.full(count, 7, np.uint32), interval_start, flows or {})
+    return Holdings(names, [SIZE], np.zeros(count, np.int32), np.full(count, 7, np.uint32), interval_start, rates or {})
 
 
 def test_changes_come_in_order_and_once() -> None:
@@ -73,7 +73,7 @@ def test_a_dump_gives_every_column_and_takes_the_changes() -> None:
     assert [holdings.sizes[number] for number in holdings.size_numbers] == [SIZE, OTHER]
     assert (str(holdings.size_numbers.dtype), str(holdings.seen.dtype)) == ("int32", "uint32")
     assert holdings.seen.tolist() == [125, 125]
-    assert (holdings.interval_start, holdings.flows) == (120.0, {"a": 4})
+    assert (holdings.interval_start, holdings.rates) == (120.0, {"a": 4})
     assert changes == [Change(b"a.m", SIZE), Change(b"b.m;t=1", OTHER)]
     assert engine.take_changes() == []
 
@@ -147,21 +147,21 @@ def test_nothing_to_restore_is_nothing_restored() -> None:
     assert len(engine) == 0
 
 
-@pytest.mark.parametrize(("start", "left"), [(120.0, 4), (60.0, 10), (180.0, 10)])
-def test_accepted_points_count_on_in_their_own_interval_only(start: float, left: int) -> None:
+@pytest.mark.parametrize(("start", "remaining"), [(120.0, 4), (60.0, 10), (180.0, 10)])
+def test_accepted_points_count_on_in_their_own_interval_only(start: float, remaining: int) -> None:
     engine = engine_under("[a]\nthroughput = 10\n[b]\nmetrics = 5\n[gone.*]\nmetrics = 5\n", now=170.0)
-    flows = {"a": 6, "b": 3, "gone.x": 2, "/": 1}
-    engine.restore(holdings_of(b"a.m", b"b.m", interval_start=start, flows=flows))
-    assert engine.usage("a").throughput == 10 - left
+    rates = {"a": 6, "b": 3, "gone.x": 2, "/": 1}
+    engine.restore(holdings_of(b"a.m", b"b.m", interval_start=start, rates=rates))
+    assert engine.usage("a").throughput == 10 - remaining
     assert engine.usage("b").throughput == 0
-    assert engine.offer("a.m", left).accepted
+    assert engine.offer("a.m", remaining).accepted
     assert not engine.offer("a.m", 1).accepted
     assert [quota.namespace for quota in engine.quotas()] == ["a", "b"]
 
 
 def test_points_of_a_namespace_whose_metrics_are_gone_count_on() -> None:
     engine = engine_under("[a]\nthroughput = 10\n")
-    engine.restore(holdings_of(flows={"a": 7}))
+    engine.restore(holdings_of(rates={"a": 7}))
     assert engine.namespaces() == []
     assert not engine.offer("a.m", 4).accepted
     assert engine.offer("a.m", 3).accepted
@@ -169,10 +169,10 @@ def test_points_of_a_namespace_whose_metrics_are_gone_count_on() -> None:
 
 def test_what_was_used_past_a_limit_since_lowered_leaves_nothing() -> None:
     engine = engine_under("[a]\nthroughput = 1\n[b]\nthroughput = max\n")
-    engine.restore(holdings_of(b"a.m", b"b.m", flows={"a": 7, "b": MAXIMUM}))
+    engine.restore(holdings_of(b"a.m", b"b.m", rates={"a": 7, "b": MAXIMUM}))
     assert (engine.usage("a").throughput, engine.usage("b").throughput) == (7, MAXIMUM)
     assert not engine.offer("a.m").accepted
-    engine.restore(holdings_of(flows={"b": 5}))
+    engine.restore(holdings_of(rates={"b": 5}))
     assert engine.usage("b").throughput == MAXIMUM
 
 
@@ -195,8 +195,8 @@ BAD = {
         holdings_of(b"a"), seen=np.zeros(2, np.uint32)
     ),
     "holdings do not go together: a size number is none of 0 sizes": replace(holdings_of(b"a"), sizes=[]),
-    "namespace 'a.' is not in normal form": holdings_of(b"a.m", flows={"a.": 1}),
-    f"points must be from 0 to {MAXIMUM}, not -1": holdings_of(b"a.m", flows={"a": -1}),
+    "namespace 'a.' is not in normal form": holdings_of(b"a.m", rates={"a.": 1}),
+    f"points must be from 0 to {MAXIMUM}, not -1": holdings_of(b"a.m", rates={"a": -1}),
     "the sizes of all metrics would pass 2^63 - 1 with the 2 to restore": replace(
         holdings_of(b"a", b"b"), sizes=[Size(data_points=2**62)]
     ),

@@ -70,9 +70,9 @@ cdef class Batch:
         return self.deciding.created
 
     @property
-    def creates_left(self):
+    def creates_remaining(self):
         """How many more metrics might have been."""
-        return self.deciding.creates_left
+        return self.deciding.creates_remaining
 
     cdef cq_fate* at(self, int64_t position) except NULL:
         self.lines.at(position)

@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from carbonquota.kernel._c cimport cq_batch, cq_matcher, cq_names, cq_series
 
 cdef extern from "_ledger.h" nogil:
-    enum: CQ_CONTROLS, CQ_STOCKS, CQ_CREATED, CQ_LONGEST_PREFIX, CQ_SIZES_DIFFER, CQ_MOST_KEPT
+    enum: CQ_CONTROLS, CQ_CAPACITIES, CQ_CREATED, CQ_LONGEST_PREFIX, CQ_SIZES_DIFFER, CQ_MOST_KEPT
     ctypedef struct cq_size:
         int64_t* amounts
         int32_t number
@@ -25,7 +25,7 @@ cdef extern from "_ledger.h" nogil:
         int64_t dropped
         int64_t malformed
         int64_t created
-        int64_t creates_left
+        int64_t creates_remaining
     ctypedef struct cq_rows:
         int64_t* meter
         int64_t* free
@@ -49,14 +49,14 @@ cdef extern from "_ledger.h" nogil:
         int64_t** used
         int32_t* held
         int32_t* rule
-        int64_t* left
+        int64_t* remaining
         int64_t* limit
         int64_t* throttle
         int64_t** dropped
-        int32_t* flows
-        int32_t* stocks
-        int64_t flow_width
-        int64_t stock_width
+        int32_t* rates
+        int32_t* capacities
+        int64_t rate_width
+        int64_t capacity_width
         int64_t* checks
         cq_size* sizes
         bint sizes_by_namespace, sizes_are_bounded
@@ -65,13 +65,13 @@ cdef extern from "_ledger.h" nogil:
         int32_t* size_number
         uint32_t* seen
         uint32_t now
-        uint32_t generation
+        uint32_t revision
         int32_t namespaces, metrics, throughput, creates
         int32_t some_reject_alone
         int32_t* state
         int32_t* child_count
         int32_t* named
-        int64_t* born
+        int64_t* generation
         int64_t* rule_enforcing
         int64_t* rule_metered
         int64_t* rule_throughput

@@ -11,8 +11,8 @@
 #include "_lines.h"
 #include "_matcher.h"
 
-#define CQ_STOCKS 5 /* controls of what is held, which come first; one of what passes is behind them */
-#define CQ_CONTROLS (CQ_STOCKS + 1)
+#define CQ_CAPACITIES 5 /* controls of what is held, which come first; one of what passes is behind them */
+#define CQ_CONTROLS (CQ_CAPACITIES + 1)
 #define CQ_MOST_COMING 16 /* rules of missing namespaces above one metric; what has more is left to the caller */
 
 /* A missing namespace that is under a rule: how much of the metric's name is its own. */
@@ -63,7 +63,7 @@ typedef struct {
     int64_t capacity;
 } cq_rows;
 
-static inline int64_t cq_rows_left(const cq_rows *rows)
+static inline int64_t cq_rows_remaining(const cq_rows *rows)
 {
     return rows->capacity - rows->meter[0] + rows->meter[1];
 }

@@ -10,7 +10,7 @@ cdef class Ledger:
     cdef cq_ledger ledger
     cdef SeriesTable table
     cdef readonly FlatMatcher matcher
-    cdef int64_t* creates_left
+    cdef int64_t* creates_remaining
     cdef object kept_creates
     cdef object kept
     cdef cq_times times
@@ -45,16 +45,16 @@ cdef class Ledger:
         free(self.ledger.sizes)
 
     def bind(
-        self, *, columns, narrow, rows, used, dropped, flows, stocks, checks, size_number, seen, matcher, absent,
+        self, *, columns, narrow, rows, used, dropped, rates, capacities, checks, size_number, seen, matcher, absent,
         some_reject_alone
     ):
         """Decide over these arrays from now on; to be called whenever one was replaced.
 
-        `columns` has int64 columns by name: of namespaces `born`, of rules `rule_enforcing`, `rule_metered` and
+        `columns` has int64 columns by name: of namespaces `generation`, of rules `rule_enforcing`, `rule_metered` and
         `rule_throughput`, of quotas the others. `narrow` has int32 ones: `quota_of`, `parent`, `child_count` and `state`
         of namespaces, `held`, `rule` and `named` of quotas. `rows` has two `trie.columns.Columns`, of
-        namespaces and of quotas, that give out rows. `used` and `dropped` are int64 columns by control, `flows` and
-        `stocks` chains of quotas (int32, shape (quotas, width)), `checks` int64 of shape (rules, stocks + 1, 2): numbers
+        namespaces and of quotas, that give out rows. `used` and `dropped` are int64 columns by control, `rates` and
+        `capacities` chains of quotas (int32, shape (quotas, width)), `checks` int64 of shape (rules, stocks + 1, 2): numbers
         of stocks with their limits, as they are asked, -1 behind the last. `size_number` is int32 and `seen` uint32 or
         None, by series. `absent` counts by namespaces that do not exist: a
         `NameTable`, how many it may hold, and its columns, `throttle` before those by control.
@@ -62,26 +62,26 @@ cdef class Ledger:
         cdef int control
         # What is refused leaves all as it was.
         cdef cq_ledger bound = self.ledger
-        if len(used) != CQ_STOCKS or len(dropped) != CQ_CONTROLS:
-            raise ValueError(f"there must be columns of {CQ_STOCKS} stocks and {CQ_CONTROLS} controls")
+        if len(used) != CQ_CAPACITIES or len(dropped) != CQ_CONTROLS:
+            raise ValueError(f"there must be columns of {CQ_CAPACITIES} capacities and {CQ_CONTROLS} controls")
         bound.quota_of = _numbers(narrow["quota_of"])
         bound.parent = _numbers(narrow["parent"])
         bound.held = _numbers(narrow["held"])
         bound.rule = _numbers(narrow["rule"])
-        bound.left = _longs(columns["left"])
+        bound.remaining = _longs(columns["remaining"])
         bound.limit = _longs(columns["limit"])
         bound.throttle = _longs(columns["throttle"])
-        for control in range(CQ_STOCKS):
+        for control in range(CQ_CAPACITIES):
             bound.used[control] = _longs(used[control])
         for control in range(CQ_CONTROLS):
             bound.dropped[control] = _longs(dropped[control])
-        bound.flows = _chains(flows)
-        bound.flow_width = flows.shape[1]
-        bound.stocks = _chains(stocks)
-        bound.stock_width = stocks.shape[1]
+        bound.rates = _chains(rates)
+        bound.rate_width = rates.shape[1]
+        bound.capacities = _chains(capacities)
+        bound.capacity_width = capacities.shape[1]
         cdef int64_t[:, :, ::1] pairs = checks
-        if pairs.shape[1] != CQ_STOCKS + 1 or pairs.shape[2] != 2:
-            raise ValueError(f"checks must be {CQ_STOCKS + 1} pairs for each rule")
+        if pairs.shape[1] != CQ_CAPACITIES + 1 or pairs.shape[2] != 2:
+            raise ValueError(f"checks must be {CQ_CAPACITIES + 1} pairs for each rule")
         bound.checks = &pairs[0, 0, 0]
         cdef int32_t[::1] numbers = size_number
         bound.size_number = &numbers[0]
@@ -94,7 +94,7 @@ cdef class Ledger:
         bound.state = _numbers(narrow["state"])
         bound.child_count = _numbers(narrow["child_count"])
         bound.named = _numbers(narrow["named"])
-        bound.born = _longs(columns["born"])
+        bound.generation = _longs(columns["generation"])
         bound.rule_enforcing = _longs(columns["rule_enforcing"])
         bound.rule_metered = _longs(columns["rule_metered"])
         bound.rule_throughput = _longs(columns["rule_throughput"])
@@ -110,13 +110,13 @@ cdef class Ledger:
         bound.absent.throttle = _longs(absent[2][0])
         for control in range(CQ_CONTROLS):
             bound.absent.dropped[control] = _longs(absent[2][1 + control])
-        bound.generation += 1
+        bound.revision += 1
         self.ledger = bound
         self.matcher = flat
-        self.kept = (columns, narrow, rows[0].free, rows[1].free, used, dropped, flows, stocks, checks, size_number, seen, absent)
+        self.kept = (columns, narrow, rows[0].free, rows[1].free, used, dropped, rates, capacities, checks, size_number, seen, absent)
 
     cdef int check(self) except -1:
-        if self.ledger.generation == 0:
+        if self.ledger.revision == 0:
             raise ValueError("a ledger decides over columns that it is bound to")
         return 0
 
@@ -232,7 +232,7 @@ cdef class Ledger:
                     lines.generation = self.table.series.generation
                     cq_find_again(&self.table.series, &lines.batch)
                 if self.is_quiet():
-                    batch.deciding.creates_left = 2**63 - 1 if self.creates_left == NULL else self.creates_left[0]
+                    batch.deciding.creates_remaining = 2**63 - 1 if self.creates_remaining == NULL else self.creates_remaining[0]
                     batch.position = cq_decide(&self.ledger, &batch.deciding, 0)
                     batch.decided = batch.position == lines.batch.count
                     settled = batch.decided and batch.deciding.rejected == 0
@@ -256,10 +256,10 @@ cdef class Ledger:
         now = cq_system_time()
         return self.quiet_from <= now < self.quiet_until
 
-    def count_creates(self, int64_t[::1] left not None):
+    def count_creates(self, int64_t[::1] remaining not None):
         """Look there for how many metrics may still be created, before anything is decided without Python."""
-        self.creates_left = &left[0]
-        self.kept_creates = left
+        self.creates_remaining = &remaining[0]
+        self.kept_creates = remaining
 
     def reserve(self, int64_t more):
         """Make sure that `decide` can put so many series into the table."""
@@ -276,7 +276,7 @@ cdef class Ledger:
         cdef cq_size least, most
         cdef int control
         if bounds is not None:
-            for control in range(CQ_STOCKS):
+            for control in range(CQ_CAPACITIES):
                 least.amounts[control], most.amounts[control] = bounds[0][control], bounds[1][control]
             self.ledger.least, self.ledger.most = least, most
         self.ledger.sizes_are_bounded = bounds is not None
@@ -288,7 +288,7 @@ cdef class Ledger:
         """Have no sizes any more; to be called when no batch is being decided."""
         self.last_size = None
         self.size_count = 0
-        self.ledger.generation += 1
+        self.ledger.revision += 1
 
     def add_size(self, amounts, int32_t number):
         """Have a size to give to metrics, by the number that is returned.
@@ -297,15 +297,15 @@ cdef class Ledger:
         """
         cdef cq_size* sizes
         cdef int control
-        if len(amounts) != CQ_STOCKS or min(*amounts, number) < 0:
-            raise ValueError(f"a size has {CQ_STOCKS} amounts, none below 0")
+        if len(amounts) != CQ_CAPACITIES or min(*amounts, number) < 0:
+            raise ValueError(f"a size has {CQ_CAPACITIES} amounts, none below 0")
         if self.size_count == self.size_room:
             sizes = <cq_size*>realloc(self.ledger.sizes, (2 * self.size_room + 16) * sizeof(cq_size))
             if sizes == NULL:
                 raise MemoryError
             self.ledger.sizes = sizes
             self.size_room = 2 * self.size_room + 16
-        for control in range(CQ_STOCKS):
+        for control in range(CQ_CAPACITIES):
             self.ledger.sizes[self.size_count].amounts[control] = amounts[control]
         self.ledger.sizes[self.size_count].number = number
         self.size_count += 1
@@ -360,7 +360,7 @@ cdef class Ledger:
             fates[place].size = self.number(size) + 1
         return fates[at].size
 
-    def decide(self, Batch batch not None, int64_t start, int64_t creates_left):
+    def decide(self, Batch batch not None, int64_t start, int64_t creates_remaining):
         """Decide on the lines from `start` on; the position of the first that is left to the caller, or their number.
 
         `reserve` must have been called for as many series as lines are unknown. Columns by series must reach as
@@ -370,7 +370,7 @@ cdef class Ledger:
         self.check()
         if start < 0:
             raise ValueError("lines begin at 0")
-        batch.deciding.creates_left = creates_left
+        batch.deciding.creates_remaining = creates_remaining
         if batch.lines.batch.unknown == 0:
             with nogil:
                 start = cq_decide(&self.ledger, &batch.deciding, start)

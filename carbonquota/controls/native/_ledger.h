@@ -19,22 +19,22 @@
 
 /* What a metric may be counted with. */
 typedef struct {
-    int64_t amounts[CQ_STOCKS]; /* by control: what it adds to each namespace above it */
+    int64_t amounts[CQ_CAPACITIES]; /* by control: what it adds to each namespace above it */
     int32_t number;             /* that its owner has for it */
 } cq_size;
 
 typedef struct {
     cq_series *series;
     /* by namespace row */
-    int64_t *used[CQ_STOCKS], *born;
+    int64_t *used[CQ_CAPACITIES], *generation;
     int32_t *quota_of, *parent, *child_count, *state; /* `state` is the matcher's */
     cq_rows namespace_rows, quota_rows;
     /* by quota row */
-    int64_t *left, *limit, *throttle, *dropped[CQ_CONTROLS];
+    int64_t *remaining, *limit, *throttle, *dropped[CQ_CONTROLS];
     int32_t *held, *rule;
-    int32_t *flows, *stocks; /* chains, root first, with 0 behind them */
+    int32_t *rates, *capacities; /* chains, root first, with 0 behind them */
     int32_t *named;
-    int64_t flow_width, stock_width;
+    int64_t rate_width, capacity_width;
     /* by rule, in the order of asking: pairs of a stock's number and its limit, with -1 behind the last of them */
     int64_t *checks;
     int64_t *rule_enforcing, *rule_metered, *rule_throughput; /* by rule; what a quota's limit begins with */
@@ -44,7 +44,7 @@ typedef struct {
     uint32_t *seen;
     uint32_t now;
     int32_t namespaces, metrics, throughput, creates; /* numbers of controls */
-    uint32_t generation; /* of the columns and the sizes: what is kept with namespaces is of one */
+    uint32_t revision; /* of the columns and the sizes: what is kept with namespaces is of one */
     cq_size *sizes;      /* that are known; 0 stands for none, and n + 1 for the one at n */
     int sizes_by_namespace, sizes_are_bounded; /* whether a namespace may tell them, and `least` and `most` do */
     cq_size least, most;                       /* of all that a new metric may have */
@@ -77,7 +77,7 @@ typedef struct {
     cq_ask_size ask; /* NULL where no metric may come */
     void *owner;     /* whom to ask */
     int64_t rejected; /* lines */
-    int64_t accepted, dropped, malformed, created, creates_left;
+    int64_t accepted, dropped, malformed, created, creates_remaining;
 } cq_deciding;
 
 static inline int64_t cq_points_of(const cq_deciding *deciding, int64_t at)
@@ -120,10 +120,10 @@ static inline int cq_over(cq_ledger *ledger, int32_t quota, int32_t control, int
 }
 
 /* The first quota of a flow chain that rejects, or 0. Charges nothing. */
-static inline int32_t cq_ask_flows(cq_ledger *ledger, const int32_t *chain, int64_t width, int64_t points)
+static inline int32_t cq_ask_rates(cq_ledger *ledger, const int32_t *chain, int64_t width, int64_t points)
 {
     for (int64_t level = 0; level < width && chain[level] != 0; level++)
-        if (ledger->left[chain[level]] < points && cq_over(ledger, chain[level], ledger->throughput, points))
+        if (ledger->remaining[chain[level]] < points && cq_over(ledger, chain[level], ledger->throughput, points))
             return chain[level];
     return 0;
 }
@@ -133,45 +133,45 @@ static inline void cq_charge(cq_ledger *ledger, const int32_t *chain, int64_t wi
     for (int64_t level = 0; level < width && chain[level] != 0; level++) {
         int32_t quota = chain[level];
         int64_t least = ledger->limit[quota] - INT64_MAX; /* so that what is used stays below 2^63 */
-        int64_t left = ledger->left[quota];
-        ledger->left[quota] = left < least + points ? least : left - points;
+        int64_t remaining = ledger->remaining[quota];
+        ledger->remaining[quota] = remaining < least + points ? least : remaining - points;
     }
 }
 
 /* Keep the flow chain of a namespace with it, if it is not too long. */
 static inline void cq_keep_chain(cq_ledger *ledger, cq_space *space, int64_t namespace_row)
 {
-    const int32_t *chain = ledger->flows + (int64_t)ledger->quota_of[namespace_row] * ledger->flow_width;
+    const int32_t *chain = ledger->rates + (int64_t)ledger->quota_of[namespace_row] * ledger->rate_width;
     int64_t levels = 0;
-    for (; levels < ledger->flow_width && chain[levels] != 0 && levels <= CQ_LEVELS; levels++)
+    for (; levels < ledger->rate_width && chain[levels] != 0 && levels <= CQ_LEVELS; levels++)
         if (levels < CQ_LEVELS)
             space->chain[levels] = chain[levels];
     space->levels = (uint8_t)levels;
     space->size = 0;
-    space->generation = ledger->generation;
+    space->revision = ledger->revision;
 }
 
 /* Ask the flows of a namespace, and charge them where none rejects. */
 static inline int32_t cq_take(cq_ledger *ledger, int64_t namespace_row, int64_t points)
 {
     cq_space *space = cq_space_at(ledger->series->names, namespace_row);
-    if (space->generation != ledger->generation)
+    if (space->revision != ledger->revision)
         cq_keep_chain(ledger, space, namespace_row);
     const int32_t *chain = space->chain;
     int64_t width = space->levels, level = 0;
     if (width > CQ_LEVELS) {
-        chain = ledger->flows + (int64_t)ledger->quota_of[namespace_row] * ledger->flow_width;
-        while (width < ledger->flow_width && chain[width] != 0)
+        chain = ledger->rates + (int64_t)ledger->quota_of[namespace_row] * ledger->rate_width;
+        while (width < ledger->rate_width && chain[width] != 0)
             width++;
     }
-    while (level < width && ledger->left[chain[level]] >= points)
+    while (level < width && ledger->remaining[chain[level]] >= points)
         level++;
     if (level == width) {
         for (level = 0; level < width; level++)
-            ledger->left[chain[level]] -= points;
+            ledger->remaining[chain[level]] -= points;
         return 0;
     }
-    int32_t rejecter = cq_ask_flows(ledger, chain, width, points);
+    int32_t rejecter = cq_ask_rates(ledger, chain, width, points);
     if (rejecter == 0)
         cq_charge(ledger, chain, width, points);
     return rejecter;
@@ -189,7 +189,7 @@ static inline int32_t cq_take_known(cq_ledger *ledger, int64_t row, int64_t name
 
 /* What a new metric adds to a namespace, by control: its size may be between two, or not known at all. */
 typedef struct {
-    int64_t least[CQ_STOCKS], most[CQ_STOCKS];
+    int64_t least[CQ_CAPACITIES], most[CQ_CAPACITIES];
     int is_open; /* whether only a size can tell */
 } cq_need;
 
@@ -203,7 +203,7 @@ static inline int cq_is_of_size(const cq_ledger *ledger, int32_t control)
 static inline int32_t cq_first_over(
     const cq_ledger *ledger, int64_t rule, int64_t namespace_row, const cq_need *need)
 {
-    const int64_t *check = ledger->checks + rule * 2 * (CQ_STOCKS + 1);
+    const int64_t *check = ledger->checks + rule * 2 * (CQ_CAPACITIES + 1);
     for (; check[0] >= 0; check += 2) {
         int32_t control = (int32_t)check[0];
         int64_t used = namespace_row < 0 ? 0 : ledger->used[control][namespace_row];
@@ -251,12 +251,12 @@ static inline int cq_note_over(cq_overs *overs, int64_t quota, int32_t control, 
 }
 
 /* Ask for throughput, from the root down. */
-static inline int cq_walk_flows(const cq_ledger *ledger, const cq_arrival *arrival, cq_overs *overs)
+static inline int cq_walk_rates(const cq_ledger *ledger, const cq_arrival *arrival, cq_overs *overs)
 {
-    const int32_t *chain = ledger->flows + (int64_t)ledger->quota_of[arrival->nearest] * ledger->flow_width;
+    const int32_t *chain = ledger->rates + (int64_t)ledger->quota_of[arrival->nearest] * ledger->rate_width;
     int found = CQ_ROOM;
-    for (int64_t level = 0; level < ledger->flow_width && chain[level] != 0 && found == CQ_ROOM; level++)
-        if (ledger->left[chain[level]] < arrival->points)
+    for (int64_t level = 0; level < ledger->rate_width && chain[level] != 0 && found == CQ_ROOM; level++)
+        if (ledger->remaining[chain[level]] < arrival->points)
             found = cq_note_over(overs, chain[level], ledger->throughput, cq_is_enforcing(ledger, chain[level]));
     for (int64_t at = 0; at < arrival->coming_count && found == CQ_ROOM; at++) {
         int32_t rule = arrival->coming[at].rule;
@@ -272,12 +272,12 @@ static inline void cq_gain(const cq_ledger *ledger, cq_need *need, int64_t gaine
 }
 
 /* Ask for what is held, from the root down. */
-static inline int cq_walk_stocks(const cq_ledger *ledger, cq_arrival *arrival, cq_overs *overs)
+static inline int cq_walk_capacities(const cq_ledger *ledger, cq_arrival *arrival, cq_overs *overs)
 {
     int64_t gaining = cq_gaining(ledger, arrival->nearest, !arrival->own);
-    const int32_t *chain = ledger->stocks + (int64_t)ledger->quota_of[arrival->nearest] * ledger->stock_width;
+    const int32_t *chain = ledger->capacities + (int64_t)ledger->quota_of[arrival->nearest] * ledger->capacity_width;
     int found = CQ_ROOM;
-    for (int64_t level = 0; level < ledger->stock_width && chain[level] != 0 && found == CQ_ROOM; level++) {
+    for (int64_t level = 0; level < ledger->capacity_width && chain[level] != 0 && found == CQ_ROOM; level++) {
         int64_t row = ledger->held[chain[level]];
         cq_gain(ledger, &arrival->need, row == gaining);
         int32_t over = cq_first_over(ledger, ledger->rule[chain[level]], row, &arrival->need);
@@ -302,8 +302,8 @@ static inline int cq_walk_stocks(const cq_ledger *ledger, cq_arrival *arrival, c
 static inline int cq_walk(const cq_ledger *ledger, cq_arrival *arrival, cq_overs *overs)
 {
     overs->count = 0;
-    int found = cq_walk_flows(ledger, arrival, overs);
-    return found == CQ_ROOM ? cq_walk_stocks(ledger, arrival, overs) : found;
+    int found = cq_walk_rates(ledger, arrival, overs);
+    return found == CQ_ROOM ? cq_walk_capacities(ledger, arrival, overs) : found;
 }
 
 /* Count points of a rejected metric at a namespace that does not exist. */
@@ -334,7 +334,7 @@ static inline void cq_count_overs(cq_ledger *ledger, const cq_arrival *arrival, 
 /* Whether the root's sums can take so much more. */
 static inline int cq_can_hold(const cq_ledger *ledger, const int64_t *amounts)
 {
-    for (int control = 0; control < CQ_STOCKS; control++)
+    for (int control = 0; control < CQ_CAPACITIES; control++)
         if (ledger->used[control][0] > INT64_MAX - amounts[control])
             return 0;
     return 1;
@@ -347,7 +347,7 @@ static inline void cq_hold(cq_ledger *ledger, int64_t namespace_row, const int64
     for (; namespace_row >= 0; namespace_row = ledger->parent[namespace_row]) {
         int64_t gained = was_empty;
         was_empty = ledger->used[ledger->metrics][namespace_row] == 0;
-        for (int control = 0; control < CQ_STOCKS; control++)
+        for (int control = 0; control < CQ_CAPACITIES; control++)
             if (control != ledger->namespaces)
                 ledger->used[control][namespace_row] += amounts[control];
         if (gained)
@@ -371,7 +371,7 @@ static inline int32_t cq_known_size(cq_ledger *ledger, const cq_fate *fate, int6
     if (fate->size > 0 || !ledger->sizes_by_namespace)
         return fate->size;
     cq_space *space = cq_space_at(ledger->series->names, namespace_row);
-    if (space->generation != ledger->generation)
+    if (space->revision != ledger->revision)
         cq_keep_chain(ledger, space, namespace_row);
     return space->size > CQ_SIZES_DIFFER ? space->size - CQ_SIZES_DIFFER : 0;
 }
@@ -445,10 +445,10 @@ static inline int64_t cq_create_quota(cq_ledger *ledger, int64_t namespace_row, 
     ledger->held[quota] = (int32_t)namespace_row;
     ledger->rule[quota] = (int32_t)rule;
     if (ledger->rule_metered[rule]) /* else no memory is taken for what nobody reads */
-        ledger->limit[quota] = ledger->left[quota] = ledger->rule_throughput[rule];
+        ledger->limit[quota] = ledger->remaining[quota] = ledger->rule_throughput[rule];
     ledger->named[quota] = (int32_t)-(++ledger->quota_rows.meter[2]);
-    cq_put_chain(ledger->stocks, ledger->stock_width, above, quota, 1);
-    cq_put_chain(ledger->flows, ledger->flow_width, above, quota, ledger->rule_metered[rule] != 0);
+    cq_put_chain(ledger->capacities, ledger->capacity_width, above, quota, 1);
+    cq_put_chain(ledger->rates, ledger->rate_width, above, quota, ledger->rule_metered[rule] != 0);
     return quota;
 }
 
@@ -462,7 +462,7 @@ static inline int64_t cq_create_namespace(
     if (cq_insert_name(names, cq_hash(names->keys, name, length, end), name, length, row) != 0)
         return -1;
     cq_take_row(rows);
-    ledger->born[row] = ++rows->meter[2];
+    ledger->generation[row] = ++rows->meter[2];
     ledger->parent[row] = (int32_t)parent;
     ledger->child_count[parent]++;
     return row;
@@ -474,12 +474,12 @@ static inline int cq_can_create(const cq_ledger *ledger, const cq_arrival *arriv
     int64_t quota = ledger->quota_of[arrival->nearest], levels = 1;
     for (uint32_t at = arrival->known + 1; at < arrival->path; at++)
         levels += arrival->name[at] == '.';
-    const int32_t *stocks = ledger->stocks + quota * ledger->stock_width;
-    const int32_t *flows = ledger->flows + quota * ledger->flow_width;
-    return cq_rows_left(&ledger->namespace_rows) >= levels &&
-           cq_rows_left(&ledger->quota_rows) >= arrival->coming_count &&
-           cq_length_of_chain(stocks, ledger->stock_width) + arrival->coming_count <= ledger->stock_width &&
-           cq_length_of_chain(flows, ledger->flow_width) + arrival->coming_count <= ledger->flow_width;
+    const int32_t *capacities = ledger->capacities + quota * ledger->capacity_width;
+    const int32_t *rates = ledger->rates + quota * ledger->rate_width;
+    return cq_rows_remaining(&ledger->namespace_rows) >= levels &&
+           cq_rows_remaining(&ledger->quota_rows) >= arrival->coming_count &&
+           cq_length_of_chain(capacities, ledger->capacity_width) + arrival->coming_count <= ledger->capacity_width &&
+           cq_length_of_chain(rates, ledger->rate_width) + arrival->coming_count <= ledger->rate_width;
 }
 
 /* Have it be known of a new namespace what size new metrics have there, if all below its parent have one. */
@@ -487,7 +487,7 @@ static inline void cq_inherit_size(cq_ledger *ledger, int64_t parent, int64_t ro
 {
     const cq_space *above = cq_space_at(ledger->series->names, parent);
     cq_space *space = cq_space_at(ledger->series->names, row);
-    if (above->generation != ledger->generation || above->size <= CQ_SIZES_DIFFER)
+    if (above->revision != ledger->revision || above->size <= CQ_SIZES_DIFFER)
         return;
     cq_keep_chain(ledger, space, row);
     space->size = above->size;
@@ -536,8 +536,8 @@ static inline int64_t cq_take_in(cq_ledger *ledger, const cq_arrival *arrival, u
         ledger->series, hash, arrival->nearest, arrival->name + leaf, arrival->length - leaf);
     if (row < 0)
         return -1;
-    const int32_t *chain = ledger->flows + (int64_t)ledger->quota_of[arrival->nearest] * ledger->flow_width;
-    cq_charge(ledger, chain, ledger->flow_width, arrival->points);
+    const int32_t *chain = ledger->rates + (int64_t)ledger->quota_of[arrival->nearest] * ledger->rate_width;
+    cq_charge(ledger, chain, ledger->rate_width, arrival->points);
     cq_hold(ledger, arrival->nearest, arrival->need.least);
     ledger->size_number[row] = size_number;
     if (ledger->seen != NULL)
@@ -580,7 +580,7 @@ static inline int cq_accept_new(
     cq_count_overs(ledger, arrival, overs);
     line->row = row;
     fate->control = CQ_CREATED;
-    deciding->creates_left--;
+    deciding->creates_remaining--;
     deciding->created++;
     cq_add(&deciding->accepted, arrival->points);
     return 1;
@@ -592,7 +592,7 @@ static inline int cq_is_full(const cq_ledger *ledger, const cq_overs *overs)
     return overs->found[overs->count - 1].control != ledger->throughput;
 }
 
-/* Decide on points of a metric that is not in the table; whether that was possible. Below 0, `creates_left` says that new
+/* Decide on points of a metric that is not in the table; whether that was possible. Below 0, `creates_remaining` says that new
  * metrics are held back. */
 static inline int cq_decide_new(cq_ledger *ledger, cq_deciding *deciding, int64_t at)
 {
@@ -601,8 +601,8 @@ static inline int cq_decide_new(cq_ledger *ledger, cq_deciding *deciding, int64_
     cq_overs overs;
     if (!cq_locate(ledger, deciding, at, &arrival))
         return 0;
-    int is_held = deciding->creates_left < 0;
-    if (deciding->creates_left == 0) {
+    int is_held = deciding->creates_remaining < 0;
+    if (deciding->creates_remaining == 0) {
         cq_reject(deciding, at, -1, ledger->creates);
         return 1;
     }
@@ -655,7 +655,7 @@ static inline int cq_decide_line(cq_ledger *ledger, cq_deciding *deciding, int64
 static inline int32_t cq_lowest(const cq_ledger *ledger, uint32_t namespace_row)
 {
     const cq_space *space = cq_space_at(ledger->series->names, namespace_row);
-    int kept = space->generation == ledger->generation && space->levels > 0 && space->levels <= CQ_LEVELS;
+    int kept = space->revision == ledger->revision && space->levels > 0 && space->levels <= CQ_LEVELS;
     return kept ? space->chain[space->levels - 1] : 0;
 }
 
@@ -666,12 +666,12 @@ static inline void cq_fetch_group(const cq_ledger *ledger, const cq_line *lines,
     __asm__ volatile(""); /* for GCC drops calls of functions that do nothing but prefetch */
     for (int64_t at = 0; at < count; at++)
         if (lines[at].row >= 0)
-            cq_prefetch(&ledger->left[cq_lowest(ledger, lines[at].namespace_row)]);
+            cq_prefetch(&ledger->remaining[cq_lowest(ledger, lines[at].namespace_row)]);
     if (!some_rejected)
         return;
     for (int64_t at = 0; at < count; at++) {
         int32_t quota = lines[at].row < 0 ? 0 : cq_lowest(ledger, lines[at].namespace_row);
-        if (ledger->left[quota] <= 0) {
+        if (ledger->remaining[quota] <= 0) {
             cq_prefetch(&ledger->rule[quota]);
             cq_prefetch(&ledger->throttle[quota]);
             cq_prefetch(&ledger->dropped[ledger->throughput][quota]);

@@ -20,7 +20,7 @@ from carbonquota.kernel import BLANK, UNKNOWN, Malformed, parse
 def decide(decider: Decider, ledger: Ledger, batch: Batch, sizes: Sizes) -> None:
     """Decide and charge the points of a batch, in their order; to be called under the index's lock."""
     sizes.keep_few()
-    if batch.lines.unknown and decider.creates.left > 0:
+    if batch.lines.unknown and decider.creates.remaining > 0:
         _decide_with_new(decider, ledger, batch, sizes)
     else:
         _decide(decider, ledger, batch, sizes)
@@ -45,10 +45,10 @@ def _decide(decider: Decider, ledger: Ledger, batch: Batch, sizes: Sizes) -> Non
     position, count = batch.position, len(batch.lines)
     while position < count:
         try:
-            position = ledger.decide(batch, position, decider.creates.left)
+            position = ledger.decide(batch, position, decider.creates.remaining)
         finally:
             # Also where a size cannot be told.
-            decider.creates.left = batch.creates_left
+            decider.creates.remaining = batch.creates_remaining
         if position < count:
             _take_turn(decider, batch, position, sizes)
             position += 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from carbonquota.control import CAPACITIES, CONTROLS
 from carbonquota.controls.native._cy import Ledger
-from carbonquota.controls.table import CREATES, METRICS, NAMESPACES, STOCKS, CompiledRule
+from carbonquota.controls.table import CAPACITY_ORDER, CREATES, METRICS, NAMESPACES, CompiledRule
 from carbonquota.kernel._cy import FlatMatcher
 from carbonquota.model import Storable
 from carbonquota.rules import Matcher
@@ -32,11 +32,11 @@ def bind(ledger: Ledger, index: Index, grants: Sequence[CompiledRule]) -> None:
     """Have it decide over the columns as they are now; to be called whenever some were replaced, or the rules."""
     namespaces, quotas, seen = index.namespaces, index.quotas, index.seen
     columns = {
-        "born": namespaces.born,
+        "generation": namespaces.generation,
         "rule_metered": np.array([grant.metered for grant in grants], np.int64),
         "rule_throughput": np.array([grant.throughput for grant in grants], np.int64),
         "rule_enforcing": np.array([grant.enforcing for grant in grants], np.int64),
-        **{name: getattr(quotas, name) for name in ("left", "limit", "throttle")},
+        **{name: getattr(quotas, name) for name in ("remaining", "limit", "throttle")},
     }
     ledger.bind(
         columns=columns,
@@ -49,9 +49,9 @@ def bind(ledger: Ledger, index: Index, grants: Sequence[CompiledRule]) -> None:
         rows=(namespaces, quotas),
         used=namespaces.usage,
         dropped=quotas.dropped,
-        flows=quotas.flows,
-        stocks=quotas.stocks,
-        checks=np.array([_checks(grant) for grant in grants], np.int64).reshape(-1, len(STOCKS) + 1, 2),
+        rates=quotas.rates,
+        capacities=quotas.capacities,
+        checks=np.array([_checks(grant) for grant in grants], np.int64).reshape(-1, len(CAPACITY_ORDER) + 1, 2),
         size_number=index.series.size_number,
         seen=None if seen is None else seen.time,
         matcher=_flat(ledger, cast("Matcher", index.matcher)),
@@ -76,4 +76,4 @@ def _rejects_alone(grant: CompiledRule) -> bool:
 
 def _checks(grant: CompiledRule) -> list[tuple[int, int]]:
     """A rule's limits of stocks as they are asked, with none behind the last of them."""
-    return [*grant.checks, *[_NO_CHECK] * (len(STOCKS) + 1 - len(grant.checks))]
+    return [*grant.checks, *[_NO_CHECK] * (len(CAPACITY_ORDER) + 1 - len(grant.checks))]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from carbonquota.controls.reference.all_or_none import offer_all
 from carbonquota.controls.reference.backend import ReferenceBackend
 from carbonquota.controls.reference.decision import Decider
-from carbonquota.controls.reference.together import offer_all
 
 __all__ = ["Decider", "ReferenceBackend", "offer_all"]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from carbonquota.controls.admission import Admission, BatchDecision
 from carbonquota.controls.backend import Points, Turn
 from carbonquota.controls.reference import batch
+from carbonquota.controls.reference.all_or_none import offer_all
 from carbonquota.controls.reference.decision import Decider
-from carbonquota.controls.reference.together import offer_all
 from carbonquota.metric_name import Name
 from carbonquota.model import Size, Verdict
 

@@ -18,11 +18,11 @@ HELD: Final = -1
 
 
 class Creates:
-    """How many metrics may still be created in this second of the clock; `left` counts down.
+    """How many metrics may still be created in this second of the clock; `remaining` counts down.
 
     Seconds are aligned. A clock that steps back by up to a second does not begin a second anew, or its limit would
-    be given twice; one that was set back further does. Where new metrics are held back, `left` is `HELD` but inside
-    of `opened`.
+    be given twice; one that was set back further does. Where new metrics are held back, `remaining` is `HELD`
+    but inside of `opened`.
     """
 
     __slots__ = ("_cell_at", "_is_open", "_limit", "_next", "_second", "cell")
@@ -35,18 +35,18 @@ class Creates:
         """What is left as soon as it is opened."""
         self._is_open = not hold_new
         self.cell: NDArray[np.int64] = np.array([self._next if self._is_open else HELD], np.int64)
-        """Where `left` stands, for who counts it down by address."""
+        """Where `remaining` stands, for who counts it down by address."""
         self._cell_at: View = self.cell.data
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """How many metrics may still be created in this second."""
         return self._cell_at[0]
 
-    @left.setter
-    def left(self, left: int) -> None:
+    @remaining.setter
+    def remaining(self, remaining: int) -> None:
         """Note how many are left."""
-        self._cell_at[0] = left
+        self._cell_at[0] = remaining
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -54,17 +54,17 @@ class Creates:
         if self._is_open:
             yield
             return
-        self._is_open, self.left = True, self._next
+        self._is_open, self.remaining = True, self._next
         try:
             yield
         finally:
-            self._is_open, self._next, self.left = False, self.left, HELD
+            self._is_open, self._next, self.remaining = False, self.remaining, HELD
 
     def keep_time(self, now: float) -> None:
         """Begin the second of `now`, in seconds since the epoch, unless it is the running one."""
         if self._limit is not None and not self._second - 1 <= now < self._second + 1:
             self._second = floor(now)
             if self._is_open:
-                self.left = self._limit
+                self.remaining = self._limit
             else:
                 self._next = self._limit

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from math import floor
 from typing import Final
 
-from carbonquota.controls.reference import flow
+from carbonquota.controls.reference import throughput
+from carbonquota.controls.reference.capacities import Need, first_over
 from carbonquota.controls.reference.creates import Creates
-from carbonquota.controls.reference.stocks import Need, first_over
 from carbonquota.controls.rejections import NO_RULES_QUOTA, absent_by, of_absent
 from carbonquota.controls.table import CREATES, KEYS, THROUGHPUT, CompiledRule
 from carbonquota.errors import MetricNameError, NoFileError, QuotaError
@@ -158,8 +158,8 @@ class Decider:
         """Decide on points of the series at this row."""
         index = self.index
         quotas = index.quotas
-        chain = quotas.flow_chain(index.namespaces.quota_at[index.table.namespace_of(row)])
-        rejecter = flow.take(quotas, chain, points)
+        chain = quotas.rate_chain(index.namespaces.quota_at[index.table.namespace_of(row)])
+        rejecter = throughput.take(quotas, chain, points)
         if rejecter != NO_QUOTA:
             return rejecter, THROUGHPUT
         if (seen := index.seen) is not None:
@@ -169,8 +169,8 @@ class Decider:
     def offer_new(self, metric: str, points: int, size: Size | None = None) -> Outcome:
         """Decide on points of a metric that is not in the index, by its normal name; put it there if accepted."""
         self.check_name(metric)
-        is_held = self.creates.left < 0
-        if self.creates.left == 0:
+        is_held = self.creates.remaining < 0
+        if self.creates.remaining == 0:
             return TOO_MANY
         place = self._place(metric)
         need = Need(lambda: self.checked_size(metric, size))
@@ -178,10 +178,10 @@ class Decider:
         if is_held and not (overs and overs[-1].enforcing and overs[-1].control != THROUGHPUT):
             return TOO_MANY
         if overs and overs[-1].enforcing:
-            if self._may_be_granted_more(place, overs) and self.index.has_room_for_idle:
+            if self._may_be_granted_more(place, overs) and self.index.may_await_report:
                 row = self.index.create(place.row, place.missing)
                 outcome = self._count(row, len(place.coming), overs, points)
-                self.index.sweep(row)
+                self.index.prune(row)
                 return outcome
             return self._reject(place, overs, points)
         # Before anything is changed, as an error in it must leave nothing behind.
@@ -203,23 +203,23 @@ class Decider:
 
     def _overs(self, place: NewPlace, need: Need, points: int) -> Iterator[Over]:
         """The limits that a new metric and its points are over, in the order of asking, to the first that rejects."""
-        for asked in (self._flows_over(place, points), self._stocks_over(place, need)):
+        for asked in (self._rates_over(place, points), self._capacities_over(place, need)):
             for over in asked:
                 yield over
                 if over.enforcing:
                     return
 
-    def _flows_over(self, place: NewPlace, points: int) -> Iterator[Over]:
+    def _rates_over(self, place: NewPlace, points: int) -> Iterator[Over]:
         """The throughput limits, from the root down."""
         quotas = self.index.quotas
-        for quota in quotas.flow_chain(self.index.namespaces.quota_at[place.row]):
-            if quotas.left_at[quota] < points:
+        for quota in quotas.rate_chain(self.index.namespaces.quota_at[place.row]):
+            if quotas.remaining_at[quota] < points:
                 yield Over(quota, THROUGHPUT, quotas.is_enforcing(quota))
         for number, coming in enumerate(place.coming):
             if coming.grant.throughput < points:
                 yield Over(~number, THROUGHPUT, coming.grant.enforcing)
 
-    def _stocks_over(self, place: NewPlace, need: Need) -> Iterator[Over]:
+    def _capacities_over(self, place: NewPlace, need: Need) -> Iterator[Over]:
         """The limits of what is held, from the root down; of each namespace's only the first."""
         namespaces, quotas = self.index.namespaces, self.index.quotas
         usage = namespaces.usage_at
@@ -240,7 +240,7 @@ class Decider:
         outcome = ACCEPTED
         for over in overs:
             if over.quota >= 0:
-                flow.over(self.index.quotas, over.quota, over.control, points)
+                throughput.over(self.index.quotas, over.quota, over.control, points)
                 outcome = over.quota, over.control
             else:
                 coming = place.coming[~over.quota]
@@ -262,7 +262,7 @@ class Decider:
         chain = quotas.chain(self.index.namespaces.quota_at[row])
         for over in overs:
             quota = over.quota if over.quota >= 0 else chain[len(chain) - coming + ~over.quota]
-            flow.over(quotas, quota, over.control, points)
+            throughput.over(quotas, quota, over.control, points)
             outcome = quota, over.control
         return outcome
 
@@ -270,8 +270,8 @@ class Decider:
         """Charge everything that the metric at `row` and its points take."""
         index = self.index
         index.add(metric.encode(), row, size)
-        self.creates.left -= 1
-        flow.charge(index.quotas, index.quotas.flow_chain(index.namespaces.quota_at[row]), points)
+        self.creates.remaining -= 1
+        throughput.charge(index.quotas, index.quotas.rate_chain(index.namespaces.quota_at[row]), points)
 
     def checked_size(self, metric: str, size: Size | None) -> Size:
         """What a new metric holds, asked for where it is not given; QuotaError where the sums cannot take it."""

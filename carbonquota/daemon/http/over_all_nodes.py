@@ -36,7 +36,7 @@ class OverAllNodes:
 
     def lines(self, lines: Sequence[UsageLine]) -> list[UsageLine]:
         """Lines of a tree by the usage of all nodes; those that sum up others stay this node's."""
-        if self._cluster is not None and not self._cluster.shares_stocks:
+        if self._cluster is not None and not self._cluster.shares_capacities:
             raise HTTPException(422, "nodes share throughput alone here: what is held is each node's own")
         shown = [line for line in lines if not line.hidden]
         own = [np.zeros(len(shown), np.int64) for _ in CONTROLS]

@@ -61,7 +61,7 @@ def _pieces(snapshot: Snapshot) -> Iterator[bytes]:
             "series": len(holdings.names),
             "sizes": [astuple(size) for size in holdings.sizes],
             "interval_start": holdings.interval_start,
-            "flows": dict(holdings.flows),
+            "flows": dict(holdings.rates),
         }
     ).encode()
     yield _LENGTH.pack(len(table)) + table
@@ -108,7 +108,7 @@ def _read(body: memoryview) -> Snapshot:
         size_numbers=numbers,
         seen=np.frombuffer(body, "<u4", count, columns + 4 * count).astype(np.uint32),
         interval_start=float(table["interval_start"]),
-        flows={namespace: index(points) for namespace, points in table["flows"].items()},
+        rates={namespace: index(points) for namespace, points in table["flows"].items()},
     )
     return Snapshot(holdings, _finite(table["time"]))
 

@@ -279,7 +279,7 @@ def test_a_node_knows_of_which_limits_the_store_has_nothing_left() -> None:
     assert not len(fleet.nodes[0].spent)
     fleet.run(8.0, (5, 5, 0))
     for number in (0, 1):
-        assert fleet.nodes[number].spent.tolist() == fleet.engines[number].counted().namespaces.born.tolist()
+        assert fleet.nodes[number].spent.tolist() == fleet.engines[number].counted().namespaces.generation.tolist()
     fleet.run(1.0, (0, 0, 0))
     assert not len(fleet.nodes[0].spent)
 

@@ -11,7 +11,7 @@ import pytest
 
 from carbonquota import QuotaEngine, RuleSet, Size
 from carbonquota.kernel import KERNEL, UNKNOWN
-from tests.support.kernels import COMPILED, CONTROLS, QUOTA, STOCKS, if_built, without_missing
+from tests.support.kernels import CAPACITY_ORDER, COMPILED, CONTROLS, QUOTA, if_built, without_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = if_built
 
-COLUMNS = ("throttle", "rule_enforcing", "rule_metered", "rule_throughput", "born")
+COLUMNS = ("throttle", "rule_enforcing", "rule_metered", "rule_throughput", "generation")
 ACCEPTED = "accepted"
 LIMIT = 5
 LINE = b"a.b 1 1\n"
@@ -56,15 +56,15 @@ class Owned:
         self.fails = False
         self.ledger: Whatever = Ledger(table, controls=CONTROLS)
         columns = {name: np.zeros(2, np.int64) for name in COLUMNS}
-        columns |= {name: np.full(2, LIMIT) for name in ("left", "limit")}
+        columns |= {name: np.full(2, LIMIT) for name in ("remaining", "limit")}
         columns["rule_enforcing"][:] = 1
-        self.left = columns["left"]
+        self.remaining = columns["remaining"]
         self.ledger.bind(
             columns=columns,
-            used=[np.zeros(2, np.int64) for _ in STOCKS],
+            used=[np.zeros(2, np.int64) for _ in CAPACITY_ORDER],
             dropped=[np.zeros(2, np.int64) for _ in range(6)],
-            flows=np.array([[0, 0], [QUOTA, 0]], np.int32),
-            stocks=np.zeros((2, 2), np.int32),
+            rates=np.array([[0, 0], [QUOTA, 0]], np.int32),
+            capacities=np.zeros((2, 2), np.int32),
             checks=np.full((1, 6, 2), -1, np.int64),
             size_number=np.zeros(64, np.int32),
             seen=np.zeros(64, np.uint32),
@@ -113,7 +113,7 @@ def owned() -> Owned:
 def test_a_batch_of_known_metrics_that_all_pass_takes_no_owner_but_for_the_answer(owned: Owned, buffer: bytes) -> None:
     batch = owned.ledger.admit(buffer)
     assert owned.called == [("answer", buffer.count(LINE), 0, "free")]
-    assert owned.left[QUOTA] == LIMIT - batch.accepted
+    assert owned.remaining[QUOTA] == LIMIT - batch.accepted
 
 
 @pytest.mark.parametrize("name", [b"a..b", b".a.b", b"a.b.", b"..a...b.."])
@@ -126,7 +126,7 @@ def test_a_known_metric_in_another_spelling_takes_no_python(owned: Owned, name: 
 def test_where_a_point_is_dropped_the_answer_is_made_under_the_lock(owned: Owned) -> None:
     batch = owned.ledger.admit(LINE * (LIMIT + 2) + b"what\n")
     assert owned.called == [("answer", LIMIT, 2, "locked")]
-    assert (batch.dropped, batch.malformed, owned.left[QUOTA]) == (2, 1, 0)
+    assert (batch.dropped, batch.malformed, owned.remaining[QUOTA]) == (2, 1, 0)
     assert not owned.is_locked
 
 
@@ -134,7 +134,7 @@ def test_names_are_decided_as_lines_are_with_as_many_points_as_they_have(owned: 
     points = np.array([2, 1, 9, 2], np.int64)
     batch = owned.ledger.admit_names(["a.b", b"a..b", ".a.b", "a.b"], points)
     assert owned.called == [("answer", 5, 1, "locked")]
-    assert (batch.dropped, owned.left[QUOTA], batch.rejected_at()[0].tolist()) == (9, 0, [2])
+    assert (batch.dropped, owned.remaining[QUOTA], batch.rejected_at()[0].tolist()) == (9, 0, [2])
     assert [batch.points(at) for at in range(4)] == points.tolist()
     with pytest.raises(ValueError, match=r"^names and points must go pairwise$"):
         owned.ledger.admit_names(["a.b"], points)
@@ -163,7 +163,7 @@ def test_from_what_takes_python_on_all_is_left_to_the_owner_under_the_lock(owned
     batch = owned.ledger.admit(buffer)
     before = 0 if buffer.startswith(b" ") else buffer.count(LINE)
     assert owned.called == [("decide", before, 0, "locked"), ("answer", before, 0, "locked")]
-    assert (batch.is_decided, batch.position, owned.left[QUOTA]) == (False, before, LIMIT - before)
+    assert (batch.is_decided, batch.position, owned.remaining[QUOTA]) == (False, before, LIMIT - before)
     assert not owned.is_locked
 
 
@@ -173,7 +173,7 @@ def test_out_of_the_quiet_stretch_the_owner_is_asked(owned: Owned, quiet: tuple[
     owned.ledger.admit(LINE)
     assert owned.ledger.offer("a.b", 1) == ("a.b", 1)
     assert [call[0] for call in owned.called] == ["decide", "answer", "offer"]
-    assert owned.left[QUOTA] == LIMIT
+    assert owned.remaining[QUOTA] == LIMIT
 
 
 def test_with_another_clock_batches_are_left_and_single_offers_are_not() -> None:
@@ -187,7 +187,7 @@ def test_with_another_clock_batches_are_left_and_single_offers_are_not() -> None
         assert owned.ledger.offer("a.b", 1) == ("a.b", 1)
     now[0] = QUIET[1] - 0.001
     assert owned.ledger.offer(b"a.b", 1) == ACCEPTED
-    assert owned.left[QUOTA] == LIMIT - 2
+    assert owned.remaining[QUOTA] == LIMIT - 2
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_an_offer_asks_the_owner_unless_it_is_accepted(
     answer = owned.ledger.offer(metric, points, "size")
     assert answer == (ACCEPTED if asked is None else (metric, points))
     assert owned.called == ([] if asked is None else [("offer", asked, "size", "locked")])
-    assert owned.left[QUOTA] == LIMIT - (points if asked is None else 0)
+    assert owned.remaining[QUOTA] == LIMIT - (points if asked is None else 0)
     assert not owned.is_locked
 
 
@@ -245,7 +245,7 @@ def test_what_a_clock_raises_comes_through_and_the_lock_is_free(clock: Whatever,
     with pytest.raises(error):
         owned.ledger.offer("a.b", 1)
     assert not owned.is_locked
-    assert owned.left[QUOTA] == LIMIT
+    assert owned.remaining[QUOTA] == LIMIT
 
 
 @pytest.mark.parametrize(("metric", "points"), [("a.b", 2**63), ("a.b", "1"), ("a.b", None)])

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from carbonquota.kernel import BLANK, UNKNOWN, Malformed
-from tests.support.kernels import COMPILED, CONTROLS, QUOTA, STOCKS, if_built, without_missing
+from tests.support.kernels import CAPACITY_ORDER, COMPILED, CONTROLS, QUOTA, if_built, without_missing
 from tests.support.small import engine_under
 
 pytestmark = if_built
 
 LIMIT = 10
 LONGEST = 16_384
-COLUMNS = ("left", "limit", "throttle", "born", "rule_enforcing", "rule_metered", "rule_throughput")
+COLUMNS = ("remaining", "limit", "throttle", "generation", "rule_enforcing", "rule_metered", "rule_throughput")
 NAMES = (b"a.b", "größe.é".encode(), b"\xff.x", b"z" * LONGEST, b"z" * 28)
 
 
@@ -37,14 +37,14 @@ class Bound:
         self.ledger: Any = Ledger(table, controls=CONTROLS)
         self.batch_of: Any = lambda buffer: Batch.of(table.read(buffer))
         columns = {name: np.zeros(2, np.int64) for name in COLUMNS}
-        columns["limit"][:] = columns["left"][:] = LIMIT
+        columns["limit"][:] = columns["remaining"][:] = LIMIT
         columns["rule_enforcing"][:] = 1
         self.parts: dict[str, Any] = {
             "columns": columns,
-            "used": [np.zeros(2, np.int64) for _ in STOCKS],
+            "used": [np.zeros(2, np.int64) for _ in CAPACITY_ORDER],
             "dropped": [np.zeros(2, np.int64) for _ in range(6)],
-            "flows": np.array([[0, 0], [QUOTA, 0]], np.int32),
-            "stocks": np.array([[0, 0], [QUOTA, 0]], np.int32),
+            "rates": np.array([[0, 0], [QUOTA, 0]], np.int32),
+            "capacities": np.array([[0, 0], [QUOTA, 0]], np.int32),
             "checks": np.full((1, 6, 2), -1, np.int64),
             "size_number": np.zeros(64, np.int32),
             "seen": np.zeros(64, np.uint32),
@@ -62,9 +62,9 @@ class Bound:
         self.ledger.bind(**self.parts | others)
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """What the quota still has."""
-        return int(self.parts["columns"]["left"][QUOTA])
+        return int(self.parts["columns"]["remaining"][QUOTA])
 
 
 @pytest.fixture
@@ -82,14 +82,14 @@ def bound() -> Bound:
 def test_a_known_metric_is_charged_as_text_or_as_bytes(bound: Bound, metric: str | bytes) -> None:
     row = NAMES.index(metric.encode() if isinstance(metric, str) else metric)
     assert bound.ledger.offer(metric, 3) == 0
-    assert bound.left == LIMIT - 3
+    assert bound.remaining == LIMIT - 3
     assert bound.parts["seen"].nonzero()[0].tolist() == [row]
     assert bound.parts["seen"][row] == 17
 
 
 def test_points_over_the_limit_are_rejected_by_its_quota_and_counted(bound: Bound) -> None:
     assert bound.ledger.offer("a.b", LIMIT + 1) == QUOTA
-    assert (bound.left, bound.parts["seen"].any()) == (LIMIT, False)
+    assert (bound.remaining, bound.parts["seen"].any()) == (LIMIT, False)
     assert bound.parts["dropped"][CONTROLS["throughput"]][QUOTA] == LIMIT + 1
     assert bound.parts["columns"]["throttle"][QUOTA] == LIMIT + 1
     assert [bound.ledger.offer("a.b", LIMIT), bound.ledger.offer("a.b", 1)] == [0, QUOTA]
@@ -105,14 +105,14 @@ def test_points_over_the_limit_are_rejected_by_its_quota_and_counted(bound: Boun
 )
 def test_whatever_else_is_unknown_to_it(bound: Bound, metric: object) -> None:
     assert bound.ledger.offer(metric, 1) == UNKNOWN
-    assert bound.left == LIMIT
+    assert bound.remaining == LIMIT
 
 
 @pytest.mark.parametrize("points", [2**63, -(2**63) - 1, "1", None])
 def test_points_are_whole_numbers_of_64_bits(bound: Bound, points: object) -> None:
     with pytest.raises((TypeError, OverflowError)):
         bound.ledger.offer("a.b", points)
-    assert bound.left == LIMIT
+    assert bound.remaining == LIMIT
 
 
 def test_a_series_is_known_from_its_insertion_to_its_removal(bound: Bound) -> None:
@@ -124,8 +124,8 @@ def test_a_series_is_known_from_its_insertion_to_its_removal(bound: Bound) -> No
 
 
 WRONG: dict[str, Any] = {
-    "flows": [np.zeros(4, np.int32), np.zeros((2, 2), np.int64), np.zeros((2, 4), np.int32)[:, ::2]],
-    "stocks": [np.zeros(4, np.int32), np.zeros((2, 2, 2), np.int32), np.zeros((2, 2), np.uint32)],
+    "rates": [np.zeros(4, np.int32), np.zeros((2, 2), np.int64), np.zeros((2, 4), np.int32)[:, ::2]],
+    "capacities": [np.zeros(4, np.int32), np.zeros((2, 2, 2), np.int32), np.zeros((2, 2), np.uint32)],
     "checks": [np.zeros((1, 5, 2), np.int64), np.zeros((1, 6), np.int64), np.zeros((1, 6, 2), np.int32)],
     "size_number": [np.zeros(64, np.int64), np.zeros((8, 8), np.int32), np.zeros(64, np.int32)[::2]],
     "matcher": [None, object()],
@@ -140,7 +140,7 @@ def test_columns_of_another_shape_or_type_are_refused_and_the_last_ones_stay(
     with pytest.raises((ValueError, TypeError)):
         bound.bind(**{part: wrong})
     assert bound.ledger.offer("a.b", 1) == 0
-    assert bound.left == LIMIT - 1
+    assert bound.remaining == LIMIT - 1
 
 
 @pytest.mark.parametrize("name", COLUMNS)
@@ -155,7 +155,7 @@ def test_a_column_that_is_missing_or_of_another_kind_is_refused(bound: Bound, na
 
 @pytest.mark.parametrize("part", ["used", "dropped"])
 def test_too_few_columns_by_control_are_refused(bound: Bound, part: str) -> None:
-    with pytest.raises(ValueError, match=r"^there must be columns of 5 stocks and 6 controls$"):
+    with pytest.raises(ValueError, match=r"^there must be columns of 5 capacities and 6 controls$"):
         bound.bind(**{part: bound.parts[part][:-1]})
 
 
@@ -174,11 +174,11 @@ def test_a_ledger_needs_a_number_for_every_control(bound: Bound) -> None:
 
 def test_lines_say_what_was_decided_on_them(bound: Bound) -> None:
     batch = bound.batch_of(b"a.b 1 1\n\nx y\na.b 1 1\n a.b 1 1\na.b 1 nan\na.b x 1\n")
-    bound.parts["columns"]["left"][QUOTA] = 1
+    bound.parts["columns"]["remaining"][QUOTA] = 1
     assert bound.ledger.decide(batch, 0, 5) == 4, "only `parse` understands the fifth line"
     batch.put_decision(4, QUOTA, 2)
     assert bound.ledger.decide(batch, 5, 5) == len(batch.lines) == 7
-    assert (batch.accepted, batch.dropped, batch.malformed, batch.created, batch.creates_left) == (1, 2, 3, 0, 5)
+    assert (batch.accepted, batch.dropped, batch.malformed, batch.created, batch.creates_remaining) == (1, 2, 3, 0, 5)
     assert [column.tolist() for column in batch.rejected_at()] == [[3, 4], [QUOTA, QUOTA], [CONTROLS["throughput"], 2]]
     assert batch.lines.malformed_at() == {Malformed.FIELDS: [2], Malformed.TIMESTAMP: [5], Malformed.VALUE: [6]}
     gone = np.array([2, 3, 4, 5, 6], np.int64)

@@ -39,7 +39,7 @@ class Store:
         self._call()
 
     def refuse(self) -> None:
-        self.spent = self._engine.counted().namespaces.born
+        self.spent = self._engine.counted().namespaces.generation
         self._call()
 
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonquota.controls import BatchDecision, table
-from carbonquota.controls.stock_limits import RefusedMetric
+from carbonquota.controls.capacity_limits import RefusedMetric
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import MetricNameError
 from carbonquota.plugins.decisions import Datapoint, DecidingEngine, Decisions

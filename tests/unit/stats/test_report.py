@@ -8,7 +8,7 @@ import pytest
 
 from carbonquota import Limits, RuleSet, Size
 from carbonquota.controls import compiled_rules
-from carbonquota.controls.reference import flow
+from carbonquota.controls.reference import throughput
 from carbonquota.controls.table import METRICS, THROUGHPUT
 from carbonquota.model import MAXIMUM
 from carbonquota.stats import StandingColumns, Standings, ended_intervals, named_values
@@ -113,10 +113,10 @@ def test_standings_are_usage_now_and_counts_of_ended_intervals() -> None:
     index, limits = index_under(RULES)
     quotas = index.quotas
     held = {index.namespaces.name(quotas.namespace_at[row]): row for row in quotas.rows()}
-    flow.charge(quotas, quotas.flow_chain(held["a.b"]), 30)
-    flow.over(quotas, held["a"], METRICS, 4)
-    flow.over(quotas, held["a"], THROUGHPUT, 2)
-    flow.over(quotas, held["a.b"], METRICS, 7)
+    throughput.charge(quotas, quotas.rate_chain(held["a.b"]), 30)
+    throughput.over(quotas, held["a"], METRICS, 4)
+    throughput.over(quotas, held["a"], THROUGHPUT, 2)
+    throughput.over(quotas, held["a.b"], METRICS, 7)
     expected = {
         "quota.namespaces.root": 9,
         "usage.namespaces.root": 1,
@@ -144,7 +144,7 @@ def test_points_dropped_by_several_controls_never_pass_the_maximum_or_go_below_z
     index, limits = index_under("[a]\nmetrics = 1\nthroughput = 1\n")
     (quota,) = index.quotas.rows()
     for control in (METRICS, THROUGHPUT, METRICS, THROUGHPUT):
-        flow.over(index.quotas, quota, control, points)
+        throughput.over(index.quotas, quota, control, points)
     index.quotas.close()
     values = values_of(taken(index, limits))
     assert (values["throttle.a"], values["dropped.a"]) == (MAXIMUM, MAXIMUM)
@@ -155,7 +155,7 @@ def test_standings_are_a_copy_that_later_counts_do_not_touch() -> None:
     columns = taken(index, limits)
     before = values_of(taken(index, limits))
     index.remove(b"a.b.m")
-    flow.over(index.quotas, index.quotas.rows()[0], METRICS, 4)
+    throughput.over(index.quotas, index.quotas.rows()[0], METRICS, 4)
     index.quotas.close()
     assert values_of(columns) == before
 

@@ -14,7 +14,7 @@ from carbonquota.trie import ROOT_ROW, Namespaces
 
 SMALL = Size(logical=10, physical=20, data_points=3)
 LARGE = Size(logical=1000, physical=4096, data_points=50)
-STOCKS = ("namespaces", "metrics", "logical_size", "physical_size", "data_points")
+CAPACITY_ORDER = ("namespaces", "metrics", "logical_size", "physical_size", "data_points")
 
 
 def tree_of(*names: str) -> Namespaces:
@@ -40,7 +40,7 @@ def child_names(tree: Namespaces, name: str = "/") -> set[str]:
 
 def usage(tree: Namespaces, name: str) -> dict[str, int]:
     """What a namespace holds."""
-    return {stock: getattr(tree, f"{stock}_at")[tree.find(name)] for stock in STOCKS}
+    return {stock: getattr(tree, f"{stock}_at")[tree.find(name)] for stock in CAPACITY_ORDER}
 
 
 def test_a_new_tree_is_the_root() -> None:
@@ -49,7 +49,7 @@ def test_a_new_tree_is_the_root() -> None:
     assert list(tree.children(ROOT_ROW)) == []
     assert tree.lineage(ROOT_ROW) == [ROOT_ROW]
     assert tree.is_empty(ROOT_ROW)
-    assert usage(tree, "/") == dict.fromkeys(STOCKS, 0)
+    assert usage(tree, "/") == dict.fromkeys(CAPACITY_ORDER, 0)
 
 
 @pytest.mark.parametrize(
@@ -82,26 +82,26 @@ def test_children_and_lineage_follow_the_links() -> None:
 
 @pytest.mark.parametrize("order", list(permutations("abcd")), ids="".join)
 def test_removal_in_any_order_unlinks_that_one_alone(order: tuple[str, ...]) -> None:
-    tree, left = tree_of("a", "b", "c", "d"), set("abcd")
+    tree, remaining = tree_of("a", "b", "c", "d"), set("abcd")
     for gone in order:
         tree.remove(tree.find(gone))
-        left.discard(gone)
+        remaining.discard(gone)
         assert tree.find(gone) == UNKNOWN
-        assert child_names(tree) == left
+        assert child_names(tree) == remaining
     put(tree, "e")
     assert child_names(tree) == {"e"}
 
 
 def test_a_row_is_used_again_clean_and_born_anew() -> None:
     tree = tree_of("a", "b")
-    row, born, births = tree.find("b"), tree.born_at[tree.find("b")], tree.births
+    row, generation, births = tree.find("b"), tree.generation_at[tree.find("b")], tree.births
     tree.charge(row, LARGE)
     tree.discharge(row, LARGE)
     tree.state_at[row] = tree.quota_at[row] = 7
     tree.remove(row)
     assert put(tree, "c") == row
     assert (tree.state_at[row], tree.quota_at[row], tree.is_empty(row), list(tree.children(row))) == (0, 0, True, [])
-    assert tree.born_at[row] == tree.births == births + 1 > born
+    assert tree.generation_at[row] == tree.births == births + 1 > generation
 
 
 def test_a_metric_is_counted_at_its_namespace_and_all_above() -> None:
@@ -112,8 +112,8 @@ def test_a_metric_is_counted_at_its_namespace_and_all_above() -> None:
     both = {"metrics": 2, "logical_size": 1010, "physical_size": 4116, "data_points": 53}
     assert usage(tree, "a.b") == {"namespaces": 0, **both}
     assert usage(tree, "a") == {"namespaces": 1, **both}
-    assert usage(tree, "/") == dict(zip(STOCKS, (1, 3, 1020, 4136, 56), strict=True))
-    assert usage(tree, "c") == dict.fromkeys(STOCKS, 0)
+    assert usage(tree, "/") == dict(zip(CAPACITY_ORDER, (1, 3, 1020, 4136, 56), strict=True))
+    assert usage(tree, "c") == dict.fromkeys(CAPACITY_ORDER, 0)
 
 
 def test_a_namespace_that_holds_nothing_is_not_counted_above() -> None:
@@ -225,7 +225,7 @@ def test_a_tree_grows_and_shrinks_by_thousands_and_uses_its_rows_again() -> None
         rows = [put(tree, f"a{turn}.b{number}") for number in range(5000)]
         for row in rows:
             tree.charge(row, SMALL)
-        assert usage(tree, f"a{turn}") == dict(zip(STOCKS, (5000, 5000, 50_000, 100_000, 15_000), strict=True))
+        assert usage(tree, f"a{turn}") == dict(zip(CAPACITY_ORDER, (5000, 5000, 50_000, 100_000, 15_000), strict=True))
         assert len(child_names(tree, f"a{turn}")) == 5000
         for row in rows:
             tree.discharge(row, SMALL)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from carbonquota.controls.reference import flow
+from carbonquota.controls.reference import throughput
 from carbonquota.controls.table import LOGICAL_SIZE, METRICS, PHYSICAL_SIZE
 from carbonquota.model import MAXIMUM, Size
 from carbonquota.naming import collision_suffix
@@ -42,9 +42,9 @@ def quotas_of(*grants: Grants) -> tuple[Quotas, list[int]]:
 
 def take(quotas: Quotas, chain: tuple[int, ...], points: int) -> int:
     """Offer points to the quotas of a chain: the one that rejects them, or NO_QUOTA and they are charged."""
-    rejecter = flow.ask(quotas, chain, points)
+    rejecter = throughput.ask(quotas, chain, points)
     if rejecter == NO_QUOTA:
-        flow.charge(quotas, chain, points)
+        throughput.charge(quotas, chain, points)
     return rejecter
 
 
@@ -64,7 +64,7 @@ def test_there_is_no_quota_at_the_start_and_none_is_no_limit() -> None:
     quotas = Quotas((METERED,), str)
     assert quotas.rows() == []
     assert not quotas.have_counts()
-    assert take(quotas, quotas.flow_chain(NO_QUOTA), MAXIMUM) == NO_QUOTA
+    assert take(quotas, quotas.rate_chain(NO_QUOTA), MAXIMUM) == NO_QUOTA
 
 
 def test_a_quota_knows_all_above_it_and_which_of_them_limit_throughput() -> None:
@@ -76,9 +76,9 @@ def test_a_quota_knows_all_above_it_and_which_of_them_limit_throughput() -> None
         (root, first, second),
         (root, first, second, third),
     ]
-    assert [quotas.flow_chain(row) for row in rows] == [(root,), (root,), (root, second), (root, second)]
-    assert [set(quotas.flows[row].tolist()) - {NO_QUOTA} for row in rows] == [
-        set(quotas.flow_chain(row)) for row in rows
+    assert [quotas.rate_chain(row) for row in rows] == [(root,), (root,), (root, second), (root, second)]
+    assert [set(quotas.rates[row].tolist()) - {NO_QUOTA} for row in rows] == [
+        set(quotas.rate_chain(row)) for row in rows
     ]
 
 
@@ -94,8 +94,8 @@ def test_hundreds_of_quotas_keep_what_they_are() -> None:
             number % 2,
         )
         assert (quotas.namespace_at[row], quotas.chain(row)) == (number, (root, row))
-        assert quotas.flow_chain(row) == ((root, row) if number % 2 == 0 else (root,))
-        assert flow.ask(quotas, quotas.flow_chain(row), 11) == root
+        assert quotas.rate_chain(row) == ((root, row) if number % 2 == 0 else (root,))
+        assert throughput.ask(quotas, quotas.rate_chain(row), 11) == root
 
 
 @pytest.mark.parametrize(
@@ -179,13 +179,13 @@ def test_prefixes_tell_equal_names_apart() -> None:
 
 def test_what_is_counted_waits_for_its_report_and_the_next_interval_starts_anew() -> None:
     quotas, (root, row) = quotas_of(METERED, METERED)
-    assert take(quotas, quotas.flow_chain(row), 7) == NO_QUOTA
-    assert take(quotas, quotas.flow_chain(row), 4) == root
+    assert take(quotas, quotas.rate_chain(row), 7) == NO_QUOTA
+    assert take(quotas, quotas.rate_chain(row), 4) == root
     assert (quotas.used(root), quotas.used(row)) == (7, 7)
     quotas.close()
     assert (quotas.used(root), quotas.used(row)) == (0, 0)
     assert (closed(quotas, root), closed(quotas, row)) == ((7, 4, 4), (7, 0, 0))
-    assert take(quotas, quotas.flow_chain(row), 10) == NO_QUOTA
+    assert take(quotas, quotas.rate_chain(row), 10) == NO_QUOTA
     quotas.close()
     assert (closed(quotas, root), closed(quotas, row)) == ((17, 4, 4), (17, 0, 0))
     quotas.clear_closed()
@@ -195,7 +195,7 @@ def test_what_is_counted_waits_for_its_report_and_the_next_interval_starts_anew(
 def test_a_quota_has_counts_until_they_are_reported() -> None:
     quotas, (row,) = quotas_of(LENIENT)
     assert not quotas.has_counts(row)
-    flow.charge(quotas, (row,), 1)
+    throughput.charge(quotas, (row,), 1)
     assert quotas.has_counts(row)
     assert quotas.have_counts()
     quotas.close()
@@ -203,7 +203,7 @@ def test_a_quota_has_counts_until_they_are_reported() -> None:
     assert not quotas.have_counts(), "none is of the running interval"
     quotas.clear_closed()
     assert not quotas.has_counts(row)
-    assert not flow.over(quotas, row, METRICS, 3)
+    assert not throughput.over(quotas, row, METRICS, 3)
     assert quotas.has_counts(row), "points over quota count too"
 
 
@@ -296,14 +296,14 @@ def test_an_empty_namespace_with_counts_goes_with_the_report_that_gives_them() -
     index = index_of(PLAIN, METERED)
     add(index, "a.b.m")
     quota = index.own_quota(index.namespaces.find("a"))
-    flow.charge(index.quotas, (quota,), 3)
+    throughput.charge(index.quotas, (quota,), 3)
     index.remove(b"a.b.m")
     assert quota_names(index) == {"root", "a"}
-    index.sweep_idle()
+    index.prune_reported()
     assert quota_names(index) == {"root", "a"}, "its counts are of the running interval"
     index.quotas.close()
     index.quotas.clear_closed()
-    index.sweep_idle()
+    index.prune_reported()
     assert quota_names(index) == {"root"}
     assert index.namespaces.find("a") < 0
 
@@ -311,12 +311,12 @@ def test_an_empty_namespace_with_counts_goes_with_the_report_that_gives_them() -
 def test_an_idle_namespace_that_is_used_again_stays() -> None:
     index = index_of(PLAIN, METERED)
     add(index, "a.m")
-    flow.charge(index.quotas, (index.own_quota(index.namespaces.find("a")),), 3)
+    throughput.charge(index.quotas, (index.own_quota(index.namespaces.find("a")),), 3)
     index.remove(b"a.m")
     add(index, "a.n")
     index.quotas.close()
     index.quotas.clear_closed()
-    index.sweep_idle()
+    index.prune_reported()
     assert quota_names(index) == {"root", "a"}
     assert index.namespaces.metrics_at[index.namespaces.find("a")] == 1
 

@@ -10,7 +10,7 @@ import pytest
 
 from carbonquota import RuleSet, Size
 from carbonquota.controls import compiled_rules
-from carbonquota.controls.reference import flow
+from carbonquota.controls.reference import throughput
 from carbonquota.controls.table import METRICS
 from carbonquota.trie import NO_QUOTA, Index, Rebuild
 
@@ -156,7 +156,7 @@ def test_hundreds_of_namespaces_coming_and_going_during_many_changes_are_all_und
 
     for turn in range(5):
         apply(index, (AFTER, BEFORE, NOTHING)[turn % 3], churn, churn)
-    index.sweep_idle()
+    index.prune_reported()
     assert_held_as_from_the_start(index, BEFORE)
 
 
@@ -175,12 +175,12 @@ def count(index: Index) -> None:
     """Count something at every quota, in an ended and in the running interval."""
     quotas = index.quotas
     for number, quota in enumerate(quotas.rows(), start=1):
-        flow.over(quotas, quota, METRICS, 7)
-        flow.charge(quotas, quotas.flow_chain(quota)[-1:], number)
+        throughput.over(quotas, quota, METRICS, 7)
+        throughput.charge(quotas, quotas.rate_chain(quota)[-1:], number)
     quotas.close()
     for quota in quotas.rows():
-        flow.over(quotas, quota, METRICS, 2)
-        flow.charge(quotas, quotas.flow_chain(quota)[-1:], 20)
+        throughput.over(quotas, quota, METRICS, 2)
+        throughput.charge(quotas, quotas.rate_chain(quota)[-1:], 20)
 
 
 @pytest.mark.parametrize("limit", ["30", "50", "100", "max"])
@@ -209,13 +209,13 @@ def test_without_a_throughput_limit_the_running_count_is_not_kept_but_all_else_i
 
 def test_a_lower_limit_than_what_is_used_already_leaves_nothing() -> None:
     index = index_under("[b]\nthroughput = 50\n")
-    flow.charge(index.quotas, (index.own_quota(index.namespaces.find("b")),), 45)
+    throughput.charge(index.quotas, (index.own_quota(index.namespaces.find("b")),), 45)
     apply(index, "[b]\nthroughput = 40\n")
     quota = index.own_quota(index.namespaces.find("b"))
     assert index.quotas.used(quota) == 45
-    assert flow.ask(index.quotas, (quota,), 1) == quota
+    assert throughput.ask(index.quotas, (quota,), 1) == quota
     index.quotas.close()
-    assert flow.ask(index.quotas, (quota,), 40) == NO_QUOTA
+    assert throughput.ask(index.quotas, (quota,), 40) == NO_QUOTA
 
 
 def test_what_is_counted_during_the_change_is_kept() -> None:
@@ -229,7 +229,7 @@ def test_counts_of_a_namespace_that_came_during_the_change_are_kept() -> None:
 
     def come() -> None:
         add(index, "new.m")
-        flow.charge(index.quotas, (index.own_quota(index.namespaces.find("new")),), 11)
+        throughput.charge(index.quotas, (index.own_quota(index.namespaces.find("new")),), 11)
 
     apply(index, "[*]\nthroughput = 60\n", then=come)
     assert counts(index, "new") == (11, 0, 0, 0)

@@ -32,7 +32,7 @@ def test_a_large_index_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert (read.holdings.names, read.holdings.sizes) == (held.names, held.sizes)
     assert np.array_equal(read.holdings.size_numbers, held.size_numbers)
     assert np.array_equal(read.holdings.seen, held.seen)
-    assert (read.holdings.interval_start, read.holdings.flows) == (60.5, {"/": 2**62, "a": 5})
+    assert (read.holdings.interval_start, read.holdings.rates) == (60.5, {"/": 2**62, "a": 5})
 
 
 def test_a_journal_of_the_first_version_is_read_and_not_gone_on_with(tmp_path: Path) -> None:

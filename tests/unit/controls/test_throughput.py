@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from carbonquota.controls.reference import flow
+from carbonquota.controls.reference import throughput
 from carbonquota.controls.table import DATA_POINTS, METRICS, THROUGHPUT
 from carbonquota.model import MAXIMUM
 from carbonquota.trie import NO_QUOTA, Quotas
@@ -36,14 +36,14 @@ def chain_of(*grants: Grants) -> tuple[Quotas, tuple[int, ...]]:
     quotas, quota = Quotas(grants, str), NO_QUOTA
     for number in range(len(grants)):
         quota = quotas.create(number, number, quota)
-    return quotas, quotas.flow_chain(quota)
+    return quotas, quotas.rate_chain(quota)
 
 
 def take(quotas: Quotas, chain: tuple[int, ...], points: int) -> int:
     """Offer points to the quotas of a chain: the one that rejects them, or NO_QUOTA and they are charged."""
-    rejecter = flow.ask(quotas, chain, points)
+    rejecter = throughput.ask(quotas, chain, points)
     if rejecter == NO_QUOTA:
-        flow.charge(quotas, chain, points)
+        throughput.charge(quotas, chain, points)
     return rejecter
 
 
@@ -83,8 +83,8 @@ def test_an_offer_is_taken_whole_or_charged_nowhere(
 
 def test_asking_charges_nothing_and_counts_the_rejection() -> None:
     quotas, chain = chain_of(Grants(10), Grants(5))
-    assert flow.ask(quotas, chain, 5) == NO_QUOTA
-    assert flow.ask(quotas, chain, 6) == chain[1]
+    assert throughput.ask(quotas, chain, 5) == NO_QUOTA
+    assert throughput.ask(quotas, chain, 6) == chain[1]
     assert [quotas.used(row) for row in chain] == [0, 0]
     assert [quotas.throttle_at[row] for row in chain] == [0, 6]
 
@@ -100,9 +100,9 @@ def test_a_quota_that_does_not_enforce_counts_and_lets_pass() -> None:
 
 def test_points_over_a_limit_of_any_control_are_counted_up_to_the_maximum() -> None:
     quotas, (first, second) = chain_of(Grants(1), Grants(1, enforcing=False))
-    assert [flow.over(quotas, first, METRICS, MAXIMUM - 1) for _ in range(3)] == [True] * 3
-    assert flow.over(quotas, first, DATA_POINTS, 5)
-    assert not flow.over(quotas, second, METRICS, MAXIMUM)
+    assert [throughput.over(quotas, first, METRICS, MAXIMUM - 1) for _ in range(3)] == [True] * 3
+    assert throughput.over(quotas, first, DATA_POINTS, 5)
+    assert not throughput.over(quotas, second, METRICS, MAXIMUM)
     assert [quotas.throttle_at[row] for row in (first, second)] == [MAXIMUM, MAXIMUM]
     assert (dropped(quotas, first, METRICS), dropped(quotas, first, DATA_POINTS)) == (MAXIMUM, 5)
     assert dropped(quotas, second, METRICS) == 0

@@ -46,7 +46,7 @@ class _Taken:
         """Begin before the first offer."""
         self._decider = decider
         self._index = decider.index
-        self._creates_left = decider.creates.left
+        self._creates_remaining = decider.creates.remaining
         self._changes = 0 if self._index.changes is None else self._index.changes.mark()
         self._before: Counters = {}
         self._after: Counters = {}
@@ -94,4 +94,4 @@ class _Taken:
                 index.seen.time_at[row] = time
         if index.changes is not None:
             index.changes.rewind(self._changes)
-        self._decider.creates.left = self._creates_left
+        self._decider.creates.remaining = self._creates_remaining

@@ -1,6 +1,6 @@
 """Limits of what is held over several nodes: which a new metric comes under, and a refusal by all nodes together.
 
-Columns of limits go in the order of `STOCKS`.
+Columns of limits go in the order of `CAPACITY_ORDER`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 
 from carbonquota.control import CAPACITIES
-from carbonquota.controls.reference import Decider, flow
+from carbonquota.controls.reference import Decider, throughput
 from carbonquota.controls.rejections import NO_RULES_QUOTA, Rejections, of_absent
-from carbonquota.controls.table import CREATES, STOCKS, CompiledRule
+from carbonquota.controls.table import CAPACITY_ORDER, CREATES, CompiledRule
 from carbonquota.metric_name import dotted_part
 from carbonquota.model import ROOT, Rule
 from carbonquota.trie import NO_QUOTA
@@ -23,7 +23,7 @@ from carbonquota.trie import NO_QUOTA
 MOST_SHARED: Final = 2**53
 """Greater limits are not shared: what is held over all nodes is counted in doubles."""
 
-_UNLIMITED: Final = (-1,) * len(STOCKS)
+_UNLIMITED: Final = (-1,) * len(CAPACITY_ORDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _limits(grant: CompiledRule) -> tuple[int, ...]:
     if not grant.enforcing:
         return _UNLIMITED
     limits = dict(grant.checks)
-    return tuple(limit if (limit := limits.get(control, -1)) <= MOST_SHARED else -1 for control in STOCKS)
+    return tuple(limit if (limit := limits.get(control, -1)) <= MOST_SHARED else -1 for control in CAPACITY_ORDER)
 
 
 def refuse(decider: Decider, refused: Sequence[RefusedMetric]) -> Rejections:
@@ -121,7 +121,7 @@ def _count(decider: Decider, refused: RefusedMetric, points: int) -> tuple[int, 
     for place in index.namespaces.lineage(row):
         quota = index.own_quota(place)
         if index.namespaces.name(place) == refused.namespace and quota != NO_QUOTA:
-            flow.over(index.quotas, quota, refused.control, points)
+            throughput.over(index.quotas, quota, refused.control, points)
             return quota, refused.control
     for name, rule in zip(missing, index.foresee(row, missing), strict=True):
         if name == refused.namespace and rule >= 0:

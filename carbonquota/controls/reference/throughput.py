@@ -22,29 +22,29 @@ def over(quotas: Quotas, quota: int, control: int, points: int) -> bool:
 
 def ask(quotas: Quotas, chain: tuple[int, ...], points: int) -> int:
     """The first quota of a flow chain that rejects an offer of `points`, or NO_QUOTA. Charges nothing."""
-    left = quotas.left_at
+    remaining = quotas.remaining_at
     for quota in chain:
-        if left[quota] < points and over(quotas, quota, THROUGHPUT, points):
+        if remaining[quota] < points and over(quotas, quota, THROUGHPUT, points):
             return quota
     return NO_QUOTA
 
 
 def charge(quotas: Quotas, chain: tuple[int, ...], points: int) -> None:
     """Count an accepted offer at every quota of a flow chain, each up to 2^63 - 1 points."""
-    left, limit = quotas.left_at, quotas.limit_at
+    remaining, limit = quotas.remaining_at, quotas.limit_at
     for quota in chain:
-        left[quota] = max(left[quota] - points, limit[quota] - MAXIMUM)
+        remaining[quota] = max(remaining[quota] - points, limit[quota] - MAXIMUM)
 
 
 def take(quotas: Quotas, chain: tuple[int, ...], points: int) -> int:
     """`ask`, and `charge` where nothing rejects; quicker than both where nothing is over."""
-    left = quotas.left_at
+    remaining = quotas.remaining_at
     for quota in chain:
-        if left[quota] < points:
+        if remaining[quota] < points:
             break
     else:
         for quota in chain:
-            left[quota] -= points
+            remaining[quota] -= points
         return NO_QUOTA
     rejecter = ask(quotas, chain, points)
     if rejecter == NO_QUOTA:
