@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from carbonquota.hub.domain.book import Book, Numbers
 from carbonquota.hub.domain.controls import CONTROLS, GRANTED
@@ -48,21 +49,21 @@ class Fullest:
 def fullest(book: Book, most: int) -> Fullest:
     """The limits that are nearest to being reached, over all customers and providers."""
     found: list[Filled] = []
-    over: set[int] = set()
     with book.lock:
+        over = np.zeros(len(book.names), np.bool_)
         for provider, control in list(book.limits.keys()):
             limits = book.limits.column(provider, control)
             customers = np.flatnonzero(limits)
             granted = ~limits[customers]
             usage = book.usage.column(provider, control)[customers]
-            over.update(customers[usage > granted].tolist())
+            over[customers[usage > granted]] = True
             parts = np.divide(usage, granted, out=np.full(len(customers), np.inf), where=granted > 0)
-            for at in np.argsort(-parts, kind="stable")[:most].tolist():
+            for at in largest(parts, most):
                 name = book.names[customers[at]]
                 place = book.provider_name(provider), CONTROLS[control]
                 found.append(Filled(name, *place, int(usage[at]), int(granted[at])))
     found.sort(key=lambda one: (-float("inf") if one.percent is None else -one.percent, one.customer))
-    return Fullest(tuple(one for one in found if one.customer)[:most], len(over))
+    return Fullest(tuple(one for one in found if one.customer)[:most], int(np.count_nonzero(over)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,18 @@ class UsageHistory:
 def _grown(book: Book, control: int, before: Numbers, count: int) -> Iterator[Grown]:
     now = book.usage.column(TOTAL, control)
     added = now[: len(before)] - before
-    for at in np.argsort(-added, kind="stable")[:count].tolist():
+    for at in largest(added, count):
         if added[at] > 0 and book.names[at]:
             yield Grown(book.names[at], CONTROLS[control], int(before[at]), int(now[at]))
+
+
+def largest(amounts: NDArray[Any], most: int) -> list[int]:
+    """The positions of the largest amounts, the largest first and equal ones in their order; a pass, and no sort."""
+    candidates = np.arange(len(amounts))
+    if 0 < most < len(amounts):
+        least = np.partition(amounts, len(amounts) - most)[len(amounts) - most]
+        above, equal = np.flatnonzero(amounts > least), np.flatnonzero(amounts == least)
+        candidates = np.sort(np.concatenate((above, equal[: most - len(above)])))
+    order = np.argsort(-amounts[candidates], kind="stable")[:most]
+    found: list[int] = candidates[order].tolist()
+    return found
