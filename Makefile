@@ -32,7 +32,7 @@ PLAIN_TESTS     := tests/unit tests/property tests/conformance \
 	$(patsubst %,--ignore=%,$(addprefix tests/unit/,hub web client cluster limiter rules kernel storage daemon/http daemon/relay) \
 	$(wildcard $(patsubst %,tests/property/test_%*.py,hub limiter kernel slices claims sync merge expressions globs)))
 SANITIZED_TESTS := tests/unit/kernel tests/unit/controls tests/unit/test_engine.py tests/integration/test_threads.py \
-	tests/unit/limiter/test_limiter_counters.py tests/property/test_limiter_counters.py \
+	tests/unit/limiter/test_limiter_counters.py tests/property/test_limiter_counters.py tests/property/test_limiter_decider.py \
 	$(wildcard tests/property/test_kernel*.py tests/property/test_batches*.py tests/property/test_engine*.py)
 
 # Without this, the package carbon puts itself into /opt/graphite rather than into the virtualenv.

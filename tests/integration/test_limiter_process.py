@@ -417,7 +417,7 @@ def test_clients_that_stall_are_cut_off_and_after_kill_9_it_answers_and_ends_in_
         ("gRPC", frames.PREFACE[:5]),
         ("gRPC", b""),
     ]
-    with limiter(tmp_path, RULES, limiter='client-timeout = "1500ms"\ndrain = "2s"') as one:
+    with limiter(tmp_path, RULES, limiter='client-timeout = "700ms"\ndrain = "2s"') as one:
         stalled = [socket.create_connection(("127.0.0.1", one.port(face)), 30) for face, _ in sent]
         for connection, (_, data) in zip(stalled, sent, strict=True):
             connection.sendall(data)
