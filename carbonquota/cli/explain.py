@@ -53,6 +53,7 @@ _COLUMNS = (
 @interval_option
 @throughput_option
 @url_option
+@click.option("--cluster", is_flag=True, help="With --url, decide by what all nodes of its cluster use together.")
 @click.option("--expect", type=click.Choice(["accepted", "rejected"]), help="Exit with 1 if any metric is not that.")
 @output_options
 @click.argument("metrics", metavar="METRIC...", nargs=-1)
@@ -62,6 +63,7 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
     *,
     metrics: tuple[str, ...],
     rules_path: str | None,
+    cluster: bool,
     schemas_path: str | None,
     index: tuple[str, ...],
     interval: float,
@@ -85,8 +87,10 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
     output = Output(as_json=as_json, no_color=no_color)
     if url is not None:
         refuse_with_url(ctx, "rules_path", "schemas_path", "index", "interval", "throughput_unit")
-        explained, unread = _live(LiveDaemon(url), metrics), {}
+        explained, unread = _live(LiveDaemon(url), metrics, **({"of": "cluster"} if cluster else {})), {}
     else:
+        if cluster:
+            raise click.UsageError("--cluster needs --url: files tell nothing of other nodes", ctx)
         require(ctx, "rules_path")
         rules = read_rules(rules_path or "")
         engine = QuotaEngine(NO_RULES, size_of=size_of_schemas(schemas_path), clock=lambda: 0.0,
@@ -103,9 +107,9 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
         ctx.exit(1)
 
 
-def _live(daemon: LiveDaemon, metrics: Iterable[str]) -> list[ExplainedMetric]:
+def _live(daemon: LiveDaemon, metrics: Iterable[str], **query: str) -> list[ExplainedMetric]:
     """What a live daemon says of each metric."""
-    documents = [daemon.ask(ExplainDocument, "/api/explain", metric=metric) for metric in metrics]
+    documents = [daemon.ask(ExplainDocument, "/api/explain", metric=metric, **query) for metric in metrics]
     return [metric for document in documents for metric in document.metrics]
 
 

@@ -167,15 +167,17 @@ class Api:
         self,
         metric: Annotated[list[str], Query(max_length=_MOST_METRICS, description="A metric's name; may be repeated")],
         points: Annotated[int, Query(ge=1, le=MAXIMUM, description="Data points of the offer")] = 1,
+        of: Whose = "node",
     ) -> ExplainDocument:
         """Which rules hold a metric, what its limits leave, and whether it would be accepted now; nothing is charged.
 
-        As `carbonquota explain --json` prints it.
+        As `carbonquota explain --json` prints it. With `of=cluster`, by what all nodes use together.
         """
         for name in metric:
             if len(name[: LONGEST + 1].split()) != 1:
                 raise MetricNameError(f"{name[:LONGEST]!r} is no metric name, as it is empty or has blanks in it")
-        return ExplainDocument(tuple(explained_metric(self._engine.explain(name, points)) for name in metric))
+        explained = tuple(explained_metric(self._engine.explain(name, points)) for name in metric)
+        return ExplainDocument(tuple(map(self._all_nodes.explained, explained)) if of == "cluster" else explained)
 
     def rules(self) -> RulesDocument:
         """The rules in force with their places, their limits as their file has them, and how much each holds."""

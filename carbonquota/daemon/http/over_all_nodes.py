@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -11,13 +11,22 @@ from fastapi import HTTPException
 
 from carbonquota.controls import CONTROLS, QuotaColumns
 from carbonquota.errors import QuotaError
-from carbonquota.service.documents import UsageLine
+from carbonquota.service.documents import (
+    ControlDocument,
+    ExplainedMetric,
+    ExplainedNamespace,
+    RejectionDocument,
+    UsageLine,
+)
 from carbonquota.service.runtime import ClusterNode
 from carbonquota.service.usage_tree import AMOUNTS
 from carbonquota.trie.columns import Column
 
 Of = Literal["node", "cluster"]
 """Whose usage: that of this node, or of all nodes together as far as they share limits."""
+
+_BY_KEY: Final = {control.key: control.index for control in CONTROLS}
+"""Where each control stands, by its name in documents."""
 
 _COLUMNS: Final = [next(control.index for control in CONTROLS if control.stat == name) for name in AMOUNTS]
 """Where the amounts of a line stand among the controls."""
@@ -48,6 +57,20 @@ class OverAllNodes:
             line if line.hidden else replace(line, **dict(zip(AMOUNTS, next(amounts), strict=True))) for line in lines
         ]
 
+    def explained(self, metric: ExplainedMetric) -> ExplainedMetric:
+        """What decides about a metric by the usage of all nodes, none of which has it if it is new here."""
+        own = [np.zeros(len(metric.namespaces), np.int64) for _ in CONTROLS]
+        for place, namespace in enumerate(metric.namespaces):
+            for control in namespace.controls:
+                own[_BY_KEY[control.control]][place] = control.usage
+        usages = self._ask([namespace.namespace for namespace in metric.namespaces], own)
+        namespaces = tuple(
+            replace(namespace, controls=tuple(_by_all(one, usages, place) for one in namespace.controls))
+            for place, namespace in enumerate(metric.namespaces)
+        )
+        rejected_by = metric.rejected_by or next(_refusals(namespaces), None)
+        return replace(metric, namespaces=namespaces, rejected_by=rejected_by, accepted=rejected_by is None)
+
     def _ask(self, names: Sequence[str], own: Sequence[Column]) -> Sequence[Column]:
         """The usage over all nodes."""
         if self._cluster is None:
@@ -56,3 +79,20 @@ class OverAllNodes:
             return self._cluster.over_all_nodes(names, own)
         except QuotaError as error:
             raise HTTPException(503, f"what all nodes use cannot be told now: {error}") from None
+
+
+def _by_all(control: ControlDocument, usages: Sequence[Column], place: int) -> ControlDocument:
+    """A limit by the usage of all nodes at a place in the columns."""
+    usage = int(usages[_BY_KEY[control.control]][place])
+    over = control.over or (control.needed > 0 and usage + control.needed > control.limit)
+    return replace(control, usage=usage, headroom=control.limit - usage, over=over)
+
+
+def _refusals(namespaces: Sequence[ExplainedNamespace]) -> Iterator[RejectionDocument]:
+    """What rejects an offer, from the root down."""
+    for namespace in namespaces:
+        rule = namespace.rule
+        if rule is not None and rule.enforced:
+            for control in namespace.controls:
+                if control.over:
+                    yield RejectionDocument(namespace.namespace, control.control, rule)

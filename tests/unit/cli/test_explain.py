@@ -158,3 +158,9 @@ def test_a_line_is_no_metric_name(run: Callable[..., Result]) -> None:
     assert result.stderr == (
         "carbonquota: 'team.a.x 1 1700000000' is no metric name, as it has blanks in it: give the name alone\n"
     )
+
+
+def test_files_tell_nothing_of_other_nodes(run: Run) -> None:
+    result = run("explain", "--cluster", "--rules", "rules.conf", "team.a.x")
+    assert result.exit_code == 2
+    assert "--cluster needs --url: files tell nothing of other nodes" in result.stderr

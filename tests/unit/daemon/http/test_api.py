@@ -108,6 +108,23 @@ def test_usage_is_that_of_all_nodes_where_that_is_asked_for(engine: QuotaEngine)
     assert "throughput alone" in client.get("/api/usage?of=cluster").json()["detail"]
 
 
+def test_a_metric_is_explained_by_the_usage_of_all_nodes_where_that_is_asked_for() -> None:
+    engine = QuotaEngine(RuleSet.from_text("[team.*]\nmetrics = 5\n"))
+    engine.admit(b"".join(b"team.a.m%d 1 1\n" % number for number in range(3)))
+    client = client_of(source_of(engine, cluster=TwoNodes()))
+    new, known = client.json("/api/explain?metric=team.a.new&metric=team.a.m1&of=cluster")["metrics"]
+    control = {"control": "metrics", "limit": 5, "usage": 6, "headroom": -1}
+    assert new["namespaces"][-1]["controls"] == [control | {"needed": 1, "over": True}]
+    assert (new["accepted"], new["rejected_by"]["namespace"], new["rejected_by"]["control"]) == (
+        False,
+        "team.a",
+        "metrics",
+    )
+    assert known["namespaces"][-1]["controls"] == [control | {"needed": 0, "over": False}]
+    assert (known["accepted"], known["rejected_by"]) == (True, None)
+    assert client.json("/api/explain?metric=team.a.new")["metrics"][0]["accepted"]
+
+
 def test_a_daemon_alone_has_no_cluster_to_tell_of(client: Client) -> None:
     answer = client.get("/api/quotas?of=cluster")
     assert (answer.status_code, answer.json()["detail"]) == (
