@@ -37,6 +37,7 @@ from carbonquota.cluster.service import SyncService
 from carbonquota.cluster.settings import ClusterSettings
 from carbonquota.cluster.store import IntervalSpan, SliceRequest, SliceStatus, TakenSlices
 from carbonquota.cluster.sync import SyncNode
+from carbonquota.cluster.sync_stocks import StockNode
 from carbonquota.testing import ManualClock
 
 LIMIT = 20_000
@@ -186,6 +187,37 @@ def simulated_sync(size: int, seed: int = 1) -> Figures:
             if tick % round(SYNC / step) == phases[node] and own[node] != told[node]:
                 under_way.append((tick + 1 + dice.randrange(round(delay / step)), node, own[node]))
     return {"over": max(0, sum(own) - LIMIT), "bound": bound_of(size, rate, delay + step)}
+
+
+def held(size: int, seed: int = 1) -> Figures:
+    """Sync mode's own nodes, to which ever-new metrics come under a limit, each told to the others a tick later or two.
+
+    What is held over the limit, beside (N - 1) / N of what comes in during a tick and the longest delay.
+    """
+    dice, clock, limit = random.Random(seed), ManualClock(1_000_000.0), 40 * size
+    rules = RuleSet.from_text(f"[team.*]\nmetrics = {limit}\n")
+    engines = [QuotaEngine(rules, clock=clock, hold_new=True) for _ in range(size)]
+    nodes = [StockNode(one, Run(number.to_bytes(16, "little"), 1), "c", clock) for number, one in enumerate(engines)]
+    clock.advance(10.0)
+    under_way: list[tuple[int, int, bytes]] = []
+    sent, most, each = 0, 0, 4
+    for tick in range(24):
+        arrived = [one for one in under_way if one[0] <= tick]
+        under_way = [one for one in under_way if one[0] > tick]
+        for _, speaker, message in arrived:
+            for number, node in enumerate(nodes):
+                if number != speaker:
+                    node.hear(message)
+        for number, (engine, node) in enumerate(zip(engines, nodes, strict=True)):
+            under_way += [(tick + 1 + dice.randrange(2), number, message) for message in node.tick(0, 0)]
+            names = [f"team.a.n{number}t{tick}k{count}" for count in range(each)]
+            granted = [name for name, no in zip(names, node.claim(names, ["team.a"] * each), strict=True) if no is None]
+            engine.admit_new(b"".join(b"%s 1 1\n" % name.encode() for name in granted))
+            node.settled(names)
+            sent += len(granted)
+        clock.advance(SYNC)
+        most = max(most, sent)
+    return {"over": most - limit, "bound": (size - 1) * each * 3}
 
 
 class Shelf:
@@ -354,6 +386,7 @@ def main() -> None:
         *((f"sync, {size} nodes", partial(sync, size)) for size in options.sizes),
         *((f"slices, {size} simulated", partial(simulated_slices, size)) for size in options.simulated),
         *((f"sync, {size} simulated", partial(simulated_sync, size)) for size in options.simulated),
+        *((f"held, {size} nodes", partial(held, size)) for size in (*options.sizes, *options.simulated) if size <= 100),
         ("known point", known_point),
         *((f"traffic, {size} nodes", partial(traffic, size)) for size in options.sizes),
         ("convergence", convergence),
