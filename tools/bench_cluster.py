@@ -116,7 +116,7 @@ def run_nodes(settings: list[ClusterSettings], rate: float, intervals: int) -> t
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
     # From the middle of an interval on, so that nodes know each other before the first whole one.
-    first = (time.time() + 6.0 + len(settings)) // LENGTH + 1
+    first = (time.time() + 15.0 + 2 * len(settings)) // LENGTH + 1
     begin, end = (first - 0.5) * LENGTH, (first + intervals) * LENGTH - 0.02
     processes = [
         context.Process(target=work, args=(Work(one, number, len(settings), rate, begin, end), answers))

@@ -116,10 +116,14 @@ class Digester:
 
 
 class _Packed(NamedTuple):
-    """Metrics as the store takes them: `blobs`, and of each metric in them which one it is of those that were given."""
+    """Metrics as the store takes them: `blobs`, and of each metric in them which one it is of those that were given.
+
+    `is_once` says that none comes twice.
+    """
 
     blobs: tuple[bytes, bytes, bytes, bytes]
     order: NDArray[np.intp]
+    is_once: bool = True
 
 
 _NOTHING: Final = _Packed((b"", b"", b"", b""), np.empty(0, np.intp))
@@ -158,7 +162,7 @@ class ClaimStore:
         member = self._patience
         args = [self._store.node, run.number, run.epoch, member.grace, member.forget, int(asks)]
         packed = self._packed(metrics, limits) if metrics else _NOTHING
-        answer = self._store.call("cq1_claims", self._keys, [*args, *packed.blobs])
+        answer = self._store.call("cq1_claims", self._keys, [*args, *packed.blobs, int(packed.is_once)])
         _, status, _, nodes, dead, found, amounts = answer
         codes = np.frombuffer(found, "<i4").astype(np.int32)
         if len(codes):
@@ -188,7 +192,11 @@ class ClaimStore:
         digests = np.frombuffer(b"".join(map(self._digester.metric, names)), "V16")[order].tobytes()
         packed_sizes = [_SIZE.pack(size.logical, size.physical, size.data_points) for size in sizes]
         columns = np.stack((groups >> 32, groups & 0xFFFFFFFF, counts), axis=1).astype("<u4")
-        return _Packed((b"".join(namespaces), b"".join(packed_sizes), digests, columns.tobytes()), order)
+        return _Packed(
+            (b"".join(namespaces), b"".join(packed_sizes), digests, columns.tobytes()),
+            order,
+            len(set(names)) == len(names),
+        )
 
     def release(self, run: StoredRun, names: Sequence[str]) -> bool:
         """Hold these metrics no longer; whether the store still knew the run."""

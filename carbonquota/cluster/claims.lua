@@ -154,6 +154,7 @@ end
 --   sizes       of each 24 bytes: logical size, physical size, data points (doubles)
 --   metrics     of each 16 bytes: its digest
 --   groups      of each 12 bytes: namespace, size (uint32, from 1), and how many of the metrics are of these
+-- and 1 where no metric comes twice.
 -- Gives: now, status, epoch, nodes, whether there is something to sweep; an int32 for each metric: 0 where it is
 -- new, 1 where it was known, or -(namespace * 8 + control) where one refuses, both from 1; and what each namespace holds
 -- (5 doubles).
@@ -297,7 +298,7 @@ local function claim(keys, args)
   local recalled = is_missing and state == DECLARED and keys[6]
   local way_up, held, digests, least = ways_of(keys[4], args[7], asks, recalled)
   local own = struct.pack('<I4', number)
-  local answer, seen = {}, {}
+  local answer, seen, is_once = {}, {}, args[11] == '1'
   local sizes = {}
   local group, left, way, needs, value = 1, 0, nil, nil, nil
   for first = 1, #metrics, 16 * 1000 do
@@ -327,7 +328,17 @@ local function claim(keys, args)
       -- There is room for all of them, or each is looked at.
       local has_room = new > 0 and refusal(way, needs, new) == 0
       local granted = 0
-      for i = at, last do
+      local each = at
+      if has_room and is_once and new == last - at + 1 then
+        -- Nearly always, and there is nothing to look at.
+        for i = at, last do
+          write[#write + 1] = some[i]
+          write[#write + 1] = value
+        end
+        answer[#answer + 1] = string.rep(GRANTED, new)
+        granted, each = new, last + 1
+      end
+      for i = each, last do
         local digest, known = some[i], found[i]
         local code = KNOWN
         if known then
