@@ -171,6 +171,7 @@ class SyncService:
         self._heard += len(messages)
         if self._stocks is not None:
             messages = self._stocks.hear(messages)
+            self._send(publisher, self._stocks.replies())
         self._node.hear(messages)
         if joined or time.monotonic() >= self._next_tick:
             self._next_tick = time.monotonic() + self._settings.sync_interval
@@ -183,9 +184,13 @@ class SyncService:
             self._sent += 1
             publisher.publish(data)
         if self._stocks is not None:
-            for message in self._stocks.tick(len(self._endpoints), len(publisher.connected)):
-                self._sent += 1
-                publisher.publish(message)
+            self._send(publisher, self._stocks.tick(len(self._endpoints), len(publisher.connected), joined=full))
+
+    def _send(self, publisher: Publisher, messages: Iterable[bytes]) -> None:
+        """Publish these."""
+        for message in messages:
+            self._sent += 1
+            publisher.publish(message)
 
     def _look_up(self, publisher: Publisher) -> None:
         """Connect to the peers as they are now, and anew to those that are not heard."""

@@ -62,11 +62,18 @@ class SharedStocks:
                 rest.append(message)
         return rest
 
-    def tick(self, wanted: int, connected: int) -> Iterator[bytes]:
-        """The messages to publish now, with so many peers `wanted` of which so many are `connected`."""
-        yield from self._node.tick(wanted, connected)
+    def tick(self, wanted: int, connected: int, *, joined: bool) -> Iterator[bytes]:
+        """The messages to publish now, with so many peers `wanted` of which so many are `connected`.
+
+        `joined` tells that one of them began to listen.
+        """
+        yield from self._node.tick(wanted, connected, speaks=joined)
         if self._node.is_ready and len(self._hold):
             self._on_loop(self._gate.decide_waiting)
+
+    def replies(self) -> Iterator[bytes]:
+        """The messages to publish after others were heard."""
+        return self._node.replies()
 
     def close(self) -> None:
         """Decide what waits; the event loop still goes on."""

@@ -165,8 +165,11 @@ class StockNode:
             self._settling += Counter()
             self._doubts.update(dict.fromkeys(missing))
 
-    def tick(self, wanted: int, connected: int) -> Iterator[bytes]:
-        """The messages to publish now, with so many peers `wanted` of which so many are `connected`."""
+    def tick(self, wanted: int, connected: int, *, speaks: bool = False) -> Iterator[bytes]:
+        """The messages to publish now, with so many peers `wanted` of which so many are `connected`.
+
+        Where it `speaks`, there is one also if there is nothing new, so that who missed something notices.
+        """
         self._look_at_rules()
         self._look_at_engine()
         now = self._clock()
@@ -175,12 +178,20 @@ class StockNode:
             if self._stock.drop_empty() or len(self._digests) > _MOST_DIGESTS:
                 self._digests = {}
             self._is_ready = self._is_ready or self._knows_enough(now, wanted, connected)
+            if speaks:
+                self._spoke = -_SPEAK
+        yield from self._news(now)
+        yield from self.replies()
+
+    def replies(self) -> Iterator[bytes]:
+        """Questions about what is missing, and answers to those who asked, to be published once others were heard."""
+        now = self._clock()
+        with self._lock:
             questions = [
                 self._to(run.node, self._codec.ask(Asks(self._run.node, run, after)))
                 for run, after in self._peers.missing(now)
             ]
         yield from questions
-        yield from self._news(now)
         yield from self._given()
 
     def _knows_enough(self, now: float, wanted: int, connected: int) -> bool:
