@@ -44,6 +44,13 @@ _part = partial(part, what="the quota service", extra="hub")
               help="A name that the service is reached by, beside this machine's own. Repeatable.")  # fmt: skip
 @click.option("--freshness", type=click.FloatRange(0.05, 60), default=1.0, show_default=True,
               help="How often to read what other servers changed, in seconds.")  # fmt: skip
+@click.option("--store", metavar="URL", envvar="CARBONQUOTA_STORE", default="",
+              help="valkey://HOST:PORT, sentinel://... or cluster://...: servers reserve parts of quotas there, not in "
+              "the database. CARBONQUOTA_STORE gives it, too.")  # fmt: skip
+@click.option("--store-password-file", type=click.Path(path_type=str), default="", metavar="FILE",
+              help="Its password, where the URL has none.")  # fmt: skip
+@click.option("--store-name", default="hub", show_default=True, metavar="NAME",
+              help="Tells several quota services on one store apart.")  # fmt: skip
 @click.option("--tokens-file", type=click.Path(path_type=str), default="", metavar="FILE",
               help="Tokens as `carbonquota token` writes them, beside those that the service keeps.")  # fmt: skip
 @click.option("--jwt-keys", default="", metavar="FILE|URL", help="Key set (JWKS): its JWTs are taken, too.")

@@ -13,6 +13,7 @@
 --   {cq:<cluster>}:usage      hash: digest of a namespace (8 bytes) -> the one above it, and what it holds (5 doubles)
 --   {cq:<cluster>}:recalled   hash: digest of a namespace (8 bytes) -> what it held at least, by the nodes' word (5 doubles)
 --   {cq:<cluster>}:sizes      hash: 3 doubles -> number, and "#<number>" -> 3 doubles
+-- and what is reserved of quotas, of which grants.lua tells, the third part.
 --
 -- Nothing is ever given out twice. A server that was restarted or flushed, evicted a key, or is a replica that took over,
 -- may have forgotten what it gave out, so it gives nothing in an interval that began before it did. A node that was not heard since before an

@@ -174,18 +174,16 @@ def member_of(node: str) -> Membership:
     return Membership(uuid.uuid5(uuid.NAMESPACE_URL, node).hex if node else uuid.uuid4().hex)
 
 
-def read_password(path: str) -> str:
+def read_password(path: str, setting: str = "[cluster] store-password-file") -> str:
     """The store's password from its file, which may end its line; QuotaError where it cannot be read."""
     if not path:
         return ""
     try:
         password = Path(path).read_text().rstrip("\r\n")
     except (OSError, UnicodeError) as error:
-        raise QuotaError(
-            f"[cluster] store-password-file: {path}: {getattr(error, 'strerror', None) or error}"
-        ) from error
+        raise QuotaError(f"{setting}: {path}: {getattr(error, 'strerror', None) or error}") from error
     if not password:
-        raise QuotaError(f"[cluster] store-password-file: {path}: it is empty: write the password into it")
+        raise QuotaError(f"{setting}: {path}: it is empty: write the password into it")
     return password
 
 

@@ -33,7 +33,7 @@ from valkey.sentinel import MasterNotFoundError, Sentinel
 from carbonquota.cluster.store_url import read_store_url
 from carbonquota.errors import QuotaError
 
-FUNCTIONS: Final = ("functions.lua", "claims.lua")
+FUNCTIONS: Final = ("functions.lua", "claims.lua", "grants.lua")
 """The files of the library of functions, one behind the other."""
 MOST_SHARED: Final = 2**53
 """The store counts in doubles, so of a greater limit it gives as much."""

@@ -9,8 +9,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
+from carbonquota.cluster.grant_store import GrantStore
+from carbonquota.cluster.prepaid_service import read_password
+from carbonquota.cluster.store import connector
+from carbonquota.cluster.store_url import check_store_url
 from carbonquota.errors import QuotaError
-from carbonquota.hub.domain.errors import UnavailableError
+from carbonquota.hub.domain.errors import InvalidError, UnavailableError
 from carbonquota.hub.grpc.server import GrpcServer
 from carbonquota.hub.http.app import is_open, make_app
 from carbonquota.hub.service.hub import Hub
@@ -36,6 +40,8 @@ _MOST: Final = 4096
 """Connections at a time, most of them daemons that wait for rules."""
 _TENDING: Final = 2.0
 """Seconds between two looks at leases and grants."""
+_STORE_PATIENCE: Final = 1.0
+"""Seconds that the store has to answer."""
 _GRACE: Final = 5.0
 """Seconds that requests have to be answered, once the server stops."""
 
@@ -43,7 +49,7 @@ _GRACE: Final = 5.0
 def serve(settings: HubSettings, check_limits: CheckRules = not_checked) -> int:
     """Serve until told to end; the exit code. QuotaError where it cannot start. `check_limits` knows limits' rules."""
     raise_file_limit()
-    hub = Hub(Database(settings.database), check_limits=check_limits)
+    hub = Hub(Database(settings.database), check_limits=check_limits, store=_make_store(settings))
     try:
         hub.open()
         # What was read stays until the end: looking through it for garbage is work for nothing.
@@ -55,6 +61,18 @@ def serve(settings: HubSettings, check_limits: CheckRules = not_checked) -> int:
         hub.close()
     _log.info("ended")
     return 0
+
+
+def _make_store(settings: HubSettings) -> GrantStore | None:
+    """Where parts of quotas are reserved beside the database; QuotaError where that cannot be."""
+    if not settings.store:
+        return None
+    try:
+        check_store_url(settings.store)
+    except ValueError as error:
+        raise InvalidError(f"--store: {error}") from None
+    password = read_password(settings.store_password_file, "--store-password-file")
+    return GrantStore(connector(settings.store, _STORE_PATIENCE, password), settings.store_name)
 
 
 class _Server:

@@ -15,9 +15,10 @@ DEFAULT_DATABASE: Final = "sqlite:///var/hub.sqlite"
 class HubSettings:
     """`freshness` is how often, in seconds, a server reads what others changed.
 
-    Sessions of browsers are signed by what `secret_file` has, the same on all servers. `open_to_all` lets it listen for
-    others although nobody needs a token. With `second_approver`, rules are in force once another administrator has
-    approved of their release.
+    Where `store` is the URL of a Valkey, servers reserve parts of quotas there, under `store_name`, else in the
+    database. Sessions of browsers are signed by what `secret_file` has, the same on all servers. `open_to_all` lets it
+    listen for others although nobody needs a token. With `second_approver`, rules are in force once another
+    administrator has approved of their release.
     """
 
     database: str = DEFAULT_DATABASE
@@ -28,4 +29,7 @@ class HubSettings:
     access: AccessSettings = field(default_factory=AccessSettings)
     secret_file: str = "var/hub-secret"  # noqa: S105 - a path
     open_to_all: bool = False
+    store: str = ""
+    store_password_file: str = ""
+    store_name: str = "hub"
     second_approver: bool = False

@@ -7,11 +7,17 @@ not at all, in its lifetime. Measurements are made at one moment and arrive at a
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
+from carbonquota.cluster.grant_store import GrantStore
+from carbonquota.cluster.store import connector
+from carbonquota.hub.domain.errors import UnavailableError
 from carbonquota.hub.domain.grants import GrantTerms
 from carbonquota.hub.domain.values import Provider
 from carbonquota.hub.service.hub import Hub
@@ -19,6 +25,7 @@ from carbonquota.hub.service.utilization import Measurement
 from carbonquota.hub.storage.database import Database
 from carbonquota.testing import ManualClock
 from tests.support.hub import ADMIN, set_quota
+from tests.support.valkey import ValkeyServer, valkey_server
 
 CUSTOMERS = ("a", "b")
 PROVIDERS = ("p", "q")
@@ -40,8 +47,8 @@ class Grant:
 class Fleet:
     """Some servers, the writers that ask them, and what providers really hold."""
 
-    def __init__(self, url: str, chance: random.Random) -> None:
-        self.url, self.chance = url, chance
+    def __init__(self, url: str, chance: random.Random, valkey: ValkeyServer | None = None) -> None:
+        self.url, self.chance, self.valkey = url, chance, valkey
         self.clock = ManualClock(1_000_000.0)
         self.held = {(customer, provider): 0 for customer in CUSTOMERS for provider in PROVIDERS}
         self.grants: list[Grant] = []
@@ -57,19 +64,25 @@ class Fleet:
 
     def start(self) -> None:
         if len(self.servers) < 3:
-            hub = Hub(Database(self.url), self.clock, self.clock, TERMS)
+            store = GrantStore(connector(self.valkey.url, 5.0), self.url) if self.valkey else None
+            hub = Hub(Database(self.url), self.clock, self.clock, TERMS, store)
             hub.open()
             self.servers.append(hub)
 
     def kill(self) -> None:
         if len(self.servers) > 1:
-            self.servers.pop(self.chance.randrange(len(self.servers))).database.close()
+            self.servers.pop(self.chance.randrange(len(self.servers))).close()
 
     def end(self) -> None:
         if len(self.servers) > 1:
             hub = self.servers.pop(self.chance.randrange(len(self.servers)))
             hub.leases.end()
             hub.close()
+
+    def lose(self) -> None:
+        """The store forgets all; servers hear of it now or later."""
+        if self.valkey:
+            self.valkey.client().flushall()
 
     def _place(self) -> tuple[str, str]:
         return self.chance.choice(CUSTOMERS), self.chance.choice(PROVIDERS)
@@ -137,6 +150,19 @@ class Fleet:
             self.pass_time(6.0)
             self.tend()
 
+    def recover(self) -> None:
+        """All that anybody may have granted has ended, and providers tell what they hold; then there is room again."""
+        self.tend()
+        self.wait()
+        self.wait()
+        for provider in PROVIDERS:
+            amounts = {"bytes": [self.held[customer, provider] for customer in CUSTOMERS]}
+            self.servers[0].utilization.put(Measurement(provider, CUSTOMERS, amounts, self.clock()))
+        self.tend()
+        for size in (400, 150, 40, 7, 1):
+            while granted := self.servers[0].grants.write_ok("b", "p", size).granted:
+                self._note("b", "p", [granted])
+
     def no_quota_can_be_passed(self) -> None:
         most = self.held.copy()
         for grant in self.grants:
@@ -152,13 +178,36 @@ STEPS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    with valkey_server(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.mark.parametrize("seed", range(6))
 def test_no_quota_is_passed_whatever_servers_providers_and_writers_do(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     fleet = Fleet(f"sqlite:///{tmp_path}/hub.sqlite", chance)
     for _ in range(80):
         getattr(fleet, chance.choice(STEPS))()
         fleet.no_quota_can_be_passed()
+    assert fleet.granted >= IN_ALL
+    for hub in fleet.servers:
+        hub.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_neither_is_one_where_servers_reserve_in_a_store_that_may_lose_all(
+    tmp_path: Path, valkey: ValkeyServer, seed: int
+) -> None:
+    chance = random.Random(seed)
+    fleet = Fleet(f"sqlite:///{tmp_path}/hub.sqlite", chance, valkey)
+    steps = STEPS if seed % 2 else (*STEPS, "lose")
+    for _ in range(80):
+        with suppress(UnavailableError):
+            getattr(fleet, chance.choice(steps))()
+        fleet.no_quota_can_be_passed()
+    fleet.recover()
     assert fleet.granted >= IN_ALL
     for hub in fleet.servers:
         hub.close()
@@ -199,4 +248,99 @@ def test_what_was_reserved_under_a_lease_that_has_ended_is_not_granted_any_more(
     while answer := hub.grants.write_ok("b", "p", 10).granted:
         granted += answer
     assert granted == 600
+    hub.close()
+
+
+def test_what_a_server_released_because_usage_has_it_is_not_granted_by_one_that_knows_no_such_usage(
+    tmp_path: Path, valkey: ValkeyServer
+) -> None:
+    fleet = Fleet(f"sqlite:///{tmp_path}/hub.sqlite", random.Random(0), valkey)
+    fleet.start()
+    one, other = fleet.servers
+    assert one.grants.write_ok("a", "p", 400).granted == 400
+    for _ in range(7):
+        fleet.clock.advance(6.0)
+        one.tend()
+    one.utilization.put(Measurement("p", ["a"], {"bytes": [400]}, fleet.clock()))
+    one.leases.hand_back(everything=True)
+    assert other.book.usage.get(1, 0, 1) == 0
+    assert not other.grants.write_ok("a", "p", 201).ok
+    assert other.grants.write_ok("a", "p", 200).ok
+    for hub in fleet.servers:
+        hub.close()
+
+
+def test_while_the_store_is_away_what_is_reserved_is_granted_and_nothing_more(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with valkey_server(tmp_path_factory.mktemp("valkey")) as server:
+        fleet = Fleet(f"sqlite:///{tmp_path}/hub.sqlite", random.Random(0), server)
+        hub = fleet.servers[0]
+        assert hub.grants.write_ok("b", "p", 10).granted == 10
+        server.kill()
+        assert hub.grants.write_ok("b", "p", 10).granted == 10
+        with pytest.raises(UnavailableError, match=r"^the store cannot be reached: .*try again$"):
+            hub.grants.write_ok("b", "p", 395)
+        with pytest.raises(UnavailableError):
+            hub.tend()
+        assert hub.trouble.startswith("the store cannot be reached")
+        # Usage goes on to be told, and what is there to be shown.
+        hub.utilization.put(Measurement("p", ["b"], {"bytes": [20]}, fleet.clock()))
+        assert next(one.usage for one in hub.utilization.of("b") if one.provider == "p") == 20
+        fleet.clock.advance(20.0)
+        with pytest.raises(UnavailableError):
+            hub.grants.write_ok("b", "p", 1)
+        # It begins empty, and nobody knows any more what was granted before.
+        server.start()
+        hub.tend()
+        lost = hub.grants.write_ok("b", "p", 1)
+        assert (lost.ok, lost.reason) == (
+            False, "the store has lost what was granted: nothing is granted here before usage is told anew",
+        )  # fmt: skip
+        fleet.recover()
+        assert hub.trouble == ""
+        assert hub.grants.write_ok("b", "q", 1).ok is False
+        assert fleet.granted == IN_ALL
+        hub.close()
+
+
+def test_going_from_a_store_to_the_database_and_back_passes_no_quota(tmp_path: Path, valkey: ValkeyServer) -> None:
+    fleet = Fleet(f"sqlite:///{tmp_path}/hub.sqlite", random.Random(0), valkey)
+    granted = fleet.servers[0].grants.write_ok("b", "p", 400).granted
+    for store in (None, valkey):
+        fleet.servers.pop().close()
+        fleet.valkey = store
+        fleet.start()
+        refused = fleet.servers[0].grants.write_ok("b", "p", 400)
+        assert (refused.ok, refused.left, refused.retry_after) == (False, -1, 60.0)
+        fleet.held["b", "p"] = granted + fleet.granted
+        fleet.recover()
+        assert granted + fleet.granted == IN_ALL
+    fleet.servers[0].close()
+
+
+def test_writes_that_are_refused_again_and_again_cost_no_transaction(tmp_path: Path) -> None:
+    fleet = Fleet(f"sqlite:///{tmp_path}/hub.sqlite", random.Random(0))
+    hub = fleet.servers[0]
+    hub.utilization.put(Measurement("p", ["a"], {"bytes": [550]}, fleet.clock()))
+    begun: list[object] = []
+    event.listen(hub.database.engine, "begin", begun.append)
+    refused = [hub.grants.write_ok("a", "p", 51 + number) for number in range(100)]
+    assert [one.left for one in refused] == [50] * 100
+    assert refused[99].reason == "150 would pass the quota, which has 50 left"
+    answers = hub.grants.write_ok_many(["a"] * 100, ["p"] * 100, [60] * 100)
+    assert len(answers.refused) == 100
+    assert len(begun) == 1
+    # What fits is granted all the same, and a deletion makes room at once.
+    assert hub.grants.write_ok("a", "p", 20).granted == 20
+    fleet.clock.advance(0.1)
+    assert not hub.grants.write_ok("a", "p", 60).ok
+    hub.grants.deleted("a", "p", 100)
+    assert hub.grants.write_ok("a", "p", 60).ok
+    # Others are heard of within a second.
+    assert not hub.grants.write_ok("a", "p", 100).ok
+    begun.clear()
+    fleet.clock.advance(1.0)
+    assert not hub.grants.write_ok("a", "p", 100).ok
+    assert len(begun) == 1
     hub.close()

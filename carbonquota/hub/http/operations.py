@@ -45,8 +45,8 @@ class _OperationEndpoints:
         return AuditPage(entries=[AuditDocument(**asdict(one)) for one in entries])
 
     def health(self) -> StatusDocument:
-        """`ok`, or `degraded` while the database is away: what is in memory is told on, and nothing can be changed."""
-        hub, trouble = self._hub, self._hub.synchronizer.trouble
+        """`ok`, or `degraded` while the database or the store is away: what is in memory is told on."""
+        hub, trouble = self._hub, self._hub.trouble
         age = hub.synchronizer.age
         return StatusDocument(
             status="degraded" if trouble else "ok",

@@ -1,10 +1,8 @@
-"""May somebody write? Decided in memory where enough is reserved, else by reserving more in the database.
+"""May somebody write? Decided in memory where enough is reserved, else by reserving more.
 
 Theory of operation. A server grants from what it reserved (`domain.grants`). Where that does not suffice, one thread at
-a time reserves more, for all that wait: within a transaction it reads what all servers have reserved, then limits and
-usage, and takes what the write needs and some more, the less the nearer the quota is. What everybody reserved is read
-before the usage, since reservations only end after the usage that has them is stored: so nothing can be missing from
-both. What was deleted is read last, since it ends with the very transaction that stores the usage without it.
+a time reserves more, for all that wait (`service.reserving`). A refusal is remembered for a second, or until something
+that may make room is heard of: whoever asks again and again for more than there is costs nobody a transaction.
 """
 
 from __future__ import annotations
@@ -14,18 +12,19 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
-from sqlalchemy import Connection
+import numpy as np
 
-from carbonquota.hub.domain.book import Book
+from carbonquota.hub.domain.book import Book, Numbers
 from carbonquota.hub.domain.controls import GRANTED, NUMBER
 from carbonquota.hub.domain.errors import InvalidError, UnavailableError
 from carbonquota.hub.domain.grants import Answers, GrantAnswer, GrantBook
 from carbonquota.hub.domain.grid import TOTAL, Grid
 from carbonquota.hub.domain.pressure import delay
+from carbonquota.hub.domain.refusals import Refusals
 from carbonquota.hub.service.leases import LENGTH, Leases
+from carbonquota.hub.service.reserving import Reserving, Want
 from carbonquota.hub.service.synchronizer import Synchronizer
 from carbonquota.hub.storage import reservations
-from carbonquota.hub.storage.reservations import Sums
 from carbonquota.model import MAXIMUM, Clock
 
 _COLUMN: Final = {control: NUMBER[control] for control in GRANTED}
@@ -38,71 +37,42 @@ MOST_WRITES: Final = 10_000
 
 _UNKNOWN: Final = GrantAnswer(ok=False, granted=0, reason="there is no such customer or provider")
 
-_HELD: Final = GrantAnswer(ok=True, granted=0)
-
-
-@dataclass(slots=True)
-class _Want:
-    """A write that memory cannot grant: a `piece` of it now, of `size` in all; the answer comes into it."""
-
-    customer: int
-    provider: int
-    control: int
-    piece: int
-    size: int
-    held: int = 0
-    given: int = 0
-    answer: GrantAnswer = _HELD
-
 
 @dataclass(slots=True)
 class _Batch:
-    """The wants of one caller, and how it went."""
+    """The wants of one caller, and how it went: an answer each."""
 
-    wants: list[_Want]
+    wants: list[Want]
+    answers: list[GrantAnswer] = field(default_factory=list)
     is_done: bool = False
     error: UnavailableError | None = None
 
 
 @dataclass(slots=True)
-class _Left:
-    """What is left of the quotas of the customers of a batch, as the transaction sees it."""
+class GrantCounts:
+    """Rounds in which more was reserved, and what was decided in these."""
 
-    book: Book
-    control: int
-    reserved: Sums
-    deleted: Sums
-    taken: dict[tuple[int, int], int] = field(default_factory=dict)
-
-    def of(self, customer: int, provider: int) -> list[tuple[int, int]]:
-        """Limit and what is left of it, of each quota that such a write counts against."""
-        found = []
-        for where in (TOTAL, provider):
-            limit = self.book.limits.get(where, self.control, customer)
-            if limit:
-                found.append((~limit, ~limit - self.held(customer, where)))
-        return found
-
-    def held(self, customer: int, where: int) -> int:
-        """Usage, and all that may be written since, at a provider or in all."""
-        used = int(self.book.usage.get(where, self.control, customer))
-        reserved, deleted = self.reserved.get(customer, {}), self.deleted.get(customer, {})
-        if where == TOTAL:
-            return used + sum(reserved.values()) - sum(deleted.values())
-        return used + reserved.get(where, 0) - deleted.get(where, 0)
-
-    def take(self, customer: int, provider: int, amount: int) -> None:
-        """So much was reserved."""
-        by_provider = self.reserved.setdefault(customer, {})
-        by_provider[provider] = by_provider.get(provider, 0) + amount
-        self.taken[customer, provider] = self.taken.get((customer, provider), 0) + amount
+    rounds: int = 0
+    granted: int = 0
+    refused: int = 0
 
 
 class Granting:
     """Decides about writes. May be used from any thread."""
 
-    def __init__(self, book: Book, grants: GrantBook, leases: Leases, synchronizer: Synchronizer, clock: Clock) -> None:
+    def __init__(
+        self,
+        book: Book,
+        grants: GrantBook,
+        leases: Leases,
+        synchronizer: Synchronizer,
+        reserving: Reserving,
+        clock: Clock,
+    ) -> None:
         """Decide by `grants`, and reserve more under the lease."""
+        self._reserving_at = reserving
+        self._refusals = Refusals()
+        self.counts = GrantCounts()
         self._book = book
         self._grants = grants
         self._leases = leases
@@ -128,14 +98,13 @@ class Granting:
             raise InvalidError("a write goes to a provider: name it")
         if not 0 <= size <= MAXIMUM:
             raise InvalidError(f"size: {size} is not a whole number from 0 to {MAXIMUM}")
-        want = _Want(number, at, column, min(size, self._most), size)
+        want = Want(number, at, column, min(size, self._most), size)
         if size > self._most and size > (left := self._known_left(number, at, column)):
             return self._refusal(want, max(left, 0))
-        self._reserve([want])
-        return want.answer
+        return self._reserve([want])[0]
 
     def write_ok_here(self, customer: str, provider: str, size: int, control: str = "bytes") -> GrantAnswer | None:
-        """The same, if memory can grant it: waits for nothing, and raises nothing."""
+        """The same, if memory can decide it: waits for nothing, and raises nothing."""
         number, at, column = self._numbers(customer), self._providers(provider), _COLUMN.get(control)
         if number is None or at is None or column is None or size < 0:
             return None
@@ -148,7 +117,7 @@ class Granting:
             # Most answers are alike, and making one takes as long as all the rest.
             return self._last
         if pause < 0:
-            return None
+            return self._refusals.known(at, column, number, size, now)
         answer = GrantAnswer(ok=True, granted=piece, delay=pause, valid_for=self._lifetime)
         if not pause:
             self._last = answer
@@ -186,24 +155,25 @@ class Granting:
 
     def _decide_missed(self, answers: Answers, missed: list[int], keys: list[int], numbers: list[int]) -> None:
         """Decide those writes of a batch that memory cannot grant, all in one transaction."""
-        wants: list[tuple[int, _Want]] = []
-        most = self._grants.terms.max_grant
+        wants: list[tuple[int, Want]] = []
+        most, now = self._grants.terms.max_grant, self._clock()
         for position in missed:
             provider, control = Grid.place(keys[position])
             size = answers.granted[position]
             if not numbers[position] or not provider:
                 answers.refused[position] = _UNKNOWN
             elif size > most and size > (left := self._known_left(numbers[position], provider, control)):
-                want = _Want(numbers[position], provider, control, most, size)
+                want = Want(numbers[position], provider, control, most, size)
                 answers.refused[position] = self._refusal(want, max(left, 0))
+            elif refused := self._refusals.known(provider, control, numbers[position], size, now):
+                answers.refused[position] = refused
             else:
-                wants.append((position, _Want(numbers[position], provider, control, min(size, most), size)))
-        if wants:
-            self._reserve([want for _, want in wants])
-        for position, want in wants:
-            answers.granted[position], answers.delays[position] = want.answer.granted, want.answer.delay
-            if not want.answer.ok:
-                answers.refused[position] = want.answer
+                wants.append((position, Want(numbers[position], provider, control, min(size, most), size)))
+        decided = self._reserve([want for _, want in wants]) if wants else []
+        for (position, _), answer in zip(wants, decided, strict=True):
+            answers.granted[position], answers.delays[position] = answer.granted, answer.delay
+            if not answer.ok:
+                answers.refused[position] = answer
         for position in answers.refused:
             answers.granted[position] = 0
 
@@ -221,24 +191,23 @@ class Granting:
         with self._synchronizer.database.writing() as connection:
             reservations.lock(connection)
             now = self._clock()
-            left = self._left(connection, column, [number])
-            held = left.held(number, at)
+            held = self._reserving_at.held(connection, column, number, at)
             # A measurement of after the deletion has it already.
             is_measured = self._book.times.get(at, column, number) >= now
             amount = 0 if is_measured else max(0, min(size, held))
             if amount:
                 reservations.give_back(connection, column, {(number, at): amount}, now)
+        if amount:
+            self._reserving_at.gave_back()
+            self.room_may_be(np.array([number]))
         return amount
 
-    def _left(self, connection: Connection, control: int, customers: Iterable[int]) -> _Left:
-        """What is left of quotas, as this transaction sees it; the order of reading matters."""
-        some = list(customers)
-        reserved = reservations.reserved(connection, control, some)
-        self._synchronizer.read_in(connection)
-        return _Left(self._book, control, reserved, reservations.deleted(connection, control, some))
+    def room_may_be(self, customers: Numbers) -> None:
+        """Something was heard that may make room for these: a measurement, another quota, a deletion."""
+        self._refusals.forget(customers)
 
-    def _reserve(self, wants: list[_Want]) -> None:
-        """Decide about wants together with all others that wait; UnavailableError."""
+    def _reserve(self, wants: list[Want]) -> list[GrantAnswer]:
+        """Decide about wants together with all others that wait, an answer each; UnavailableError."""
         batch = _Batch(wants)
         with self._waiting_lock:
             self._waiting.append(batch)
@@ -249,15 +218,18 @@ class Granting:
                 self._reserve_for(batches)
         if batch.error is not None:
             raise batch.error
+        return batch.answers
 
     def _reserve_for(self, batches: list[_Batch]) -> None:
-        """One transaction for all; each batch is told how it went."""
-        limited = [want for batch in batches for want in batch.wants if not self._is_free(want)]
+        """One round for all; each batch is told how it went."""
+        limited = [want for batch in batches for want in batch.wants if self._is_limited(want)]
         error: UnavailableError | None = UnavailableError("a bug kept the write from being decided: see the log")
         try:
             if limited:
                 with self._leases.lock:
                     self._reserve_under_lease(limited)
+            for batch in batches:
+                batch.answers = [self._answer(want) for want in batch.wants]
             error = None
         except UnavailableError as raised:
             error = raised
@@ -265,60 +237,53 @@ class Granting:
             for batch in batches:
                 batch.error, batch.is_done = error, True
 
-    def _reserve_under_lease(self, wants: list[_Want]) -> None:
-        """Reserve and answer. What was reserved under a lease that has ended is not granted any more."""
+    def _reserve_under_lease(self, wants: list[Want]) -> None:
+        """Reserve. What was reserved under a lease that has ended is not granted any more."""
         # In good time, as whoever renews leases may have to wait for us.
         if self._clock() >= self._leases.until - LENGTH / 2:
             self._leases.renew()
         for want in wants:
             want.held = self._grants.draw(Grid.key(want.provider, want.control), want.customer)
+        self.counts.rounds += 1
+        server = self._leases.server
         try:
-            self._transact(wants)
+            self._reserving_at.reserve(wants, server, self._leases.servers)
         except BaseException:
-            for want in wants:
-                want.given, want.answer = 0, _HELD
-            self._put(wants)
+            if server == self._leases.server:
+                self._put([(want, 0, 0, 0.0) for want in wants])
             raise
         if self._clock() >= self._leases.until:
             raise UnavailableError("the database took so long that the lease has ended: try again")
-        self._put(wants)
+        self._put([(want, max(want.given, 0), *self._granted(want)) for want in wants])
 
-    def _is_free(self, want: _Want) -> bool:
-        """Answer a write that no quota limits."""
+    def _is_limited(self, want: Want) -> bool:
+        """Whether a quota limits a write at all."""
         limits = self._book.limits
-        is_free = not (
+        return bool(
             limits.get(TOTAL, want.control, want.customer) or limits.get(want.provider, want.control, want.customer)
         )
-        if is_free:
-            want.answer = GrantAnswer(ok=True, granted=want.piece, valid_for=self._grants.terms.lifetime)
-        return is_free
 
-    def _transact(self, wants: list[_Want]) -> None:
-        """Reserve and answer."""
-        with self._synchronizer.database.writing() as connection:
-            reservations.lock(connection)
-            for control in sorted({want.control for want in wants}):
-                some = [want for want in wants if want.control == control]
-                left = self._left(connection, control, {want.customer for want in some})
-                for want in some:
-                    self._answer(want, left)
-                reservations.reserve(connection, self._leases.server, control, left.taken)
-
-    def _answer(self, want: _Want, left: _Left) -> None:
-        """Decide about one write, and reserve for it and for those to come."""
-        quotas = left.of(want.customer, want.provider)
-        least = min((rest for _, rest in quotas), default=MAXIMUM)
-        if want.size > least + want.held:
-            want.answer = self._refusal(want, max(least, 0) + want.held)
-            return
+    def _granted(self, want: Want) -> tuple[int, float]:
+        """How much of a write is granted, and how many seconds to wait after it."""
+        if want.given < 0 or want.waits_for:
+            return 0, 0.0
         needed = max(want.piece - want.held, 0)
-        terms = self._grants.terms
-        want.given = max(needed, min(terms.max_grant, least // (2 * self._leases.servers)))
-        left.take(want.customer, want.provider, want.given)
-        pause = max((delay(limit, rest - needed) for limit, rest in quotas), default=0.0)
-        want.answer = GrantAnswer(ok=True, granted=want.piece, delay=pause, valid_for=terms.lifetime)
+        return want.piece, max((delay(limit, rest - needed) for limit, rest in want.quotas), default=0.0)
 
-    def _refusal(self, want: _Want, left: int) -> GrantAnswer:
+    def _answer(self, want: Want) -> GrantAnswer:
+        """What a writer is told."""
+        if want.given < 0:
+            least = min((rest for _, rest in want.quotas), default=MAXIMUM)
+            refusal = self._refusal(want, max(least, 0) + want.held)
+            self._refusals.note(want.provider, want.control, want.customer, refusal, self._clock())
+            return refusal
+        if want.waits_for:
+            provider = self._book.provider_at[want.provider]
+            return GrantAnswer(ok=False, granted=0, retry_after=provider.interval, reason=want.waits_for)
+        granted, pause = self._granted(want)
+        return GrantAnswer(ok=True, granted=granted, delay=pause, valid_for=self._grants.terms.lifetime)
+
+    def _refusal(self, want: Want, left: int) -> GrantAnswer:
         """What a writer is told who would pass the quota."""
         provider = self._book.provider_at[want.provider]
         measured = float(self._book.times.get(want.provider, want.control, want.customer))
@@ -327,14 +292,13 @@ class Granting:
         reason = f"{want.size:,} would pass the quota, which has {left:,} left"
         return GrantAnswer(ok=False, granted=0, left=left, retry_after=retry, reason=reason)
 
-    def _put(self, wants: list[_Want]) -> None:
-        """Have memory know what was reserved and what of it was granted."""
+    def _put(self, wants: Iterable[tuple[Want, int, int, float]]) -> None:
+        """Have memory know what more was reserved for each write, what was granted of it, and how long to wait."""
         now = self._clock()
-        for want in wants:
-            granted = want.answer.granted
+        for want, given, granted, pause in wants:
             self._grants.put(
-                want.provider, want.control, want.customer, spare=want.held + want.given - granted, granted=granted,
-                delay=want.answer.delay, now=now,
+                want.provider, want.control, want.customer, spare=want.held + given - granted, granted=granted,
+                delay=pause, now=now,
             )  # fmt: skip
 
 

@@ -7,18 +7,22 @@ import socket
 import time
 from collections.abc import Callable
 
-from carbonquota.hub.domain.book import Book
+from carbonquota.cluster.grant_store import GrantStore
+from carbonquota.hub.domain.book import Book, Numbers
 from carbonquota.hub.domain.grants import GrantBook, GrantTerms
 from carbonquota.hub.domain.ranking import UsageHistory
 from carbonquota.hub.domain.rules import RuleKind
 from carbonquota.hub.domain.usages import Usages
 from carbonquota.hub.service.grants import Granting
 from carbonquota.hub.service.history import History
-from carbonquota.hub.service.leases import Leases
+from carbonquota.hub.service.leases import LENGTH, Leases
+from carbonquota.hub.service.lost_grants import LostGrants
 from carbonquota.hub.service.providers import Providers
 from carbonquota.hub.service.quotas import CustomerQuotas
+from carbonquota.hub.service.reserving import DatabaseReserving, Reserving
 from carbonquota.hub.service.rules import CheckRules, Rules, not_checked
 from carbonquota.hub.service.scraper import Scraper
+from carbonquota.hub.service.store_reserving import StoreReserving
 from carbonquota.hub.service.synchronizer import Synchronizer
 from carbonquota.hub.service.tokens import Tokens
 from carbonquota.hub.service.utilization import Utilization
@@ -38,10 +42,12 @@ class Hub:
         monotonic: Callable[[], float] = time.monotonic,
         terms: GrantTerms | None = None,
         check_limits: CheckRules = not_checked,
+        store: GrantStore | None = None,
     ) -> None:
         """Nothing is read yet. `clock` gives seconds since the epoch, `monotonic` such that never go back.
 
-        `check_limits` is given texts of limits; whoever makes a hub knows the rate limiter's rules.
+        `check_limits` is given texts of limits; whoever makes a hub knows the rate limiter's rules. Parts of quotas are
+        reserved in the `store`, where there is one, else in the database.
         """
         terms = terms or GrantTerms()
         self.database = database
@@ -49,7 +55,7 @@ class Hub:
         self.book = Book()
         self._grants = GrantBook(terms)
         self.synchronizer = Synchronizer(
-            database, self.book, monotonic, self._settle, self._grants.give_up, self._grants.drop
+            database, self.book, monotonic, self._settle, self._limits_changed, self._grants.drop
         )
         self.writing = Writing(database, self.synchronizer, clock)
         self.providers = Providers(self.writing, self.book)
@@ -62,12 +68,26 @@ class Hub:
         self.scraper = Scraper(database, self.book, self.utilization, clock)
         self.stored_history = History(database, self.book, clock)
         name = f"{socket.gethostname()}:{os.getpid()}"
-        self.leases = Leases(database, self.book, self._grants, clock, name)
-        self.grants = Granting(self.book, self._grants, self.leases, self.synchronizer, clock)
+        reserving = self._make_reserving(terms, store)
+        self.leases = Leases(database, self.book, self._grants, reserving, clock, name)
+        self.grants = Granting(self.book, self._grants, self.leases, self.synchronizer, reserving, clock)
+        self.store = store
+
+    def _make_reserving(self, terms: GrantTerms, store: GrantStore | None) -> Reserving:
+        """Where parts of quotas are reserved."""
+        lost = LostGrants(self.database, self.book, terms, self.clock, LENGTH)
+        parts = self.database, self.book, self.synchronizer, terms, lost
+        return DatabaseReserving(*parts) if store is None else StoreReserving(store, *parts)
 
     def _settle(self, usages: Usages) -> None:
         """Usage was measured: grants that it has for sure come back."""
         self._grants.settle(usages, self.clock())
+        self.grants.room_may_be(usages.customers)
+
+    def _limits_changed(self, customers: Numbers) -> None:
+        """CustomerQuotas were changed: what was reserved of them is given up."""
+        self._grants.give_up(customers)
+        self.grants.room_may_be(customers)
 
     def open(self) -> None:
         """Bring the tables up to date and read all there is; a HubError where that cannot be."""
@@ -81,6 +101,11 @@ class Hub:
         self.rules.refresh()
         self.limits.refresh()
 
+    @property
+    def trouble(self) -> str:
+        """Why the database or the store cannot be used; empty if they can."""
+        return self.synchronizer.trouble or self.leases.trouble
+
     def tend(self) -> None:
         """What is due every few seconds: read what others changed, renew the lease, hand back what is not needed."""
         self.synchronizer.sync()
@@ -92,5 +117,7 @@ class Hub:
         self.stored_history.record()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the database, and of the store."""
         self.database.close()
+        if self.store is not None:
+            self.store.close()

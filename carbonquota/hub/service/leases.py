@@ -14,7 +14,9 @@ from typing import Final
 import numpy as np
 
 from carbonquota.hub.domain.book import Book
+from carbonquota.hub.domain.errors import UnavailableError
 from carbonquota.hub.domain.grants import GrantBook
+from carbonquota.hub.service.reserving import Reserving, Row
 from carbonquota.hub.storage import reservations
 from carbonquota.hub.storage.database import Database
 from carbonquota.model import Clock
@@ -24,14 +26,15 @@ _log = logging.getLogger(__name__)
 LENGTH: Final = 15.0
 """Seconds of a lease; it is renewed every third of that."""
 
-Row = tuple[int, int, int]
-
 
 class Leases:
     """The lease of one server, and its care for those of others."""
 
-    def __init__(self, database: Database, book: Book, grants: GrantBook, clock: Clock, name: str) -> None:
+    def __init__(
+        self, database: Database, book: Book, grants: GrantBook, reserving: Reserving, clock: Clock, name: str
+    ) -> None:
         """Nothing is leased yet."""
+        self._reserving = reserving
         self._database = database
         self._book = book
         self._grants = grants
@@ -45,16 +48,26 @@ class Leases:
         """When we stop granting, in seconds since the epoch, by our clock."""
         self.servers = 1
         """How many there are."""
+        self.trouble = ""
+        """Why it could not be renewed last time; empty if it could."""
+        self._is_lost = False
 
     def renew(self) -> None:
         """Go on for the length of a lease; UnavailableError."""
         with self.lock:
-            self._renew()
+            try:
+                self._renew()
+            except UnavailableError as error:
+                self.trouble = str(error)
+                raise
+            self.trouble = ""
 
     def _renew(self) -> None:
         now = self._clock()
+        if not self._reserving.confirm():
+            self._is_lost = True
         with self._database.writing() as connection:
-            is_over = self.server and now >= self.until
+            is_over = self.server and (now >= self.until or self._is_lost)
             if is_over or not (self.server and reservations.renew(connection, self.server, now + LENGTH)):
                 number = reservations.new_server(connection, self._name, now + LENGTH)
             else:
@@ -64,6 +77,7 @@ class Leases:
             # What was reserved under the number before is lost with it, and counts until it is measured.
             self._grants.forget()
         self.server, self.until = number, now + LENGTH - self._grants.terms.skew
+        self._is_lost = False
 
     def hand_back(self, *, everything: bool = False) -> None:
         """Tell the database of what was freed, and of what is not needed; UnavailableError, and it is told later."""
@@ -76,10 +90,7 @@ class Leases:
         if not returned:
             return
         try:
-            with self._database.writing() as connection:
-                for provider, control, customers, amounts in returned:
-                    less = dict(zip(customers.tolist(), amounts.tolist(), strict=True))
-                    reservations.release(connection, self.server, control, provider, less)
+            self._reserving.release(self.server, returned)
         except BaseException:
             self._grants.put_returned(returned)
             raise
@@ -98,16 +109,13 @@ class Leases:
         now = self._clock()
         with self._database.reading() as connection:
             gone = {one: until for one, until in reservations.leases(connection).items() if until < now}
-            rows = {one: reservations.rows_of_server(connection, one) for one in gone if one != self.server}
-        for server, reserved in rows.items():
+        for server in gone.keys() - {self.server}:
+            reserved = self._reserving.rows(server)
             measured = self._measured(reserved, gone[server])
-            if not measured and reserved:
+            if (reserved and not measured) or not self._reserving.drop(server, measured, now):
                 continue
-            with self._database.writing() as connection:
-                if reservations.leases(connection).get(server, now) >= now:
-                    continue
-                reservations.drop_rows(connection, server, measured)
-                if len(measured) == len(reserved):
+            if len(measured) == len(reserved):
+                with self._database.writing() as connection:
                     reservations.drop_server(connection, server)
 
     def _measured(self, rows: Sequence[Row], until: float) -> list[Row]:

@@ -44,10 +44,27 @@ class Synchronizer:
         self._on_limits = on_limits
         self._on_gone = on_gone
         self._lock = Lock()
+        self._on_read: list[Callable[[Connection], None]] = []
+        self._before_usages: list[Callable[[Usages], None]] = []
+        self.newest_usage = 0
+        """The last change of utilization that this server has heard of, or made itself."""
         self._since = {"customers": 0, "providers": 0, "quotas": 0, "utilization": 0}
         self._read_at: float | None = None
         self.trouble = ""
         """Why the database could not be read last time; empty if it could."""
+
+    @property
+    def usage_version(self) -> int:
+        """The change of utilization up to which all are known here."""
+        return self._since["utilization"]
+
+    def on_read(self, listener: Callable[[Connection], None]) -> None:
+        """Call this behind all else that is read, within the same transaction."""
+        self._on_read.append(listener)
+
+    def before_usages(self, listener: Callable[[Usages], None]) -> None:
+        """Call this before usages are put into the book, under its lock."""
+        self._before_usages.append(listener)
 
     @property
     def age(self) -> float:
@@ -77,6 +94,8 @@ class Synchronizer:
         self._read_customers(connection)
         self._read_quotas(connection)
         self._read_usages(connection)
+        for listener in self._on_read:
+            listener(connection)
 
     def _read_providers(self, connection: Connection) -> None:
         for number, provider, deleted, change in changed_providers(connection, self._since["providers"]):
@@ -109,12 +128,19 @@ class Synchronizer:
 
     def _read_usages(self, connection: Connection) -> None:
         for usages, change in changed_usages(connection, self._since["utilization"]):
-            self.put_usages(usages)
+            self._put_usages(usages, change)
             self._note("utilization", change)
 
-    def put_usages(self, usages: Usages) -> None:
-        """Take usages that are in the database; those that are not newer than what is known change nothing."""
+    def put_usages(self, usages: Usages, change: int) -> None:
+        """Take usages that this server has stored by a change; those not newer than what is known change nothing."""
+        with self._lock:
+            self._put_usages(usages, change)
+
+    def _put_usages(self, usages: Usages, change: int) -> None:
+        self.newest_usage = max(self.newest_usage, change)
         with self._book.lock:
+            for listener in self._before_usages:
+                listener(usages)
             self._book.reserve(int(usages.customers.max(initial=0)) + 1)
             self._book.put_usage(usages)
         self._on_usages(usages)

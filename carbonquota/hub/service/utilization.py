@@ -139,7 +139,7 @@ class Utilization:
                     seen = [one for one, at in since.items() if measured.get(one, 0.0) + self._skew >= at]
                     reservations.clear_given_back(connection, usages.control, usages.provider, seen)
         for usages in columns:
-            self._synchronizer.put_usages(usages)
+            self._synchronizer.put_usages(usages, change)
             for listener in self._listeners:
                 listener(usages)
 

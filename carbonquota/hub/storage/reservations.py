@@ -23,6 +23,9 @@ Place = tuple[int, int]
 Sums = dict[int, dict[int, int]]
 """By customer and provider."""
 
+Credits = dict[tuple[int, int], dict[int, int]]
+"""By control and customer, and then by provider."""
+
 
 def lock(connection: Connection) -> None:
     """Wait until no other transaction reserves, gives back or measures; until the end of this one none does."""
@@ -71,6 +74,20 @@ def _add(connection: Connection, table: Table, rows: Sequence[Mapping[str, float
     added = {"amount": table.c.amount + statement.excluded.amount}
     keys = [column.name for column in table.primary_key]
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=added), list(rows))
+
+
+def has_any(connection: Connection) -> bool:
+    """Whether anything is reserved at all."""
+    return connection.execute(select(reservations.c.server).limit(1)).first() is not None
+
+
+def all_given_back(connection: Connection) -> Credits:
+    """All that was deleted since it was measured."""
+    columns = given_back.c
+    found: Credits = {}
+    for row in connection.execute(select(columns.control, columns.customer, columns.provider, columns.amount)):
+        found.setdefault((row[0], row[1]), {})[row[2]] = int(row[3])
+    return found
 
 
 def release(connection: Connection, server: int, control: int, provider: int, amounts: Mapping[int, int]) -> None:
