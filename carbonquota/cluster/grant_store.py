@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
-from carbonquota.cluster.store import MOST_SHARED, StoreClient, Membership, Store
+from carbonquota.cluster.store import MOST_SHARED, Membership, Store, StoreClient
 
 _MOST: Final = 1_000
 """Places in one call, so that the store answers others in between."""

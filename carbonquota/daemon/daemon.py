@@ -32,6 +32,7 @@ from carbonquota.service.process_end import EndSignals, raise_file_limit
 from carbonquota.service.rates import EVERY
 from carbonquota.service.reporter import Piece
 from carbonquota.service.rulebook import log_warnings
+from carbonquota.web.tls import LOOK
 
 try:
     from uvloop import new_event_loop
@@ -142,9 +143,7 @@ class Daemon:
             runtime.cluster.start()
         await self._receive()
         lifecycle.begin(scan_at_once=not is_first)
-        if parts.http is not None:
-            parts.rates.look()
-            self._tasks.repeat("rates", lambda: EVERY, self._in_thread(parts.rates.look))
+        self._watch_http()
         parts.status.waits_for = ()
         parts.systemd.ready()
         rules = len(runtime.engine.rules.rules)
@@ -155,6 +154,15 @@ class Daemon:
         await self._parts.receivers.start()
         if self._parts.follower is not None:
             self._parts.follower.start()
+
+    def _watch_http(self) -> None:
+        """What is looked at again and again for those who ask over HTTP."""
+        parts = self._parts
+        if parts.http is None:
+            return
+        parts.rates.look()
+        self._tasks.repeat("rates", lambda: EVERY, self._in_thread(parts.rates.look))
+        self._tasks.repeat("tls", lambda: LOOK, self._in_thread(parts.tls.refresh))
 
     async def _first_scan(self) -> None:
         """Fill the index from the Whisper files."""

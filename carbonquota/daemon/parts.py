@@ -43,8 +43,9 @@ from carbonquota.service.scan import Settle, Tree
 from carbonquota.service.systemd import Systemd
 from carbonquota.stats.statsd import StatsDEmitter
 from carbonquota.storage.paths import storable_below
-from carbonquota.web.make_access import make_access, make_tls
+from carbonquota.web.make_access import make_access
 from carbonquota.web.server import ServerOptions
+from carbonquota.web.tls import TlsFiles
 
 
 class DaemonParts:
@@ -73,6 +74,7 @@ class DaemonParts:
         if self.whisper is not None:
             self.runtime.scan(self._tree(self.whisper), settle)
         self.rates = RateHistory(self.intake.health, clock)
+        self.tls = TlsFiles(settings.access)
         self.http = self._make_http() if settings.carbonserver.enabled else None
 
     def _profile(self, node: str) -> HostProfile:
@@ -154,7 +156,7 @@ class DaemonParts:
         if access.file is not None:
             runtime.add_troubled_parts(access.file)
         app = make_app(source, (server.listen.host, *server.allowed_hosts), access)
-        options = ServerOptions(tls=make_tls(self.settings.access), prepare=app.state.prepare)
+        options = ServerOptions(tls=self.tls.context(), prepare=app.state.prepare)
         return HttpServer(app, server.listen, options=options)
 
     def _reload(self) -> ReloadAnswer:

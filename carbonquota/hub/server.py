@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import signal
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -24,9 +25,10 @@ from carbonquota.hub.storage.database import Database
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.loop_tasks import LoopTasks
 from carbonquota.service.process_end import EndSignals, raise_file_limit
-from carbonquota.web.make_access import Access, make_access, make_tls
+from carbonquota.web.make_access import Access, make_access
 from carbonquota.web.server import HttpServer, ServerOptions
 from carbonquota.web.sessions import secret_of
+from carbonquota.web.tls import LOOK, TlsFiles
 
 try:
     from uvloop import new_event_loop
@@ -52,6 +54,7 @@ def serve(settings: HubSettings, check_limits: CheckRules = not_checked) -> int:
     hub = Hub(Database(settings.database), check_limits=check_limits, store=_make_store(settings))
     try:
         hub.open()
+        _log.info("database: %s", hub.database.place)
         # What was read stays until the end: looking through it for garbage is work for nothing.
         gc.freeze()
         gc.enable()
@@ -81,6 +84,7 @@ class _Server:
     def __init__(self, hub: Hub, settings: HubSettings) -> None:
         self._hub = hub
         self._settings = settings
+        self._tls = TlsFiles(settings.access)
         self._tasks = LoopTasks()
         self._notices = BoundedLog(_log, monotonic)
         self._signals = EndSignals()
@@ -89,10 +93,11 @@ class _Server:
     async def run(self) -> None:
         """Serve until a signal."""
         self._signals.listen()
+        # What SIGHUP is sent for, files that have changed, is read without it, too.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._tls.refresh)
         access = self._make_access()
         http = self._make_http(access)
-        tls = make_tls(self._settings.access, "h2")
-        calls = GrpcServer(self._hub, access, self._settings.grpc_listen, tls)
+        calls = GrpcServer(self._hub, access, self._settings.grpc_listen, self._tls.context("h2"))
         await http.start()
         await calls.start()
         _log.info("gRPC: %s", calls.address)
@@ -100,6 +105,7 @@ class _Server:
         try:
             self._tasks.repeat("sync", lambda: self._settings.freshness, self._sync)
             self._tasks.repeat("scrape", lambda: _TENDING, self._scrape)
+            self._tasks.repeat("tls", lambda: LOOK, self._read_tls)
             self._tasks.repeat("leases", lambda: _TENDING, self._tend)
             await self._ending.wait()
         finally:
@@ -111,6 +117,7 @@ class _Server:
         """Who may ask; QuotaError where everybody could do all from elsewhere, and nobody said so."""
         hub, settings = self._hub, self._settings
         hub.rules.needs_second = hub.limits.needs_second = settings.second_approver
+        hub.rules.forget_after = hub.limits.forget_after = settings.forget_daemons * 3600
         access = make_access(
             settings.access, stored=(hub.tokens.find,), secret=secret_of(Path(settings.secret_file)),
             is_open=is_open(hub), clock=hub.clock,
@@ -131,7 +138,7 @@ class _Server:
         hub, settings = self._hub, self._settings
         app = make_app(hub, (settings.listen.host, *settings.allowed_hosts), access)
         options = ServerOptions(
-            setting="--listen", program="quota service", tls=make_tls(settings.access), most=_MOST, share=2,
+            setting="--listen", program="quota service", tls=self._tls.context(), most=_MOST, share=2,
             new_loop=new_event_loop, prepare=app.state.prepare,
         )  # fmt: skip
         return HttpServer(app, settings.listen, options=options)
@@ -147,6 +154,10 @@ class _Server:
         else:
             if was_away:
                 _log.info("the database is back")
+
+    async def _read_tls(self) -> None:
+        """Have connections from now on get the certificate as it is in its files."""
+        await asyncio.to_thread(self._tls.refresh)
 
     async def _scrape(self) -> None:
         """Read what providers tell who do not push."""

@@ -18,7 +18,7 @@ class HubSettings:
     Where `store` is the URL of a Valkey, servers reserve parts of quotas there, under `store_name`, else in the
     database. Sessions of browsers are signed by what `secret_file` has, the same on all servers. `open_to_all` lets it
     listen for others although nobody needs a token. With `second_approver`, rules are in force once another
-    administrator has approved of their release.
+    administrator has approved of their release. A daemon that was not seen for `forget_daemons` hours is gone.
     """
 
     database: str = DEFAULT_DATABASE
@@ -33,3 +33,4 @@ class HubSettings:
     store_password_file: str = ""
     store_name: str = "hub"
     second_approver: bool = False
+    forget_daemons: float = 24.0

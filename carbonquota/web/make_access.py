@@ -1,9 +1,8 @@
-"""Who may ask a program, made from its settings: the tokens that it knows, who asks without one, and TLS."""
+"""Who may ask a program, made from its settings: the tokens that it knows, and who asks without one."""
 
 from __future__ import annotations
 
 import secrets
-import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -11,7 +10,6 @@ from time import monotonic, time
 
 from starlette.types import ASGIApp, Scope
 
-from carbonquota.errors import InputError
 from carbonquota.model import Clock
 from carbonquota.web.access import EVERYBODY, Identity, Role
 from carbonquota.web.access_settings import AccessSettings
@@ -111,35 +109,3 @@ def is_from_here(scope: Scope) -> bool:
     except ValueError:
         return False
     return is_loopback and not any(name in _FORWARDED for name, _ in scope["headers"])
-
-
-def make_tls(settings: AccessSettings, protocol: str = "") -> ssl.SSLContext | None:
-    """TLS as the settings have it, None for none; InputError where the files are not a certificate and its key.
-
-    `protocol` is what is spoken, where clients have to be told (`h2`).
-    """
-    if not settings.tls_certificate:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if protocol:
-        context.set_alpn_protocols([protocol])
-    try:
-        context.load_cert_chain(settings.tls_certificate, settings.tls_key, password=_no_password)
-    except (OSError, ValueError) as error:
-        files = f"{settings.tls_certificate}, {settings.tls_key}"
-        raise InputError(f"{files}: this is no certificate and its key, both as PEM: {_reason(error)}") from None
-    return context
-
-
-def _no_password() -> str:
-    """Asked for where the key is encrypted; nobody sits here to be asked."""
-    raise ValueError("the key has a password: `openssl pkey` writes it without")
-
-
-def _reason(error: OSError | ValueError) -> str:
-    if isinstance(error, ssl.SSLError):
-        return {"KEY_VALUES_MISMATCH": "the key is not that of the certificate"}.get(
-            error.reason or "", error.reason or str(error)
-        )
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -12,6 +12,7 @@ import pytest
 from carbonquota.hub.domain.rules import Mode
 from carbonquota.hub.http.app import make_app
 from carbonquota.hub.service.hub import Hub
+from carbonquota.testing import ManualClock
 from tests.support.http import Client
 from tests.support.hub import ADMIN, open_hub
 
@@ -216,3 +217,22 @@ def test_who_waits_is_answered_at_once_when_there_is_another_release(small: Flee
     answers, took = asyncio.run(both())
     assert {answer.json()["version"] for answer in answers} == {second}
     assert took < 25, "they do not wait for the time that they gave"
+
+
+def test_a_daemon_that_is_gone_is_forgotten_with_what_it_told_after_a_day(fleet: Fleet) -> None:
+    clock = fleet.hub.clock
+    assert isinstance(clock, ManualClock)
+    for node in ("old", "new"):
+        fleet.poll(node=node)
+        used = {"namespaces": [{"namespace": "team.a", "metrics": 1}]}
+        assert fleet.client.request("PUT", f"/v1/rules/usage?node={node}", json=used).status_code == 204
+    clock.advance(80_000.0)
+    fleet.poll(node="new")
+    for seconds, left in ((6_000.0, ["new", "old"]), (500.0, ["new"])):
+        clock.advance(seconds)
+        fleet.hub.rules.refresh()
+        assert [one["name"] for one in fleet.client.json("/v1/rules/daemons")["daemons"]] == left
+        assert len(fleet.hub.rules.fleet_usage()) == len(left)
+    # One that asks again is there again.
+    fleet.poll(node="old")
+    assert len(fleet.client.json("/v1/rules/daemons")["daemons"]) == 2

@@ -96,6 +96,8 @@ class GrantBook:
         self.boundary: Grid[np.float64] = Grid(np.float64)
         self.last: Grid[np.float64] = Grid(np.float64)
         self.delays: Grid[np.float64] = Grid(np.float64)
+        self.spent = 0
+        """Writes that were granted from what was reserved."""
 
     def _grids(self) -> Iterator[Grid[np.int64] | Grid[np.float64]]:
         yield from (self.allowed, self.newer, self.older, self.returned)
@@ -119,6 +121,7 @@ class GrantBook:
             allowed[customer] = left - size
             self.newer.views[key][customer] += size
             self.last.views[key][customer] = now
+            self.spent += 1
             return float(self.delays.views[key][customer])
 
     def spend_many(
@@ -144,6 +147,7 @@ class GrantBook:
                 last[customer] = now
                 if pause := pauses[customer]:
                     delays[position] = pause
+            self.spent += len(sizes) - len(missed)
         return delays, missed
 
     def draw(self, key: int, customer: int) -> int:

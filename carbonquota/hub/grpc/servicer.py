@@ -29,7 +29,6 @@ from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.web.access import Identity, Role
 from carbonquota.web.grpc.protocol import Call, CallGoneError
 from carbonquota.web.grpc.replies import NOT_GRPC, GrpcStatus, MessageError, Parts, failure, message_of, success
-from carbonquota.web.listener import ConnectionStats
 
 _CODES: Final[tuple[tuple[type[Exception], GrpcStatus], ...]] = (
     (NotFoundError, GrpcStatus.NOT_FOUND),
@@ -73,7 +72,7 @@ class Servicer:
         """Ask `callers` who calls."""
         self._hub = hub
         self._callers = callers
-        self.stats = ConnectionStats()
+        self.stats = hub.calls
         self._log = BoundedLog(logging.getLogger(__name__), monotonic)
         self._tasks: set[asyncio.Task[None]] = set()
         self._write_path = CALLS["WriteOk"].path.encode()

@@ -7,7 +7,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from carbonquota.hub.http import customers, history, operations, providers, quotas, rules, tokens, writes
+from carbonquota.hub.http import customers, history, metrics, operations, providers, quotas, rules, tokens, writes
 from carbonquota.hub.service.hub import Hub
 
 ROUTERS: Final[tuple[Callable[[Hub], APIRouter], ...]] = (
@@ -20,4 +20,5 @@ ROUTERS: Final[tuple[Callable[[Hub], APIRouter], ...]] = (
     rules.make_router,
     rules.make_limits_router,
     operations.make_router,
+    metrics.make_router,
 )

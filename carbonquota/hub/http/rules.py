@@ -166,7 +166,10 @@ class _Fleet:
         rules.on_change(self._waiters.wake)
 
     def daemons(self, _: Reader) -> DaemonList:
-        """Each with its group, the release that it runs (0: none of ours), when it was seen, and its trouble if any."""
+        """Each with its group, the release that it runs (0: none of ours), when it was seen, and its trouble if any.
+
+        One that was not seen for long (`carbonquota serve --forget-daemons`) is not there any more.
+        """
         return DaemonList(daemons=[daemon_document(one) for one in self._rules.daemons()])
 
     def usage(self, told: DaemonUsageDocument, who: Store, node: Node) -> None:

@@ -50,11 +50,18 @@ class _Batch:
 
 @dataclass(slots=True)
 class GrantCounts:
-    """Rounds in which more was reserved, and what was decided in these."""
+    """Rounds in which more was reserved, and writes that were decided otherwise than from what was reserved already."""
 
     rounds: int = 0
     granted: int = 0
     refused: int = 0
+    lock: Lock = field(default_factory=Lock)
+
+    def note(self, granted: int, refused: int) -> None:
+        """So many more."""
+        with self.lock:
+            self.granted += granted
+            self.refused += refused
 
 
 class Granting:
@@ -100,8 +107,15 @@ class Granting:
             raise InvalidError(f"size: {size} is not a whole number from 0 to {MAXIMUM}")
         want = Want(number, at, column, min(size, self._most), size)
         if size > self._most and size > (left := self._known_left(number, at, column)):
-            return self._refusal(want, max(left, 0))
-        return self._reserve([want])[0]
+            answer = self._refusal(want, max(left, 0))
+        else:
+            answer = self._reserve([want])[0]
+        self.counts.note(answer.ok, not answer.ok)
+        return answer
+
+    def decided(self) -> dict[str, int]:
+        """How many writes were granted and refused here."""
+        return {"granted": self._grants.spent + self.counts.granted, "refused": self.counts.refused}
 
     def write_ok_here(self, customer: str, provider: str, size: int, control: str = "bytes") -> GrantAnswer | None:
         """The same, if memory can decide it: waits for nothing, and raises nothing."""
@@ -117,7 +131,10 @@ class Granting:
             # Most answers are alike, and making one takes as long as all the rest.
             return self._last
         if pause < 0:
-            return self._refusals.known(at, column, number, size, now)
+            refused = self._refusals.known(at, column, number, size, now)
+            if refused is not None:
+                self.counts.note(0, 1)
+            return refused
         answer = GrantAnswer(ok=True, granted=piece, delay=pause, valid_for=self._lifetime)
         if not pause:
             self._last = answer
@@ -151,6 +168,7 @@ class Granting:
         answers = Answers(list(sizes), delays, {}, self._grants.terms.lifetime)
         if missed:
             self._decide_missed(answers, missed, keys, numbers)
+            self.counts.note(len(missed) - len(answers.refused), len(answers.refused))
         return answers
 
     def _decide_missed(self, answers: Answers, missed: list[int], keys: list[int], numbers: list[int]) -> None:

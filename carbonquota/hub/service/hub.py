@@ -30,6 +30,7 @@ from carbonquota.hub.service.writing import Writing
 from carbonquota.hub.storage.database import Database
 from carbonquota.hub.storage.migrate import migrate
 from carbonquota.model import Clock
+from carbonquota.web.listener import ConnectionStats
 
 
 class Hub:
@@ -72,6 +73,8 @@ class Hub:
         self.leases = Leases(database, self.book, self._grants, reserving, clock, name)
         self.grants = Granting(self.book, self._grants, self.leases, self.synchronizer, reserving, clock)
         self.store = store
+        self.calls = ConnectionStats()
+        """What the gRPC side counts."""
 
     def _make_reserving(self, terms: GrantTerms, store: GrantStore | None) -> Reserving:
         """Where parts of quotas are reserved."""

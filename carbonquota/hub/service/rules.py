@@ -6,6 +6,7 @@ database has released: `refresh` is called every second.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from threading import Lock
@@ -35,11 +36,19 @@ from carbonquota.hub.storage import rules as stored
 from carbonquota.model import CONTROL_FIELDS, Clock, Usage
 from carbonquota.rules import RuleSet
 
+_log = logging.getLogger(__name__)
+
 CheckRules = Callable[[str, str | None], object]
 
 MOST_STANDINGS: Final = 200
 MOST_DAEMONS: Final = 10_000
 """Names that are kept of daemons, so that nobody who has a token fills the database by making up more."""
+FORGET_AFTER: Final = 86_400.0
+"""Seconds after which a daemon that was not seen is gone."""
+SILENT_AFTER: Final = 180.0
+"""Seconds after which one that has not asked is silent: each asks once a minute at least."""
+_FORGETTING: Final = 60.0
+"""Seconds between two looks for those that are gone."""
 LARGEST: Final = 1024 * 1024
 """Characters of a text of rules."""
 
@@ -71,6 +80,9 @@ class Rules:
         self._seen: dict[str, FleetDaemon] = {}
         self._unwritten: set[str] = set()
         self._tell: list[Callable[[], None]] = []
+        self.forget_after = FORGET_AFTER
+        self._forgot = float("-inf")
+        self._states: dict[str, int] = {}
 
     def on_change(self, tell: Callable[[], None]) -> None:
         """Call `tell` each time releases have changed, on any thread."""
@@ -79,6 +91,7 @@ class Rules:
     def refresh(self) -> None:
         """Read what others released, and write which daemons were seen; UnavailableError."""
         self._write_seen()
+        self._forget_gone()
         with self._writing.database.reading() as connection:
             releases = tuple(stored.read_releases(connection, self._kind))
         self._put(releases)
@@ -268,6 +281,44 @@ class Rules:
         self._write_seen()
         with self._writing.database.reading() as connection:
             return stored.read_daemons(connection)
+
+    def states(self) -> dict[str, int]:
+        """How many daemons run what they are to have, run something else, have trouble, or are silent.
+
+        While the database is away, as it was known last.
+        """
+        try:
+            daemons = self.daemons()
+        except UnavailableError:
+            return self._states
+        states = dict.fromkeys(("in force", "other", "trouble", "silent"), 0)
+        releases, now = self.releases(), self._clock()
+        for one in daemons:
+            wanted = in_force(releases, one.group)
+            if now - one.seen > SILENT_AFTER:
+                states["silent"] += 1
+            elif one.trouble:
+                states["trouble"] += 1
+            else:
+                states["in force" if one.running == (wanted.number if wanted else 0) else "other"] += 1
+        self._states = states
+        return states
+
+    def _forget_gone(self) -> None:
+        """Know nothing more of daemons that were not seen for long; UnavailableError."""
+        now = self._clock()
+        if now - self._forgot < _FORGETTING:
+            return
+        self._forgot = now
+        with self._lock:
+            for name in [name for name, one in self._seen.items() if one.seen < now - self.forget_after]:
+                del self._seen[name]
+        with self._writing.database.reading() as connection:
+            gone = stored.unseen_daemons(connection, now - self.forget_after)
+        if gone:
+            with self._writing.database.writing(quick=True) as connection:
+                stored.forget_daemons(connection, now - self.forget_after)
+            _log.info("%d daemons were not seen for long, and are forgotten: %s", len(gone), ", ".join(gone[:5]))
 
     def _write_seen(self) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ read is told in the log and grows stale; what it held last stays.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 from typing import Final
@@ -58,6 +59,8 @@ class Scraper:
         self._clock = clock
         self._fetch = fetch
         self._tried: dict[str, float] = {}
+        self.failures: Counter[str] = Counter()
+        """How often a provider's page could not be read, by its name."""
         self._log = BoundedLog(logging.getLogger(__name__), monotonic)
 
     def scrape(self) -> None:
@@ -74,6 +77,7 @@ class Scraper:
             try:
                 self._read(provider, owners)
             except (QuotaError, OSError) as error:
+                self.failures[provider.name] += 1
                 self._log.warning(provider.name, "provider %s: %s: %s", provider.name, provider.url, error)
 
     def _is_due(self, provider: Provider) -> bool:

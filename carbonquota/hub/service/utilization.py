@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from carbonquota.hub.domain.controls import CONTROLS, NUMBER
 from carbonquota.hub.domain.errors import InvalidError
 from carbonquota.hub.domain.grid import TOTAL
 from carbonquota.hub.domain.usages import Usages
-from carbonquota.hub.domain.values import AGGREGATE
+from carbonquota.hub.domain.values import AGGREGATE, Provider
 from carbonquota.hub.service.synchronizer import Synchronizer
 from carbonquota.hub.storage import counters, reservations
 from carbonquota.hub.storage.utilization import write_usages
@@ -74,6 +75,10 @@ class Utilization:
         self._clock = clock
         self._skew = skew
         self._listeners: list[Callable[[Usages], None]] = []
+        self.values = 0
+        self.unknown = 0
+        """What was told here: values, and customers in these that nobody knows."""
+        self._counting = Lock()
 
     def on_measured(self, listener: Callable[[Usages], None]) -> None:
         """Call this with all that providers tell this server."""
@@ -97,6 +102,9 @@ class Utilization:
         if columns:
             self._store(columns)
         values = sum(len(usages.customers) for usages in columns)
+        with self._counting:
+            self.values += values
+            self.unknown += len(unknown)
         return TakenMeasurement(values, len(unknown), tuple(unknown[:_MOST_NAMED]))
 
     def _column(
@@ -142,6 +150,15 @@ class Utilization:
             self._synchronizer.put_usages(usages, change)
             for listener in self._listeners:
                 listener(usages)
+
+    def heard(self) -> list[tuple[Provider, float]]:
+        """When each provider last told something, in seconds since the epoch; 0 is never."""
+        times, found = self._book.times, []
+        with self._book.lock:
+            for number, provider in sorted(self._book.provider_at.items()):
+                columns = [times.column(number, one) for one in range(len(CONTROLS)) if times.has(number, one)]
+                found.append((provider, max((float(column.max(initial=0.0)) for column in columns), default=0.0)))
+        return found
 
     def of(self, customer: str) -> list[KnownValue]:
         """All that is known of a customer, and limits of which nothing is; the sums over all providers come first."""

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
+    DatabaseError,
     IntegrityError,
     InterfaceError,
     InternalError,
@@ -37,6 +38,8 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Nothing is connected yet; InvalidError where the URL is none of SQLite or Postgres."""
+        self.place = _place_of(url)
+        """Where it is, for a person: the file, and whether it is new; or the URL without its password."""
         self.engine = _make_engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
 
@@ -72,7 +75,7 @@ def _make_engine(url: str) -> Engine:
         parsed = parsed.set(drivername="postgresql+psycopg")
     backend = parsed.get_backend_name()
     if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(parsed.database))
         arguments: dict[str, Any] = {"timeout": _PATIENCE, "check_same_thread": False}
     elif backend == "postgresql":
         arguments = {"connect_timeout": int(_PATIENCE), "options": f"-c statement_timeout={int(_PATIENCE * 6000)}"}
@@ -89,6 +92,30 @@ def _make_engine(url: str) -> Engine:
     else:
         event.listen(engine, "begin", _begin_postgres)
     return engine
+
+
+def _make_folder(file: Path) -> None:
+    """Make the folder of a database file; InvalidError."""
+    if file.is_dir():
+        raise InvalidError(f"the database {file.absolute()} is a folder: give a file in it")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidError(
+            f"the folder of the database {file.absolute()} cannot be made: {error.strerror or error}: give another file"
+        ) from None
+
+
+def _place_of(url: str) -> str:
+    """The place of a database in words; of what is no URL, the URL as it is not shown."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return "none"
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return parsed.render_as_string()
+    file = Path(parsed.database).absolute()
+    return f"{file}" if file.exists() else f"{file}, which is new"
 
 
 def _bad_url(url: str) -> str:
@@ -130,3 +157,8 @@ def _told() -> Iterator[None]:
     except (OperationalError, InterfaceError, InternalError) as error:
         reason = str(error.orig).strip().split("\n")[0]
         raise UnavailableError(f"the database cannot be used ({reason}): nothing was changed, try again") from error
+    except DatabaseError as error:
+        # The others of its kind are bugs of ours.
+        if not isinstance(error.orig, sqlite3.DatabaseError) or type(error) is not DatabaseError:
+            raise
+        raise UnavailableError(f"the database cannot be used ({error.orig}): is it another file?") from error

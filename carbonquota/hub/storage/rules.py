@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    delete,
     insert,
     select,
     update,
@@ -133,6 +134,19 @@ def read_daemons(connection: Connection) -> list[FleetDaemon]:
 def has_daemon(connection: Connection, name: str) -> bool:
     """Whether a daemon was ever seen."""
     return connection.execute(select(_daemons.c.name).where(_daemons.c.name == name)).first() is not None
+
+
+def unseen_daemons(connection: Connection, since: float) -> list[str]:
+    """The names of those that were not seen since then."""
+    statement = select(_daemons.c.name).where(_daemons.c.seen < since).order_by(_daemons.c.name)
+    return list(connection.execute(statement).scalars())
+
+
+def forget_daemons(connection: Connection, since: float) -> None:
+    """Keep nothing of daemons that were not seen since then, nor of what they told."""
+    gone = select(_daemons.c.name).where(_daemons.c.seen < since)
+    connection.execute(delete(_usage).where(_usage.c.name.in_(gone)))
+    connection.execute(delete(_daemons).where(_daemons.c.seen < since))
 
 
 def write_usage(connection: Connection, name: str, time: float, lines: UsageLines) -> None:
