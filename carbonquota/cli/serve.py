@@ -64,6 +64,8 @@ _part = partial(part, what="the quota service", extra="hub")
 @click.option("--open", "open_to_all", is_flag=True, help="Listen for others although nobody needs a token.")
 @click.option("--second-approver", is_flag=True,
               help="Rules are in force once another administrator has approved of their release.")  # fmt: skip
+@click.option("--scrape-token-file", type=click.Path(path_type=str), default="", metavar="FILE",
+              help="A token that pages of providers are asked for with.")  # fmt: skip
 @click.option("--forget-daemons", type=click.FloatRange(0.1, 100_000), default=24.0, show_default=True, metavar="HOURS",
               help="A daemon that has not asked for rules for so long is gone from the list.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True)

@@ -118,6 +118,7 @@ class _Server:
         hub, settings = self._hub, self._settings
         hub.rules.needs_second = hub.limits.needs_second = settings.second_approver
         hub.rules.forget_after = hub.limits.forget_after = settings.forget_daemons * 3600
+        hub.scraper.token_file = settings.scrape_token_file
         access = make_access(
             settings.access, stored=(hub.tokens.find,), secret=secret_of(Path(settings.secret_file)),
             is_open=is_open(hub), clock=hub.clock,

@@ -18,7 +18,8 @@ class HubSettings:
     Where `store` is the URL of a Valkey, servers reserve parts of quotas there, under `store_name`, else in the
     database. Sessions of browsers are signed by what `secret_file` has, the same on all servers. `open_to_all` lets it
     listen for others although nobody needs a token. With `second_approver`, rules are in force once another
-    administrator has approved of their release. A daemon that was not seen for `forget_daemons` hours is gone.
+    administrator has approved of their release. A daemon that was not seen for `forget_daemons` hours is gone. Pages of
+    providers are asked for with the token in `scrape_token_file`.
     """
 
     database: str = DEFAULT_DATABASE
@@ -34,3 +35,4 @@ class HubSettings:
     store_name: str = "hub"
     second_approver: bool = False
     forget_daemons: float = 24.0
+    scrape_token_file: str = ""

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner, Result
 
@@ -50,12 +51,50 @@ def await_trouble(daemon: Daemon, text: str) -> None:
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
-    with hub_process(tmp_path_factory.mktemp("fleet") / "hub") as hub:
+    with hub_process(tmp_path_factory.mktemp("fleet") / "hub", "--scrape-token-file", "scrape-token") as hub:
         yield hub
 
 
 def release(hub: HubProcess, text: str, mode: str = "enforced", group: str = "") -> int:
     return int(hub.rules.release(hub.rules.push(text)["number"], mode, group)["number"])
+
+
+def test_what_a_daemon_counts_is_read_into_what_its_customers_hold_and_grows_stale_without_it(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    admin = {"Authorization": f"Bearer {hub.tokens[Role.ADMIN]}"}
+
+    def put(path: str, **document: object) -> None:
+        assert httpx.put(f"{hub.url}/v1/{path}", json=document, headers=admin).status_code in {200, 201}
+
+    def held() -> dict[tuple[str, str], dict[str, Any]]:
+        values = httpx.get(f"{hub.url}/v1/customers/acme/utilization", headers=admin).json()["values"]
+        return {(one["provider"], one["control"]): one for one in values}
+
+    def metrics() -> int | None:
+        found = held().get(("graphite", "metrics"))
+        return found["usage"] if found else None
+
+    # The daemon takes the tokens that the service has, and the service reads it with one of them.
+    access = f'[access]\ntokens-file = "{hub.folder}/tokens"\nreading = "nowhere"\n'
+    (hub.folder / "scrape-token").write_text(hub.tokens[Role.OPERATOR])
+    with running(tmp_path / "daemon", rules="[team.*]\nmetrics = 5\nlogical-size = 1,000,000\n", more=access) as daemon:
+        host, port = daemon.address("HTTP")
+        put("customers/acme", namespaces=["team.*"])
+        put("customers/acme/quota", limits={"metrics": 5})
+        put("providers/graphite", kind="carbonquota", url=f"http://{host}:{port}/metrics", interval=1, stale_after=4)
+        daemon.send("".join(f"team.{team}.m{number} 1 {NOW}\n" for team in "ab" for number in range(2)))
+        wait_until(lambda: metrics() == 4 and ("graphite", "bytes") in held(), lambda: f"{held()}\n{hub.log}")
+        assert held()["", "metrics"]["limit"] == 5
+        assert held()["graphite", "bytes"]["usage"] > 4 * 12
+        assert not held()["graphite", "metrics"]["stale"]
+        daemon.send(f"team.a.m7 1 {NOW}\nother.m 1 {NOW}\n")
+        wait_until(lambda: metrics() == 5, lambda: f"{held()}\n{hub.log}")
+        page = httpx.get(f"{hub.url}/metrics", headers=admin).text
+        assert 'carbonquota_hub_customers_full{control="metrics"} 1.0' in page
+    wait_until(lambda: held()["graphite", "metrics"]["stale"], lambda: str(held()))
+    assert metrics() == 5
+    assert httpx.get(f"{hub.url}/metrics").status_code == 401
 
 
 def test_a_release_is_in_force_counts_as_shadow_is_kept_and_reported(hub: HubProcess, tmp_path: Path) -> None:

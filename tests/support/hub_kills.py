@@ -110,7 +110,11 @@ class KilledHubs:
         changing = Thread(target=self._change, args=(server,))
         for thread in (*asking, changing):
             thread.start()
-        time.sleep(self.chance.uniform(0.05, 0.5))
+        before, deadline = self.quotas, time.monotonic() + _WITHIN
+        while self.quotas == before:
+            assert time.monotonic() < deadline, server.log
+            time.sleep(0.01)
+        time.sleep(self.chance.uniform(0.0, 0.4))
         server.end(signal.SIGKILL)
         self.deaths += 1
         changing.join()

@@ -24,12 +24,12 @@ KINDS: Final = ("push", "prometheus", "carbonquota")
 _USAGE: Final = "carbonquota_quota_usage"
 _LEFT_OUT: Final = "carbonquota_quota_namespaces_left_out"
 _CONTROLS: Final = {
-    "logical-size": "bytes",
-    "physical-size": "physical_bytes",
+    "logical_size": "bytes",
+    "physical_size": "physical_bytes",
     "metrics": "metrics",
-    "data-points": "data_points",
+    "data_points": "data_points",
 }
-"""The controls of a daemon that customers hold something of, and how they are called here."""
+"""The controls of a daemon that customers hold something of, as its page calls them, and how they are called here."""
 
 
 @dataclass(frozen=True, slots=True)

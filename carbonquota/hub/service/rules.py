@@ -282,25 +282,25 @@ class Rules:
         with self._writing.database.reading() as connection:
             return stored.read_daemons(connection)
 
-    def states(self) -> dict[str, int]:
+    def states(self, *others: Rules) -> dict[str, int]:
         """How many daemons run what they are to have, run something else, have trouble, or are silent.
 
-        While the database is away, as it was known last.
+        Those that take rules of other kinds stand in the same list. While the database is away, as it was known last.
         """
         try:
             daemons = self.daemons()
         except UnavailableError:
             return self._states
         states = dict.fromkeys(("in force", "other", "trouble", "silent"), 0)
-        releases, now = self.releases(), self._clock()
+        now = self._clock()
         for one in daemons:
-            wanted = in_force(releases, one.group)
+            wanted = {found.number if found else 0 for found in (kind.in_force(one.group) for kind in (self, *others))}
             if now - one.seen > SILENT_AFTER:
                 states["silent"] += 1
             elif one.trouble:
                 states["trouble"] += 1
             else:
-                states["in force" if one.running == (wanted.number if wanted else 0) else "other"] += 1
+                states["in force" if one.running in wanted else "other"] += 1
         self._states = states
         return states
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 from typing import Final
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 from carbonquota.errors import QuotaError
 from carbonquota.hub.domain.book import Book
@@ -24,6 +25,7 @@ from carbonquota.hub.storage.customers import owned_patterns
 from carbonquota.hub.storage.database import Database
 from carbonquota.model import Clock
 from carbonquota.service.bounded_log import BoundedLog
+from carbonquota.service.urls import url_opener
 
 _PATIENCE: Final = 10.0
 """Seconds that a page may take."""
@@ -31,14 +33,25 @@ _MOST: Final = 64 * 1024 * 1024
 """Bytes of a page."""
 
 
-def fetch(url: str) -> str:
-    """A page of metrics; InvalidError, OSError."""
-    request = Request(url, headers={"Accept": "text/plain;version=0.0.4"})  # noqa: S310 - checked to be http or https
-    with urlopen(request, timeout=_PATIENCE) as answer:  # noqa: S310 - the same
+def fetch(url: str, token_file: str = "") -> str:
+    """A page of metrics, asked for with the token in a file, where one is given; InvalidError, OSError."""
+    headers = {"Accept": "text/plain;version=0.0.4"}
+    if token_file:
+        headers["Authorization"] = f"Bearer {_token(token_file)}"
+    request = Request(url, headers=headers)  # noqa: S310 - checked to be http or https
+    with url_opener(url).open(request, timeout=_PATIENCE) as answer:
         page = answer.read(_MOST + 1)
     if len(page) > _MOST:
         raise InvalidError(f"the page is larger than {_MOST:,} bytes")
     return str(page, "utf-8", "replace")
+
+
+def _token(path: str) -> str:
+    """The token, read anew each time, as it may be replaced; InvalidError."""
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise InvalidError(f"{path}: the token cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 class Scraper:
@@ -50,9 +63,10 @@ class Scraper:
         book: Book,
         utilization: Utilization,
         clock: Clock,
-        fetch: Callable[[str], str] = fetch,
+        fetch: Callable[[str, str], str] = fetch,
     ) -> None:
-        """`fetch` gets the page at a URL."""
+        """`fetch` gets the page at a URL, with the token of a file, if there is one."""
+        self.token_file = ""
         self._database = database
         self._book = book
         self._utilization = utilization
@@ -98,7 +112,7 @@ class Scraper:
     def _read(self, provider: Provider, owners: Owners) -> None:
         """Read one page."""
         begun = self._clock()
-        scraped = read_page(self._fetch(provider.url), provider, owners)
+        scraped = read_page(self._fetch(provider.url, self.token_file), provider, owners)
         for control, held in scraped.amounts.items():
             complete = control in scraped.complete
             self._utilization.put(

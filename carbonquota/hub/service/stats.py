@@ -124,5 +124,5 @@ def _daemons(hub: Hub) -> Iterator[HubSample]:
     """Which run what they are to have."""
     everywhere = hub.rules.in_force(EVERY_GROUP)
     yield HubSample("hub_release", everywhere.number if everywhere else 0)
-    for state, count in hub.rules.states().items():
+    for state, count in hub.rules.states(hub.limits).items():
         yield HubSample("hub_daemons", count, (state,))

@@ -24,7 +24,7 @@ other 5
 DAEMON = """\
 carbonquota_quota_usage{namespace="team.a",control="metrics",rule="x"} 7
 carbonquota_quota_usage{namespace="team.a.web",control="metrics",rule="x"} 3
-carbonquota_quota_usage{namespace="team.b",control="logical-size",rule="x"} 4096
+carbonquota_quota_usage{namespace="team.b",control="logical_size",rule="x"} 4096
 carbonquota_quota_usage{namespace="tenant-7.x",control="metrics",rule="x"} 2
 carbonquota_quota_usage{namespace="team.b",control="throughput",rule="x"} 1
 """
@@ -51,7 +51,8 @@ def test_what_is_no_page_of_metrics_is_told() -> None:
 def test_due_providers_are_read_once_an_interval_and_one_that_is_away_keeps_its_last_values(tmp_path: Path) -> None:
     clock, asked, pages = ManualClock(1_000_000.0), list[str](), [DAEMON]
 
-    def fetch(url: str) -> str:
+    def fetch(url: str, token_file: str) -> str:
+        assert token_file == ""
         asked.append(url)
         if not pages:
             raise ConnectionRefusedError("nobody is there")
