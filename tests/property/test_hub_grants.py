@@ -65,7 +65,7 @@ class Fleet:
     def start(self) -> None:
         if len(self.servers) < 3:
             store = GrantStore(connector(self.valkey.url, 5.0), self.url) if self.valkey else None
-            hub = Hub(Database(self.url), self.clock, self.clock, TERMS, store)
+            hub = Hub(Database(self.url), self.clock, self.clock, TERMS, store=store)
             hub.open()
             self.servers.append(hub)
 
