@@ -32,8 +32,9 @@ from carbonquota.service.values.address import Address
 from carbonquota.web.grpc.protocol import GrpcProtocol
 from carbonquota.web.grpc.streams import Bounds
 from carbonquota.web.listener import Listener
-from carbonquota.web.make_access import make_access, make_tls
+from carbonquota.web.make_access import make_access
 from carbonquota.web.server import HttpServer, ServerOptions
+from carbonquota.web.tls import LOOK, TlsFiles
 
 try:
     from uvloop import new_event_loop
@@ -98,8 +99,9 @@ class LimiterProcess:
         self._beat_due = asyncio.get_running_loop().time()
         self._beat()
         if settings.admin.enabled:
-            tls = make_tls(settings.access)
-            options = ServerOptions(setting="[admin] listen", program="limiter", tls=tls)
+            tls = TlsFiles(settings.access)
+            self._tasks.repeat("tls", lambda: LOOK, partial(asyncio.to_thread, tls.refresh))
+            options = ServerOptions(setting="[admin] listen", program="limiter", tls=tls.context())
             access = make_access(settings.access)
             self._parts.tokens = access.file
             self._admin = HttpServer(make_admin(self._parts, access), settings.admin.listen, options=options)
