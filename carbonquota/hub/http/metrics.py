@@ -43,12 +43,12 @@ def make_router(hub: Hub) -> APIRouter:
 def page_of(found: Iterable[HubSample]) -> bytes:
     """The page of these samples."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Values(tuple(found)))
+    registry.register(_HubSamples(tuple(found)))
     return generate_latest(registry)
 
 
 @dataclass(frozen=True, eq=False)
-class _Values(Collector):
+class _HubSamples(Collector):
     """The values of the table, and what runs."""
 
     found: tuple[HubSample, ...]
