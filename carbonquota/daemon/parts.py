@@ -10,15 +10,11 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeGuard
 
-from carbonquota.client.fleet_follower import FleetFollower
-from carbonquota.client.fleet_source import FleetSource
-from carbonquota.client.fleet_usage import node_name, usages_of
-from carbonquota.client.kept_rules import KeptRules
+from carbonquota.client.fleet_member import FleetMember
 from carbonquota.cluster.line_batches import LineBatches
 from carbonquota.cluster.make import make_service, shares_capacities
 from carbonquota.controls import Admission
@@ -58,9 +54,11 @@ class DaemonParts:
         """
         self.settings = settings
         node = f"{socket.gethostname()}:{settings.source}"
-        self._fleet: list[FleetSource] = []
-        self.runtime = Runtime(settings.runtime, self._profile(node), clock)
-        self.follower = self._make_follower()
+        state = settings.state
+        kept_at = str(Path(state.directory) / "hub-rules.json") if state.enabled else ""
+        fleet = FleetMember(settings.hub, node, kept_at)
+        self.runtime = Runtime(settings.runtime, fleet.profile(_profile(settings)), clock)
+        self.follower = fleet.follower(self.runtime)
         self.whisper = self._make_whisper() if settings.whisper.enabled else None
         self.sink: Sink = self.whisper or RelaySink(settings.relay, time.monotonic, self._on_room)
         self.runtime.join(make_service(settings.cluster, self.runtime, node, on_loop=settle))
@@ -76,29 +74,6 @@ class DaemonParts:
         self.rates = RateHistory(self.intake.health, clock)
         self.tls = TlsFiles(settings.access)
         self.http = self._make_http() if settings.carbonserver.enabled else None
-
-    def _profile(self, node: str) -> HostProfile:
-        """What the runtime has to know of the daemon."""
-        profile = _profile(self.settings)
-        if not self.settings.hub.url:
-            return profile
-
-        def source(files: RuleFiles) -> FleetSource:
-            state = self.settings.state
-            kept = KeptRules(str(Path(state.directory) / "hub-rules.json") if state.enabled else "")
-            self._fleet.append(FleetSource(self.settings.hub, files, node_name(node), kept))
-            return self._fleet[0]
-
-        return replace(profile, rule_source=source)
-
-    def _make_follower(self) -> FleetFollower | None:
-        """What follows the quota service, if rules come from there."""
-        if not self._fleet:
-            return None
-        engine = self.runtime.engine
-        follower = FleetFollower(self._fleet[0], self.runtime.rulebook, lambda: usages_of(engine))
-        self.runtime.add_troubled_parts(follower)
-        return follower
 
     def _make_intake(self) -> Intake:
         """What has lines decided; where limits are prepaid, lines may wait for more."""

@@ -28,6 +28,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+from carbonquota.client.fleet_member import FleetMember
 from carbonquota.cluster.make import make_service, shares_capacities
 from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
@@ -90,8 +91,11 @@ class CarbonParts:
             hold_new=settings.cluster.mode != "off",
             steady=monotonic if settings.cluster.mode == "slices" else None,
         )
-        self.runtime = runtime = Runtime(settings.runtime, profile, clock)
         node = f"{socket.gethostname()}:{settings.runtime.state_dir}:{host.stats_prefix}"
+        kept_at = str(Path(settings.runtime.state_dir) / "hub-rules.json") if settings.runtime.state_enabled else ""
+        fleet = FleetMember(settings.hub, node, kept_at)
+        self.runtime = runtime = Runtime(settings.runtime, fleet.profile(profile), clock)
+        self.follower = fleet.follower(runtime)
         cluster = make_service(settings.cluster, runtime, node, on_loop=carbon.settle)
         runtime.join(cluster)
         times = (storable.earliest, storable.latest) if storable is not None else None
@@ -171,6 +175,8 @@ class QuotaService(Service):
     def _begin(self) -> None:
         """Begin to work, on the reactor's thread."""
         self._join_cluster()
+        if self._parts.follower is not None:
+            self._parts.follower.start()
         if not self._lifecycle.needs_first_scan:
             self._lifecycle.go_live()
             self._begin_tasks(scan_at_once=True)
@@ -226,6 +232,8 @@ class QuotaService(Service):
 
     async def _stop(self) -> None:
         super().stopService()
+        if self._parts.follower is not None:
+            self._parts.follower.stop()
         # At once, while whoever points go on to still takes them: carbon ends its services from the last to the first.
         await self._lifecycle.end()
         await self._lifecycle.keep(StateKeeper.flush)

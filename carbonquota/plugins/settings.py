@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from carbonquota.client.fleet import FleetSettings
 from carbonquota.cluster.settings import ClusterSettings
 from carbonquota.errors import ConfigError, Problem
 from carbonquota.plugins.cluster_settings import (
@@ -24,6 +25,7 @@ from carbonquota.plugins.cluster_settings import (
     complaint_about,
     is_of_cluster,
 )
+from carbonquota.plugins.hub_settings import HUB_READERS, hub_complaint, hub_settings, is_of_hub
 from carbonquota.service.runtime_settings import DEFAULTS, RuntimeSettings
 from carbonquota.service.values.masking import masked
 from carbonquota.suggest import did_you_mean
@@ -48,6 +50,7 @@ class QuotaSettings:
     physical_size_factor: float
     runtime: RuntimeSettings
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    hub: FleetSettings = field(default_factory=FleetSettings)
 
 
 def _seconds(least: float, zero: str = "") -> Callable[[object], float]:
@@ -108,6 +111,9 @@ class CarbonSetting:
 
 
 FILE: Final = "QUOTAS_FILE"
+_HUB: Final = "QUOTA_HUB_URL"
+_SECRET: Final = "QUOTA_HUB_TOKEN"  # noqa: S105 - a name
+"""Whose value is not shown."""
 
 SETTINGS: Final[Mapping[str, CarbonSetting]] = {
     FILE: CarbonSetting(_path, ""),
@@ -120,7 +126,7 @@ SETTINGS: Final[Mapping[str, CarbonSetting]] = {
     "QUOTA_STATE_DIR": CarbonSetting(_path, "quotas"),
     "QUOTA_STATE_SNAPSHOT_FREQUENCY": CarbonSetting(_seconds(1), DEFAULTS.state_snapshot_frequency),
     "QUOTA_SERIES_TTL": CarbonSetting(_seconds(0, "never"), DEFAULTS.series_ttl),
-    **{name: CarbonSetting(read, default) for name, (read, default) in READERS.items()},
+    **{name: CarbonSetting(read, default) for name, (read, default) in (*READERS.items(), *HUB_READERS.items())},
 }
 """Every setting by name, in the order in which the example has them."""
 
@@ -131,6 +137,8 @@ def read_settings(values: Mapping[str, object], source: str) -> QuotaSettings | 
     `source` is the file that they came from. ConfigError has all that is wrong.
     """
     problems = [_misspelled(name, source) for name in values if _is_meant_for_us(name) and name not in SETTINGS]
+    if values.get(FILE, "") == "" and values.get(_HUB, "") != "":
+        problems.append(_problem(source, f"{_HUB} is set, but {FILE} is not: its rules hold until a release comes"))
     if values.get(FILE, "") == "":
         if problems:
             raise ConfigError(problems)
@@ -141,11 +149,12 @@ def read_settings(values: Mapping[str, object], source: str) -> QuotaSettings | 
         try:
             found[name] = setting.read(value)
         except SettingError as error:
-            problems.append(_problem(source, f"{name} = {masked(str(value))}: must be {error}"))
+            shown = "***" if name == _SECRET else masked(str(value))
+            problems.append(_problem(source, f"{name} = {shown}: must be {error}"))
     if problems:
         raise ConfigError(problems)
     settings = _settings(found, values)
-    if complaint := complaint_about(settings.cluster):
+    if complaint := complaint_about(settings.cluster) or hub_complaint(settings.hub):
         raise ConfigError([_problem(source, complaint)])
     return settings
 
@@ -165,13 +174,18 @@ def _problem(source: str, message: str) -> Problem:
 
 def _settings(found: Mapping[str, object], values: Mapping[str, object]) -> QuotaSettings:
     """The settings, with paths that stay what they are when the process changes its directory."""
-    fields: dict[str, Any] = {_field_of(name): value for name, value in found.items() if not is_of_cluster(name)}
+    fields: dict[str, Any] = {
+        _field_of(name): value for name, value in found.items() if not (is_of_cluster(name) or is_of_hub(name))
+    }
     state = _absolute(values["STORAGE_DIR"], found["QUOTA_STATE_DIR"])
     fields["state_dir"] = str(Path(state) / instance_name(values))
     quotas_file = _absolute(values["CONF_DIR"], fields.pop("quotas_file"))
     factor: float = fields.pop("physical_size_factor")
     cluster = cluster_settings({name: found[name] for name in READERS})
-    return QuotaSettings(quotas_file, factor, RuntimeSettings(**fields), cluster)
+    hub = hub_settings({name: found[name] for name in HUB_READERS})
+    if hub.token_file:
+        hub = replace(hub, token_file=_absolute(values["CONF_DIR"], hub.token_file))
+    return QuotaSettings(quotas_file, factor, RuntimeSettings(**fields), cluster, hub)
 
 
 def _field_of(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,8 @@ import pytest
 import whisper
 from carbon.pipeline import Processor
 
+from carbonquota.client.fleet import FleetRules, FleetSettings
+from carbonquota.client.kept_rules import KeptRules
 from carbonquota.errors import ConfigError, QuotaError
 from carbonquota.model import Size
 from carbonquota.plugins.install import acting_as, check_state_directory
@@ -231,3 +234,20 @@ def test_what_carbons_user_cannot_write_is_found_before_it_runs_as_him(open_path
     with acting_as(nobody):
         assert (os.geteuid(), os.getegid()) == nobody
     assert os.geteuid() == 0
+
+
+def test_rules_of_the_quota_service_that_are_kept_are_in_force_while_it_is_away(
+    settings: QuotaSettings, host: CarbonHost, tmp_path: Path
+) -> None:
+    text = "[team.*]\nmetrics = 1\n"
+    rules = FleetRules(3, 2, "enforced", sha256(text.encode()).hexdigest(), text)
+    (tmp_path / "state").mkdir()
+    KeptRules(str(tmp_path / "state" / "hub-rules.json")).write(rules)
+    hub = FleetSettings("http://127.0.0.1:1", wait=1.0)
+    made = parts(replace(settings, hub=hub, runtime=replace(settings.runtime, state_enabled=True)), host)
+    assert [rule.pattern for rule in made.runtime.engine.rules.rules] == ["team.*"]
+    assert made.follower is not None
+    made.follower.step()
+    assert "cannot be reached" in made.follower.troubles[0]
+    assert "release 3 stays in force" in made.follower.troubles[0]
+    assert parts(settings, host).follower is None

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import pytest
 from carbon.conf import Settings
 
+from carbonquota.client.fleet import FleetSettings
 from carbonquota.cluster.peers import Peer
 from carbonquota.cluster.settings import ClusterSettings
 from carbonquota.controls import ThroughputUnit
@@ -239,3 +240,39 @@ def test_to_read_settings_starts_no_threads_and_chooses_no_reactor() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_rules_may_come_from_the_quota_service_as_the_daemons_do(tmp_path: Path) -> None:
+    path = tmp_path / "carbon.conf"
+    path.write_text(
+        "[cache]\nQUOTAS_FILE = q.conf\nQUOTA_HUB_URL = https://quota.example.com:8090\nQUOTA_HUB_GROUP = 7\n"
+        "QUOTA_HUB_TOKEN_FILE = hub-token\nQUOTA_HUB_WAIT = 5\n"
+    )
+    settings = read_settings(as_carbon_reads(path, "cache"), "carbon.conf")
+    assert settings is not None
+    assert settings.hub == FleetSettings(
+        "https://quota.example.com:8090",
+        token_file="/opt/graphite/conf/hub-token",  # noqa: S106 - a path
+        group="7",
+        wait=5.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"QUOTA_HUB_URL": "quota"}, "QUOTA_HUB_URL = quota: must be the URL of a quota service: "),
+        ({"QUOTA_HUB_TOKEN": "cq_a b"}, "QUOTA_HUB_TOKEN = ***: must be a token as it was shown: "),
+        ({"QUOTA_HUB_GROUP": "a"}, "QUOTA_HUB_GROUP is set, but QUOTA_HUB_URL is not: set it, too"),
+        ({"QUOTA_HUB_URL": "http://h:1", "QUOTA_HUB_TOKEN": "a", "QUOTA_HUB_TOKEN_FILE": "b"},
+         "QUOTA_HUB_TOKEN_FILE is set, and so is QUOTA_HUB_TOKEN: keep one of the two"),
+        ({"QUOTA_HUB_URL": "http://h:1", "QUOTAS_FILE": ""},
+         "QUOTA_HUB_URL is set, but QUOTAS_FILE is not: its rules hold until a release comes"),
+        ({"QUOTA_HUB_WAIT": 0}, "QUOTA_HUB_WAIT = 0: must be a number of seconds, from 1 to 86400"),
+    ],
+    ids=["url", "token", "group", "both", "file", "wait"],
+)  # fmt: skip
+def test_what_is_wrong_about_the_quota_service_is_told(given: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        read_settings({**CARBONS, "QUOTAS_FILE": "q.conf", **given}, "carbon.conf")
+    assert told in str(error.value)
