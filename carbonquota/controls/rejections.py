@@ -96,7 +96,7 @@ class Rejections:
         amounts = None if self._amounts is None else self._amounts[~which]
         return Rejections(self._quotas, self.positions[~which], self.by[~which], self.controls[~which], amounts)
 
-    def settle(self) -> None:
+    def resolve(self) -> None:
         """Look up the namespaces and rules of the quotas as they are now."""
         if self._facts is None:
             self._facts = self._look_up()
@@ -106,10 +106,10 @@ class Rejections:
         quotas = self._quotas
         return quotas.names(np.maximum(self.by, NO_QUOTA)), quotas.rule.take(self.by, mode="clip")
 
-    def _settled(self) -> _Facts:
+    def _resolved(self) -> _Facts:
         """The same as they were when the batch was decided."""
         facts = self._look_up() if self._facts is None else self._facts
-        # Where a quota went meanwhile, `settle` was called before it did.
+        # Where a quota went meanwhile, `resolve` was called before it did.
         self._facts = facts = facts if self._facts is None else self._facts
         return facts
 
@@ -148,7 +148,7 @@ class Rejections:
         points = counts if self._amounts is None else _sums(self._amounts[chosen][order], starts)
         # Sorting is stable, so a group's first line is the first in its stretch.
         firsts = order[starts]
-        namespaces, rules = self._settled()
+        namespaces, rules = self._resolved()
         columns = (namespaces[chosen[firsts]], rules[chosen[firsts]], controls[firsts], points, starts, counts)
         ordered = positions[order].tolist()
         by_group = (column.tolist() for column in columns)

@@ -110,7 +110,7 @@ class HeldLines:
 
     def _time_is_up(self) -> None:
         self._timer = None
-        self.settle()
+        self.decide_again()
 
     def _answered(self) -> None:
         """More may have been granted; called on another thread."""
@@ -118,14 +118,14 @@ class HeldLines:
         if loop is not None and self._held and not self._is_answered:
             self._is_answered = True
             with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(self.settle_answered)
+                loop.call_soon_threadsafe(self.decide_answered)
 
-    def settle_answered(self) -> None:
+    def decide_answered(self) -> None:
         """Have decided again what waits, if there was an answer since; before lines that came later are."""
         if self._is_answered:
-            self.settle()
+            self.decide_again()
 
-    def settle(self, *, finally_: bool = False) -> None:
+    def decide_again(self, *, finally_: bool = False) -> None:
         """Have all that waits decided again; `finally_` so that none of it waits any more."""
         self._is_answered = False
         if self._timer is not None:

@@ -140,7 +140,7 @@ class Intake:
     def flush(self) -> None:
         """Decide what is gathered, whether or not the sink is full."""
         if self._held is not None:
-            self._held.settle_answered()
+            self._held.decide_answered()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -152,7 +152,7 @@ class Intake:
         """Decide all that came, as nothing will come any more; nothing waits after that."""
         self.flush()
         if self._held is not None:
-            self._held.settle(finally_=True)
+            self._held.decide_again(finally_=True)
         self.flush()
 
     def register(self, pausable: Pausable) -> None:

@@ -35,7 +35,7 @@ from carbonquota.service.rates import RateHistory
 from carbonquota.service.reporter import OWN_STATS, Emitter
 from carbonquota.service.rule_source import RuleFiles
 from carbonquota.service.runtime import HostProfile, Runtime
-from carbonquota.service.scan import Settle, Tree
+from carbonquota.service.scan import OnDataThread, Tree
 from carbonquota.service.systemd import Systemd
 from carbonquota.stats.statsd import StatsDEmitter
 from carbonquota.storage.paths import storable_below
@@ -47,10 +47,10 @@ from carbonquota.web.tls import TlsFiles
 class DaemonParts:
     """The runtime, and all that the daemon puts around it."""
 
-    def __init__(self, settings: Settings, clock: Clock, settle: Settle) -> None:
+    def __init__(self, settings: Settings, clock: Clock, on_data_thread: OnDataThread) -> None:
         """Read the rules, and make the rest; ConfigError where the rules or schemas are bad.
 
-        `settle` calls a function on the event loop's thread.
+        `on_data_thread` calls a function on the event loop's thread.
         """
         self.settings = settings
         node = f"{socket.gethostname()}:{settings.source}"
@@ -61,7 +61,7 @@ class DaemonParts:
         self.follower = fleet.follower(self.runtime)
         self.whisper = self._make_whisper() if settings.whisper.enabled else None
         self.sink: Sink = self.whisper or RelaySink(settings.relay, time.monotonic, self._on_room)
-        self.runtime.join(make_service(settings.cluster, self.runtime, node, on_loop=settle))
+        self.runtime.join(make_service(settings.cluster, self.runtime, node, on_loop=on_data_thread))
         self.intake = self._make_intake()
         self.receivers = Receivers(settings.inputs, self.intake)
         self.systemd = Systemd(os.environ, time.monotonic)
@@ -70,7 +70,7 @@ class DaemonParts:
         self.runtime.add_parts(self.intake, self.receivers, self.loop_watch)
         self.runtime.add_troubled_parts(self.sink)
         if self.whisper is not None:
-            self.runtime.scan(self._tree(self.whisper), settle)
+            self.runtime.scan(self._tree(self.whisper), on_data_thread)
         self.rates = RateHistory(self.intake.health, clock)
         self.tls = TlsFiles(settings.access)
         self.http = self._make_http() if settings.carbonserver.enabled else None
@@ -105,7 +105,7 @@ class DaemonParts:
             exempt,
             settings.state.series_ttl,
             sink.is_pending,
-            is_settled=self.runtime.expiry.is_settled,
+            is_clock_trusted=self.runtime.expiry.is_clock_trusted,
             directory=sink.directory,
         )
 

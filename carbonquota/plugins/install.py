@@ -82,8 +82,8 @@ def _carbon(host: CarbonHost) -> Carbon:
     """Carbon as the parts see it."""
     is_pending = WaitingPoints().is_pending if host.stores else lambda _: False
     sink = state.pipeline_processors[-1]
-    settle = partial(blockingCallFromThread, reactor)
-    return Carbon(sink, plain_store(sink), room(stores=host.stores), settle, _soon, is_pending)
+    on_data_thread = partial(blockingCallFromThread, reactor)
+    return Carbon(sink, plain_store(sink), room(stores=host.stores), on_data_thread, _soon, is_pending)
 
 
 def _soon(function: Callable[[], object]) -> Any:  # noqa: ANN401 - what twisted gives

@@ -44,7 +44,7 @@ from carbonquota.service.periodic_tasks import PeriodicTasks
 from carbonquota.service.reporter import Piece
 from carbonquota.service.rule_source import RuleFiles
 from carbonquota.service.runtime import HostProfile, Runtime
-from carbonquota.service.scan import Settle, Tree
+from carbonquota.service.scan import OnDataThread, Tree
 from carbonquota.service.state import StateKeeper
 from carbonquota.storage.paths import hashed_path_of, readable_path_of, storable_below
 
@@ -62,14 +62,15 @@ class Carbon:
 
     `store_plain` is what that processor calls with a point whose metric has no tags, None where that is not known.
     `room` tells how many points it takes before senders have to wait.
-    `settle` calls a function on that thread and waits for it, from any other; `soon` calls it there when the reactor
+    `on_data_thread` calls a function on that thread and waits for it, from any other; `soon` calls it there when the
+    reactor
     has done what it is at. `is_pending` tells there whether points of a metric wait to be written.
     """
 
     sink: Processor
     store_plain: Store | None
     room: Callable[[], float]
-    settle: Settle
+    on_data_thread: OnDataThread
     soon: Callable[[Callable[[], None]], object]
     is_pending: Callable[[str], bool]
 
@@ -96,7 +97,7 @@ class CarbonParts:
         fleet = FleetMember(settings.hub, node, kept_at)
         self.runtime = runtime = Runtime(settings.runtime, fleet.profile(profile), clock)
         self.follower = fleet.follower(runtime)
-        cluster = make_service(settings.cluster, runtime, node, on_loop=carbon.settle)
+        cluster = make_service(settings.cluster, runtime, node, on_loop=carbon.on_data_thread)
         runtime.join(cluster)
         times = (storable.earliest, storable.latest) if storable is not None else None
         decisions = Decisions(
@@ -114,9 +115,9 @@ class CarbonParts:
             self.processor.hold_back = cluster.hold_back
         runtime.add_parts(self.processor)
         if host.data_dir:
-            ttl, is_settled = settings.runtime.series_ttl, runtime.expiry.is_settled
-            tree = Tree(host.data_dir, host.own_prefixes, ttl, carbon.is_pending, path_of, is_settled)
-            runtime.scan(tree, carbon.settle)
+            ttl, is_clock_trusted = settings.runtime.series_ttl, runtime.expiry.is_clock_trusted
+            tree = Tree(host.data_dir, host.own_prefixes, ttl, carbon.is_pending, path_of, is_clock_trusted)
+            runtime.scan(tree, carbon.on_data_thread)
 
     @property
     def has_tree(self) -> bool:

@@ -48,7 +48,7 @@ class Expiry:
         self._rests_until = float("-inf")
         self._expired = 0
 
-    def is_settled(self) -> bool:
+    def is_clock_trusted(self) -> bool:
         """Whether the clock has not been set forward a short while ago, so that times can be held against it."""
         if not self._ttl:
             return True
@@ -67,7 +67,7 @@ class Expiry:
 
     def run(self) -> None:
         """Take out all that are due; may take long."""
-        if not self.is_settled():
+        if not self.is_clock_trusted():
             return
         before = self._clock() - self._ttl
         while gone := self._engine.expire(before):

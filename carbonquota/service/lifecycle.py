@@ -118,7 +118,7 @@ class Lifecycle:
         assert isinstance(report, Report)  # noqa: S101 - what the reporter gives
         while isinstance(piece := await self._tasks.in_thread(report.next_piece), Piece):
             await self._host.write_stats(piece)
-        self._runtime.throttling.settle(report.over, report.creates)
+        self._runtime.throttling.take_report(report.over, report.creates)
 
     async def end(self) -> None:
         """Stop receiving, the watch, the cluster and the periodic tasks; whatever fails, the rest is stopped too."""

@@ -22,7 +22,7 @@ from carbonquota.service.reporter import Emitter, Reporter, Timetable
 from carbonquota.service.rule_source import LoadedRules, RuleFiles, RuleSource, load_rules
 from carbonquota.service.rulebook import Rulebook
 from carbonquota.service.runtime_settings import RuntimeSettings
-from carbonquota.service.scan import Scanner, Settle, Tree
+from carbonquota.service.scan import OnDataThread, Scanner, Tree
 from carbonquota.service.state import StateKeeper
 from carbonquota.service.throttling import CREATES_KEY, ThrottleLog
 from carbonquota.service.watch import FileWatch
@@ -160,9 +160,9 @@ class Runtime:
         self.add_parts(*parts)
         self._troubled += parts
 
-    def scan(self, tree: Tree, settle: Settle) -> None:
-        """Keep the index in line with a tree of Whisper files; `settle` calls a function where points are admitted."""
-        self.scanner = Scanner(tree, self.engine, settle=settle, clock=self.clock)
+    def scan(self, tree: Tree, on_data_thread: OnDataThread) -> None:
+        """Keep the index in line with a tree of Whisper files; see `OnDataThread`."""
+        self.scanner = Scanner(tree, self.engine, on_data_thread=on_data_thread, clock=self.clock)
         self.add_troubled_parts(self.scanner)
 
     def join(self, cluster: ClusterNode | None) -> None:

@@ -30,7 +30,7 @@ from carbonquota.service.health import HealthSample
 from carbonquota.service.walk import ScannedIndex, Tree, Walk
 from carbonquota.storage.data_directory import DataDirectory
 
-__all__ = ["ScanResult", "Scanner", "Settle", "Tree", "at_once"]
+__all__ = ["OnDataThread", "ScanResult", "Scanner", "Tree", "at_once"]
 
 _log = logging.getLogger(__name__)
 
@@ -42,12 +42,12 @@ _FEW: Final = 10
 """So many may be gone in any case: in a small index that is soon more than a tenth."""
 
 
-Settle = Callable[[Callable[[], None]], None]
+OnDataThread = Callable[[Callable[[], None]], None]
 """Calls a function on the thread that admits points, between two batches, and returns when it is done."""
 
 
 def at_once(function: Callable[[], None]) -> None:
-    """Settle where only one thread admits: this one."""
+    """For where only one thread admits: this one."""
     function()
 
 
@@ -70,11 +70,13 @@ class ScanResult:
 class Scanner:
     """Scans one tree again and again. `scan` is for one thread at a time, `stop` and `health` for any."""
 
-    def __init__(self, tree: Tree, engine: ScannedIndex, *, settle: Settle = at_once, clock: Clock = time) -> None:
+    def __init__(
+        self, tree: Tree, engine: ScannedIndex, *, on_data_thread: OnDataThread = at_once, clock: Clock = time
+    ) -> None:
         """`clock` gives the seconds since the epoch."""
         self._tree = tree
         self._engine = engine
-        self._settle = settle
+        self._on_data_thread = on_data_thread
         self._clock = clock
         self._stopping = Event()
         self._directory = tree.directory if tree.directory.path else DataDirectory(tree.root)
@@ -181,7 +183,7 @@ class Scanner:
     def _gone(self, missing: Sequence[bytes]) -> list[bytes]:
         """The metrics that are gone, as it is seen where points are admitted."""
         gone: list[bytes] = []
-        self._settle_in_steps(missing, lambda chunk: gone.extend(self._gone_now(chunk)))
+        self._in_steps(missing, lambda chunk: gone.extend(self._gone_now(chunk)))
         return gone
 
     def _gone_now(self, metrics: Iterable[bytes]) -> list[bytes]:
@@ -191,12 +193,12 @@ class Scanner:
         away = tuple(f"{path}/" for path in self._away())
         return [metric for metric in metrics if self._is_gone(metric.decode(), away)]
 
-    def _settle_in_steps(self, metrics: Sequence[bytes], function: Callable[[Sequence[bytes]], None]) -> None:
+    def _in_steps(self, metrics: Sequence[bytes], function: Callable[[Sequence[bytes]], None]) -> None:
         """Call it with some metrics at a time, until all are through or the scan is stopped."""
         for start in range(0, len(metrics), _CHUNK):
             if self._stopping.is_set():
                 break
-            self._settle(partial(function, metrics[start : start + _CHUNK]))
+            self._on_data_thread(partial(function, metrics[start : start + _CHUNK]))
 
     def _forget(self, gone: Sequence[bytes]) -> int:
         """Forget what is still gone, some at a time; how many that was."""
@@ -205,7 +207,7 @@ class Scanner:
         def forget(chunk: Sequence[bytes]) -> None:
             forgotten.extend(metric for metric in self._gone_now(chunk) if self._engine.forget(metric))
 
-        self._settle_in_steps(gone, forget)
+        self._in_steps(gone, forget)
         return len(forgotten)
 
     def _is_gone(self, metric: str, away: tuple[str, ...]) -> bool:

@@ -115,7 +115,7 @@ class ThrottleLog:
                 self._spells[key] = _ThrottleSpell(now)
                 self._say_start(key, drop.rule, drop.samples)
 
-    def settle(self, tallies: Iterable[OverQuota], creates: int = 0) -> None:
+    def take_report(self, tallies: Iterable[OverQuota], creates: int = 0) -> None:
         """Take in what a report found over quota since the one before, `creates` being points that `CREATES` dropped.
 
         Logs starts that no look has seen, and the stop of each that went on no longer.

@@ -59,7 +59,7 @@ class _Account:
         self._add(now, _NONE, _NONE if began_anew else self.last)
         self.last, self.quota = now, quota
 
-    def settle(self, quota: NamespaceQuota, given: Mapping[str, int]) -> None:
+    def add_report(self, quota: NamespaceQuota, given: Mapping[str, int]) -> None:
         """Add what was counted since the last look, a report having `given` these counts in between."""
         now = _counts(quota)
         self._add(now, given, self.last)
@@ -110,18 +110,18 @@ class Totals:
 
         Gives what was counted since the report before, of each namespace that was over its quota.
         """
-        standing_before = {quota.namespace: quota for quota in before}
-        standing_after = {quota.namespace: quota for quota in after}
-        self.look(standing_before.values())
-        come = {name: _without_counts(quota) for name, quota in standing_after.items() if name not in standing_before}
-        gone = {name: _without_counts(quota) for name, quota in standing_before.items() if name not in standing_after}
-        standing_before |= come
-        standing_after |= gone
-        for namespace, quota in standing_before.items():
-            self._settle(quota, values, standing_after[namespace])
-        return self._close(standing_before.keys())
+        before_by_name = {quota.namespace: quota for quota in before}
+        after_by_name = {quota.namespace: quota for quota in after}
+        self.look(before_by_name.values())
+        come = {name: _without_counts(quota) for name, quota in after_by_name.items() if name not in before_by_name}
+        gone = {name: _without_counts(quota) for name, quota in before_by_name.items() if name not in after_by_name}
+        before_by_name |= come
+        after_by_name |= gone
+        for namespace, quota in before_by_name.items():
+            self._add_report(quota, values, after_by_name[namespace])
+        return self._close(before_by_name.keys())
 
-    def _settle(self, before: NamespaceQuota, values: Mapping[str, int], after: NamespaceQuota) -> None:
+    def _add_report(self, before: NamespaceQuota, values: Mapping[str, int], after: NamespaceQuota) -> None:
         """Take in a report's values for one namespace."""
         name = _reported_name(before, values)
         over = values.get(f"throttle.{name}", 0)
@@ -130,7 +130,7 @@ class Totals:
             account = self._accounts[before.namespace] = _Account(before)
         if account is not None:
             dropped = _given(before, values.get(f"dropped.{name}", 0), after)
-            account.settle(after, {_OVER: over, **dropped})
+            account.add_report(after, {_OVER: over, **dropped})
 
     def _take(self, quota: NamespaceQuota) -> bool:
         """Look at one namespace; whether it has an account."""

@@ -59,8 +59,8 @@ class Tree:
 
     Metrics that begin with one of `exempt` are the program's own and no quota's business. Files not written to for
     `ttl` seconds count as gone, 0 being never. `is_pending` tells whether points of a metric wait to be written, and
-    `path_of` below the root where its file is; MetricNameError where it can have none. `is_settled` tells whether times
-    can be held against the clock, which is not so for a while after it was set forward.
+    `path_of` below the root where its file is; MetricNameError where it can have none. `is_clock_trusted` tells whether
+    times can be held against the clock, which is not so for a while after it was set forward.
     """
 
     root: str
@@ -68,12 +68,12 @@ class Tree:
     ttl: float = 0.0
     is_pending: Callable[[str], bool] = lambda _: False
     path_of: Callable[[str], str] = path_of
-    is_settled: Callable[[], bool] = lambda: True
+    is_clock_trusted: Callable[[], bool] = lambda: True
     directory: DataDirectory = field(default_factory=lambda: DataDirectory(""))
 
     def is_stale(self, written: float, now: float) -> bool:
         """Whether a file last written to at that time counts as gone."""
-        return bool(self.ttl) and written < now - self.ttl and self.is_settled()
+        return bool(self.ttl) and written < now - self.ttl and self.is_clock_trusted()
 
 
 class Walk:

@@ -47,7 +47,7 @@ class Descent:
     states: NarrowColumn
     holders: NarrowColumn
 
-    def settle(self, rows: Column, parents: Numbers, names: Sequence[str]) -> None:
+    def find_rules(self, rows: Column, parents: Numbers, names: Sequence[str]) -> None:
         """Note the states and quotas of namespaces, pairwise and in the order of their creation.
 
         A parent is settled already, or is one of these and comes before its children.
@@ -55,11 +55,11 @@ class Descent:
         called = np.array(names, np.object_)
         depths = np.fromiter((name.count(".") for name in names), np.int64, len(names))
         for level in _groups(depths):
-            self._settle_level(rows[level], parents[level], called[level])
+            self._find_level(rows[level], parents[level], called[level])
         quotas = self.holders[rows]
         self.quotas.want_names(quotas[self.quotas.namespace[quotas] == rows])
 
-    def _settle_level(self, rows: Column, parents: Numbers, names: Names) -> None:
+    def _find_level(self, rows: Column, parents: Numbers, names: Names) -> None:
         """Settle namespaces below settled ones."""
         states, rules = self._steps(self.states[parents], names)
         above = self.holders[parents]

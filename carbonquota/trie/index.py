@@ -108,7 +108,7 @@ class Index:
             return places
         rows = namespaces.create_many(missing, parents)
         descent = Descent(self.matcher, self.quotas, namespaces.state, namespaces.quota)
-        descent.settle(rows, namespaces.parent[rows], missing)
+        descent.find_rules(rows, namespaces.parent[rows], missing)
         return rows_at(places, rows)
 
     def add(self, name: bytes, namespace: int, size: Size) -> int:

@@ -70,7 +70,7 @@ class QuotaTerms(Protocol):
 class LazyReference(Protocol):
     """Who keeps rows of quotas and has not yet looked up whose they are."""
 
-    def settle(self) -> None:
+    def resolve(self) -> None:
         """Look it up now; to be called under the index's lock."""
 
 
@@ -343,7 +343,7 @@ class Quotas(Columns):
     def resolve_references(self) -> None:
         """Have those who keep rows look up whose they are, as this may change."""
         for witness in list(self.references):
-            witness.settle()
+            witness.resolve()
         self.references.clear()
 
     def rows(self) -> list[int]:

@@ -61,16 +61,16 @@ class Rebuild:
         order = order[(self._generation[order] != 0) & (order != ROOT_ROW)]
         for start in range(0, len(order), _STRETCH):
             give_way()
-            self._settle_lasting(order[start : start + _STRETCH])
+            self._match_lasting(order[start : start + _STRETCH])
 
-    def _settle_lasting(self, rows: Column) -> None:
+    def _match_lasting(self, rows: Column) -> None:
         """Settle those of the copied namespaces that are still there."""
         namespaces = self._index.namespaces
         names = namespaces.names_at(rows)
         # One that is gone has no children left, so none of these has lost its parent.
         last = namespaces.generation[rows] == self._generation[rows]
         rows = rows[last]
-        self._settle(rows, self._parents[rows], [name for name, lasts in zip(names, last, strict=True) if lasts])
+        self._match(rows, self._parents[rows], [name for name, lasts in zip(names, last, strict=True) if lasts])
 
     def finish(self) -> None:
         """Bring it up to date and put it in force; to be called under the index's lock."""
@@ -82,15 +82,15 @@ class Rebuild:
         self._holders = _lengthened(self._holders, namespaces.size)
         fresh = np.flatnonzero(generation > self._births)
         fresh = fresh[np.argsort(generation[fresh])]
-        self._settle(fresh, namespaces.parent[fresh], namespaces.names_at(fresh))
+        self._match(fresh, namespaces.parent[fresh], namespaces.names_at(fresh))
         self._carry_over()
         namespaces.state[: namespaces.size] = self._states
         namespaces.quota[: namespaces.size] = self._holders
         self._index.replace_rules(self._matcher, self._quotas)
 
-    def _settle(self, rows: Column, parents: Numbers, names: list[str]) -> None:
+    def _match(self, rows: Column, parents: Numbers, names: list[str]) -> None:
         """Find the states and quotas of namespaces, parents first."""
-        Descent(self._matcher, self._quotas, self._states, self._holders).settle(rows, parents, names)
+        Descent(self._matcher, self._quotas, self._states, self._holders).find_rules(rows, parents, names)
 
     def _drop_stale(self, generation: Column) -> None:
         """Remove the quotas of namespaces that are gone, though their row may have been given out again."""

@@ -177,7 +177,7 @@ class ResendWindow:
         """How much of the connection's stream it has seen, in bytes."""
         return self._end
 
-    def settle(self, received: int) -> None:
+    def acknowledge(self, received: int) -> None:
         """Forget all lines within the first `received` bytes of the connection's stream: they need not go again."""
         while self._batches and self._start + len(self._batches[0].lines) <= received:
             self._forget()

@@ -58,7 +58,7 @@ class Sender:
         """
         connection, self.connection = self.connection, None
         if connection is not None and connection.was_read and now < self._repeats_from:
-            self._settle(connection.received)
+            self._acknowledge(connection.received)
         else:
             self._repeats_from = now + _SELDOM * self._window.seconds
         self.outbox.restart(self._window.clear())
@@ -67,15 +67,15 @@ class Sender:
         """No connection comes any more: what was sent and not acknowledged goes back into the outbox."""
         connection, self.connection = self.connection, None
         if connection is not None:
-            self._settle(connection.received)
+            self._acknowledge(connection.received)
             self.outbox.restart(self._window.clear())
 
-    def _settle(self, received: int) -> None:
+    def _acknowledge(self, received: int) -> None:
         """The first `received` bytes of the stream have arrived for good."""
         begun = self.outbox.cut(received - self._window.end)
         if begun is not None:
             self._ledger.send([begun])
-        self._window.settle(received)
+        self._window.acknowledge(received)
 
     def send(self) -> bool:
         """Send as much as is taken. Whether there is more to be sent at once."""

@@ -2,7 +2,7 @@
 
 Theory of operation. A metric's points are in one of four places. *Ready*: the writer may take them. *Writing*: it has.
 *Parked*: it tried and has to come back to the metric later; new points queue up behind the old ones. *Awaiting*: the
-same of metrics whose file is to be made, in order, when that is allowed. Whatever it takes it must settle, as stored,
+same of metrics whose file is to be made, in order, when that is allowed. What it takes it must account for, as stored,
 parked, awaiting or lost.
 
 Invariants, each holding whenever the lock is free:
@@ -219,26 +219,26 @@ class WriteCache:
             return points
 
     def store(self, entry: CacheEntry, left_out: int = 0) -> None:
-        """Settle what was taken: it is stored, all but those that were left out as the file does not reach them."""
+        """Account for what was taken: it is stored, but for those left out as the file does not reach them."""
         with self._lock:
-            count = len(self._settled(entry))
+            count = len(self._finish(entry))
             left_out = min(left_out, count)
             self._stored += count - left_out
             self._leave(count - left_out)
             self._lose("retention", left_out, entry.name)
 
     def lose(self, entry: CacheEntry, reason: str) -> None:
-        """Settle what was taken: it is lost."""
+        """Account for what was taken: it is lost."""
         with self._lock:
-            self._lose(reason, len(self._settled(entry)), entry.name)
+            self._lose(reason, len(self._finish(entry)), entry.name)
 
     def await_file(self, entry: CacheEntry, reason: str) -> None:
-        """Settle what was taken: it waits until the metric's file may be made; see `next_awaiting`.
+        """Account for what was taken: it waits until the metric's file may be made; see `next_awaiting`.
 
         `reason` is what its points count as lost by, if they have to make room for others.
         """
         with self._lock:
-            points = self._settled(entry)
+            points = self._finish(entry)
             if not points:
                 return
             self._ready.pop(entry.name, None)
@@ -271,13 +271,13 @@ class WriteCache:
             self._lose(reason, gone, entry.name)
 
     def park(self, entry: CacheEntry, reason: str) -> bool:
-        """Settle what was taken: it waits until the writer takes this very metric again.
+        """Account for what was taken: it waits until the writer takes this very metric again.
 
         `reason` is what its oldest points count as lost by, if they come to exceed its share. False where metrics
         that are parked have no more room at all: then the points are lost.
         """
         with self._lock:
-            points = self._settled(entry)
+            points = self._finish(entry)
             if not points:
                 return False
             self._ready.pop(entry.name, None)
@@ -293,7 +293,7 @@ class WriteCache:
                 self._parked_points += len(points)
             return bool(points)
 
-    def _settled(self, entry: CacheEntry) -> list[Point]:
+    def _finish(self, entry: CacheEntry) -> list[Point]:
         """What was taken; nothing if all was given up meanwhile."""
         _, points = self._writing.pop(entry.name, (entry, []))
         return points

@@ -99,13 +99,13 @@ def test_a_file_made_behind_the_walk_keeps_its_metric(tmp_path: Path) -> None:
     create(tmp_path, "m.n")
     engine = engine_with("a.b", "z.gone")
 
-    def settle(function: Callable[[], None]) -> None:
+    def on_data_thread(function: Callable[[], None]) -> None:
         if "a.b" not in made:
             made["a.b"] = create(tmp_path, "a.b")
         function()
 
     made: dict[str, Path] = {}
-    result = Scanner(Tree(str(tmp_path)), engine, settle=settle).scan()
+    result = Scanner(Tree(str(tmp_path)), engine, on_data_thread=on_data_thread).scan()
     assert counts(result) == {"files": 1, "loaded": 1, "forgotten": 1}
     assert "a.b" in engine
 
@@ -126,12 +126,12 @@ def test_it_is_settled_in_steps_and_each_is_waited_for(tmp_path: Path) -> None:
     engine = engine_with(*(f"a.gone{number}" for number in range(450)))
     lengths: list[int] = []
 
-    def settle(function: Callable[[], None]) -> None:
+    def on_data_thread(function: Callable[[], None]) -> None:
         before = len(engine)
         function()
         lengths.append(before - len(engine))
 
-    scanner = Scanner(Tree(str(tmp_path)), engine, settle=settle)
+    scanner = Scanner(Tree(str(tmp_path)), engine, on_data_thread=on_data_thread)
     assert scanner.scan().forgotten == 0
     lengths.clear()
     assert scanner.scan().forgotten == 450
@@ -199,11 +199,11 @@ def test_a_tree_that_goes_away_during_the_scan_forgets_nothing(tmp_path: Path) -
     create(root, "a.b")
     engine = engine_with("a.b", "c.d")
 
-    def settle(function: Callable[[], None]) -> None:
+    def on_data_thread(function: Callable[[], None]) -> None:
         root.rename(tmp_path / "away")
         function()
 
-    assert Scanner(Tree(str(root)), engine, settle=settle).scan().forgotten == 0
+    assert Scanner(Tree(str(root)), engine, on_data_thread=on_data_thread).scan().forgotten == 0
     assert len(engine) == 2
 
 

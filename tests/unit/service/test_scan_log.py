@@ -71,14 +71,14 @@ def test_a_scan_that_is_stopped_while_it_forgets_is_not_complete(tmp_path: Path,
     engine = engine_with(*(f"gone.m{number}" for number in range(300)))
     settled = []
 
-    def settle(function: Callable[[], None]) -> None:
+    def on_data_thread(function: Callable[[], None]) -> None:
         """Stop where the second scan has forgotten the first of two parts; that many must be gone in two scans."""
         function()
         settled.append(function)
         if len(settled) == 5:
             scanner.stop()
 
-    scanner = Scanner(Tree(str(tmp_path)), engine, settle=settle)
+    scanner = Scanner(Tree(str(tmp_path)), engine, on_data_thread=on_data_thread)
     assert (scanner.scan().forgotten, len(engine)) == (0, 301)
     result = scanner.scan()
     assert (result.forgotten, result.complete, len(engine)) == (200, False, 101)
@@ -90,10 +90,10 @@ def test_what_settling_raises_is_raised_and_forgets_nothing(tmp_path: Path) -> N
     create(tmp_path / "a.wsp")
     engine = engine_with("gone")
 
-    def settle(_: Callable[[], None]) -> None:
+    def on_data_thread(_: Callable[[], None]) -> None:
         raise RuntimeError("the loop is closed")
 
-    scanner = Scanner(Tree(str(tmp_path)), engine, settle=settle)
+    scanner = Scanner(Tree(str(tmp_path)), engine, on_data_thread=on_data_thread)
     with pytest.raises(RuntimeError, match=r"^the loop is closed$"):
         scanner.scan()
     assert "gone" in engine

@@ -49,7 +49,7 @@ class Host:
         """The report at the end of the interval."""
         self.clock.set((self.clock() // 60 + 1) * 60)
         report = self.reporter.report()
-        self.log.settle(report.over, report.creates)
+        self.log.take_report(report.over, report.creates)
 
     def lines(self) -> list[str]:
         """What was logged since the last call."""
@@ -146,7 +146,7 @@ def test_a_start_seen_after_the_report_was_made_is_no_stop_for_it(host: Host) ->
     host.clock.set(60.0)
     report = host.reporter.report()
     host.admit("team.a", "team.b", "team.c", "team.d")
-    host.log.settle(report.over, report.creates)
+    host.log.take_report(report.over, report.creates)
     assert host.lines() == [START]
     host.report()
     assert host.lines() == []
