@@ -116,11 +116,11 @@ class QuotaEngine:
         self._interval: Refill = FixedWindow(interval, clock())
         self._unit: ThroughputUnit = throughput_unit
         self._rules = rules
-        made_ready = compiled_rules(rules.rules, interval, throughput_unit)
+        compiled = compiled_rules(rules.rules, interval, throughput_unit)
         default_size = Schemas.from_text("").default_size
-        self._index = Index(rules.matcher(), made_ready, record_changes=record_changes, keep_seen=keep_seen)
+        self._index = Index(rules.matcher(), compiled, record_changes=record_changes, keep_seen=keep_seen)
         size_of = size_of or (lambda _: default_size)
-        self._decider = Decider(self._index, made_ready, size_of, max_creates_per_second, storable, hold_new=hold_new)
+        self._decider = Decider(self._index, compiled, size_of, max_creates_per_second, storable, hold_new=hold_new)
         self._unclaimed: tuple[list[str], list[str]] | None = None
         self._timed = keep_seen or max_creates_per_second is not None
         if prepaid:
@@ -239,7 +239,7 @@ class QuotaEngine:
         """Count what is refused: the rejections, nothing malformed, and what they were decided by."""
         with self._lock:
             self._begin()
-            return capacity_limits.refuse(self._decider, refused), {}, self._decider.grants
+            return capacity_limits.refuse(self._decider, refused), {}, self._decider.compiled
 
     def limits_above(self, namespaces: Iterable[str]) -> list[NamespaceLimits]:
         """The limits of what may be held in these namespaces and all above them, each after the one above it."""
@@ -369,7 +369,7 @@ class QuotaEngine:
             self._keep_time()
             self._index.note_absent()
             taking.take(self._index)
-            quotas, in_force = self._index.quotas, self._decider.grants
+            quotas, in_force = self._index.quotas, self._decider.compiled
             before = take_counts(quotas)
             ends_early = self._interval.report()
             # Nodes that share limits share their intervals as well: none of them begins one anew by itself.
@@ -411,17 +411,17 @@ class QuotaEngine:
         With a `size_of`, new metrics get their sizes by that one from the same moment on.
         What is used stays used, and the counts of the interval stay with the namespaces that had a rule and have one.
         """
-        made_ready = compiled_rules(rules.rules, self._interval.length, self._unit)
+        compiled = compiled_rules(rules.rules, self._interval.length, self._unit)
         with self._reload_lock:
             matcher = rules.matcher()
             matcher.plan()  # made before the lock is taken, since it takes a while where rules are many
             with self._lock:
-                rebuild = Rebuild(self._index, matcher, made_ready)
+                rebuild = Rebuild(self._index, matcher, compiled)
             rebuild.run(give_way=lambda: sleep(0))
             with self._lock:
                 self._keep_time()
                 rebuild.finish()
-                self._decider.put_in_force(made_ready, size_of)
+                self._decider.put_in_force(compiled, size_of)
                 self._backend.rebind()
                 self._rules = rules
 
@@ -567,7 +567,7 @@ class QuotaEngine:
             self._keep_time()
             self._index.note_absent()
             taking.take(self._index)
-            counts, in_force = take_counts(self._index.quotas), self._decider.grants
+            counts, in_force = take_counts(self._index.quotas), self._decider.compiled
         return standing(taking.taken(), counts, in_force)
 
     def unnamed_quota_columns(self) -> QuotaColumns:
@@ -577,7 +577,7 @@ class QuotaEngine:
             self._keep_time()
             self._index.note_absent()
             taking.take_unnamed(self._index)
-            counts, in_force = take_counts(self._index.quotas), self._decider.grants
+            counts, in_force = take_counts(self._index.quotas), self._decider.compiled
             index = self._index
         return unnamed_standing(taking.taken_unnamed(index), counts, in_force)
 

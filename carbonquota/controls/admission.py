@@ -85,7 +85,7 @@ class BatchDecision:
         points: int,
         rejections: Rejections | None,
         malformed: Mapping[Malformed, Sequence[int]],
-        grants: Sequence[CompiledRule],
+        compiled: Sequence[CompiledRule],
     ) -> None:
         """Keep what was found."""
         self.points = points
@@ -94,7 +94,7 @@ class BatchDecision:
         self._offered = offered
         self._rejections = rejections
         self._malformed = malformed
-        self._grants = grants
+        self._compiled = compiled
         self._held_at = _NOWHERE
 
     @property
@@ -162,7 +162,7 @@ class BatchDecision:
             (group.namespace, KEYS[group.control]): Drop(
                 group.points, self._rule(group.rule), tuple(self._names(group.positions))
             )
-            for group in (() if self._rejections is None else self._rejections.groups(self._metric, self._grants))
+            for group in (() if self._rejections is None else self._rejections.groups(self._metric, self._compiled))
         }
 
     @cached_property
@@ -172,7 +172,7 @@ class BatchDecision:
 
     def _rule(self, number: int) -> Rule | None:
         """The rule of that number."""
-        return None if number == NO_RULE else self._grants[number].rule
+        return None if number == NO_RULE else self._compiled[number].rule
 
     def _metric(self, position: int) -> str:
         """The normal name of the metric on a line."""
@@ -230,10 +230,10 @@ class Admission(BatchDecision):
         points: int,
         rejections: Rejections | None,
         malformed: Mapping[Malformed, Sequence[int]],
-        grants: Sequence[CompiledRule],
+        compiled: Sequence[CompiledRule],
     ) -> None:
         """Keep what was found."""
-        super().__init__(offered, points, rejections, malformed, grants)
+        super().__init__(offered, points, rejections, malformed, compiled)
         self._lines = offered
 
     def holding_back(self, which: NDArray[np.bool_]) -> Admission:
@@ -241,7 +241,7 @@ class Admission(BatchDecision):
         rejections = self._rejections
         if rejections is None:
             return self
-        rest = Admission(self._lines, self.points, rejections.without(which), self._malformed, self._grants)
+        rest = Admission(self._lines, self.points, rejections.without(which), self._malformed, self._compiled)
         rest._held_at = np.sort(np.concatenate((self._held_at, rejections.positions[which])))
         return rest
 

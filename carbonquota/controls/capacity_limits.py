@@ -78,13 +78,13 @@ def limits_above(decider: Decider, namespaces: Iterable[str]) -> list[NamespaceL
 
 def _way_down(decider: Decider, namespace: str) -> Iterator[tuple[str, CompiledRule | None]]:
     """The namespaces from the root to this one, whether they are there or not, with their rules."""
-    index, grants = decider.index, decider.grants
+    index, compiled = decider.index, decider.compiled
     row, missing = index.locate(ROOT if namespace == ROOT else f"{namespace}.")
     for place in index.namespaces.lineage(row):
         quota = index.own_quota(place)
-        yield index.namespaces.name(place), None if quota == NO_QUOTA else grants[index.quotas.rule_at[quota]]
+        yield index.namespaces.name(place), None if quota == NO_QUOTA else compiled[index.quotas.rule_at[quota]]
     for name, rule in zip(missing, index.foresee(row, missing), strict=True):
-        yield name, None if rule < 0 else grants[rule]
+        yield name, None if rule < 0 else compiled[rule]
 
 
 def _limits(grant: CompiledRule) -> tuple[int, ...]:

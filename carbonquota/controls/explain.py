@@ -46,7 +46,7 @@ def _namespaces(decider: Decider, matches: Matches, metric: str, offer: _Offer) 
     parts = dotted_part(metric).split(".")[:-1]
     names = [ROOT, *(".".join(parts[: depth + 1]) for depth in range(len(parts)))]
     usages = [usage_of(index, index.namespaces.find(name)) for name in names]
-    limits = {grant.rule: grant.limits for grant in decider.grants}
+    limits = {each.rule: each.limits for each in decider.compiled}
     for depth, (name, usage) in enumerate(zip(names, usages, strict=True)):
         matched = matches(name)
         rule = matched[-1] if matched else None

@@ -34,11 +34,11 @@ def of_absent(rule: int) -> int:
     return _FIRST_ABSENT - rule
 
 
-def absent_by(quota: int, metric: str, grants: Sequence[CompiledRule]) -> tuple[str, int]:
+def absent_by(quota: int, metric: str, compiled: Sequence[CompiledRule]) -> tuple[str, int]:
     """The namespace above a metric that does not exist, and its rule, of a number that `of_absent` gave."""
     rule = _FIRST_ABSENT - quota
     parts = dotted_part(metric).split(".")
-    return ".".join(parts[: grants[rule].depth]), rule
+    return ".".join(parts[: compiled[rule].depth]), rule
 
 
 class Group(NamedTuple):
@@ -125,13 +125,13 @@ class Rejections:
         counts = np.bincount(self.controls, minlength=len(KEYS)).tolist()
         return {key: count for key, count in zip(KEYS, counts, strict=True) if count}
 
-    def groups(self, metric: Callable[[int], str], grants: Sequence[CompiledRule]) -> Iterator[Group]:
+    def groups(self, metric: Callable[[int], str], compiled: Sequence[CompiledRule]) -> Iterator[Group]:
         """The lines by namespace and control, the group of the first line first.
 
-        `metric` gives the normal name on a line, `grants` are those that the batch was decided by.
+        `metric` gives the normal name on a line, `compiled` are those that the batch was decided by.
         """
         groups: dict[tuple[str, int], Group] = {}
-        for group in (*self._by_quotas(), *self._by_absent(metric, grants)):
+        for group in (*self._by_quotas(), *self._by_absent(metric, compiled)):
             # A namespace that some lines did not find may have come before others.
             key = group.namespace, group.control
             groups[key] = group if key not in groups else _merged(groups[key], group)
@@ -155,11 +155,11 @@ class Rejections:
         for namespace, rule, control, group_points, start, count in zip(*by_group, strict=True):
             yield Group(namespace, rule, control, group_points, ordered[start : start + min(count, LOOKED_AT)])
 
-    def _by_absent(self, metric: Callable[[int], str], grants: Sequence[CompiledRule]) -> Iterator[Group]:
+    def _by_absent(self, metric: Callable[[int], str], compiled: Sequence[CompiledRule]) -> Iterator[Group]:
         """The groups of lines that were dropped by namespaces which do not exist."""
         places: dict[tuple[str, int, int], list[int]] = {}
         for at in np.flatnonzero(self.by <= _FIRST_ABSENT).tolist():
-            namespace, rule = absent_by(int(self.by[at]), metric(int(self.positions[at])), grants)
+            namespace, rule = absent_by(int(self.by[at]), metric(int(self.positions[at])), compiled)
             places.setdefault((namespace, rule, int(self.controls[at])), []).append(at)
         for (namespace, rule, control), group in places.items():
             points = len(group) if self._amounts is None else _sum(self._amounts[group])

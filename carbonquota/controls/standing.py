@@ -43,7 +43,7 @@ class QuotaColumns:
     throttle: Counts
     counted: Column
     dropped: Sequence[Counts]
-    grants: Sequence[CompiledRule]
+    compiled: Sequence[CompiledRule]
 
     def __len__(self) -> int:
         """How many quotas there are."""
@@ -61,12 +61,12 @@ class QuotaColumns:
 
     def value(self, position: int) -> NamespaceQuota:
         """One quota as a value."""
-        grant = self.grants[self.rules[position]]
+        each = self.compiled[self.rules[position]]
         throttle = int(self.throttle[position])
         return NamespaceQuota(
             namespace=self.names_at(slice(position, position + 1))[0],
-            rule=grant.rule,
-            limits=grant.limits,
+            rule=each.rule,
+            limits=each.limits,
             usage=Usage(*(int(usage[position]) for usage in self.usages)),
             throttle=throttle,
             dropped=self._dropped(position) if throttle else {},
@@ -88,7 +88,7 @@ class QuotaColumns:
 
     def limits(self, control: str) -> NDArray[np.float64]:
         """The limits on one control, spelled as in stats; NaN where there is none."""
-        by_rule = [getattr(grant.limits, control) for grant in self.grants]
+        by_rule = [getattr(each.limits, control) for each in self.compiled]
         return np.array([np.nan if limit is None else limit for limit in by_rule], np.float64)[self.rules]
 
     def pressures(self) -> NDArray[np.float64]:
@@ -119,17 +119,17 @@ class UnnamedColumns(QuotaColumns):
         return self.on_demand.at(positions)
 
 
-def unnamed_standing(taken: UnnamedQuotas, counts: TakenCounts, grants: Sequence[CompiledRule]) -> QuotaColumns:
+def unnamed_standing(taken: UnnamedQuotas, counts: TakenCounts, compiled: Sequence[CompiledRule]) -> QuotaColumns:
     """How all quotas stand that were taken without names; `names` has none of them."""
     counted, over = _counted(taken.rows, counts)
     none = np.empty(0, np.object_)
-    return UnnamedColumns(none, taken.rules, taken.usages, over, counted, counts.dropped, grants, taken.names)
+    return UnnamedColumns(none, taken.rules, taken.usages, over, counted, counts.dropped, compiled, taken.names)
 
 
-def standing(taken: TakenQuotas, counts: TakenCounts, grants: Sequence[CompiledRule]) -> QuotaColumns:
-    """How all quotas stand that were taken at one moment, with these counts; `grants` are those in force then."""
+def standing(taken: TakenQuotas, counts: TakenCounts, compiled: Sequence[CompiledRule]) -> QuotaColumns:
+    """How all quotas stand that were taken at one moment, with these counts; `compiled` are those in force then."""
     counted, over = _counted(taken.rows, counts)
-    return QuotaColumns(taken.namespaces, taken.rules, taken.usages, over, counted, counts.dropped, grants)
+    return QuotaColumns(taken.namespaces, taken.rules, taken.usages, over, counted, counts.dropped, compiled)
 
 
 def _counted(rows: Column, counts: TakenCounts) -> tuple[Column, Counts]:

@@ -1,4 +1,4 @@
-"""What decides by controls: the order in which these are asked, and rules made ready for it."""
+"""What decides by controls: the order in which these are asked, and rules compiled for it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Throughput is the one rate: it counts what passes, starts anew in each interval,
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule made ready for deciding.
+    """A rule compiled for deciding.
 
     `limits` are the rule's, throughput being per interval. `checks` are its limited capacities as (control index,
     limit), in the order of `CAPACITY_ORDER`, without limits of `MAXIMUM`, which no sum can pass. `throughput` is
@@ -61,12 +61,12 @@ class CompiledRule:
 
 
 def compiled_rules(rules: Iterable[Rule], interval: float, unit: ThroughputUnit) -> tuple[CompiledRule, ...]:
-    """The rules made ready, for report intervals of `interval` seconds."""
+    """The rules compiled for report intervals of `interval` seconds."""
     return tuple(_grant(rule, interval, unit) for rule in rules)
 
 
 def _grant(rule: Rule, interval: float, unit: ThroughputUnit) -> CompiledRule:
-    """One rule made ready."""
+    """One compiled rule."""
     limits = rule.limits
     throughput = limits.throughput
     if throughput is not None:

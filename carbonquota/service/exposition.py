@@ -119,7 +119,7 @@ class _Page:
 
     def _limits(self) -> Iterator[str]:
         for position in self.shown:
-            grant = self.quotas.grants[self.quotas.rules[position]]
+            grant = self.quotas.compiled[self.quotas.rules[position]]
             labels = _labels(self.quotas.names[position], grant.rule)
             for control in CONTROLS:
                 if (limit := getattr(grant.limits, control.stat)) is not None:
@@ -127,7 +127,7 @@ class _Page:
 
     def _usages(self) -> Iterator[str]:
         for position in self.shown:
-            grant = self.quotas.grants[self.quotas.rules[position]]
+            grant = self.quotas.compiled[self.quotas.rules[position]]
             labels = _labels(self.quotas.names[position], grant.rule)
             for control, usage in zip(CONTROLS, self.quotas.usages, strict=True):
                 if getattr(grant.limits, control.stat) is not None:
@@ -137,7 +137,7 @@ class _Page:
     def _counted(self, gone: Iterable[OverQuota]) -> Iterator[tuple[str, Limits, OverQuota | None]]:
         """The labels and limits of each namespace, and what was counted there, if anything ever was."""
         for position in self.shown:
-            name, grant = self.quotas.names[position], self.quotas.grants[self.quotas.rules[position]]
+            name, grant = self.quotas.names[position], self.quotas.compiled[self.quotas.rules[position]]
             yield _labels(name, grant.rule), grant.limits, self.tallies.get(name)
         for tally in gone:
             yield _labels(tally.quota.namespace, tally.quota.rule), tally.quota.limits, tally

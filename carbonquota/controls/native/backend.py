@@ -63,7 +63,7 @@ class NativeBackend:
 
     def rebind(self) -> None:
         """Decide by the columns and the rules as they are now."""
-        bind(self._ledger, self._decider.index, self._decider.grants)
+        bind(self._ledger, self._decider.index, self._decider.compiled)
         self._sizes.keep_up()
 
     def set_time(self, start: float, end: float) -> None:

@@ -37,7 +37,7 @@ def answer(decider: Decider, batch: Batch) -> BatchDecision:
         rejections = Rejections(decider.index.quotas, positions, quotas, controls, amounts)
     malformed = {Malformed(why): at for why, at in batch.lines.malformed_at().items()} if batch.malformed else {}
     kind = BatchDecision if batch.lines.are_names else Admission
-    return kind(batch.lines, batch.accepted, rejections, malformed, decider.grants)
+    return kind(batch.lines, batch.accepted, rejections, malformed, decider.compiled)
 
 
 def _decide(decider: Decider, ledger: Ledger, batch: Batch, sizes: Sizes) -> None:

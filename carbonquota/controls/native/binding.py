@@ -28,14 +28,14 @@ def ledger_of(index: Index, storable: Storable | None) -> Ledger:
     return ledger
 
 
-def bind(ledger: Ledger, index: Index, grants: Sequence[CompiledRule]) -> None:
+def bind(ledger: Ledger, index: Index, compiled: Sequence[CompiledRule]) -> None:
     """Have it decide over the columns as they are now; to be called whenever some were replaced, or the rules."""
     namespaces, quotas, seen = index.namespaces, index.quotas, index.seen
     columns = {
         "generation": namespaces.generation,
-        "rule_metered": np.array([grant.metered for grant in grants], np.int64),
-        "rule_throughput": np.array([grant.throughput for grant in grants], np.int64),
-        "rule_enforcing": np.array([grant.enforcing for grant in grants], np.int64),
+        "rule_metered": np.array([grant.metered for grant in compiled], np.int64),
+        "rule_throughput": np.array([grant.throughput for grant in compiled], np.int64),
+        "rule_enforcing": np.array([grant.enforcing for grant in compiled], np.int64),
         **{name: getattr(quotas, name) for name in ("remaining", "limit", "throttle")},
     }
     ledger.bind(
@@ -51,12 +51,12 @@ def bind(ledger: Ledger, index: Index, grants: Sequence[CompiledRule]) -> None:
         dropped=quotas.dropped,
         rates=quotas.rates,
         capacities=quotas.capacities,
-        checks=np.array([_checks(grant) for grant in grants], np.int64).reshape(-1, len(CAPACITY_ORDER) + 1, 2),
+        checks=np.array([_checks(grant) for grant in compiled], np.int64).reshape(-1, len(CAPACITY_ORDER) + 1, 2),
         size_number=index.series.size_number,
         seen=None if seen is None else seen.time,
         matcher=_flat(ledger, cast("Matcher", index.matcher)),
         absent=(index.absent.names, index.absent.most, [index.absent.throttle, *index.absent.dropped]),
-        some_reject_alone=any(map(_rejects_alone, grants)),
+        some_reject_alone=any(map(_rejects_alone, compiled)),
     )
 
 

@@ -25,14 +25,14 @@ def admit(decider: Decider, buffer: bytes) -> Admission:
     """Decide and charge the data points on a buffer's lines, in their order."""
     lines = PlainLines(buffer)
     contents = [parse(lines.line(position), decider.times) for position in range(len(lines))]
-    return Admission(lines, *_decide(decider, contents, [1] * len(lines)), decider.grants)
+    return Admission(lines, *_decide(decider, contents, [1] * len(lines)), decider.compiled)
 
 
 def admit_names(decider: Decider, names: Sequence[Name], points: Points | None) -> BatchDecision:
     """Decide and charge points of names, in their order."""
     offered = PlainNames(names)
     amounts = [1] * len(offered) if points is None else points.tolist()
-    return BatchDecision(offered, *_decide(decider, offered.contents, amounts), decider.grants)
+    return BatchDecision(offered, *_decide(decider, offered.contents, amounts), decider.compiled)
 
 
 def _decide(decider: Decider, contents: Sequence[Content], points: Sequence[int]) -> Decided:

@@ -73,19 +73,19 @@ class NewPlace:
 class Decider:
     """Decides offers against an index, and charges them there. Not safe to use from two threads at once."""
 
-    __slots__ = ("_second", "_undivided", "creates", "grants", "index", "size_of", "storable", "times")
+    __slots__ = ("_second", "_undivided", "compiled", "creates", "index", "size_of", "storable", "times")
 
     def __init__(
         self,
         index: Index,
-        grants: tuple[CompiledRule, ...],
+        compiled: tuple[CompiledRule, ...],
         size_of: SizeOf,
         creates_per_second: int | None = None,
         storable: Storable | None = None,
         *,
         hold_new: bool = False,
     ) -> None:
-        """Decide by `grants`, the index's rules made ready; `size_of` is asked for the size of new metrics.
+        """Decide by `compiled`, the compiled rules of the index; `size_of` is asked for the size of new metrics.
 
         `creates_per_second` bounds new metrics, where `keep_time` is called before each decision. What is not
         `storable` is malformed.
@@ -95,18 +95,18 @@ class Decider:
         self.creates = Creates(creates_per_second, hold_new=hold_new)
         self._second = -1
         self.index = index
-        self.grants = self._undivided = grants
+        self.compiled = self._undivided = compiled
         self.size_of = size_of
 
-    def put_in_force(self, grants: tuple[CompiledRule, ...], size_of: SizeOf | None) -> None:
+    def put_in_force(self, compiled: tuple[CompiledRule, ...], size_of: SizeOf | None) -> None:
         """Decide by these from now on; the index must be under their rules. Without a `size_of` the old one stays."""
-        self._undivided = grants
+        self._undivided = compiled
         self.size_of = size_of or self.size_of
         self.divide(self.index.quotas.parts)
 
     def divide(self, parts: int) -> None:
         """Have throughput limits of new namespaces begin with one of so many parts."""
-        self.grants = tuple(grant.divided(parts) for grant in self._undivided)
+        self.compiled = tuple(grant.divided(parts) for grant in self._undivided)
 
     def keep_time(self, now: float) -> None:
         """Set the decision clock to `now`, in seconds since the epoch; only whole ones matter."""
@@ -127,8 +127,8 @@ class Decider:
         if quota > NO_QUOTA:
             namespace, number = quotas.name(quota), quotas.rule_at[quota]
         else:
-            namespace, number = absent_by(quota, normalize(metric), self.grants)
-        rule = self.grants[number].rule
+            namespace, number = absent_by(quota, normalize(metric), self.compiled)
+        rule = self.compiled[number].rule
         return Verdict(accepted=False, namespace=namespace, control=KEYS[control], rule=rule)
 
     def offer_named(self, metric: Name, points: int, size: Size | None = None) -> Outcome:
@@ -195,7 +195,7 @@ class Decider:
         """Where a new metric would lie."""
         row, missing = self.index.locate(dotted_part(metric))
         coming = [
-            Coming(name, rule, self.grants[rule])
+            Coming(name, rule, self.compiled[rule])
             for name, rule in zip(missing, self.index.foresee(row, missing), strict=True)
             if rule >= 0
         ]
@@ -225,7 +225,7 @@ class Decider:
         usage = namespaces.usage_at
         gaining = namespaces.gaining(place.row, missing=bool(place.missing))
         for quota in quotas.chain(namespaces.quota_at[place.row]):
-            grant, row = self.grants[quotas.rule_at[quota]], quotas.namespace_at[quota]
+            grant, row = self.compiled[quotas.rule_at[quota]], quotas.namespace_at[quota]
             held = [column[row] for column in usage]
             control = first_over(grant, held, need, gains=row == gaining)
             if control >= 0:
@@ -251,7 +251,7 @@ class Decider:
     def _may_be_granted_more(self, place: NewPlace, overs: Sequence[Over]) -> bool:
         """Whether a namespace has to come so that it can be granted throughput which is shared with others."""
         rules = (place.coming[~over.quota].rule for over in overs if over.quota < 0 and over.control == THROUGHPUT)
-        return any(self.grants[rule].throughput < self._undivided[rule].throughput for rule in rules)
+        return any(self.compiled[rule].throughput < self._undivided[rule].throughput for rule in rules)
 
     def _count(self, row: int, coming: int, overs: Sequence[Over], points: int) -> Outcome:
         """Count points at the quotas that they are over, whose namespaces are there; the last of them.

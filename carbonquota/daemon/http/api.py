@@ -182,9 +182,10 @@ class Api:
     def rules(self) -> RulesDocument:
         """The rules in force with their places, their limits as their file has them, and how much each holds."""
         quotas = self.standing()
-        numbers = np.bincount(quotas.rules, minlength=len(quotas.grants)).tolist()
+        numbers = np.bincount(quotas.rules, minlength=len(quotas.compiled)).tolist()
         held = {
-            (grant.rule.pattern, grant.rule.line): number for grant, number in zip(quotas.grants, numbers, strict=True)
+            (grant.rule.pattern, grant.rule.line): number
+            for grant, number in zip(quotas.compiled, numbers, strict=True)
         }
         rules = self._engine.rules.rules
         return RulesDocument(tuple(rule_row(rule, held.get((rule.pattern, rule.line), 0)) for rule in rules))

@@ -72,7 +72,7 @@ def test_children_are_shown_with_their_limits(client: Client) -> None:
 class TwoNodes:
     """A cluster of which another node uses as much of everything as this one."""
 
-    shares_stocks = True
+    shares_capacities = True
     is_away = False
 
     def over_all_nodes(self, _: Sequence[str], own: Sequence[Column]) -> list[Column]:
@@ -104,7 +104,7 @@ def test_usage_is_that_of_all_nodes_where_that_is_asked_for(engine: QuotaEngine)
     assert [(line["metrics"], line["hidden"]) for line in lines] == [(10, 0), (6, 0), (2, 1)]
     cluster.is_away = True
     assert client.get("/api/quotas?of=cluster").status_code == 503
-    cluster.shares_stocks = False
+    cluster.shares_capacities = False
     assert "throughput alone" in client.get("/api/usage?of=cluster").json()["detail"]
 
 
