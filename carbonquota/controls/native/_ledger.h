@@ -428,14 +428,19 @@ static inline int64_t cq_length_of_chain(const int32_t *chain, int64_t width)
     return length;
 }
 
-/* Write a chain and, where `own` tells so, one quota more. */
+/* Write a chain and, where `own` tells so, one quota more. Zeros are not written over zeros, as that would take memory. */
 static inline void cq_put_chain(int32_t *chains, int64_t width, int64_t above, int64_t quota, int own)
 {
+    const int32_t *upper = chains + above * width;
     int32_t *chain = chains + quota * width;
-    int64_t length = cq_length_of_chain(chains + above * width, width);
-    memcpy(chain, chains + above * width, sizeof(*chain) * (size_t)width);
+    int64_t length = 0;
+    for (; length < width && upper[length] != 0; length++)
+        chain[length] = upper[length];
     if (own)
-        chain[length] = (int32_t)quota;
+        chain[length++] = (int32_t)quota;
+    for (; length < width; length++)
+        if (chain[length] != 0)
+            chain[length] = 0;
 }
 
 /* A quota on a namespace, by a rule, below another quota. To be called where there is room. */
@@ -468,6 +473,15 @@ static inline int64_t cq_create_namespace(
     return row;
 }
 
+/* How many of the rules of missing namespaces have a throughput limit. */
+static inline int64_t cq_count_metered(const cq_ledger *ledger, const cq_arrival *arrival)
+{
+    int64_t metered = 0;
+    for (int64_t at = 0; at < arrival->coming_count; at++)
+        metered += ledger->rule_metered[arrival->coming[at].rule] != 0;
+    return metered;
+}
+
 /* Whether there is room for all that is missing above a metric. */
 static inline int cq_can_create(const cq_ledger *ledger, const cq_arrival *arrival)
 {
@@ -479,7 +493,7 @@ static inline int cq_can_create(const cq_ledger *ledger, const cq_arrival *arriv
     return cq_rows_remaining(&ledger->namespace_rows) >= levels &&
            cq_rows_remaining(&ledger->quota_rows) >= arrival->coming_count &&
            cq_length_of_chain(capacities, ledger->capacity_width) + arrival->coming_count <= ledger->capacity_width &&
-           cq_length_of_chain(rates, ledger->rate_width) + arrival->coming_count <= ledger->rate_width;
+           cq_length_of_chain(rates, ledger->rate_width) + cq_count_metered(ledger, arrival) <= ledger->rate_width;
 }
 
 /* Have it be known of a new namespace what size new metrics have there, if all below its parent have one. */
@@ -539,7 +553,8 @@ static inline int64_t cq_take_in(cq_ledger *ledger, const cq_arrival *arrival, u
     const int32_t *chain = ledger->rates + (int64_t)ledger->quota_of[arrival->nearest] * ledger->rate_width;
     cq_charge(ledger, chain, ledger->rate_width, arrival->points);
     cq_hold(ledger, arrival->nearest, arrival->need.least);
-    ledger->size_number[row] = size_number;
+    if (ledger->size_number[row] != size_number) /* else no memory is taken where it is 0 */
+        ledger->size_number[row] = size_number;
     if (ledger->seen != NULL)
         ledger->seen[row] = ledger->now;
     return row;
