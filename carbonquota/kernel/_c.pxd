@@ -93,6 +93,7 @@ cdef extern from "_bulk.h" nogil:
     void cq_free_names(cq_names* names)
     void cq_free_series(cq_series* series)
     cq_space* cq_space_at(const cq_names* names, int64_t row)
+    int cq_has_space(const cq_names* names, int64_t row)
     int64_t cq_called(const cq_space* space, const unsigned char** name)
     int64_t cq_find_name(cq_names* names, uint64_t hash, const unsigned char* name, int64_t length)
     int cq_insert_name(cq_names* names, uint64_t hash, const unsigned char* name, int64_t length, int64_t row)

@@ -77,6 +77,12 @@ static inline cq_space *cq_space_at(const cq_names *names, int64_t row)
     return CQ_ENTRY(&names->spaces, cq_space, row);
 }
 
+/* Whether there ever was a name at a row; may be asked at any time. */
+static inline int cq_has_space(const cq_names *names, int64_t row)
+{
+    return row >= 0 && row < __atomic_load_n(&names->size, __ATOMIC_ACQUIRE);
+}
+
 /* A namespace's name, and its length or -1 where the row is not in use. What is read while it is written may be wrong,
  * but lies where something may be read. */
 static inline int64_t cq_called(const cq_space *space, const unsigned char **name)
@@ -109,7 +115,7 @@ static inline int cq_insert_name(cq_names *names, uint64_t hash, const unsigned 
     cq_reclaim(&names->epochs);
     cq_space *space = cq_space_at(names, row);
     if (row >= names->size)
-        names->size = row + 1;
+        __atomic_store_n(&names->size, row + 1, __ATOMIC_RELEASE);
     space->revision = 0;
     if (text == NULL)
         memcpy(space->name, name, (size_t)length);

@@ -56,7 +56,7 @@ cdef class NameTable:
             cq_leave(&self.names.epochs, epoch)
 
     cdef int64_t called(self, int64_t row, const unsigned char** name) noexcept:
-        return cq_called(cq_space_at(&self.names, row), name) if 0 <= row < self.names.size else -1
+        return cq_called(cq_space_at(&self.names, row), name) if cq_has_space(&self.names, row) else -1
 
 
 @cython.no_gc_clear  # what `__dealloc__` needs must be there to the end, in garbage that holds itself, too

@@ -51,6 +51,8 @@ class Index:
         self.changes = ChangeLog() if record_changes else None
         self.moved: Callable[[], None] = _nothing
         """Called whenever a column was replaced, for who keeps addresses."""
+        self.catch_up: Callable[[], None] = _nothing
+        """Called before series are told of or go, for who may have some still to note that it put there by itself."""
         for columns in (self.namespaces, self.quotas, self.series, self.seen):
             if columns is not None:
                 columns.moved = self._have_moved
@@ -113,10 +115,17 @@ class Index:
 
     def add(self, name: bytes, namespace: int, size: Size) -> int:
         """Put a series that is not there yet into the namespace at that row, and count it; its own row."""
-        row = self.table.insert(name, namespace)
-        self.series.put(row, size)
+        try:
+            row = self.table.insert(name, namespace)
+            self.series.put(row, size)
+            self._note_new(name, row, size)
+        except BaseException:
+            # Memory may be lacking: it is all there, or nothing is.
+            if self.table.find(name) != UNKNOWN:
+                self.table.remove(name)
+            self.prune(namespace)
+            raise
         self.namespaces.charge(namespace, size)
-        self._note_new(name, row, size)
         return row
 
     def _note_new(self, name: bytes, row: int, size: Size) -> None:
@@ -134,6 +143,7 @@ class Index:
 
     def resize(self, name: bytes, row: int, size: Size) -> None:
         """Count the series of this name and row with another size."""
+        self.catch_up()
         namespace = self.table.namespace_of(row)
         self.namespaces.discharge(namespace, self.series.release(row))
         self.namespaces.charge(namespace, size)
@@ -146,6 +156,7 @@ class Index:
         row = self.table.find(name)
         if row == UNKNOWN:
             raise KeyError(name)
+        self.catch_up()
         namespace = self.table.namespace_of(row)
         self.table.remove(name)
         self.namespaces.discharge(namespace, self.series.release(row))
@@ -159,6 +170,7 @@ class Index:
         """Take out up to `most` series last seen before that second, which must be kept; their names."""
         if self.seen is None:
             return []
+        self.catch_up()
         names = self.table.names_at(self.seen.rows_before(before, most))
         for name in names:
             self.remove(name)
@@ -166,6 +178,7 @@ class Index:
 
     def take_changes(self) -> list[ChangeRun]:
         """The changes since the last call, in order."""
+        self.catch_up()
         return [] if self.changes is None else self.changes.take()
 
     def own_quota(self, row: int) -> int:
@@ -236,7 +249,7 @@ class Index:
 
 
 def _nothing() -> None:
-    """What is to be done where nobody keeps addresses."""
+    """What is to be done where nobody keeps addresses, or notes anything later."""
 
 
 def _component(name: str) -> str:

@@ -52,6 +52,7 @@ class Copy:
 
 def copy_of(index: Index) -> Copy:
     """A copy, to be made under the index's lock."""
+    index.catch_up()
     series, seen = index.series, index.seen
     rate_names, rates = index.quotas.rates_now()
     return Copy(

@@ -8,6 +8,7 @@ cdef class Batch:
     cdef cq_deciding deciding
     cdef object kept
     cdef bint decided
+    cdef int64_t told
     cdef readonly int64_t position
 
     def __dealloc__(self):
@@ -107,19 +108,28 @@ cdef class Batch:
             fate.control = control
             cq_reject(&self.deciding, position, quota, control)
 
-    def created_names(self, Py_ssize_t sizes, bint with_text):
-        """Of each size of which metrics were put into the table: its number, how many, and, if wanted, their names.
+    def tell_created(self, list told not None, list sizes not None, bint with_text):
+        """Put what was put into the table since the last call into a list: a size, how many metrics, and their names.
 
-        Sizes are numbered up to `sizes`. The names, in normal form, are one text, in the order of the lines, each
-        ended by a line feed.
+        `sizes` has the ledger's sizes by number. The names, where they are wanted, are in normal form in one text, in
+        the order of the lines, each ended by a line feed. What raises changes nothing, and no signal comes in between.
         """
+        found = self.created_names(len(sizes), with_text)
+        told.extend([(sizes[number], count, names) for number, count, names in found])
+        cdef int64_t at
+        for at in range(self.lines.batch.count if found else 0):
+            if self.deciding.fates[at].control == CQ_CREATED:
+                self.deciding.fates[at].control = CQ_TOLD
+        self.told = self.deciding.created
+
+    cdef list created_names(self, Py_ssize_t sizes, bint with_text):
         cdef Py_ssize_t size
         cdef int64_t at, length
         cdef const unsigned char* name
         cdef int64_t* counts
         cdef int64_t* lengths
         cdef unsigned char** ends
-        if self.deciding.created == 0:
+        if self.deciding.created == self.told:
             return []
         counts = <int64_t*>calloc(2 * sizes + 1, sizeof(int64_t))
         ends = <unsigned char**>calloc(sizes + 1, sizeof(unsigned char*))

@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from carbonquota.kernel._c cimport cq_batch, cq_matcher, cq_names, cq_series
 
 cdef extern from "_ledger.h" nogil:
-    enum: CQ_CONTROLS, CQ_CAPACITIES, CQ_CREATED, CQ_LONGEST_PREFIX, CQ_SIZES_DIFFER, CQ_MOST_KEPT
+    enum: CQ_CONTROLS, CQ_CAPACITIES, CQ_CREATED, CQ_TOLD, CQ_LONGEST_PREFIX, CQ_SIZES_DIFFER, CQ_MOST_KEPT
     ctypedef struct cq_size:
         int64_t* amounts
         int32_t number

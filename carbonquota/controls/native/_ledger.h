@@ -64,7 +64,8 @@ typedef struct {
     int32_t size; /* of a new metric, or 0 where it is not known */
 } cq_fate;
 
-enum { CQ_CREATED = -2 }; /* stands for a control where the line brought its metric into the table */
+/* Stand for a control where the line brought its metric into the table, and where the owner was told so. */
+enum { CQ_CREATED = -2, CQ_TOLD = -3 };
 
 /* Gives the size of the new metric on a line, below a namespace that is there; 0 where it cannot. */
 typedef int32_t (*cq_ask_size)(void *owner, int64_t at, int64_t namespace_row);

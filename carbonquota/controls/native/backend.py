@@ -33,6 +33,7 @@ class NativeBackend:
         self._ledger.count_creates(decider.creates.cell)
         self._sizes = Sizes(decider, self._ledger)
         decider.index.moved = self.rebind
+        decider.index.catch_up = self._sizes.note_created
         self.rebind()
         # The ledger's own methods, as each call in between costs as much as the decision on a known metric.
         self.offer = cast("Callable[[Name, int, Size | None], Verdict]", self._ledger.offer)

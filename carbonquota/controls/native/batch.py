@@ -19,6 +19,7 @@ from carbonquota.kernel import BLANK, UNKNOWN, Malformed, parse
 
 def decide(decider: Decider, ledger: Ledger, batch: Batch, sizes: Sizes) -> None:
     """Decide and charge the points of a batch, in their order; to be called under the index's lock."""
+    sizes.note_created()
     sizes.keep_few()
     if batch.lines.unknown and decider.creates.remaining > 0:
         _decide_with_new(decider, ledger, batch, sizes)
@@ -65,12 +66,12 @@ def _decide_with_new(decider: Decider, ledger: Ledger, batch: Batch, sizes: Size
     for by_series in (index.series, index.seen):
         if by_series is not None:
             by_series.reserve(index.table.size + more)
+    sizes.begin(batch)
     try:
         _decide(decider, ledger, batch, sizes)
     finally:
         # What a turn in Python raises must not leave half of what was decided before it.
-        index.cover()
-        sizes.note_created(batch)
+        sizes.note_created()
 
 
 def _take_turn(decider: Decider, batch: Batch, position: int, sizes: Sizes) -> None:

@@ -23,7 +23,7 @@ _MOST: Final = 4_096
 class Sizes:
     """All sizes that the ledger was given, each once. To be used under the index's lock."""
 
-    __slots__ = ("_decider", "_index", "_ledger", "_numbers", "_size_of", "sizes")
+    __slots__ = ("_batch", "_decider", "_index", "_ledger", "_numbers", "_size_of", "_told", "sizes")
 
     def __init__(self, decider: Decider, ledger: Ledger) -> None:
         """Start without sizes."""
@@ -34,6 +34,8 @@ class Sizes:
         self._size_of: SizeOf | None = None
         self.sizes: list[Size] = []
         """By number."""
+        self._batch: Batch | None = None
+        self._told: list[tuple[Size, int, bytes]] = []
 
     def keep_few(self) -> None:
         """Forget all where they have become many; to be called before a batch is decided."""
@@ -72,11 +74,26 @@ class Sizes:
             self.sizes.append(size)
         return number
 
-    def note_created(self, batch: Batch) -> None:
-        """Note the new series that the ledger put into the index: who has which size, and that they came."""
+    def begin(self, batch: Batch) -> None:
+        """Have the series of a batch that is about to be decided be noted by `note_created`."""
+        self.note_created()
+        self._batch = batch
+
+    def note_created(self) -> None:
+        """Note the new series that the ledger put into the index: who has which size, and that they came.
+
+        They are in the index, whatever happens meanwhile. So where memory is lacking, or a signal handler raises, what
+        is not noted yet stays for the next call: see `Index.catch_up`. Something noted twice does no harm: a size
+        that is held too often is not forgotten, and a series that came twice has come.
+        """
         series, changes = self._index.series, self._index.changes
-        for number, count, names in batch.created_names(len(self.sizes), with_text=changes is not None):
-            size = self.sizes[number]
+        if self._batch is not None:
+            self._index.cover()
+            self._batch.tell_created(self._told, self.sizes, with_text=changes is not None)
+            self._batch = None
+        while self._told:
+            size, count, names = self._told[0]
             series.number(size, count)
             if changes is not None:
                 changes.note_run(size, count, names)
+            del self._told[0]

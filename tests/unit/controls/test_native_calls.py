@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from carbonquota import QuotaEngine, RuleSet, Size
+from carbonquota.controls.reference import Decider
 from carbonquota.kernel import KERNEL, UNKNOWN
 from tests.support.kernels import CAPACITY_ORDER, COMPILED, CONTROLS, QUOTA, if_built, without_missing
 
@@ -380,3 +381,22 @@ def _is_free(engine: QuotaEngine) -> bool:
     thread.start()
     thread.join(NOBODY_WAITS)
     return not thread.is_alive()
+
+
+@pytest.mark.parametrize("form", ["team{0}.app{0}.load", "team1.app{0}.load", "team{0}.a.b.c.load"])
+def test_metrics_that_bring_namespaces_under_rules_take_no_turn_in_python(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = 0
+    decide = Decider.offer_line
+
+    def counted(decider: Decider, name: bytes, points: int, size: Size | None) -> object:
+        nonlocal turns
+        turns += 1
+        return decide(decider, name, points, size)
+
+    monkeypatch.setattr(Decider, "offer_line", counted)
+    engine = QuotaEngine(RuleSet.from_text("[/]\nmetrics = max\n[*]\nmetrics = max\n[*.*]\nmetrics = max\n"))
+    engine.admit(b"".join(form.format(number).encode() + b" 1 1\n" for number in range(500)))
+    assert len(engine) == 500
+    assert turns <= 2, "only until chains of quotas are as long as these rules make them"

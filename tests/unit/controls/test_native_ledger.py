@@ -15,6 +15,8 @@ pytestmark = if_built
 
 LIMIT = 10
 LONGEST = 16_384
+Whatever = Any
+"""What only the compiled kernel has a type for."""
 COLUMNS = ("remaining", "limit", "throttle", "generation", "rule_enforcing", "rule_metered", "rule_throughput")
 NAMES = (b"a.b", "größe.é".encode(), b"\xff.x", b"z" * LONGEST, b"z" * 28)
 
@@ -23,6 +25,16 @@ class Subtext(str):
     """A str that is more than one."""
 
     __slots__ = ()
+
+
+def told_of(batch: Whatever, sizes: int) -> list[tuple[int, int, bytes]]:
+    """What a batch tells of the metrics that came, with the numbers of sizes for these; it tells it once."""
+    told: list[tuple[int, int, bytes]] = []
+    batch.tell_created(told, list(range(sizes)), with_text=True)
+    again: list[tuple[int, int, bytes]] = []
+    batch.tell_created(again, list(range(sizes)), with_text=True)
+    assert again == []
+    return told
 
 
 class Bound:
@@ -183,7 +195,7 @@ def test_lines_say_what_was_decided_on_them(bound: Bound) -> None:
     assert batch.lines.malformed_at() == {Malformed.FIELDS: [2], Malformed.TIMESTAMP: [5], Malformed.VALUE: [6]}
     gone = np.array([2, 3, 4, 5, 6], np.int64)
     assert batch.lines.without(gone) == b"a.b 1 1\n\n"
-    assert batch.created_names(2, with_text=True) == []
+    assert told_of(batch, 2) == []
 
 
 @pytest.mark.parametrize("position", [-1, 2, 2**40])
@@ -226,7 +238,7 @@ def test_a_decision_asks_for_a_size_only_where_it_takes_one(bound: Bound) -> Non
     batch.put_decision(1, QUOTA, 1)
     assert bound.ledger.decide(batch, 2, 9) == len(batch.lines)
     assert asked == ["new", "new.b", "newer"], "the last one's metric is known by then"
-    assert batch.created_names(3, with_text=True) == [(0, 1, b"new\n"), (2, 1, b"newer\n")]
+    assert told_of(batch, 3) == [(0, 1, b"new\n"), (2, 1, b"newer\n")]
 
 
 def test_the_size_of_all_below_a_namespace_is_asked_for_once(bound: Bound) -> None:
@@ -241,7 +253,7 @@ def test_the_size_of_all_below_a_namespace_is_asked_for_once(bound: Bound) -> No
     bound.ledger.ask_for_sizes(str, lambda _: bound.ledger.add_size(AMOUNTS, 0), below)
     assert bound.ledger.decide(batch, 0, 9) == 2
     assert asked == [""]
-    assert batch.created_names(1, with_text=True) == [(0, 2, b"new\nnewer\n")]
+    assert told_of(batch, 1) == [(0, 2, b"new\nnewer\n")]
     bound.ledger.forget_sizes()
     again = bound.batch_of(b"newest 1 1\n")
     assert bound.ledger.decide(again, 0, 9) == 1
