@@ -327,7 +327,7 @@ static inline int cq_make_spelling(cq_batch *batch, int64_t length)
 static inline int cq_respell(const cq_keys *keys, cq_batch *batch, cq_line *line)
 {
     const unsigned char *name = batch->text + line->start;
-    if (line->name_length > CQ_MOST_BYTES || cq_make_spelling(batch, line->name_length) != 0)
+    if (line->name_length == 0 || line->name_length > CQ_MOST_BYTES || cq_make_spelling(batch, line->name_length) != 0)
         return 0;
     unsigned char *spelling = batch->spellings + batch->spelled + sizeof(uint32_t);
     int64_t length = cq_single_dots(name, line->name_length, spelling);
