@@ -14,3 +14,9 @@ def test_names_that_a_namespace_rejects_before_it_exists_are_told_with_their_poi
 
 def test_names_that_no_namespace_rejects_have_no_drops() -> None:
     assert QuotaEngine(RuleSet.from_text("[a]\nmetrics = 5\n")).admit_names(["a.b"], [2]).drops == {}
+
+
+def test_an_empty_name_is_malformed_and_the_others_are_decided() -> None:
+    batch = QuotaEngine(RuleSet.from_text("")).admit_names(["", "a.b", "", "a..b"])
+    assert batch.passes() == [False, True, False, True]
+    assert batch.malformed == 2
