@@ -102,7 +102,9 @@ def test_usage_is_that_of_all_nodes_where_that_is_asked_for(engine: QuotaEngine)
     lines = client.json("/api/usage", namespace="team", top=1, of="cluster")["usage"]
     # What sums up others stays this node's.
     assert [(line["metrics"], line["hidden"]) for line in lines] == [(10, 0), (6, 0), (2, 1)]
+    # An answer is given again for as long as it is recent, so another client asks.
     cluster.is_away = True
+    client = client_of(source_of(engine, cluster=cluster))
     assert client.get("/api/quotas?of=cluster").status_code == 503
     cluster.shares_capacities = False
     assert "throughput alone" in client.get("/api/usage?of=cluster").json()["detail"]
