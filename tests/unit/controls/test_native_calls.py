@@ -383,6 +383,7 @@ def _is_free(engine: QuotaEngine) -> bool:
     return not thread.is_alive()
 
 
+@pytest.mark.skipif(KERNEL != "compiled", reason="the engine decides by the other kernel")
 @pytest.mark.parametrize("form", ["team{0}.app{0}.load", "team1.app{0}.load", "team{0}.a.b.c.load"])
 def test_metrics_that_bring_namespaces_under_rules_take_no_turn_in_python(
     form: str, monkeypatch: pytest.MonkeyPatch
