@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,3 +57,13 @@ class Dashboards:
 def labels_in_text(text: str) -> set[str]:
     """The labels that a text of an alert has filled in."""
     return {found for found, _ in IN_TEXT.findall(text)} - {""}
+
+
+def assert_asks_for_what_there_is(expression: str, scraped: Mapping[str, set[str]]) -> None:
+    """A query names metrics, all of them on a page with these labels by metric, and of counters asks for the rate."""
+    metrics = METRIC.findall(expression)
+    assert metrics
+    for name, matchers in metrics:
+        assert name in scraped
+        assert set(MATCHER.findall(matchers)) <= scraped[name] | FROM_PROMETHEUS
+        assert not name.endswith("_total") or re.search(rf"(?:rate|increase)\({name}\b", expression)

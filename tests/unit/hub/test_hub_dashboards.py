@@ -15,7 +15,14 @@ from carbonquota.hub.http.metrics import page_of
 from carbonquota.hub.service.stats import HUB_STATS, HubSample
 from carbonquota.hub.service.utilization import Measurement
 from carbonquota.testing import ManualClock
-from tests.support.dashboards import FROM_PROMETHEUS, IN_TEXT, MATCHER, METRIC, Dashboards, labels_in_text
+from tests.support.dashboards import (
+    FROM_PROMETHEUS,
+    IN_TEXT,
+    METRIC,
+    Dashboards,
+    assert_asks_for_what_there_is,
+    labels_in_text,
+)
 from tests.support.http import Client
 from tests.support.hub import ADMIN, open_hub, set_quota
 
@@ -49,12 +56,8 @@ def kept(expression: str) -> set[str]:
 
 @pytest.mark.parametrize(("place", "expression"), list(FILES.expressions()))
 def test_a_query_names_metrics_and_labels_that_exist(place: str, expression: str) -> None:
-    metrics = METRIC.findall(expression)
-    assert metrics
-    for name, matchers in metrics:
-        assert name in scraped()
-        assert set(MATCHER.findall(matchers)) <= scraped()[name] | FROM_PROMETHEUS
-        assert not name.endswith("_total") or re.search(rf"(?:rate|increase)\({name}\b", expression)
+    assert_asks_for_what_there_is(expression, scraped())
+    for name, _ in METRIC.findall(expression):
         assert kept(expression) <= scraped()[name] | FROM_PROMETHEUS
 
 

@@ -16,7 +16,14 @@ from carbonquota.service.exposition import Exposition
 from carbonquota.service.health import HEALTH, Health, HealthSample, StatKind
 from carbonquota.service.reporter import Reporter, Timetable
 from carbonquota.testing import ManualClock
-from tests.support.dashboards import FROM_PROMETHEUS, IN_TEXT, MATCHER, METRIC, Dashboards, labels_in_text
+from tests.support.dashboards import (
+    FROM_PROMETHEUS,
+    IN_TEXT,
+    METRIC,
+    Dashboards,
+    assert_asks_for_what_there_is,
+    labels_in_text,
+)
 
 ROOT = Path(__file__).parents[3]
 FILES = Dashboards.read("grafana-dashboard.json", "prometheus-alerts.yml")
@@ -47,11 +54,7 @@ def labels_of(expression: str) -> set[str]:
 
 @pytest.mark.parametrize(("place", "expression"), list(FILES.expressions()))
 def test_a_query_names_metrics_and_labels_that_exist(place: str, expression: str) -> None:
-    metrics = METRIC.findall(expression)
-    assert metrics
-    for name, matchers in metrics:
-        assert name in scraped()
-        assert set(MATCHER.findall(matchers)) <= scraped()[name] | FROM_PROMETHEUS
+    assert_asks_for_what_there_is(expression, scraped())
     grouped = {label.strip() for labels in _GROUPING.findall(expression) for label in labels.split(",")}
     assert grouped <= labels_of(expression)
 

@@ -14,7 +14,14 @@ from carbonquota.limiter.faces.checker import FaceStats
 from carbonquota.limiter.model import Answer, Code
 from carbonquota.limiter.process.exposition import ALL_STATS, LimiterExposition
 from carbonquota.limiter.stats import Sample
-from tests.support.dashboards import FROM_PROMETHEUS, IN_TEXT, MATCHER, METRIC, Dashboards, labels_in_text
+from tests.support.dashboards import (
+    FROM_PROMETHEUS,
+    IN_TEXT,
+    METRIC,
+    Dashboards,
+    assert_asks_for_what_there_is,
+    labels_in_text,
+)
 
 ROOT = Path(__file__).parents[4]
 FILES = Dashboards.read("limiter-dashboard.json", "limiter-alerts.yml")
@@ -45,13 +52,8 @@ def kept(expression: str) -> set[str]:
 
 @pytest.mark.parametrize(("place", "expression"), list(FILES.expressions()))
 def test_a_query_names_metrics_and_labels_that_exist(place: str, expression: str) -> None:
-    metrics = METRIC.findall(expression)
-    assert metrics
-    for name, matchers in metrics:
-        assert name in scraped()
-        assert set(MATCHER.findall(matchers)) <= scraped()[name] | FROM_PROMETHEUS
-        assert not name.endswith("_total") or re.search(rf"(?:rate|increase)\({name}\b", expression)
-    labels = set[str]().union(*(scraped()[name] for name, _ in metrics)) | FROM_PROMETHEUS
+    assert_asks_for_what_there_is(expression, scraped())
+    labels = set[str]().union(*(scraped()[name] for name, _ in METRIC.findall(expression))) | FROM_PROMETHEUS
     grouped = re.findall(r"\bby \(([^)]*)\)", expression)
     assert {label.strip() for one in grouped for label in one.split(",")} <= labels
     assert expression.count("(") == expression.count(")")
