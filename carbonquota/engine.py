@@ -67,6 +67,16 @@ _ROUNDS_OF_NAMES = 4
 """So often those are named that came while the ones before were; what still comes then is named in one go."""
 
 
+def _check_settings(interval: float, throughput_unit: ThroughputUnit, max_creates_per_second: int | None) -> None:
+    """ValueError says which of an engine's settings is out of range."""
+    if not (interval >= 1 and isfinite(interval)):
+        raise ValueError(f"the interval must be at least 1 second, not {interval}")
+    if throughput_unit not in get_args(ThroughputUnit):
+        raise ValueError(f"throughput_unit must be {' or '.join(get_args(ThroughputUnit))}, not {throughput_unit}")
+    if max_creates_per_second is not None and max_creates_per_second < 1:
+        raise ValueError(f"max_creates_per_second must be at least 1, or None, not {max_creates_per_second}")
+
+
 class QuotaEngine:
     """Decides every offered data point by the quotas of the namespaces above it.
 
@@ -104,12 +114,7 @@ class QuotaEngine:
         an interval that begins by the clock's being set begins with nothing of prepaid limits. ValueError says what is
         out of range.
         """
-        if not (interval >= 1 and isfinite(interval)):
-            raise ValueError(f"the interval must be at least 1 second, not {interval}")
-        if throughput_unit not in get_args(ThroughputUnit):
-            raise ValueError(f"throughput_unit must be {' or '.join(get_args(ThroughputUnit))}, not {throughput_unit}")
-        if max_creates_per_second is not None and max_creates_per_second < 1:
-            raise ValueError(f"max_creates_per_second must be at least 1, or None, not {max_creates_per_second}")
+        _check_settings(interval, throughput_unit, max_creates_per_second)
         self._lock = Lock()
         self._reload_lock = threading.Lock()
         self._clock = clock

@@ -80,10 +80,7 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
     live daemon. Exit 0; 1 if --expect is not met.
     """
     require(ctx, "metrics")
-    for metric in metrics:
-        if len(metric.split()) != 1:
-            why = "as it has blanks in it: give the name alone" if metric.strip() else "as there is nothing in it"
-            raise InputError(f"{metric!r} is no metric name, {why}")
+    _check_names(metrics)
     output = Output(as_json=as_json, no_color=no_color)
     if url is not None:
         refuse_with_url(ctx, "rules_path", "schemas_path", "index", "interval", "throughput_unit")
@@ -105,6 +102,14 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
         _show(one, output)
     if expect and not _all_are(expect, explained, output):
         ctx.exit(1)
+
+
+def _check_names(metrics: Iterable[str]) -> None:
+    """InputError where one of them is no name alone, as a line of the plaintext protocol is none."""
+    for metric in metrics:
+        if len(metric.split()) != 1:
+            why = "as it has blanks in it: give the name alone" if metric.strip() else "as there is nothing in it"
+            raise InputError(f"{metric!r} is no metric name, {why}")
 
 
 def _live(daemon: LiveDaemon, metrics: Iterable[str], **query: str) -> list[ExplainedMetric]:
