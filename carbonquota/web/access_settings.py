@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 Reading = Literal["loopback", "everywhere", "nowhere"]
 """From where reading needs no token, once tokens are needed."""
-
-NO_TOKENS: Final = "nobody needs a token"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from loopback_ports import free_ports
 
-from tests.support.carbon_daemons import CarbonDaemon, Graphite, one_each, running
+from tests.support.carbon_daemons import LONG, CarbonDaemon, Graphite, one_each, running
 from tests.support.daemon import wait_until
 from tests.support.valkey import valkey_server
 
@@ -18,8 +18,19 @@ HELD = 30
 RULES = f"[flow.*]\nthroughput = {LIMIT}\n[held.*]\nmetrics = {HELD}\n"
 
 
-def stored(graphite: Graphite, of: str = "flow.") -> int:
-    return sum(name.startswith(of) for name in graphite.every_metric())
+Roots = tuple[Graphite, Graphite]
+"""One for each cache, as on two machines: carbon's writer expects to be alone in its directory."""
+
+
+def stored(roots: Roots, of: str = "flow.") -> int:
+    names = set().union(*(root.every_metric() for root in roots))
+    return sum(name.startswith(of) for name in names)
+
+
+def two_roots(folder: Path, interval: int = LONG, **settings: str) -> Roots:
+    """The same quotas and settings in both."""
+    one, other = (Graphite(folder / name, quotas=RULES, interval=interval, **settings) for name in "ab")
+    return one, other
 
 
 def offer(cache: CarbonDaemon, kind: str, count: int) -> None:
@@ -41,57 +52,55 @@ def hold_more_than_the_limit(one: CarbonDaemon, other: CarbonDaemon) -> None:
 
 def test_what_one_accepts_is_left_to_it_by_the_other(tmp_path: Path) -> None:
     first, second = free_ports(2)
-    graphite = Graphite(
-        tmp_path / "graphite",
-        quotas=RULES,
+    roots = two_roots(
+        tmp_path,
         QUOTA_CLUSTER_MODE="sync",
         QUOTA_CLUSTER_SYNC_INTERVAL="0.05",
         QUOTA_CLUSTER_PEERS=f"127.0.0.1:{first}, 127.0.0.1:{second}",
     )
     daemons = [
-        graphite.daemon(instance=name, QUOTA_CLUSTER_LISTEN=f"127.0.0.1:{port}")
-        for name, port in (("a", first), ("b", second))
+        root.daemon(instance=name, QUOTA_CLUSTER_LISTEN=f"127.0.0.1:{port}")
+        for root, name, port in zip(roots, "ab", (first, second), strict=True)
     ]
     with running(*daemons) as (one, other):
         offer(other, "b", 1)
         offer(one, "a", LIMIT - 11)
         time.sleep(HEARD)
         offer(other, "b", LIMIT)
-        wait_until(lambda: stored(graphite) >= LIMIT, lambda: f"{stored(graphite)}: {one.log} {other.log}")
+        wait_until(lambda: stored(roots) >= LIMIT, lambda: f"{stored(roots)}: {one.log} {other.log}")
         time.sleep(HEARD)
         offer(one, "a", 10)
-        assert stored(graphite) == LIMIT
+        assert stored(roots) == LIMIT
         hold_more_than_the_limit(one, other)
-        wait_until(lambda: stored(graphite, "held.") >= HELD, lambda: f"{one.log} {other.log}")
+        wait_until(lambda: stored(roots, "held.") >= HELD, lambda: f"{one.log} {other.log}")
         time.sleep(0.5)
-        assert stored(graphite, "held.") == HELD
+        assert stored(roots, "held.") == HELD
 
 
 def test_slices_of_a_store_let_in_no_point_over_the_limit(tmp_path: Path) -> None:
     interval = 5
     with valkey_server(tmp_path / "valkey") as server:
-        graphite = Graphite(
-            tmp_path / "graphite",
-            quotas=RULES,
+        roots = two_roots(
+            tmp_path,
             interval=interval,
             QUOTA_CLUSTER_MODE="slices",
             QUOTA_CLUSTER_SYNC_INTERVAL="0.05",
             QUOTA_CLUSTER_STORE=server.url,
         )
-        daemons = [graphite.daemon(instance=name) for name in ("a", "b")]
+        daemons = [root.daemon(instance=name) for root, name in zip(roots, "ab", strict=True)]
         with running(*daemons) as (one, other):
             begun = time.time() // interval
             # The store gives nothing of the interval in which it started, so this goes on into the next.
             offered, deadline = 0, time.monotonic() + 6 * interval
-            while stored(graphite) < LIMIT and time.monotonic() < deadline:
+            while stored(roots) < LIMIT and time.monotonic() < deadline:
                 offer(one, "a", 10)
                 offer(other, "b", 10)
                 offered += 20
                 time.sleep(0.1)
             intervals = time.time() // interval - begun + 1
-            assert LIMIT <= stored(graphite) <= intervals * LIMIT
+            assert LIMIT <= stored(roots) <= intervals * LIMIT
             hold_more_than_the_limit(one, other)
-            wait_until(lambda: stored(graphite, "held.") >= HELD, lambda: f"{one.log} {other.log}")
+            wait_until(lambda: stored(roots, "held.") >= HELD, lambda: f"{one.log} {other.log}")
             time.sleep(0.5)
-            assert stored(graphite, "held.") == HELD
+            assert stored(roots, "held.") == HELD
         assert offered > LIMIT

@@ -54,8 +54,8 @@ cdef class Ledger:
         `rule_throughput`, of quotas the others. `narrow` has int32 ones: `quota_of`, `parent`, `child_count` and `state`
         of namespaces, `held`, `rule` and `named` of quotas. `rows` has two `trie.columns.Columns`, of
         namespaces and of quotas, that give out rows. `used` and `dropped` are int64 columns by control, `rates` and
-        `capacities` chains of quotas (int32, shape (quotas, width)), `checks` int64 of shape (rules, stocks + 1, 2): numbers
-        of stocks with their limits, as they are asked, -1 behind the last. `size_number` is int32 and `seen` uint32 or
+        `capacities` chains of quotas (int32, shape (quotas, width)), `checks` int64 of shape (rules, capacities + 1, 2): numbers
+        of capacities with their limits, as they are asked, -1 behind the last. `size_number` is int32 and `seen` uint32 or
         None, by series. `absent` counts by namespaces that do not exist: a
         `NameTable`, how many it may hold, and its columns, `throttle` before those by control.
         """

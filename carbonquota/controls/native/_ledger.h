@@ -2,7 +2,7 @@
  *
  * Theory of operation. Columns belong to their Python owners, who bind them here anew whenever they move. A point of a
  * known series is asked for and charged at each quota of its flow chain. A point of a new metric in a namespace that is
- * there is asked for at the flows, then at the stocks, and then put into the table and charged everywhere. Every line
+ * there is asked for at the rates, then at the capacities, and then put into the table and charged everywhere. Every line
  * is decided in its turn, so a batch is what its lines are one by one. A metric that is rejected leaves nothing behind
  * but counts, even where the namespace that rejects it does not exist; one that is accepted brings its namespaces, each
  * under its rule. What needs more than columns (rows beyond those there is room for, a name that only Python can tell
@@ -152,7 +152,7 @@ static inline void cq_keep_chain(cq_ledger *ledger, cq_space *space, int64_t nam
     space->revision = ledger->revision;
 }
 
-/* Ask the flows of a namespace, and charge them where none rejects. */
+/* Ask the rates of a namespace, and charge them where none rejects. */
 static inline int32_t cq_take(cq_ledger *ledger, int64_t namespace_row, int64_t points)
 {
     cq_space *space = cq_space_at(ledger->series->names, namespace_row);

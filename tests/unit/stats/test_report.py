@@ -88,12 +88,12 @@ def test_without_quotas_there_is_nothing_to_report() -> None:
 def index_under(text: str) -> tuple[Index, list[Limits]]:
     """An index that holds two metrics in `a.b`, and the limits in force."""
     rules = RuleSet.from_text(text)
-    made_ready = compiled_rules(rules.rules, 60.0, "interval")
-    index = Index(rules.matcher(), made_ready)
+    compiled = compiled_rules(rules.rules, 60.0, "interval")
+    index = Index(rules.matcher(), compiled)
     for name in ("a.b.m", "a.b.n"):
         size = Size(logical=10, physical=20, data_points=3)
         index.add(name.encode(), index.create(*index.locate(name)), size)
-    return index, [grant.limits for grant in made_ready]
+    return index, [rule.limits for rule in compiled]
 
 
 RULES = """
