@@ -25,6 +25,10 @@ class ChargeKind(IntFlag):
     """While the store is away, it fits."""
     FAIL_CLOSED = 16
     """While the store is away, it does not fit; without either of the two, this process has its share."""
+    QUOTA = 32
+    """It is of one of several quotas, of which one that fits is enough; only where none does is the request refused."""
+    QUOTA_BEGINS = 64
+    """It is the first one of its quota; the others of it follow."""
 
 
 class Charge(NamedTuple):

@@ -96,8 +96,10 @@ class RequestPlan:
             self._add(
                 SEPARATOR.join((key, value)), own, hits, ChargeKind.GUARANTEE | (rule.kind & ChargeKind.FAIL_CLOSED)
             )
+        begins = ChargeKind.QUOTA_BEGINS if rule.kind & ChargeKind.QUOTA else 0
         for grant in rule.grants_of(self.tier):
-            self._add(key, grant, hits, rule.kind)
+            self._add(key, grant, hits, rule.kind | begins)
+            begins = 0
 
     def _add(self, key: str, grant: CompiledLimit, hits: int, kind: int) -> None:
         if self._dim is not None:
@@ -110,26 +112,25 @@ class RequestPlan:
 
     def answer(self, decision: Decision) -> Answer:
         """The answer that a decision makes."""
-        is_over, challenge, statuses = False, False, []
-        for match, (first, last) in zip(self.matches, self._spans, strict=True):
-            status = self._status(match, first, last, decision)
+        challenge, statuses = False, []
+        for match, one, (first, last) in zip(self.matches, self._request.descriptors, self._spans, strict=True):
+            status = self._status(match, one, first, last, decision)
             statuses.append(status)
             if status.code is Code.OVER_LIMIT and match is not None:
-                is_over = is_over or not match.rule.quota_mode
                 challenge = challenge or match.rule.challenge
         leases = tuple(self._lease(at, token) for at, token in decision.tokens.items()) if decision.tokens else ()
-        return Answer(Code.OVER_LIMIT if is_over else Code.OK, tuple(statuses), challenge, leases)
+        return Answer(Code.OK if decision.passes else Code.OVER_LIMIT, tuple(statuses), challenge, leases)
 
     def _lease(self, at: int, token: int) -> Lease:
         charge = self.charges[at]
         return Lease(charge.key, token, charge.hits)
 
-    def _status(self, match: Match | None, first: int, last: int, decision: Decision) -> Status:
+    def _status(self, match: Match | None, one: Descriptor, first: int, last: int, decision: Decision) -> Status:
         """What became of a descriptor, by the charges from `first` on."""
         if match is None:
             return NO_RULE
         rule = match.rule
-        name = f"{rule.name}_{match.value}" if rule.detailed else rule.name
+        name = rule.name_for(one.entries)
         if first == last:
             reason = Reason.REPLACED if rule.grants_of(self.tier) else Reason.UNLIMITED
             return Status(Code.OK, reason, rule=name)

@@ -26,7 +26,7 @@ SAID: tuple[dict[str, Any], ...] = (
     {"name": "one"},
     {"replaces": [{"name": "one"}]},
 )
-FLAGS = ("shadow_mode", "charge_denied", "quota_mode", "challenge", "detailed_metric")
+FLAGS = ("shadow_mode", "charge_denied", "quota_mode", "quota_mode", "challenge", "detailed_metric", "value_to_metric")
 TIERS = ({"pro": {"unlimited": True}}, {"pro": {"unit": "minute", "requests_per_unit": 5}})
 
 
@@ -83,7 +83,9 @@ class Dice:
         if "*" in value:
             node["share_threshold"] = self.one_in(2)
         if self.one_in(2):
-            node[self.pick(FLAGS)] = True
+            flag = self.pick(FLAGS)
+            if flag != "quota_mode" or all(limit.get("algorithm") != "concurrency" for limit in limits):
+                node[flag] = True
 
     def descriptor(self, known: list[tuple[Entry, ...]]) -> Descriptor:
         """One that a rule holds, maybe with another value, or any."""

@@ -39,6 +39,8 @@ KINDS = (
     ChargeKind.SHADOW,
     ChargeKind.CHARGE_DENIED,
     ChargeKind.GUARANTEE,
+    ChargeKind.QUOTA,
+    ChargeKind.QUOTA | ChargeKind.QUOTA_BEGINS,
 )
 
 CHARGES = st.builds(

@@ -49,13 +49,13 @@ def command(  # noqa: PLR0913 - click hands every switch over by name
         raise InputError(str(error)) from error
     request = Request(domain_of(rules, domain), tuple(map(Descriptor, entries)), tier=tier, address=address)
     statuses = _peek(rules, request, store, store_name)
-    places = {rule.name: rule for rule in rules.rules()}
+    held = rules.domains.get(request.domain)
+    matches = [held.match(one) if held else None for one in entries]
     output.document({"descriptors": [_document(text, one) for text, one in zip(descriptors, statuses, strict=True)]})
     table = TextTable([Column("descriptor"), Column("rule", folds=True), Column("limit"), Column("algorithm"),
                    Column("left", numeric=True), Column("why"), Column("place")])  # fmt: skip
-    for text, status in zip(descriptors, statuses, strict=True):
-        rule = next((one for name, one in places.items() if status.rule == name or (status.rule.startswith(f"{name}_")
-                     and one.detailed)), None)  # fmt: skip
+    for text, status, match in zip(descriptors, statuses, matches, strict=True):
+        rule = match.rule if match and status.rule else None
         grant = next((one for one in rule.grants_of(tier) if one.limit == status.limit), None) if rule else None
         table.add(
             text,

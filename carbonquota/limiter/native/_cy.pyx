@@ -26,7 +26,7 @@ DEF GROUP = 16
 DEF LONGEST = 256
 
 cdef int IN_FLIGHT = 4
-cdef int SHADOW = 1, CHARGE_DENIED = 2, GUARANTEE = 4
+cdef int SHADOW = 1, CHARGE_DENIED = 2, GUARANTEE = 4, QUOTA = 32, QUOTA_BEGINS = 64
 # Names of C, as those of the module are looked up each time.
 cdef object A_REQUEST = Request, A_DESCRIPTOR = Descriptor, AN_ANSWER = Answer, A_STATUS = Status, UNRULED = NO_RULE
 cdef object AN_OUTCOME = Outcome
@@ -191,7 +191,8 @@ cdef class Table:
     ) noexcept nogil:
         """The same in C, `passes` being 0 for what is refused already; -1 where there is no room."""
         cdef cl_table* table = &self.table
-        cdef int forced = 0
+        # Of several quotas one with room is enough: -1 before the first, then whether the running one has any.
+        cdef int forced = 0, room = -1, has_room = 0
         cdef Py_ssize_t at, done = count
         cdef cl_charge* charge
         for at in range(count):
@@ -204,9 +205,17 @@ cdef class Table:
             charge.undo = charge.record.state
             charge.undo_meta = charge.record.meta
             charge.outcome = cl_decide(table, charge.record, charge.number, now, charge.hits, forced)
-            if not charge.outcome.fits and not forced and not charge.kind & (SHADOW | GUARANTEE):
+            if charge.kind & QUOTA:
+                if room == -1 or charge.kind & QUOTA_BEGINS:
+                    has_room |= room == 1
+                    room = 1
+                if not charge.outcome.fits and not forced:
+                    room = 0
+            elif not charge.outcome.fits and not forced and not charge.kind & (SHADOW | GUARANTEE):
                 passes = 0
             forced = charge.kind & GUARANTEE and charge.outcome.fits
+        if room == 0 and not has_room and passes == 1:
+            passes = 0
         if passes != 1:
             undo(table, made, done, now)
         for at in range(done):

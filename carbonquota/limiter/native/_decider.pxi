@@ -72,8 +72,7 @@ cdef class RuleDecider:
                 hits = (<tuple>request)[2]
             if not self.plan_one(&plan, domain, <tuple>(<tuple>descriptor)[0], hits, tier, factor):
                 return None
-        self.decide(&plan)
-        return self.answer(&plan, domain, <tuple>request, tier)
+        return self.answer(&plan, domain, <tuple>request, tier, self.decide(&plan) == 0)
 
     def allows(self, str domain, tuple entries, hits=1):
         """Whether a request with one descriptor passes; None as above."""
@@ -87,14 +86,13 @@ cdef class RuleDecider:
         plan.count = plan.asked_count = 0
         if not self.plan_one(&plan, own, entries, hits, tier, None):
             return None
-        self.decide(&plan)
-        return self.passes(&plan, own, entries, hits, tier)
+        return self.passes(&plan, own, entries, hits, tier, self.decide(&plan) != 0)
 
     cdef object allows_in_full(self, str domain, tuple entries, object hits):
         answer = self.check(Request(domain, (Descriptor(entries),), hits))
         return None if answer is None else answer[0] is OK
 
-    cdef object passes(self, cl_plan* plan, ReadyDomain domain, tuple entries, object hits, str tier):
+    cdef object passes(self, cl_plan* plan, ReadyDomain domain, tuple entries, object hits, str tier, bint made):
         """Count what was decided, and tell whether it passes."""
         cdef ReadyRule rule = self.nobody
         cdef int at, outcome = 0
@@ -104,7 +102,7 @@ cdef class RuleDecider:
                 if not plan.charges[at].outcome.fits:
                     outcome = 2 if rule.is_shadow else 1
         cl_count_one(&self.tally(rule, "", tier).numbers[outcome])
-        if outcome == 1 and not rule.quota_mode:
+        if not made:
             self.refused(domain.domain, Request(domain.domain.name, (Descriptor(entries),), hits))
             return False
         return True
@@ -161,6 +159,8 @@ cdef class RuleDecider:
             memcpy(key + length, PyBytes_AS_STRING(limit.suffix), <size_t>PyBytes_GET_SIZE(limit.suffix))
             charge = &plan.charges[plan.count]
             charge.number, charge.kind = limit.number, node.rule.kind
+            if charge.kind & QUOTA and plan.count == asked.first:
+                charge.kind |= QUOTA_BEGINS
             charge.hits = max(number, 0) * limit.cost
             plan.digests[plan.count] = cl_hash(self.table.table.secret, key, length + PyBytes_GET_SIZE(limit.suffix))
             # While the rest is found, the slot is on its way.
@@ -170,27 +170,28 @@ cdef class RuleDecider:
         return True
 
     cdef int decide(self, cl_plan* plan) except -1:
-        """Make all charges or none."""
+        """Make all charges or none; whether they were made."""
         cdef int64_t now = self.table.now()
         cdef int made = 1
         if plan.count == 0:
-            return 0
+            return 1
         cq_wait_for_lock(&self.table.lock)
         if plan.count == 1 and not plan.charges[0].kind & CHARGE_DENIED:
             plan.charges[0].outcome = cl_check(
                 &self.table.table, plan.digests[0], plan.charges[0].number, now, plan.charges[0].hits
             )
+            made = plan.charges[0].outcome.fits or plan.charges[0].kind & SHADOW
         else:
             made = self.table.decide_locked(plan.charges, plan.digests, plan.count, now, 1)
         cq_unlock(&self.table.lock)
         if made < 0:
             raise ValueError(f"{plan.count} charges are more than the table has room for")
-        return 0
+        return made != 0
 
-    cdef object answer(self, cl_plan* plan, ReadyDomain domain, tuple request, str tier):
+    cdef object answer(self, cl_plan* plan, ReadyDomain domain, tuple request, str tier, bint is_over):
         """Count what was decided, and tell it."""
         cdef tuple statuses = PyTuple_New(plan.asked_count)
-        cdef bint is_over = False, challenge = False
+        cdef bint challenge = False
         cdef int at, outcome
         cdef ReadyRule rule
         for at in range(plan.asked_count):
@@ -203,7 +204,6 @@ cdef class RuleDecider:
                 if plan.asked[at].first != plan.asked[at].last:
                     status = status_of(plan, &plan.asked[at], rule, &outcome)
                 if outcome == 1:
-                    is_over = is_over or not rule.quota_mode
                     challenge = challenge or rule.challenge
             cl_count_one(&self.tally(rule, <str>request[6], tier).numbers[outcome])
             put(statuses, at, status)

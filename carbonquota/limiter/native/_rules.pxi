@@ -73,7 +73,7 @@ cdef class ReadyRule:
     cdef Table table
     cdef object rule, name, unlimited
     cdef int kind
-    cdef bint is_plain, is_shadow, quota_mode, challenge
+    cdef bint is_plain, is_shadow, challenge
     cdef tuple limits
     cdef dict by_tier, dimmed, tallies
     cdef Tally tally
@@ -123,13 +123,13 @@ cdef tuple ready_limits(Table table, object grants):
 cdef ReadyRule ready_rule(Table table, object rule):
     cdef ReadyRule one = ReadyRule.__new__(ReadyRule)
     one.table, one.rule, one.name, one.kind = table, rule, rule.name, rule.kind
-    one.is_shadow, one.quota_mode, one.challenge = rule.shadow, rule.quota_mode, rule.challenge
+    one.is_shadow, one.challenge = rule.shadow, rule.challenge
     one.unlimited = told_unlimited(rule.name)
     one.dimmed, one.tallies, one.tally = {}, {}, None
     every = [rule.grants, *rule.tiers.values()]
     in_flight = any(grant.policy.algorithm == IN_FLIGHT for grants in every for grant in grants)
     costly = any(grant.cost > MOST_PLAIN for grants in every for grant in grants)
-    one.is_plain = not (rule.guarantees or rule.detailed or in_flight or costly)
+    one.is_plain = not (rule.guarantees or rule.levels or in_flight or costly)
     if one.is_plain:
         one.limits = ready_limits(table, rule.grants)
         one.by_tier = {tier: ready_limits(table, grants) for tier, grants in rule.tiers.items()}

@@ -96,6 +96,7 @@ KEYS: Final[Mapping[str, Mapping[str, ValueKind]]] = {
     "limiter": {
         "rules": RULES,
         "watch-frequency": duration(least=0.1, zero="0 is never"),
+        "shadow": SWITCH,
         "drain": duration(),
         "client-timeout": duration(least=0.1),
     },

@@ -30,6 +30,8 @@ from carbonquota.limiter.process.exposition import LimiterExposition
 from carbonquota.limiter.process.hub_limits import HubLimits
 from carbonquota.limiter.process.settings import JwtSection, LimiterSettings, StoreSection
 from carbonquota.limiter.rulebook import LimitRulebook
+from carbonquota.limiter.rules import DomainRules
+from carbonquota.limiter.rules.releases import watched
 from carbonquota.limiter.service import Limiter
 from carbonquota.limiter.stats import Sample
 from carbonquota.limiter.stores import SharedSwitches, StoreCounters, StoreSettings
@@ -79,7 +81,10 @@ class LimiterParts:
         )
         self.follower = FleetFollower(hub, self.rulebook) if hub else None
         self.limiter = Limiter(
-            self.rulebook.rules, counters=make_counters(settings.store, clock), clock=clock, on_ban=_log_ban
+            self._in_force(self.rulebook.rules),
+            counters=make_counters(settings.store, clock),
+            clock=clock,
+            on_ban=_log_ban,
         )
         self.switches = make_switches(settings.store, self.limiter, clock)
         self.tokens: TokenFile | None = None
@@ -132,8 +137,11 @@ class LimiterParts:
         yield Sample("limiter_event_loop_lag_seconds", self.status.lag)
         yield Sample("limiter_start_time", self.status.started)
 
-    def _apply(self, rules: object) -> None:
-        self.limiter.apply(rules)  # type: ignore[arg-type]
+    def _apply(self, rules: DomainRules) -> None:
+        self.limiter.apply(self._in_force(rules))
+
+    def _in_force(self, rules: DomainRules) -> DomainRules:
+        return watched(rules) if self.settings.limiter.shadow else rules
 
 
 def make_switches(store: StoreSection, limiter: Limiter, clock: Clock) -> SharedSwitches | None:

@@ -128,7 +128,8 @@ class LimiterProcess:
         self._systemd.ready()
         rules = len(self._parts.limiter.rules.rules())
         where = "in the store" if settings.store.url else "in this process"
-        _log.info("ready: %d %s in force, counted %s", rules, "limit" if rules == 1 else "limits", where)
+        how = ", all of them as shadows: nobody is refused" if settings.limiter.shadow else ""
+        _log.info("ready: %d %s in force, counted %s%s", rules, "limit" if rules == 1 else "limits", where, how)
 
     async def _open_faces(self) -> None:
         settings, parts = self._settings, self._parts

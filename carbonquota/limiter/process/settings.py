@@ -17,11 +17,13 @@ EVERY_DESCRIPTOR: Final = (("client",), ("route",), ("route", "client"))
 class LimiterSection:
     """`rules` are files and directories in envoyproxy/ratelimit's form; `drain` seconds pass before it ends.
 
-    A client that takes longer than `client_timeout` seconds for what it has begun is cut off.
+    A client that takes longer than `client_timeout` seconds for what it has begun is cut off. With `shadow` all
+    rules are only watched: nobody is refused.
     """
 
     rules: tuple[str, ...] = ()
     watch_frequency: float = 2.0
+    shadow: bool = False
     drain: float = 0.0
     client_timeout: float = 10.0
 

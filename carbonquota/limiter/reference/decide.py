@@ -33,12 +33,26 @@ def decide(
                 behind[charge.key] = taken = functions.take(charge.policy, state, now, charge.hits)
                 if in_flight:
                     tokens[at] = taken[-2]
-        elif not charge.kind & (ChargeKind.SHADOW | ChargeKind.GUARANTEE):
+        elif not charge.kind & (ChargeKind.SHADOW | ChargeKind.GUARANTEE | ChargeKind.QUOTA):
             passes = False
         forced = bool(charge.kind & ChargeKind.GUARANTEE) and outcome.fits
+    passes = passes and has_quota(charges, [outcome.fits for outcome in outcomes])
     if passes:
         return Decision(passes, outcomes, tokens), behind
     return Decision(passes, _untaken(charges, outcomes, state_of, now), {}), _penalties(charges, state_of, now)
+
+
+def has_quota(charges: Sequence[Charge], fits: Sequence[bool]) -> bool:
+    """Whether one of the quotas that are charged has room, or there is none: all charges of it fit, or are forced."""
+    quotas: list[bool] = []
+    for at, charge in enumerate(charges):
+        if not charge.kind & ChargeKind.QUOTA:
+            continue
+        if not quotas or charge.kind & ChargeKind.QUOTA_BEGINS:
+            quotas.append(True)
+        forced = at > 0 and charges[at - 1].kind & ChargeKind.GUARANTEE and fits[at - 1]
+        quotas[-1] = quotas[-1] and (fits[at] or bool(forced))
+    return not quotas or any(quotas)
 
 
 def _untaken(charges: Sequence[Charge], outcomes: Sequence[Outcome], state_of: StateOf, now: int) -> list[Outcome]:

@@ -10,7 +10,17 @@ import yaml
 from carbonquota.limiter.algorithms import Algorithm
 from carbonquota.limiter.model import UNLIMITED, Unit
 from carbonquota.limiter.rules.model import BanPolicy, OnOutage
-from carbonquota.limiter.rules.yaml_nodes import NodeValue, Reader, ReadValue, boolean, choice, text, whole, word
+from carbonquota.limiter.rules.yaml_nodes import (
+    NodeValue,
+    Reader,
+    ReadValue,
+    anything,
+    boolean,
+    choice,
+    text,
+    whole,
+    word,
+)
 
 UNITS: Final = {unit.value: unit for unit in Unit}
 ALGORITHMS: Final = {algorithm.name.lower(): algorithm for algorithm in Algorithm}
@@ -111,6 +121,7 @@ DESCRIPTOR: Final[dict[str, ReadValue]] = {
     "value_to_metric": boolean,
     "share_threshold": boolean,
     "quota_mode": boolean,
+    "metadata": anything,
     "tiers": _tiers,
     "guarantee": _guarantee,
     "charge_denied": boolean,

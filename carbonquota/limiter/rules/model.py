@@ -58,9 +58,10 @@ class DescriptorRule:
     """What holds the descriptors of one place in the rules.
 
     `name` is how counters and answers call it, `domain.key_value.key`. No grants are no limit. `tiers` have grants of
-    their own. `replaces` names limits that do not count where this rule matches. `guarantees` are clients' own shares
-    of a total, by the value of the last entry. `kind` is what its charges are for, `limit_names` what its limits are
-    called. `source` and `line` tell where it stands, and `text` is that line.
+    their own. `replaces` names limits that do not count where this rule matches. Where a level's value is to be told in
+    counts, `levels` has each level's part of the name, and whether a request's value takes its place. `guarantees` are
+    clients' own shares of a total, by the value of the last entry. `kind` is what its charges are for, `limit_names`
+    what its limits are called. `source` and `line` tell where it stands, and `text` is that line.
     """
 
     name: str
@@ -68,7 +69,7 @@ class DescriptorRule:
     tiers: Mapping[str, tuple[CompiledLimit, ...]] = field(default_factory=dict)
     shadow: bool = False
     replaces: frozenset[str] = frozenset()
-    detailed: bool = False
+    levels: tuple[tuple[str, bool], ...] = ()
     quota_mode: bool = False
     charge_denied: bool = False
     challenge: bool = False
@@ -82,11 +83,25 @@ class DescriptorRule:
 
     def __post_init__(self) -> None:
         """Find once what its charges are for, and what its limits are called."""
-        kind = (ChargeKind.SHADOW if self.shadow else 0) | (ChargeKind.CHARGE_DENIED if self.charge_denied else 0)
+        # A quota that is only watched refuses nothing, whatever its others do.
+        kind = ChargeKind.SHADOW if self.shadow else ChargeKind.QUOTA if self.quota_mode else ChargeKind.PLAIN
+        kind |= ChargeKind.CHARGE_DENIED if self.charge_denied else 0
         object.__setattr__(self, "kind", int(kind | _OUTAGE_KINDS[self.on_outage]))
         grants = (self.grants, *self.tiers.values())
         names = frozenset(grant.limit.name for some in grants for grant in some if grant.limit.name)
         object.__setattr__(self, "limit_names", names)
+
+    def name_for(self, entries: tuple[Entry, ...]) -> str:
+        """What a request with these entries is counted under."""
+        if not self.levels:
+            return self.name
+        # The domain may have dots of its own.
+        domain = self.name.removesuffix("." + ".".join(part for part, _ in self.levels))
+        told = (
+            f"{key}_{value}" if told else part
+            for (part, told), (key, value) in zip(self.levels, entries, strict=True)
+        )  # fmt: skip
+        return ".".join((domain, *told))
 
     @property
     def place(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -34,6 +34,14 @@ def read_texts(texts: Sequence[tuple[str, str]]) -> DomainRules:
     return DomainRules(domains)
 
 
+class Level(NamedTuple):
+    """One level of nested descriptors: its part of names, whether requests' values may differ there, and are told."""
+
+    part: str
+    is_open: bool
+    is_told: bool
+
+
 @dataclass(slots=True)
 class _DomainReading:
     """One text on its way into the domains."""
@@ -59,26 +67,31 @@ class _DomainReading:
         )
         name = _value(fields, "domain", "")
         domain = self.domains.setdefault(name, Domain(name))
-        self._fill(domain.root, _value(fields, "descriptors", ()), name)
+        self._fill(domain.root, _value(fields, "descriptors", ()), name, ())
         domain.ban = _value(fields, "ban", domain.ban)
         domain.allow = _joined(domain.allow, self._clients(_value(fields, "allow", ())))
         domain.deny = _joined(domain.deny, self._clients(_value(fields, "deny", ())))
 
-    def _fill(self, parent: DescriptorNode, descriptors: Sequence[NodeValue], above: str) -> None:
-        """Put descriptors below a node; `above` is the name of what they stand in."""
+    def _fill(
+        self, parent: DescriptorNode, descriptors: Sequence[NodeValue], above: str, levels: tuple[Level, ...]
+    ) -> None:
+        """Put descriptors below a node; `above` is the name of what they stand in, which has these levels."""
         for fields, node in ((one.value, one.node) for one in descriptors):
             if "key" not in fields:
                 self.reader.note(node, 'a descriptor without "key"')
                 continue
             key, value = fields["key"].value, _value(fields, "value", "")
-            name = f"{above}.{key}_{value}" if value else f"{above}.{key}"
+            part = f"{key}_{value}" if value else key
+            name = f"{above}.{part}"
             place = DescriptorNode(shared=self._shared(fields, value))
             if not _put(parent, key, value, place):
                 there = fields.get("value", fields["key"]).node
                 self.reader.note(there, f'"{name}" stands twice', "merge the two descriptors, or remove one")
                 continue
-            place.rule = self._rule(name, fields, node)
-            self._fill(place, _value(fields, "descriptors", ()), name)
+            is_open = place.shared is None and ("*" in value or not value)
+            level = Level(part, is_open, is_told=is_open and _value(fields, "value_to_metric", default=False))
+            place.rule = self._rule(name, fields, node, (*levels, level))
+            self._fill(place, _value(fields, "descriptors", ()), name, (*levels, level))
 
     def _shared(self, fields: Fields, value: str) -> str | None:
         """What stands for the value in counters' keys: a total is one for all."""
@@ -90,7 +103,9 @@ class _DomainReading:
             self.reader.note(fields["share_threshold"].node, '"share_threshold" needs a value with a *')
         return None
 
-    def _rule(self, name: str, fields: Fields, node: yaml.Node) -> DescriptorRule | None:
+    def _rule(
+        self, name: str, fields: Fields, node: yaml.Node, levels: tuple[Level, ...]
+    ) -> DescriptorRule | None:  # fmt: skip
         """The rule of a descriptor; None where it limits nothing."""
         if "rate_limit" not in fields and "tiers" not in fields:
             for key in ("guarantee", "charge_denied", "challenge", "on_outage", "quota_mode"):
@@ -110,7 +125,7 @@ class _DomainReading:
             tiers,
             shadow=_value(fields, "shadow_mode", default=False),
             replaces=frozenset(one.value for one in replaces),
-            detailed=any(_value(fields, key, default=False) for key in ("detailed_metric", "value_to_metric")),
+            levels=_told(levels, all_open=_value(fields, "detailed_metric", default=False)),
             quota_mode=_value(fields, "quota_mode", default=False),
             charge_denied=_value(fields, "charge_denied", default=False),
             challenge=_value(fields, "challenge", default=False),
@@ -120,10 +135,17 @@ class _DomainReading:
             line=node.start_mark.line + 1,
             text=self.reader.line(node),
         )
+        self._check_quota(rule, fields)
         for one in replaces:
             if one.value in rule.limit_names:
                 self.reader.note(one.node, f'"{one.value}" cannot replace itself', "name the limit of another rule")
         return rule
+
+    def _check_quota(self, rule: DescriptorRule, fields: Fields) -> None:
+        every = [*rule.grants, *(grant for grants in rule.tiers.values() for grant in grants)]
+        if rule.quota_mode and any(grant.policy.algorithm is Algorithm.CONCURRENCY for grant in every):
+            message = '"quota_mode" has no meaning for requests in flight'
+            self.reader.note(fields["quota_mode"].node, message, "a quota is so many requests in some time")
 
     def _clients(self, listed: Sequence[NodeValue]) -> Clients:
         """A list of clients."""
@@ -145,6 +167,12 @@ def _value(fields: Fields, key: str, default: Any) -> Any:  # noqa: ANN401 - as 
     """The value of a key, or what holds where it is missing."""
     found = fields.get(key)
     return default if found is None else found.value
+
+
+def _told(levels: Sequence[Level], *, all_open: bool) -> tuple[tuple[str, bool], ...]:
+    """The levels with whether their values are told in counts; none where no value is."""
+    told = tuple((one.part, one.is_told or (all_open and one.is_open)) for one in levels)
+    return told if any(is_told for _, is_told in told) else ()
 
 
 def _put(parent: DescriptorNode, key: str, value: str, node: DescriptorNode) -> bool:

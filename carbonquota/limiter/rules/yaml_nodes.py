@@ -207,6 +207,11 @@ def word(reader: Reader, node: yaml.Node) -> str | None:
     return found
 
 
+def anything(reader: Reader, node: yaml.Node) -> bool:  # noqa: ARG001 - a reader like the others
+    """What is passed over, whatever it is."""
+    return True
+
+
 def boolean(reader: Reader, node: yaml.Node) -> bool | None:
     """True or false."""
     if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:bool":

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 from carbonquota.cluster.store import StoreError, connector
 from carbonquota.limiter.algorithms import Outcome, Policy, scaled
@@ -181,7 +181,13 @@ class StoreCounters:
             for charge in charges
             if not charge.kind & (ChargeKind.FAIL_OPEN | ChargeKind.FAIL_CLOSED)
         ]
-        closed = any(charge.kind & ChargeKind.FAIL_CLOSED and not charge.kind & ChargeKind.SHADOW for charge in charges)
+        closed = any(charge.kind & ChargeKind.FAIL_CLOSED and not charge.kind & _REFUSES_NOTHING for charge in charges)
+        quotas = [charge.kind for charge in charges if charge.kind & ChargeKind.QUOTA]
+        if any(kind & ChargeKind.FAIL_OPEN for kind in quotas):
+            # One of the quotas has room, so the others refuse nothing.
+            shared = [_watched(charge) if charge.kind & ChargeKind.QUOTA else charge for charge in shared]
+        elif quotas and all(kind & ChargeKind.FAIL_CLOSED for kind in quotas):
+            closed = True
         decided = self._own.decide([] if closed else shared)
         passes = decided.passes and not closed
         outcomes = iter(decided.outcomes)
@@ -204,6 +210,15 @@ class StoreCounters:
         if policy is None:
             policy = self._shares[charge.policy] = scaled(charge.policy, Fraction(1, self._settings.processes))
         return charge._replace(policy=policy)
+
+
+_REFUSES_NOTHING: Final = int(ChargeKind.SHADOW | ChargeKind.QUOTA)
+"""What does not refuse a request by itself."""
+
+
+def _watched(charge: Charge) -> Charge:
+    """The same charge, which refuses nothing."""
+    return charge._replace(kind=charge.kind & ~(ChargeKind.QUOTA | ChargeKind.QUOTA_BEGINS) | ChargeKind.SHADOW)
 
 
 def _open(charge: Charge) -> Outcome:

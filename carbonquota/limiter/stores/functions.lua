@@ -15,7 +15,7 @@
 -- Numbers are doubles, exact up to 2^53, which no level, count or time reaches.
 
 local BUCKET, FIXED, SLIDING, CONCURRENCY = 1, 2, 3, 4
-local SHADOW, CHARGE_DENIED, GUARANTEE, FAIL_OPEN, FAIL_CLOSED = 1, 2, 4, 8, 16
+local SHADOW, CHARGE_DENIED, GUARANTEE, FAIL_OPEN, FAIL_CLOSED, QUOTA, QUOTA_BEGINS = 1, 2, 4, 8, 16, 32, 64
 local SLOTS = 6
 local NEVER = -1
 local MOST_LEVEL = 2^53
@@ -355,6 +355,8 @@ local function decide(keys, args)
   local charges = charges_of(keys, args[3])
   local stored, behind, outcomes, tokens = {}, {}, {}, {}
   local passes, forced = true, false
+  -- Of several quotas one with room is enough; `room` says whether the running one has any so far, nil before the first.
+  local room, has_room = nil, false
   for at, charge in ipairs(charges) do
     local outcome
     if charge.algorithm == CONCURRENCY then
@@ -367,11 +369,18 @@ local function decide(keys, args)
       if outcome[1] or forced then behind[charge.key] = functions.take(charge.policy, state, now, charge.hits) end
     end
     outcomes[at] = outcome
-    if not outcome[1] and not forced and not has(charge.kind, SHADOW) and not has(charge.kind, GUARANTEE) then
+    if has(charge.kind, QUOTA) then
+      if room == nil or has(charge.kind, QUOTA_BEGINS) then
+        has_room = has_room or room == true
+        room = true
+      end
+      room = room and (outcome[1] or forced)
+    elseif not outcome[1] and not forced and not has(charge.kind, SHADOW) and not has(charge.kind, GUARANTEE) then
       passes = false
     end
     forced = has(charge.kind, GUARANTEE) and outcome[1]
   end
+  if room == false and not has_room then passes = false end
   if passes then
     for _, charge in ipairs(charges) do
       if behind[charge.key] then write(charge, behind[charge.key], now) end

@@ -28,8 +28,9 @@ _LIFE: Final = 50_000
 """Microseconds that a slice is good for; within as many, two requests make a key one that is asked for often."""
 
 # As plain numbers, for flags take long to be combined.
-_NOT_SLICED: Final = int(ChargeKind.SHADOW | ChargeKind.GUARANTEE | ChargeKind.CHARGE_DENIED)
-_SHADOW: Final = int(ChargeKind.SHADOW)
+_NOT_SLICED: Final = int(ChargeKind.SHADOW | ChargeKind.GUARANTEE | ChargeKind.CHARGE_DENIED | ChargeKind.QUOTA)
+_REFUSES_NOTHING: Final = int(ChargeKind.SHADOW | ChargeKind.QUOTA)
+"""What is over its limit, and does not refuse the request by itself."""
 _GUARANTEE: Final = int(ChargeKind.GUARANTEE)
 _NOT_REMEMBERED: Final = int(ChargeKind.CHARGE_DENIED | ChargeKind.GUARANTEE)
 
@@ -67,7 +68,7 @@ class Memory:
             return None
         for at, charge in enumerate(charges):
             held = self._refused.get(charge.key)
-            if held is None or charge.kind & _SHADOW:
+            if held is None or charge.kind & _REFUSES_NOTHING:
                 continue
             policy, until, hits, outcome = held
             if now >= until or policy != charge.policy:

@@ -10,6 +10,7 @@ from carbonquota.errors import ConfigError
 from carbonquota.limiter.model import UNLIMITED, Code, Descriptor, Limit, Reason, Request, Unit
 from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
+from carbonquota.limiter.stores import StoreCounters, StoreSettings
 from carbonquota.testing import ManualClock
 
 Entries = tuple[tuple[str, str], ...]
@@ -101,6 +102,40 @@ QUOTAS = """
   - {key: service, value: large, quota_mode: true, rate_limit: {unit: minute, requests_per_unit: 2}}
 """
 
+FREE = """
+  - {key: to, value: here}
+  - {key: to, rate_limit: {unit: minute, requests_per_unit: 4}}
+"""
+CASES_OF_UNITS = """
+  - {key: a, rate_limit: {unit: MINUTE, requests_per_unit: 3}}
+  - {key: b, rate_limit: {unit: Hour, requests_per_unit: 2}}
+"""
+STARS = """
+  - {key: path, value: /v1/*/run, rate_limit: {unit: minute, requests_per_unit: 3}}
+  - {key: way, value: a*-*-*c, rate_limit: {unit: minute, requests_per_unit: 2}}
+"""
+SHARED = """
+  - {key: own, value: f/*, share_threshold: false, rate_limit: {unit: hour, requests_per_unit: 4}}
+  - {key: all, value: f/*, share_threshold: true, rate_limit: {unit: hour, requests_per_unit: 4}}
+  - key: deep
+    value: f/*
+    share_threshold: true
+    descriptors:
+      - {key: method, rate_limit: {unit: hour, requests_per_unit: 2}}
+"""
+TWICE_REPLACED = """
+  - {key: user, rate_limit: {name: usual, unit: minute, requests_per_unit: 2}}
+  - {key: part, value: a, rate_limit: {replaces: [{name: usual}, {name: nothing}], unit: minute, requests_per_unit: 6}}
+  - {key: part, value: b, rate_limit: {replaces: [{name: usual}], unit: minute, requests_per_unit: 7}}
+"""
+FORBIDDEN = """
+  - {key: what, value: bad, rate_limit: {name: never, unit: minute, requests_per_unit: 0}}
+  - {key: who, value: special, rate_limit: {replaces: [{name: never}], unit: minute, requests_per_unit: 2}}
+"""
+TEXTS = """
+  - {key: at, value: "[::1]:80", rate_limit: {unit: minute, requests_per_unit: 2}}
+"""
+
 CASES = {
     "the same key with two values has two limits": Case(
         TWO_VALUES, (("table=orders", 7), ("table=stock", 7), ("table=other", 30))
@@ -138,7 +173,41 @@ CASES = {
             ("free=y", 30),
         ),
     ),
-    "quotas are told, and let pass": Case(QUOTAS, (("service=small", 30), ("service=large", 30))),
+    "a request passes while one of its quotas has room": Case(
+        # Both have room once, and then the second one once more.
+        QUOTAS,
+        (("service=small service=large", 2), ("service=small", 0), ("service=large", 0)),
+    ),
+    "a request passes by one quota alone": Case(QUOTAS, (("service=small", 1), ("service=large", 2))),
+    "a descriptor without limit and without others below it is free, also beside a limit of its key": Case(
+        FREE, (("to=here", 30), ("to=there", 4), ("to=here,by=car", 30))
+    ),
+    "units are written in any case": Case(CASES_OF_UNITS, (("a=x", 3), ("b=x", 2))),
+    "a star stands anywhere in a value, and for nothing as well": Case(
+        STARS,
+        (
+            ("path=/v1/x/run", 3),
+            ("path=/v1//run", 3),
+            ("path=/v1/x/y/run", 3),
+            ("path=/v1/x/walk", 30),
+            ("way=a-b-c", 2),
+            ("way=a--c", 2),
+            ("way=a-c", 30),
+            ("way=ab-b-bc", 2),
+        ),
+    ),
+    "each value of a star is counted by itself": Case(SHARED, (("own=f/1", 4), ("own=f/2", 4))),
+    "what all values of a star share is used up by any": Case(SHARED, (("all=f/1", 4), ("all=f/2", 0))),
+    "they share it with other levels below, too": Case(
+        SHARED, (("deep=f/1,method=get", 2), ("deep=f/2,method=get", 0), ("deep=f/2,method=put", 2))
+    ),
+    "a limit that is replaced by one of two rules is not charged": Case(
+        TWICE_REPLACED, (("user=u part=a", 6), ("user=u part=b", 7), ("user=u", 2))
+    ),
+    "what is forbidden by a limit of 0 passes where another limit takes its place": Case(
+        FORBIDDEN, (("what=bad", 0), ("what=bad who=any", 0), ("what=bad who=special", 2))
+    ),
+    "hosts and ports in a value are text": Case(TEXTS, (("at=[::1]:80", 2), ("at=a.b:80", 30))),
 }
 
 
@@ -171,10 +240,104 @@ def test_a_detailed_metric_is_named_by_the_value() -> None:
     assert {rule for rule, _, _ in subject.counts.rows()} == {"d.page_a", "d.page_b", "d.page_home"}
 
 
-def test_a_quota_that_is_used_up_says_so() -> None:
+def test_a_quota_that_is_used_up_says_so_while_another_has_room() -> None:
     subject = limiter(QUOTAS)
-    codes = [subject.check(request("service=large")).statuses[0].code for _ in range(3)]
-    assert codes == [Code.OK, Code.OK, Code.OVER_LIMIT]
+    answers = [subject.check(request("service=small service=large")) for _ in range(3)]
+    assert [answer.allowed for answer in answers] == [True, True, False]
+    codes = [[status.code for status in answer.statuses] for answer in answers]
+    assert codes == [[Code.OK] * 2, [Code.OVER_LIMIT, Code.OK], [Code.OVER_LIMIT] * 2]
+
+
+def test_a_quota_that_is_charged_when_a_request_is_done_is_asked_with_no_hits() -> None:
+    subject = limiter(QUOTAS)
+    both = request("service=small service=large", hits=0)
+    served = []
+    for _ in range(6):
+        answer = subject.check(both)
+        room = [name for name, status in zip(("small", "large"), answer.statuses, strict=True) if status.remaining > 0]
+        if room:
+            served += room[:1]
+            subject.check(request(f"service={room[0]}"))
+    # One of the small one, and two of the large one.
+    assert served == ["small", "large", "large"]
+
+
+NAMED = """
+  - key: route
+    value_to_metric: true
+    descriptors:
+      - key: method
+        value_to_metric: true
+        descriptors:
+          - {key: subject, rate_limit: {unit: minute, requests_per_unit: 9}}
+      - key: plain
+        descriptors:
+          - {key: subject, detailed_metric: true, rate_limit: {unit: minute, requests_per_unit: 9}}
+  - key: known
+    value: yes
+    value_to_metric: true
+    rate_limit: {unit: minute, requests_per_unit: 9}
+  - key: file
+    value: f/*
+    value_to_metric: true
+    rate_limit: {unit: minute, requests_per_unit: 9}
+  - key: many
+    value: m/*
+    share_threshold: true
+    value_to_metric: true
+    descriptors:
+      - {key: method, value_to_metric: true, rate_limit: {unit: minute, requests_per_unit: 9}}
+  - key: most
+    value: m/*
+    share_threshold: true
+    detailed_metric: true
+    rate_limit: {unit: minute, requests_per_unit: 9}
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "counted"),
+    [
+        ("route=api,method=GET,subject=7", "d.route_api.method_GET.subject"),
+        ("route=api,plain=p,subject=7", "d.route_api.plain_p.subject_7"),
+        ("known=yes", "d.known_yes"),
+        ("file=f/1", "d.file_f/1"),
+        ("many=m/1,method=GET", "d.many_m/*.method_GET"),
+        ("most=m/1", "d.most_m/*"),
+    ],
+)
+def test_counts_are_named_by_the_values_that_a_rule_says(asked: str, counted: str) -> None:
+    subject = limiter(NAMED.replace("value: yes", 'value: "yes"'))
+    assert subject.check(request(asked)).statuses[0].rule == counted
+    assert set(subject.counts.rows()) == {(counted, "", "")}
+
+
+def test_a_descriptor_without_a_key_a_domain_without_a_name_and_a_shared_value_without_a_star_are_errors() -> None:
+    with pytest.raises(ConfigError, match='a descriptor without "key"'):
+        limiter("  - {value: a, rate_limit: {unit: minute, requests_per_unit: 1}}\n")
+    with pytest.raises(ConfigError, match='"share_threshold" needs a value with a \\*'):
+        limiter("  - {key: a, value: b, share_threshold: true, rate_limit: {unit: day, requests_per_unit: 1}}\n")
+    with pytest.raises(ConfigError, match="this must not be empty"):
+        DomainRules.from_text('domain: ""\n')
+    with pytest.raises(ConfigError, match='"one" cannot replace itself'):
+        limiter("  - {key: a, rate_limit: {name: one, replaces: [{name: one}], unit: day, requests_per_unit: 1}}\n")
+    with pytest.raises(ConfigError, match='"unit" beside "unlimited"'):
+        limiter("  - {key: a, rate_limit: {unlimited: true, unit: day}}\n")
+    with pytest.raises(ConfigError, match='unknown unit "moon"'):
+        limiter("  - {key: a, rate_limit: {unit: moon, requests_per_unit: 1}}\n")
+
+
+def test_metadata_of_a_descriptor_may_be_anything() -> None:
+    said = "{backend: {name: a, weights: [1, 2, {x: y}]}, any: null}"
+    subject = limiter(f"  - {{key: a, metadata: {said}, rate_limit: {{unit: day, requests_per_unit: 1}}}}\n")
+    assert [subject.check(request("a=b")).allowed for _ in range(2)] == [True, False]
+
+
+def test_an_unlimited_descriptor_asks_no_store() -> None:
+    counters = StoreCounters(StoreSettings("valkey://127.0.0.1:1", timeout=0.1))
+    subject = Limiter(DomainRules.from_text(f"domain: d\ndescriptors:\n{NO_LIMIT}"), counters=counters)
+    assert subject.check(request("directory=x")).statuses[0].reason is Reason.UNLIMITED
+    assert subject.troubles == ()
 
 
 def test_a_request_counts_as_many_hits_as_it_says_and_each_descriptor_its_own() -> None:

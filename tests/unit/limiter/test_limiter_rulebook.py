@@ -57,3 +57,22 @@ def test_an_emptied_file_changes_nothing_unless_it_is_meant(book: LimitRulebook,
 def test_a_directory_without_files_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there are no rules files"):
         LimitRulebook([str(tmp_path)], lambda _: None, ManualClock())
+
+
+def test_a_link_that_leads_elsewhere_is_a_change(tmp_path: Path) -> None:
+    """As Kubernetes puts a ConfigMap in place: names that stay, behind a link that is swapped."""
+    for folder, key in (("v1", "a"), ("v2", "b")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "limits.yaml").write_text(ONE.replace("key: a", f"key: {key}"))
+    data, served = tmp_path / "..data", tmp_path / "served"
+    data.symlink_to("v1")
+    served.mkdir()
+    (served / "limits.yaml").symlink_to(data / "limits.yaml")
+    book = LimitRulebook([str(served)], lambda _: None, ManualClock(), settle=signatures)
+    before = book.version()
+    swapped = tmp_path / "..new"
+    swapped.symlink_to("v2")
+    swapped.rename(data)
+    assert book.version() != before
+    assert book.reload("test").outcome is ReloadOutcome.APPLIED
+    assert names(book.rules) == ["d.b"]

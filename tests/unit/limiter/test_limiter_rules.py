@@ -225,10 +225,23 @@ def test_a_detailed_rule_is_named_by_the_value() -> None:
     assert status.limit.seconds == 14 * 86_400
 
 
-def test_quota_mode_tells_and_lets_pass() -> None:
-    subject = limiter(OURS)
-    assert passes(subject, (("counted", "x"),)) == 20
-    assert subject.check(request((("counted", "x"),))).statuses[0].is_over
+QUOTA_AND_LIMIT = """
+domain: d
+descriptors:
+  - {key: backend, value: a, quota_mode: true, rate_limit: {unit: year, requests_per_unit: 1}}
+  - {key: backend, value: b, quota_mode: true, rate_limit: {unit: year, requests_per_unit: 3}}
+  - {key: client, rate_limit: {unit: year, requests_per_unit: 5}}
+"""
+
+
+def test_a_quota_that_is_used_up_refuses_nothing_by_itself_and_the_other_limits_are_charged() -> None:
+    subject = limiter(QUOTA_AND_LIMIT)
+    a, b, client = (("backend", "a"),), (("backend", "b"),), (("client", "x"),)
+    # Both quotas have room once, then b alone, and behind its three nobody has.
+    assert [subject.check(request(a, b, client)).allowed for _ in range(5)] == [True, True, True, False, False]
+    assert [status.is_over for status in subject.check(request(a, b, client)).statuses] == [True, True, False]
+    # What was refused charged the client nothing, and what passed did.
+    assert subject.peek(request(client)).statuses[0].remaining == 2
 
 
 def test_a_rule_may_ask_for_a_challenge() -> None:

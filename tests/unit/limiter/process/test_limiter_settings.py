@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from carbonquota.errors import ConfigError
 from carbonquota.limiter.identity.routes import Route
+from carbonquota.limiter.model import Descriptor, Request
 from carbonquota.limiter.process.load import format_settings, read_settings
+from carbonquota.limiter.process.parts import LimiterParts
 from carbonquota.limiter.process.settings import LimiterSettings
 
 FULL = """
@@ -50,6 +54,18 @@ def test_an_empty_file_is_all_defaults_and_listens_on_this_machine_alone() -> No
     settings = read_settings("", "")
     assert settings == LimiterSettings()
     assert {one.listen.host for one in (settings.grpc, settings.http, settings.admin)} == {"127.0.0.1"}
+
+
+def test_with_shadow_nobody_is_refused_also_after_a_reload(tmp_path: Path) -> None:
+    rules = tmp_path / "limits.yaml"
+    rules.write_text("domain: d\ndescriptors: [{key: a, rate_limit: {unit: day, requests_per_unit: 0}}]\n")
+    parts = LimiterParts(read_settings('[limiter]\nrules = "limits.yaml"\nshadow = true\n', str(tmp_path / "l.toml")))
+    asked = Request("d", (Descriptor((("a", "x"),)),))
+    assert parts.limiter.check(asked).allowed
+    rules.write_text(rules.read_text().replace("day", "hour") + "deny: [{a: x}]\n")
+    assert parts.rulebook.reload("test").ok
+    assert parts.limiter.check(asked).allowed
+    assert parts.limiter.counts.rows() == {("d.a", "", ""): (0, 0, 2)}
 
 
 @pytest.mark.parametrize(
