@@ -7,8 +7,8 @@ from pathlib import Path
 
 from loopback_ports import free_ports
 
-from tests.support.carbon_daemons import LONG, CarbonDaemon, Graphite, one_each, running
-from tests.support.daemon import wait_until
+from tests.support.carbon_daemons import CarbonDaemon, Graphite, one_each, running
+from tests.support.daemon import LONG, wait_until
 from tests.support.valkey import valkey_server
 
 LIMIT = 40

@@ -23,7 +23,7 @@ from typing import Any, Final, Literal
 import whisper
 from loopback_ports import free_ports
 
-from tests.support.daemon import PATIENCE, wait_until
+from tests.support.daemon import LONG, PATIENCE, wait_until
 
 HOST: Final = socket.gethostname().replace(".", "_")
 """This machine, as carbon writes it in the names of its own metrics."""
@@ -44,9 +44,6 @@ COMMON: Final = {
     "TIME_TO_DEFER_SENDING": "0.01",
 }
 Protocol = Literal["plaintext", "pickle", "udp"]
-LONG: Final = 86_400
-"""Seconds of an interval whose end no test comes to see, unless it runs at midnight UTC."""
-
 
 _PACE: Final = Path(__file__).with_name("carbon_pace")
 

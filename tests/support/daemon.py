@@ -12,13 +12,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import whisper
+
+from tests.support import preloaded
+from tests.support.preloaded import Process
 
 PATIENCE = 60.0
 """Seconds that anything may take before a test gives up."""
@@ -31,6 +34,9 @@ def wait_until(condition: Callable[[], object], complaint: str | Callable[[], st
         assert time.monotonic() < end, complaint if isinstance(complaint, str) else complaint()
         time.sleep(0.02)
 
+
+LONG = 86_400
+"""Seconds of an interval whose end no test comes to see, unless it runs at midnight UTC."""
 
 CONFIGURATION = """
 [common]
@@ -93,7 +99,7 @@ class Daemon:
         schemas: str = "[all]\npattern = .*\nretentions = 60s:1h\n",
         destination: int | None = None,
         relay: str = 'spool-dir = "spool"',
-        interval: int = 60,
+        interval: int = LONG,
         carbonserver: str = "",
         state: str = "",
         more: str = "",
@@ -124,7 +130,7 @@ class Daemon:
             )
         )
         self.log_path = folder / "log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
 
     @property
     def configuration(self) -> Path:
@@ -139,12 +145,7 @@ class Daemon:
     def start(self, *, ready: bool = True) -> Daemon:
         """Start it, and wait until it is ready."""
         with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*self._limited, *self._command, *self._arguments],
-                stdout=log,
-                stderr=log,
-                env=os.environ | {"PYTHONWARNINGS": "error"},
-            )
+            self.process = self._begin(log, os.environ | {"PYTHONWARNINGS": "error"})
         return self.await_ready() if ready else self
 
     def await_ready(self) -> Daemon:
@@ -152,15 +153,13 @@ class Daemon:
         wait_until(self._is_ready, lambda: f"not ready: {self.log}")
         return self
 
-    @property
-    def _command(self) -> list[str]:
-        return [sys.executable, "-m", "carbonquota.cli", "run", "--config", str(self.configuration)]
-
-    @property
-    def _limited(self) -> list[str]:
-        """What goes before the command where its file descriptors are bounded."""
-        most = self._open_files
-        return [] if most is None else ["/bin/sh", "-c", f'ulimit -n {most} && exec "$@"', "sh"]
+    def _begin(self, log: IO[bytes], environment: Mapping[str, str]) -> Process:
+        command = ["run", "--config", str(self.configuration), *self._arguments]
+        if self._open_files is None:
+            return preloaded.start(command, output=log, environment=environment)
+        bounded = ["/bin/sh", "-c", f'ulimit -n {self._open_files} && exec "$@"', "sh"]
+        full = [*bounded, sys.executable, "-m", "carbonquota.cli", *command]
+        return subprocess.Popen(full, stdout=log, stderr=log, env=environment)
 
     def _is_ready(self) -> bool:
         assert self.process is not None

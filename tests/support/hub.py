@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -30,7 +28,9 @@ from carbonquota.testing import ManualClock
 from carbonquota.web.access import Role
 from carbonquota.web.token_file import append_token
 from carbonquota.web.tokens import mint
+from tests.support import preloaded
 from tests.support.daemon import wait_until
+from tests.support.preloaded import Process
 
 ADMIN = Actor("anna", "a test")
 
@@ -140,7 +140,7 @@ class HubProcess:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._arguments = arguments
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self.tokens = {}
         for role, subject in ((Role.ADMIN, ""), (Role.OPERATOR, ""), (Role.PROVIDER, "store1"), (Role.CUSTOMER, "c")):
             self.tokens[role], record = mint(role, role, subject, now=time.time())
@@ -154,10 +154,10 @@ class HubProcess:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         with (self.folder / "log").open("ab") as log:
-            command = [sys.executable, "-m", "carbonquota.cli", "serve", "--database", "sqlite:///hub.sqlite"]
+            command = ["serve", "--database", "sqlite:///hub.sqlite"]
             command += ["--listen", f"127.0.0.1:{self.port}", "--grpc-listen", "127.0.0.1:0", "--tokens-file", "tokens"]
             command += self._arguments
-            self._process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+            self._process = preloaded.start(command, cwd=self.folder, output=log)
         wait_until(self._answers, lambda: f"the quota service does not answer: {self.log}")
 
     def _answers(self) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +16,8 @@ from loopback_ports import free_port
 from carbonquota.client.hub import HubClient
 from carbonquota.client.json_service import ServiceAwayError
 from carbonquota.client.rules import RulesClient
+from tests.support import preloaded
+from tests.support.preloaded import Process
 
 QUOTA = 100_000_000
 _WITHIN = 30.0
@@ -31,17 +31,17 @@ class ServedHub:
         self.arguments = arguments
         self.http, self.grpc = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.http}"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
 
     def start(self) -> None:
         self.begin()
         self.wait()
 
     def begin(self) -> None:
-        command = [sys.executable, "-m", "carbonquota.cli", "serve", "--listen", f"127.0.0.1:{self.http}"]
+        command = ["serve", "--listen", f"127.0.0.1:{self.http}"]
         command += ["--grpc-listen", f"127.0.0.1:{self.grpc}", *self.arguments]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, stderr=log)
+            self.process = preloaded.start(command, cwd=self.folder, output=log)
 
     def wait(self) -> None:
         """Until it answers."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +15,9 @@ import grpc
 import httpx
 from envoy.service.ratelimit.v3 import rls_pb2, rls_pb2_grpc
 
+from tests.support import preloaded
 from tests.support.daemon import wait_until
+from tests.support.preloaded import Process
 
 PATIENCE = 30.0
 """Seconds that anything may take before a test gives up."""
@@ -54,7 +54,7 @@ class LimiterProcess:
         empty = dict.fromkeys(("limiter", "grpc", "http", "identity", "more"), "")
         self.configuration.write_text(SETTINGS.format(**(empty | sections)))
         self.log_path = folder / "log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
 
     @property
     def log(self) -> str:
@@ -68,11 +68,10 @@ class LimiterProcess:
     def begin(self) -> LimiterProcess:
         """Start it."""
         with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "carbonquota.cli", "limit", "--config", str(self.configuration)],
-                stdout=log,
-                stderr=log,
-                env=os.environ | {"PYTHONWARNINGS": "error"},
+            self.process = preloaded.start(
+                ["limit", "--config", str(self.configuration)],
+                output=log,
+                environment=os.environ | {"PYTHONWARNINGS": "error"},
             )
         return self
 
