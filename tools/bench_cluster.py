@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import valkey
@@ -63,10 +64,26 @@ class Work:
     end: float
 
 
+class OfferClock:
+    """The system's clock, which knows what it last said to the thread that offers: by that a batch was decided."""
+
+    def __init__(self) -> None:
+        self._thread = get_ident()
+        self.last = 0.0
+
+    def __call__(self) -> float:
+        """Seconds since the epoch."""
+        now = time.time()
+        if get_ident() == self._thread:
+            self.last = now
+        return now
+
+
 def work(one: Work, answers: Any) -> None:  # noqa: ANN401 - a queue of multiprocessing has no type of its own
     """Be a node: offer points at a rate until the end, and tell how many were accepted in each interval."""
     prepaid = one.settings.mode == "slices"
-    engine = QuotaEngine(RuleSet.from_text(RULES), interval=LENGTH, prepaid=prepaid)
+    clock = OfferClock()
+    engine = QuotaEngine(RuleSet.from_text(RULES), clock=clock, interval=LENGTH, prepaid=prepaid)
     make = PrepaidService if prepaid else SyncService
     service = make(one.settings, engine, LENGTH, node=str(one.number))
     service.start()
@@ -80,7 +97,7 @@ def work(one: Work, answers: Any) -> None:  # noqa: ANN401 - a queue of multipro
         due = int((now - one.begin) * one.rate) - offered
         if due > 0:
             admission = engine.admit(b"team.a.x 1 1\n" * due)
-            accepted[now // LENGTH] += admission.points
+            accepted[clock.last // LENGTH] += admission.points
             offered += due
         time.sleep(0.005)
     cpu = time.process_time() - cpu
