@@ -38,7 +38,7 @@ from carbonquota.controls import (
 from carbonquota.controls.capacity_limits import NamespaceLimits, RefusedMetric
 from carbonquota.controls.children import Children, names_at, take_children, usages_at
 from carbonquota.controls.explain import explain
-from carbonquota.controls.holding import HeldBack, hold_back, let_go
+from carbonquota.controls.holding import AnyDecision, HeldBack, hold_back, let_go
 from carbonquota.controls.rejections import Rejections
 from carbonquota.controls.sharing import Counted, NamespaceRows
 from carbonquota.controls.standing import QuotaColumns, standing, unnamed_standing, usage_of
@@ -499,18 +499,18 @@ class QuotaEngine:
                 return points * 0
             return sharing.take_back(self._index, namespaces, points)
 
-    def hold_back(self, admission: Admission, spent: Column, most: int) -> tuple[Admission, HeldBack | None]:
-        """Take out of a batch just decided the rejected lines that more may be granted for, to be offered again later.
+    def hold_back(self, decision: AnyDecision, spent: Column, most: int) -> tuple[AnyDecision, HeldBack | None]:
+        """Take out of a batch just decided the rejected points that more may be granted for, to be offered again later.
 
         They are no longer counted as rejected, but as waiting, until `let_go` is called. Of the limits of namespaces
         of these generations (`spent`) nothing remains to be granted. No more than `most` bytes are held back.
         """
         with self._lock:
             self._keep_time()
-            return hold_back(self._index, admission, spent, most)
+            return hold_back(self._index, decision, spent, most)
 
     def let_go(self, held: HeldBack) -> None:
-        """Count lines as waiting no more, as they are about to be offered again."""
+        """Count points as waiting no more, as they are about to be offered again."""
         with self._lock:
             let_go(self._index, held)
 

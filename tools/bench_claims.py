@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from carbonquota import QuotaEngine, RuleSet
 from carbonquota.cluster.claim_store import ClaimStore
-from carbonquota.cluster.claims import ClaimAnswer, ClaimNode
+from carbonquota.cluster.claiming import ClaimAnswer
+from carbonquota.cluster.claims import ClaimNode
 from carbonquota.cluster.gate import Gate
 from carbonquota.cluster.hold import Hold, HoldRoom
 from carbonquota.cluster.line_batches import LineBatches
@@ -44,7 +45,7 @@ class Bench:
         self.buffers = [_lines(start) for start in range(0, METRICS, BATCH)]
 
     def _node(self, name: str) -> tuple[Gate[bytes], ClaimNode]:
-        hold = Hold[bytes](time.monotonic, len, HoldRoom(size=1 << 30, seconds=60.0))
+        hold = Hold[bytes](time.monotonic, self.batches.size, HoldRoom(size=1 << 30, seconds=60.0))
         store = Store(connector(self.server.url, 30.0), "bench", Membership(name))
         gate = Gate(self.engine, hold, self.batches)
         node = ClaimNode(

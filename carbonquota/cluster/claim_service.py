@@ -13,7 +13,7 @@ from functools import partial
 from threading import Event, Thread
 from typing import Any, Final, Protocol
 
-from carbonquota.cluster import claims, gate
+from carbonquota.cluster import claiming, gate
 from carbonquota.cluster.claim_store import ClaimStore
 from carbonquota.cluster.claims import ClaimNode
 from carbonquota.cluster.gate import Batches, Gate
@@ -33,7 +33,7 @@ _PATIENCE: Final = 10.0
 """Seconds that the thread has to end."""
 
 
-class ClaimingEngine(claims.DeclaringEngine, gate.RefusingEngine, Protocol):
+class ClaimingEngine(claiming.DeclaringEngine, gate.RefusingEngine, Protocol):
     """What is asked of the engine; see `QuotaEngine`."""
 
 
@@ -73,9 +73,10 @@ class ClaimService:
         settings, self._finish = self._settings, finish
         self._hold: Hold[Any] = Hold(time.monotonic, batches.size)
         self._gate: Gate[Any] = Gate(self._engine, self._hold, batches, settings.on_outage)
+        self._claims = ClaimStore(self._store, settings.name)
         self._node = ClaimNode(
             self._engine,
-            ClaimStore(self._store, settings.name),
+            self._claims,
             self._hold,
             settle=lambda answer: self._on_loop(partial(self._gate.apply, answer, self._node)),
             clock=time.monotonic,
@@ -126,6 +127,7 @@ class ClaimService:
             self._due.wait(self._settings.sync_interval)
             self._due.clear()
         self._attempt(self._node.close)
+        self._claims.close()
         self._store.close()
 
     def _attempt(self, work: Callable[[], None]) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final, NamedTuple, Protocol
@@ -15,8 +16,9 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from carbonquota.cluster.namespaces import above
 from carbonquota.controls.capacity_limits import NamespaceLimits
-from carbonquota.model import ROOT, Size
+from carbonquota.model import Size
 
 Codes = NDArray[np.int32]
 Usages = dict[bytes, bytes]
@@ -60,12 +62,22 @@ class ClaimTimeouts:
     forget: int = 86_400_000
 
 
-class Metric(NamedTuple):
-    """A metric to be claimed or declared: its normal name, the namespace it lies in, and its size."""
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Metrics to be claimed or declared, as columns: normal names, the namespaces they lie in, and their sizes."""
 
-    name: str
-    namespace: str
-    size: Size
+    names: Sequence[str]
+    namespaces: Sequence[str]
+    sizes: Sequence[Size]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.names)
+
+    def at(self, places: Sequence[int]) -> Metrics:
+        """Those at some places."""
+        names, namespaces = [self.names[place] for place in places], [self.namespaces[place] for place in places]
+        return Metrics(names, namespaces, [self.sizes[place] for place in places])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +122,10 @@ class Digester:
         digest.update(name.encode())
         return digest.digest()
 
+    def metrics(self, names: Iterable[str]) -> bytes:
+        """Those of many, one after the other."""
+        return b"".join(map(self.metric, names))
+
     def namespace(self, name: str) -> bytes:
         """64 bits of a namespace's name."""
         return hashlib.blake2b(name.encode(), digest_size=8, key=self._key).digest()
@@ -130,13 +146,14 @@ _NOTHING: Final = _Packed((b"", b"", b"", b""), np.empty(0, np.intp))
 
 
 class ClaimStore:
-    """The calls about what is held. Not safe to use from two threads at once."""
+    """The calls about what is held; those of one thread, but for what `begin_claim` has going on meanwhile."""
 
     def __init__(self, store: Caller, cluster: str, patience: ClaimTimeouts | None = None) -> None:
         """`store` is of the same cluster."""
         self._store = store
         self._digester = Digester(cluster)
         self._patience = patience or ClaimTimeouts()
+        self._calls = ThreadPoolExecutor(1, "carbonquota-store")
         self._keys = tuple(store.key(what) for what in ("stock", "runs", "names", "usage", "sizes", "recalled"))
 
     def begin(self, known: Iterable[str], *, has_more: bool = False) -> StoredRun:
@@ -153,15 +170,30 @@ class ClaimStore:
         return bool(self._store.call("cq1_declared", self._keys[:2], [self._store.node, run.number, run.epoch]))
 
     def claim(
-        self, run: StoredRun, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits], *, asks: bool = True
+        self, run: StoredRun, metrics: Metrics, limits: Sequence[NamespaceLimits], *, asks: bool = True
     ) -> Claimed:
         """Claim metrics, each as a whole; where it does not ask, whatever the limits. Those of a namespace go in order.
 
         `limits` are of the namespaces above the metrics, each after the one above it.
         """
+        return self._claim(run, self._pack(metrics, limits), asks=asks)
+
+    def begin_claim(self, run: StoredRun, metrics: Metrics, limits: Sequence[NamespaceLimits]) -> Callable[[], Claimed]:
+        """The same on another thread, one call after the other; gives what waits for the answer."""
+        packed = self._pack(metrics, limits)
+        return self._calls.submit(self._claim, run, packed, asks=True).result
+
+    def close(self) -> None:
+        """End when all that was begun is answered."""
+        self._calls.shutdown()
+
+    def _pack(self, metrics: Metrics, limits: Sequence[NamespaceLimits]) -> _Packed:
+        return self._packed(metrics, limits) if metrics else _NOTHING
+
+    def _claim(self, run: StoredRun, packed: _Packed, *, asks: bool) -> Claimed:
+        """Ask, and read the answer."""
         member = self._patience
         args = [self._store.node, run.number, run.epoch, member.grace, member.forget, int(asks)]
-        packed = self._packed(metrics, limits) if metrics else _NOTHING
         answer = self._store.call("cq1_claims", self._keys, [*args, *packed.blobs, int(packed.is_once)])
         _, status, _, nodes, dead, found, amounts = answer
         codes = np.frombuffer(found, "<i4").astype(np.int32)
@@ -170,37 +202,29 @@ class ClaimStore:
         usages = _usages(packed.blobs[0], _NAMESPACE.size, amounts)
         return Claimed(ClaimStatus(status), tuple(_text(nodes).split()), bool(dead), codes, usages)
 
-    def _packed(self, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits]) -> _Packed:
+    def _packed(self, metrics: Metrics, limits: Sequence[NamespaceLimits]) -> _Packed:
         """What `cq1_claims` takes."""
         numbers = {one.namespace: number for number, one in enumerate(limits, 1)}
         digest, pack = self._digester.namespace, _NAMESPACE.pack
         namespaces = [pack(digest(one.namespace), numbers.get(above(one.namespace), 0), *one.limits) for one in limits]
-        sizes: dict[Size, int] = {}
-        names, leaves, size_numbers = [], [], []
-        last, number = None, 0
-        for name, namespace, size in metrics:
-            # Sizes are asked for one after the other, and hashing one takes as long as all else here.
-            if size is not last:
-                last, number = size, sizes.setdefault(size, len(sizes) + 1)
-            names.append(name)
-            leaves.append(numbers[namespace])
-            size_numbers.append(number)
+        sizes, size_numbers = _numbered(metrics.sizes)
+        leaves = list(map(numbers.__getitem__, metrics.namespaces))
         # Those of one namespace and size are put together, as most of the work is the same for them.
         keys = np.array(leaves, np.int64) << 32 | np.array(size_numbers, np.int64)
         order = np.argsort(keys, kind="stable")
         groups, counts = np.unique(keys, return_counts=True)
-        digests = np.frombuffer(b"".join(map(self._digester.metric, names)), "V16")[order].tobytes()
+        digests = np.frombuffer(self._digester.metrics(metrics.names), "V16")[order].tobytes()
         packed_sizes = [_SIZE.pack(size.logical, size.physical, size.data_points) for size in sizes]
         columns = np.stack((groups >> 32, groups & 0xFFFFFFFF, counts), axis=1).astype("<u4")
         return _Packed(
             (b"".join(namespaces), b"".join(packed_sizes), digests, columns.tobytes()),
             order,
-            len(set(names)) == len(names),
+            len(set(metrics.names)) == len(metrics),
         )
 
     def release(self, run: StoredRun, names: Sequence[str]) -> bool:
         """Hold these metrics no longer; whether the store still knew the run."""
-        digests = b"".join(map(self._digester.metric, names))
+        digests = self._digester.metrics(names)
         gone = self._store.call("cq1_release", self._keys, [self._store.node, run.number, run.epoch, digests])
         return bool(gone != -1)
 
@@ -235,11 +259,13 @@ def _usages(digests: bytes, step: int, amounts: bytes) -> Usages:
     return {digests[at * step : at * step + 8]: amounts[at * size : at * size + size] for at in places}
 
 
-def above(namespace: str) -> str:
-    """The namespace that this one lies in; empty for the root."""
-    if namespace == ROOT:
-        return ""
-    return namespace.rpartition(".")[0] or ROOT
+def _numbered(sizes: Sequence[Size]) -> tuple[list[Size], list[int]]:
+    """The distinct sizes, and of each which one it is, from 1."""
+    # Nearly always all are the very same, and hashing one takes as long as all else here.
+    if len(set(map(id, sizes))) == 1:
+        return [sizes[0]], [1] * len(sizes)
+    distinct = {size: number for number, size in enumerate(dict.fromkeys(sizes), 1)}
+    return list(distinct), list(map(distinct.__getitem__, sizes))
 
 
 def refusal(code: int) -> tuple[int, int]:

@@ -18,29 +18,28 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
-from carbonquota.cluster.claim_store import Claimed, ClaimStatus, Metric, StoredRun, Usages, refusal
-from carbonquota.cluster.hold import Hold, Waiting
+from carbonquota.cluster.claim_store import Claimed, ClaimStatus, Metrics, StoredRun, refusal
+from carbonquota.cluster.claiming import ClaimAnswer, Claims, DeclaringEngine
+from carbonquota.cluster.hold import Hold, WaitingMetrics
 from carbonquota.cluster.known_limits import KnownLimits
+from carbonquota.cluster.namespaces import namespaces_of
+from carbonquota.cluster.recalled import Recalled
 from carbonquota.cluster.settings import OnOutage
 from carbonquota.cluster.store import StoreError
 from carbonquota.controls.capacity_limits import NamespaceLimits, RefusedMetric, scope
 from carbonquota.controls.table import CAPACITY_ORDER
-from carbonquota.metric_name import dotted_part
-from carbonquota.model import ROOT, Clock, Size
+from carbonquota.model import Clock, Size
 from carbonquota.rules import RuleSet
-from carbonquota.trie import Holdings
 
 _AT_ONCE: Final = 2_000
 """Metrics claimed, declared or released in one step of the store, which answers nobody else meanwhile."""
-
-_MOST_RECALLED: Final = 200_000
-"""Namespaces whose usage over all nodes is remembered, some 200 bytes each."""
 
 _STEPS: Final = 50
 """So many steps of one kind at a time, so that none waits for long."""
@@ -58,65 +57,6 @@ _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 
 
-class DeclaringEngine(Protocol):
-    """What is asked of the engine; see `QuotaEngine`."""
-
-    @property
-    def rules(self) -> RuleSet:
-        """The rules in force."""
-
-    def holdings(self) -> Holdings:
-        """All that it holds."""
-
-    def limits_above(self, namespaces: Iterable[str]) -> list[NamespaceLimits]:
-        """The limits of namespaces and of all above them."""
-
-    def sizes_of(self, metrics: Sequence[str]) -> list[Size]:
-        """What new metrics would hold."""
-
-    def has_each(self, metrics: Iterable[str]) -> list[bool]:
-        """Whether it holds each of these."""
-
-    def take_unclaimed(self) -> tuple[list[str], list[str]]:
-        """What was loaded and what went, since it was last asked."""
-
-
-class Claims(Protocol):
-    """What is asked of the store; see `ClaimStore`."""
-
-    def begin(self, known: Iterable[str], *, has_more: bool = False) -> StoredRun:
-        """Begin a run."""
-
-    def declared(self, run: StoredRun) -> bool:
-        """All was declared."""
-
-    def claim(
-        self, run: StoredRun, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits], *, asks: bool = True
-    ) -> Claimed:
-        """Claim or declare."""
-
-    def release(self, run: StoredRun, names: Sequence[str]) -> bool:
-        """Release."""
-
-    def recall(self, run: StoredRun, usages: Usages) -> bool:
-        """Tell what namespaces held."""
-
-    def usages(self, run: StoredRun, cursor: str) -> tuple[str, Usages] | None:
-        """Some of what namespaces hold."""
-
-    def prune(self, most: int = ...) -> bool:
-        """Let go of what nobody holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimAnswer:
-    """What the store said of metrics that wait: these may come, those may not. `on-outage` decides on the `unasked`."""
-
-    granted: Sequence[Waiting[Any]] = ()
-    refused: Sequence[tuple[Waiting[Any], RefusedMetric]] = ()
-    unasked: Sequence[Waiting[Any]] = ()
-
-
 @dataclass
 class _Doubts:
     """Metrics to be declared, as they came without a claim, and to be released, if they are not here by then."""
@@ -125,26 +65,23 @@ class _Doubts:
     went: dict[str, None] = field(default_factory=dict)
 
 
-class _Recalled:
-    """What all namespaces held by the store's last word, looked at in turns."""
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """What the store was asked about and has not answered yet; `answer` waits for it."""
 
-    def __init__(self) -> None:
-        self.usages: Usages = {}
-        self.cursor = "0"
-        self._fresh: Usages = {}
+    asked: WaitingMetrics
+    metrics: Metrics
+    limits: Sequence[NamespaceLimits]
+    answer: Callable[[], Claimed]
 
-    def note(self, usages: Usages) -> None:
-        """These are the latest."""
-        if len(self.usages) < _MOST_RECALLED:
-            self.usages.update(usages)
-            self._fresh.update(usages)
+    def wait(self) -> None:
+        """Let it end, whatever it says."""
+        with suppress(StoreError):
+            self.answer()
 
-    def go_on(self, cursor: str, usages: Usages) -> None:
-        """The same, as part of a round; at its end those are forgotten that were not met."""
-        self.note(usages)
-        self.cursor = cursor
-        if cursor == "0":
-            self.usages, self._fresh = self._fresh, {}
+
+_NO_RUN: Final = Claimed(ClaimStatus.BEGIN, (), has_dead=False, codes=np.empty(0, np.int32))
+"""The answer to who has not begun."""
 
 
 class ClaimNode:
@@ -160,8 +97,12 @@ class ClaimNode:
         clock: Clock,
         on_outage: OnOutage = "share",
         jitter: Callable[[], float] = random.random,
+        at_once: int = _AT_ONCE,
     ) -> None:
-        """`settle` decides what waits by an answer, and returns when that is done; `clock` never goes back."""
+        """`settle` decides what waits by an answer, and returns when that is done; `clock` never goes back.
+
+        So many metrics `at_once` are in one step of the store.
+        """
         self.trouble = ""
         self.counts: Counter[str] = Counter()
         """Metrics that were granted, refused, released and declared."""
@@ -173,12 +114,13 @@ class ClaimNode:
         self._clock = clock
         self._on_outage = on_outage
         self._jitter = jitter
+        self._at_once = at_once
         self._run: StoredRun | None = None
         self._is_declared = False
         self._rules: RuleSet | None = None
         self._nodes: tuple[str, ...] = ()
         self._epoch = ""
-        self._recalled = _Recalled()
+        self._recalled = Recalled()
         self._doubts = _Doubts()
         self._retry_at, self._pause = 0.0, _FIRST_PAUSE
         self._granted_at = clock()
@@ -241,8 +183,8 @@ class ClaimNode:
             return
         held = self._engine.holdings()
         numbers = held.size_numbers.tolist()
-        for start in range(0, len(numbers), _AT_ONCE):
-            stretch = range(start, min(start + _AT_ONCE, len(numbers)))
+        for start in range(0, len(numbers), self._at_once):
+            stretch = range(start, min(start + self._at_once, len(numbers)))
             names = [held.names[place].decode() for place in stretch]
             if not self._declare(run, names, [held.sizes[numbers[place]] for place in stretch]):
                 return
@@ -251,7 +193,7 @@ class ClaimNode:
 
     def _declare(self, run: StoredRun, names: Sequence[str], sizes: Sequence[Size]) -> bool:
         """Declare metrics that are held here, as far as they are under a limit; whether the store knows the run."""
-        metrics, limits = self._under_limits(names, list(map(namespace_of, names)), sizes)
+        metrics, limits = self._under_limits(names, namespaces_of(names), sizes)
         if not metrics:
             return True
         claimed = self._store.claim(run, metrics, limits, asks=False)
@@ -274,11 +216,14 @@ class ClaimNode:
 
     def _under_limits(
         self, names: Sequence[str], namespaces: Sequence[str], sizes: Sequence[Size]
-    ) -> tuple[list[Metric], list[NamespaceLimits]]:
+    ) -> tuple[Metrics, list[NamespaceLimits]]:
         """Those of the metrics that are under a limit, and the limits above them."""
         limits = self._limits.of(namespaces)
-        metrics = [metric for metric in map(Metric, names, namespaces, sizes) if limits[metric.namespace].is_limited]
-        return metrics, self._limits.with_all_above(metric.namespace for metric in metrics)
+        metrics = Metrics(names, namespaces, sizes)
+        if not all(limits[namespace].is_limited for namespace in set(namespaces)):
+            places = [place for place, namespace in enumerate(namespaces) if limits[namespace].is_limited]
+            metrics = metrics.at(places)
+        return metrics, self._limits.with_all_above(metrics.namespaces)
 
     def _tell(self) -> None:
         """Tell the store what came here without a claim, and what went."""
@@ -289,7 +234,7 @@ class ClaimNode:
         if run is None:
             return
         for _ in range(_STEPS):
-            names = list(islice(self._doubts.came, _AT_ONCE))
+            names = list(islice(self._doubts.came, self._at_once))
             if not names:
                 break
             if not self._declare(run, names, self._engine.sizes_of(names)):
@@ -305,29 +250,61 @@ class ClaimNode:
         waiting = {name: None for name in self._doubts.went if name in self._hold}
         names = [name for name in self._doubts.went if name not in waiting]
         gone = [name for name, is_here in zip(names, self._engine.has_each(names), strict=True) if not is_here]
-        for start in range(0, len(gone), _AT_ONCE):
-            if not self._store.release(run, gone[start : start + _AT_ONCE]):
+        for start in range(0, len(gone), self._at_once):
+            if not self._store.release(run, gone[start : start + self._at_once]):
                 self._run = None
                 return
         self.counts["released"] += len(gone)
         self._doubts.went = waiting
 
     def _claim(self) -> None:
-        """Claim what waits, and be heard of."""
+        """Claim what waits, and be heard of. While the store is at one step, the next is made ready, and asked for."""
+        under_way = self._ask(self._hold.to_ask(self._at_once))
         for _ in range(_STEPS):
-            asked = self._hold.to_ask(_AT_ONCE)
+            asked = self._hold.to_ask(self._at_once)
+            following = self._ask(asked) if asked else None
             try:
-                status = self._claim_some(asked)
+                goes_on = self._take_in(under_way)
             except StoreError:
-                self._hold.ask_again(asked)
-                # The store may have granted them without our knowing.
-                self.note_doubtful(waiting.metric for waiting in asked)
+                if following is not None:
+                    following.wait()
+                    self._take_back(following.asked)
                 raise
-            if status is not ClaimStatus.OK:
-                self._hold.ask_again(asked)
-            self._note(status)
-            if status is not ClaimStatus.OK or not asked:
+            if following is None:
                 return
+            under_way = following
+            if not goes_on:
+                break
+        self._take_in(under_way)
+
+    def _ask(self, asked: WaitingMetrics) -> _UnderWay:
+        """Begin to claim these."""
+        if self._run is None:
+            return _UnderWay(asked, Metrics((), (), ()), (), lambda: _NO_RUN)
+        metrics, limits = self._under_limits(asked.names, asked.namespaces, self._engine.sizes_of(asked.names))
+        return _UnderWay(asked, metrics, limits, self._store.begin_claim(self._run, metrics, limits))
+
+    def _take_in(self, under_way: _UnderWay) -> bool:
+        """Have what was asked decided by the answer; whether more may be asked."""
+        asked = under_way.asked
+        try:
+            claimed = under_way.answer()
+            status = self._heed(claimed)
+        except StoreError:
+            self._take_back(asked)
+            raise
+        if status is not ClaimStatus.OK:
+            self._hold.ask_again(asked)
+        elif asked:
+            self._decide(asked, _refusals(under_way.metrics, claimed, under_way.limits))
+        self._note(status)
+        return status is ClaimStatus.OK
+
+    def _take_back(self, asked: WaitingMetrics) -> None:
+        """Ask about these again, as no answer came."""
+        self._hold.ask_again(asked)
+        # The store may have granted them without our knowing.
+        self.note_doubtful(asked.names)
 
     def _note(self, status: ClaimStatus) -> None:
         """Tell of it where claims are not granted for long."""
@@ -337,40 +314,29 @@ class ClaimNode:
         if now - self._granted_at > _LONG:
             self.trouble = WAITS
 
-    def _claim_some(self, asked: Sequence[Waiting[Any]]) -> ClaimStatus:
-        """Claim these, and have them decided by the answer."""
-        if self._run is None:
-            return ClaimStatus.BEGIN
-        names = [waiting.metric for waiting in asked]
-        namespaces = [waiting.namespace for waiting in asked]
-        metrics, limits = self._under_limits(names, namespaces, self._engine.sizes_of(names))
-        claimed = self._store.claim(self._run, metrics, limits)
+    def _heed(self, claimed: Claimed) -> ClaimStatus:
+        """Do what an answer asks for beside the claims; its status."""
         if not self._is_known(claimed):
             self._run = None
-        if claimed.status is not ClaimStatus.OK:
-            return claimed.status
-        if claimed.has_dead:
-            self._store.prune(_AT_ONCE // 2)
-        if asked:
-            self._decide(asked, _refusals(metrics, claimed, limits))
+        elif claimed.status is ClaimStatus.OK and claimed.has_dead:
+            self._store.prune(self._at_once // 2)
         return claimed.status
 
-    def _decide(self, asked: Sequence[Waiting[Any]], refusals: dict[str, RefusedMetric]) -> None:
+    def _decide(self, asked: WaitingMetrics, refusals: dict[str, RefusedMetric]) -> None:
         """Have metrics decided by the store's answer; what is under no limit any more may come."""
-        granted = asked if not refusals else [one for one in asked if one.metric not in refusals]
-        refused = [(one, refusals[one.metric]) for one in asked if one.metric in refusals] if refusals else []
+        granted = asked.names if not refusals else [name for name in asked.names if name not in refusals]
         self.counts["granted"] += len(granted)
-        self.counts["refused"] += len(refused)
-        self._settle(ClaimAnswer(granted, refused))
+        self.counts["refused"] += len(refusals)
+        self._settle(ClaimAnswer(granted, refusals))
 
     def _give_up(self, *, at_once: bool) -> None:
         """Decide without the store what has waited for too long."""
         for _ in range(_STEPS):
-            overdue = self._hold.overdue(_AT_ONCE, at_once=at_once)
+            overdue = self._hold.overdue(self._at_once, at_once=at_once)
             if not overdue:
                 return
             self.counts["unasked"] += len(overdue)
-            self._settle(ClaimAnswer(unasked=overdue))
+            self._settle(ClaimAnswer(unasked=overdue.names))
 
     def close(self) -> None:
         """Claim what waits for the last time, tell what went, and decide what is left."""
@@ -381,18 +347,11 @@ class ClaimNode:
         self._give_up(at_once=True)
 
 
-def _refusals(
-    metrics: Sequence[Metric], claimed: Claimed, limits: Sequence[NamespaceLimits]
-) -> dict[str, RefusedMetric]:
+def _refusals(metrics: Metrics, claimed: Claimed, limits: Sequence[NamespaceLimits]) -> dict[str, RefusedMetric]:
     """Which metrics the store refuses, by what limit."""
     refusals = {}
     for at in np.flatnonzero(claimed.codes < 0).tolist():
         place, stock = refusal(int(claimed.codes[at]))
-        name = metrics[at].name
+        name = metrics.names[at]
         refusals[name] = RefusedMetric(name, limits[place].namespace, CAPACITY_ORDER[stock])
     return refusals
-
-
-def namespace_of(metric: str) -> str:
-    """The namespace that a metric lies in, by its normal name."""
-    return dotted_part(metric).rpartition(".")[0] or ROOT

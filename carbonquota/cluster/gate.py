@@ -6,12 +6,13 @@ happens on one thread, the one that batches are decided on. What waits is decide
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from carbonquota.cluster.claims import ClaimAnswer, namespace_of
-from carbonquota.cluster.hold import Hold, Waiting
+from carbonquota.cluster.claiming import ClaimAnswer
+from carbonquota.cluster.hold import Hold, NewItems
 from carbonquota.cluster.known_limits import KnownLimits
+from carbonquota.cluster.namespaces import namespaces_of, way_up
 from carbonquota.cluster.settings import OnOutage
 from carbonquota.controls import BatchDecision
 from carbonquota.controls.capacity_limits import NamespaceLimits, RefusedMetric
@@ -43,8 +44,8 @@ class Batches(Protocol[T_contra]):
     def names(self, items: Sequence[T_contra]) -> list[str]:
         """The normal names of the metrics."""
 
-    def size(self, item: T_contra) -> int:
-        """The bytes of memory that one takes, about."""
+    def size(self, items: Sequence[T_contra]) -> int:
+        """The bytes of memory that these take, about."""
 
     def admit_new(self, items: Sequence[T_contra]) -> BatchDecision | None:
         """Decide what was held back, and pass on what is accepted; None where a bug kept it from that."""
@@ -101,93 +102,93 @@ class Gate(Generic[T]):
     def hold_back(self, items: Sequence[T]) -> None:
         """Have what is of new metrics wait, if these are under a limit."""
         names = self._batches.names(items)
-        namespaces = list(map(namespace_of, names))
-        limits = self._limits.of(namespaces)
-        entries = [entry for entry in zip(items, names, namespaces, strict=True) if limits[entry[2]].is_limited]
-        if len(entries) < len(items):
-            pairs = zip(items, namespaces, strict=True)
-            self._batches.admit_new([item for item, namespace in pairs if not limits[namespace].is_limited])
-        if not entries:
+        new = self._limited(NewItems(items, names, namespaces_of(names)))
+        if not new:
             return
         if self._decider is not None and self._decider.is_ready:
-            self._decide(self._decider, entries)
+            self._decide(self._decider, new)
         else:
-            self._put(entries)
+            self._put(new)
 
-    def _put(self, entries: Sequence[tuple[T, str, str]]) -> None:
+    def _limited(self, new: NewItems[T]) -> NewItems[T]:
+        """Those that are under a limit; the others are decided at once."""
+        limits = self._limits.of(new.namespaces)
+        free = {namespace for namespace in set(new.namespaces) if not limits[namespace].is_limited}
+        if not free:
+            return new
+        self._batches.admit_new([item for item, where in zip(new.items, new.namespaces, strict=True) if where in free])
+        return new.at([place for place, where in enumerate(new.namespaces) if where not in free])
+
+    def _put(self, new: NewItems[T]) -> None:
         """Have these wait, as far as there is room."""
-        too_many = entries if self.is_closed else self._hold.put(entries)
-        if too_many:
-            self._drop_unasked([Waiting(name, namespace, 0.0, [item]) for item, name, namespace in too_many])
+        too_many = new if self.is_closed else self._hold.put(new)
+        self._drop_unasked(too_many)
 
-    def _decide(self, decider: NewMetricsDecider, entries: Sequence[tuple[T, str, str]]) -> None:
+    def _decide(self, decider: NewMetricsDecider, new: NewItems[T]) -> None:
         """Decide on new metrics at once."""
-        names = [entry[1] for entry in entries]
-        answers = decider.claim(names, [entry[2] for entry in entries])
-        granted = [entry[0] for entry, answer in zip(entries, answers, strict=True) if answer is None]
+        answers = decider.claim(new.metrics, new.namespaces)
+        granted = [item for item, answer in zip(new.items, answers, strict=True) if answer is None]
         decision = self._batches.admit_new(granted) if granted else None
         is_all_in = decision is not None and not decision.dropped and not decision.malformed
-        decider.settled(names, () if is_all_in else names)
-        if len(granted) < len(entries):
-            refused = [entry[0] for entry, answer in zip(entries, answers, strict=True) if answer is not None]
+        decider.settled(new.metrics, () if is_all_in else new.metrics)
+        if len(granted) < len(new):
+            refused = [item for item, answer in zip(new.items, answers, strict=True) if answer is not None]
             self._batches.refuse(refused, [answer for answer in answers if answer is not None])
 
     def decide_waiting(self) -> None:
         """Have what waits be decided on, where that can be done at once by now."""
-        waiting = self._hold.take(self._hold.to_ask(len(self._hold)))
-        entries = [(item, one.metric, one.namespace) for one in waiting for item in one.items]
-        if entries and self._decider is not None:
-            self._decide(self._decider, entries)
+        new = self._hold.take(self._hold.to_ask(len(self._hold)).names)
+        if new and self._decider is not None:
+            self._decide(self._decider, new)
 
     def apply(self, answer: ClaimAnswer, claimer: Claimer) -> None:
         """Decide what waits by an answer."""
-        granted = self._hold.take(answer.granted)
-        if granted:
-            self._admit_granted(granted, claimer)
-        refused = {waiting.metric: why for waiting, why in answer.refused}
-        self._refuse(self._hold.take(waiting for waiting, _ in answer.refused), refused)
-        unasked = self._hold.take(answer.unasked)
-        if self._on_outage != "accept":
-            self._drop_unasked(unasked)
-        elif unasked:
-            self._batches.admit_new(_items(unasked))
-            claimer.note_unclaimed(self._here(unasked, is_here=True))
+        if answer.granted:
+            self._admit_granted(self._hold.take(answer.granted), claimer)
+        if answer.refused:
+            self._refuse(self._hold.take(answer.refused), answer.refused)
+        if answer.unasked:
+            self._decide_unasked(self._hold.take(answer.unasked), claimer)
 
-    def _admit_granted(self, granted: Sequence[Waiting[T]], claimer: Claimer) -> None:
+    def _admit_granted(self, granted: NewItems[T], claimer: Claimer) -> None:
         """Accept claimed metrics, as far as throughput allows it."""
-        decision = self._batches.admit_new(_items(granted))
+        if not granted:
+            return
+        decision = self._batches.admit_new(granted.items)
         if decision is None or decision.dropped or decision.malformed:
             claimer.note_doubtful(self._here(granted, is_here=False))
 
-    def _here(self, waiting: Sequence[Waiting[T]], *, is_here: bool) -> list[str]:
+    def _decide_unasked(self, unasked: NewItems[T], claimer: Claimer) -> None:
+        """Decide what the store could not be asked about."""
+        if self._on_outage != "accept":
+            self._drop_unasked(unasked)
+        elif unasked:
+            self._batches.admit_new(unasked.items)
+            claimer.note_unclaimed(self._here(unasked, is_here=True))
+
+    def _here(self, new: NewItems[T], *, is_here: bool) -> list[str]:
         """Those of the metrics that are in the index, or not."""
-        names = [one.metric for one in waiting]
+        names = list(dict.fromkeys(new.metrics))
         found = self._engine.has_each(names)
         return [name for name, there in zip(names, found, strict=True) if there is is_here]
 
-    def _drop_unasked(self, unasked: Sequence[Waiting[T]]) -> None:
+    def _drop_unasked(self, unasked: NewItems[T]) -> None:
         """Drop what the store could not be asked about, by the first limit that it would have been asked about."""
-        limits = {one.namespace: one for one in self._limits.with_all_above(one.namespace for one in unasked)}
-        self._refuse(unasked, {one.metric: _first(one, limits) for one in unasked})
+        limits = {one.namespace: one for one in self._limits.with_all_above(unasked.namespaces)}
+        pairs = zip(unasked.metrics, unasked.namespaces, strict=True)
+        self._refuse(unasked, {metric: _first(metric, namespace, limits) for metric, namespace in pairs})
 
-    def _refuse(self, waiting: Sequence[Waiting[T]], why: dict[str, RefusedMetric]) -> None:
-        """Drop what waits of metrics."""
-        refused = [why[one.metric] for one in waiting for _ in one.items]
-        if refused:
-            self._batches.refuse(_items(waiting), refused)
-
-
-def _items(waiting: Iterable[Waiting[T]]) -> list[T]:
-    """All that waits of some metrics, in order."""
-    return [item for one in waiting for item in one.items]
+    def _refuse(self, new: NewItems[T], why: Mapping[str, RefusedMetric]) -> None:
+        """Drop what came of metrics."""
+        if new:
+            self._batches.refuse(new.items, [why[metric] for metric in new.metrics])
 
 
-def _first(waiting: Waiting[T], limits: dict[str, NamespaceLimits]) -> RefusedMetric:
+def _first(metric: str, lies_in: str, limits: Mapping[str, NamespaceLimits]) -> RefusedMetric:
     """The first limit, from the root down, that a metric is asked about."""
-    parts = waiting.namespace.split(".") if waiting.namespace != ROOT else []
-    for namespace in (ROOT, *(".".join(parts[:length]) for length in range(1, len(parts) + 1))):
+    for namespace in reversed(list(way_up(lies_in))):
         asked = limits[namespace].limits
         stock = next((stock for stock, limit in zip(CAPACITY_ORDER, asked, strict=True) if limit >= 0), None)
         if stock is not None:
-            return RefusedMetric(waiting.metric, namespace, stock)
-    return RefusedMetric(waiting.metric, ROOT, CAPACITY_ORDER[0])
+            return RefusedMetric(metric, namespace, stock)
+    return RefusedMetric(metric, ROOT, CAPACITY_ORDER[0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
-from carbonquota.cluster.claim_store import above
+from carbonquota.cluster.namespaces import above
 from carbonquota.controls.capacity_limits import NamespaceLimits
 from carbonquota.rules import RuleSet
 

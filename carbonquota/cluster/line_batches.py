@@ -61,9 +61,9 @@ class LineBatches:
         """The normal names of the metrics of well-formed lines."""
         return names_of(items)
 
-    def size(self, item: bytes) -> int:
-        """Its length."""
-        return len(item)
+    def size(self, items: Sequence[bytes]) -> int:
+        """Their length."""
+        return sum(map(len, items))
 
     def admit_new(self, items: Sequence[bytes]) -> Admission | None:
         """Decide lines by what is known here."""

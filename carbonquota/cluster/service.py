@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 
 import zmq
 
-from carbonquota.cluster.claims import DeclaringEngine
+from carbonquota.cluster.claiming import DeclaringEngine
 from carbonquota.cluster.gate import Batches
 from carbonquota.cluster.make import OnLoop
 from carbonquota.cluster.messages import Run

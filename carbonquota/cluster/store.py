@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from importlib import resources
+from threading import RLock
 from typing import Any, Final, Protocol
 
 import valkey
@@ -125,13 +126,14 @@ class StoreClient(Protocol):
 
 
 class Store:
-    """The calls of slices mode. Not safe to use from two threads at once."""
+    """The calls of slices mode, one at a time; any thread may call."""
 
     def __init__(self, connect: Callable[[], StoreClient], cluster: str, member: Membership) -> None:
         """`connect` gives a client; it is called anew after an error."""
         self._connect = connect
         self._client: StoreClient | None = None
         self._member = member
+        self._lock = RLock()
         self._tag = "{cq:" + cluster + "}"
 
     @property
@@ -171,7 +173,8 @@ class Store:
 
     def close(self) -> None:
         """Let go of the connection."""
-        client, self._client = self._client, None
+        with self._lock:
+            client, self._client = self._client, None
         close = getattr(client, "close", None)
         if close is not None:
             with suppress(ValkeyError, OSError):
@@ -186,6 +189,11 @@ class Store:
 
     def call(self, function: str, keys: Sequence[str], args: Sequence[Any]) -> Any:  # noqa: ANN401 - as it comes
         """Call a function, loading it first where the store does not know it; StoreError where that fails."""
+        with self._lock:
+            return self._call(function, keys, args)
+
+    def _call(self, function: str, keys: Sequence[str], args: Sequence[Any]) -> Any:  # noqa: ANN401 - the same
+        """The same, for one thread at a time."""
         try:
             if self._client is None:
                 self._client = self._connect()

@@ -23,10 +23,11 @@ from itertools import islice
 from threading import Lock
 from typing import Final, NamedTuple
 
-from carbonquota.cluster.claim_store import Digester, above
-from carbonquota.cluster.claims import DeclaringEngine, namespace_of
+from carbonquota.cluster.claim_store import Digester
+from carbonquota.cluster.claiming import DeclaringEngine
 from carbonquota.cluster.known_limits import KnownLimits
 from carbonquota.cluster.messages import ClusterMessageError, Run
+from carbonquota.cluster.namespaces import namespaces_of, way_up
 from carbonquota.cluster.own_holdings import OwnHoldings, VersionsPart
 from carbonquota.cluster.peer_holdings import PeerHoldings
 from carbonquota.cluster.stock import Asked, Held, Kind, Stock, first_refusal
@@ -126,7 +127,7 @@ class StockNode:
     def _way(self, namespace: str) -> _Way:
         """The way up from a namespace."""
         limits = {one.namespace: one.limits for one in self._claimed_under.with_all_above([namespace])}
-        names = list(_way_up(namespace))
+        names = list(way_up(namespace))
         asked: list[Asked] = [(place, limits[name]) for place, name in enumerate(names) if max(limits[name]) >= 0]
         digest = self._place(names)
         return _Way(digest, self._stock.way_up(digest), asked[::-1], names)
@@ -293,7 +294,7 @@ class StockNode:
 
     def _came(self, names: Sequence[str], sizes: Sequence[Size]) -> list[bytes]:
         """Hold metrics that are in the index, as far as they are under a limit, whatever the limits; their digests."""
-        namespaces = list(map(namespace_of, names))
+        namespaces = namespaces_of(names)
         limits = self._told_under.of(namespaces)
         digests = []
         with self._lock:
@@ -303,7 +304,7 @@ class StockNode:
                 digest = self._digester.metric(name)
                 digests.append(digest)
                 if digest not in self._own:
-                    place = self._place(list(_way_up(namespace)))
+                    place = self._place(list(way_up(namespace)))
                     self._hold(digest, Kind(place, size.logical, size.physical, size.data_points))
                     self.counts["declared"] += 1
         return digests
@@ -379,10 +380,3 @@ class StockNode:
     def __len__(self) -> int:
         """How many metrics all nodes hold."""
         return len(self._stock)
-
-
-def _way_up(namespace: str) -> Iterator[str]:
-    """A namespace and all above it."""
-    while namespace:
-        yield namespace
-        namespace = above(namespace)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,8 +86,9 @@ class BatchDecision:
         rejections: Rejections | None,
         malformed: Mapping[Malformed, Sequence[int]],
         compiled: Sequence[CompiledRule],
+        held_at: Positions = _NOWHERE,
     ) -> None:
-        """Keep what was found."""
+        """Keep what was found; what is `held_at` some positions, ascending, is held back."""
         self.points = points
         self.dropped = 0 if rejections is None else rejections.points
         self.malformed = sum(map(len, malformed.values()))
@@ -95,7 +96,7 @@ class BatchDecision:
         self._rejections = rejections
         self._malformed = malformed
         self._compiled = compiled
-        self._held_at = _NOWHERE
+        self._held_at = held_at
 
     @property
     def rejections(self) -> Rejections | None:
@@ -144,6 +145,19 @@ class BatchDecision:
                 self._rejections = rejections.without(which)
                 self.dropped = 0 if self._rejections is None else self._rejections.points
         return self._held_at
+
+    def holding_back(self, which: NDArray[np.bool_]) -> Self:
+        """The same where `which` of what is rejected is neither rejected nor accepted, as it is held back."""
+        rejections = self._rejections
+        if rejections is None:
+            return self
+        held_at = np.sort(np.concatenate((self._held_at, rejections.positions[which])))
+        left = rejections.without(which)
+        return type(self)(self._offered, self.points, left, self._malformed, self._compiled, held_at)
+
+    def sizes_at(self, positions: Positions) -> list[int]:
+        """The bytes of the names or lines at these positions."""
+        return [len(self._offered.line(position)) for position in positions.tolist()]
 
     def passes(self) -> list[bool]:
         """Which pass, in order."""
@@ -231,19 +245,11 @@ class Admission(BatchDecision):
         rejections: Rejections | None,
         malformed: Mapping[Malformed, Sequence[int]],
         compiled: Sequence[CompiledRule],
+        held_at: Positions = _NOWHERE,
     ) -> None:
-        """Keep what was found."""
-        super().__init__(offered, points, rejections, malformed, compiled)
+        """Keep what was found; what is `held_at` some positions, ascending, is held back."""
+        super().__init__(offered, points, rejections, malformed, compiled, held_at)
         self._lines = offered
-
-    def holding_back(self, which: NDArray[np.bool_]) -> Admission:
-        """The same where `which` of the rejected lines are neither rejected nor accepted, as they are held back."""
-        rejections = self._rejections
-        if rejections is None:
-            return self
-        rest = Admission(self._lines, self.points, rejections.without(which), self._malformed, self._compiled)
-        rest._held_at = np.sort(np.concatenate((self._held_at, rejections.positions[which])))
-        return rest
 
     def take_new(self) -> list[bytes]:
         """The lines of new metrics, where these are held back: they count as nothing here from now on.

@@ -1,17 +1,18 @@
-"""Lines that a prepaid limit rejected of which more may be granted in a moment: held back instead of dropped.
+"""Points that a prepaid limit rejected of which more may be granted in a moment: held back instead of dropped.
 
 Where limits are prepaid (sharing.py), a namespace that was idle begins with nothing, and its first points are rejected
-though the limit is not reached. Such lines are taken out of the batch's answer, and counted as `waiting` instead of as
+though the limit is not reached. Such points are taken out of the batch's answer, and counted as `waiting` instead of as
 rejected, so that who takes slices sees them. Soon after they are offered again, and then are accepted or rejected.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
-from carbonquota.controls.admission import Admission
+from carbonquota.controls.admission import BatchDecision, Positions
 from carbonquota.controls.rejections import Rejections
 from carbonquota.controls.sharing import NamespaceRows
 from carbonquota.controls.table import THROUGHPUT
@@ -19,36 +20,43 @@ from carbonquota.model import MAXIMUM
 from carbonquota.trie import NO_QUOTA, Index, Quotas
 from carbonquota.trie.columns import Column
 
+AnyDecision = TypeVar("AnyDecision", bound=BatchDecision)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldBack:
-    """Some lines, and of which namespaces' limits they wait: `counts` (int64) lines go with each."""
+    """The points at `positions` of a batch, and of which namespaces' limits they wait: `counts` (int64) go with each.
 
-    lines: bytes
+    `size` is in bytes, that of the names or lines.
+    """
+
+    positions: Positions
+    size: int
     namespaces: NamespaceRows
     counts: Column
 
 
-def hold_back(index: Index, admission: Admission, spent: Column, most: int) -> tuple[Admission, HeldBack | None]:
-    """Hold back what more may be granted for, up to `most` bytes; the answer without it.
+def hold_back(index: Index, decision: AnyDecision, spent: Column, most: int) -> tuple[AnyDecision, HeldBack | None]:
+    """Hold back what more may be granted for, up to `most` bytes of names or lines; the answer without it.
 
     Of the limits of the namespaces of the generations `spent`, nothing remains to be granted.
     """
-    rejections = admission.rejections
+    rejections = decision.rejections
     if rejections is None or not rejections.is_current:
-        return admission, None
+        return decision, None
     rows = _hopeful(index, rejections, spent)
     which = np.isin(rejections.by, rows) & (rejections.controls == THROUGHPUT)
-    lines = admission.lines_at(rejections.positions[which])
-    fitting = int(np.searchsorted(np.cumsum([len(line) for line in lines]), most, side="right"))
+    sizes = np.cumsum(decision.sizes_at(rejections.positions[which]))
+    fitting = int(np.searchsorted(sizes, most, side="right"))
     which[np.flatnonzero(which)[fitting:]] = False
     if not fitting:
-        return admission, None
+        return decision, None
     counts = np.bincount(rejections.by[which], minlength=index.quotas.size)[rows]
     _move(index.quotas, rows, counts)
     held = index.quotas.namespace[rows].astype(np.int64)
     namespaces = NamespaceRows(held, index.namespaces.generation[held])
-    return admission.holding_back(which), HeldBack(b"".join(lines[:fitting]), namespaces, counts)
+    held_back = HeldBack(rejections.positions[which], int(sizes[fitting - 1]), namespaces, counts)
+    return decision.holding_back(which), held_back
 
 
 def _hopeful(index: Index, rejections: Rejections, spent: Column) -> Column:

@@ -21,8 +21,8 @@ from threading import Lock
 from time import perf_counter
 from typing import Protocol
 
+from carbonquota.cluster.held_points import HeldPoints
 from carbonquota.controls import WHY_MALFORMED, Admission
-from carbonquota.daemon.held_lines import HeldLines
 from carbonquota.daemon.sink import Sink
 from carbonquota.kernel import Malformed, parse
 from carbonquota.service.bounded_log import BoundedLog
@@ -79,7 +79,7 @@ class Intake:
         *,
         write_ahead: Callable[[], object] = bool,
         observers: Iterable[Observer] = (),
-        held: HeldLines | None = None,
+        held: HeldPoints[bytes] | None = None,
         batching: Batching | None = None,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
@@ -221,7 +221,7 @@ class Intake:
         try:
             admission = admit()
             if admission.dropped and self._held is not None:
-                admission = self._held.hold(admission, self._until)
+                admission = self._hold_back(self._held, admission)
             decision = _decision(admission)
         except Exception:  # noqa: BLE001 - a bug in deciding must not cost anybody's data points
             self.internal_error("decision")
@@ -233,6 +233,13 @@ class Intake:
         if admission is not None and (admission.dropped or admission.malformed):
             self._show(admission)
         return admission
+
+    def _hold_back(self, held: HeldPoints[bytes], admission: Admission) -> Admission:
+        """Have lines wait of which more may be granted in a moment; the answer without them."""
+        rest, waiting = held.hold(admission, self._until)
+        if waiting is not None:
+            held.keep(waiting, b"".join(admission.lines_at(waiting.back.positions)))
+        return rest
 
     def _write(self, decision: _Decision) -> None:
         """Give the sink what is accepted, unless it is nothing but blank lines."""

@@ -12,16 +12,16 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeGuard
 
 from carbonquota.client.fleet_member import FleetMember
+from carbonquota.cluster.held_points import HeldPoints, is_grantor
 from carbonquota.cluster.line_batches import LineBatches
 from carbonquota.cluster.make import make_service, shares_capacities
 from carbonquota.controls import Admission
-from carbonquota.daemon.held_lines import Grantor, HeldLines
 from carbonquota.daemon.http import HttpServer, HttpSource, ReloadAnswer, make_app
 from carbonquota.daemon.inputs.receivers import Receivers
 from carbonquota.daemon.intake import Intake
+from carbonquota.daemon.loop_timers import LoopTimers
 from carbonquota.daemon.loop_watch import LoopWatch
 from carbonquota.daemon.process_status import ProcessStatus
 from carbonquota.daemon.relay import RelaySink
@@ -85,7 +85,7 @@ class DaemonParts:
             self.sink,
             write_ahead=runtime.write_ahead,
             observers=[runtime.throttling.note],
-            held=HeldLines(runtime.engine, cluster) if is_grantor(cluster) else None,
+            held=HeldPoints(runtime.engine, cluster, LoopTimers()) if is_grantor(cluster) else None,
         )
         if capacities is not None:
             capacities.bind(batches, intake.finish)
@@ -159,11 +159,6 @@ class DaemonParts:
     def _on_room(self) -> None:
         """The sink has room again."""
         self.intake.on_room()
-
-
-def is_grantor(cluster: object) -> TypeGuard[Grantor]:
-    """Whether the cluster takes slices; its class may not be imported here."""
-    return hasattr(cluster, "on_answer")
 
 
 def _rules(number: int) -> str:

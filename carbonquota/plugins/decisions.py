@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from carbonquota.cluster.held_points import Held
 from carbonquota.controls import WHY_MALFORMED, BatchDecision
 from carbonquota.controls.capacity_limits import RefusedMetric
 from carbonquota.errors import MetricNameError
@@ -68,13 +69,23 @@ class Decided:
 
     `metrics` are the names under which they go on. `are_plain` tells that none of these has a tag, or anything else
     that carbon would store it otherwise for. `held` are the positions of points that are held back, as their metrics
-    are new and the cluster has to be asked: these do not pass now.
+    are new and the cluster has to be asked: these do not pass now. Neither do those at `waiting_at`, which wait, as
+    `waiting` says, for more of a limit.
     """
 
     metrics: Sequence[str]
     passes: Sequence[bool] | None
     are_plain: bool
     held: Sequence[int] = ()
+    waiting: Held | None = None
+    waiting_at: Sequence[int] = ()
+
+
+class PointHolder(Protocol):
+    """Who has points wait for more of a limit; see `HeldPoints`."""
+
+    def hold(self, decision: BatchDecision, until: float | None) -> tuple[BatchDecision, Held | None]:
+        """The answer without what waits."""
 
 
 class Decisions:
@@ -96,6 +107,8 @@ class Decisions:
         `times` are those that carbon's files have room for, None in a carbon that has none. `holds_new` tells that the
         engine holds new metrics back.
         """
+        self.holder: PointHolder | None = None
+        """Where limits are prepaid: takes points for which more may be granted."""
         self._times = times
         self._holds_new = holds_new
         self._engine = engine
@@ -140,7 +153,16 @@ class Decisions:
     def decide(self, metrics: Sequence[str]) -> Decided:
         """Decide on a point of each, in this order."""
         self._decided += len(metrics)
-        decided, _ = self._decide(metrics, self._engine.admit_names, holds_new=self._holds_new)
+        return self._decide_any(metrics)
+
+    def decide_again(self, metrics: Sequence[str], until: float) -> Decided:
+        """The same for points that waited for more of a limit, and may wait once more `until` then."""
+        self._waiting -= len(metrics)
+        return self._decide_any(metrics, until)
+
+    def _decide_any(self, metrics: Sequence[str], until: float | None = None) -> Decided:
+        """Decide on points of known metrics and of new ones."""
+        decided, _ = self._decide(metrics, self._engine.admit_names, until, holds_new=self._holds_new)
         self._waiting += len(decided.held)
         self._write_down()
         return decided
@@ -168,7 +190,12 @@ class Decisions:
             self._survive("new metrics could not be written down", "a batch")
 
     def _decide(
-        self, metrics: Sequence[str], admit: Callable[[Sequence[str]], BatchDecision], *, holds_new: bool = False
+        self,
+        metrics: Sequence[str],
+        admit: Callable[[Sequence[str]], BatchDecision],
+        until: float | None = None,
+        *,
+        holds_new: bool = False,
     ) -> tuple[Decided, BatchDecision | None]:
         """Have points decided by `admit`; what it left out is held back where it `holds_new` ones."""
         decided, answer = Decided(metrics, None, are_plain=False), None
@@ -181,15 +208,24 @@ class Decisions:
             names = metrics if text is not None else _texts(metrics)
             answer = admit(names)
             held = answer.take_new_at().tolist() if holds_new else []
+            answer, waiting = self._hold(answer, until)
+            waiting_at = waiting.back.positions.tolist() if waiting is not None else []
             passes = _passes(answer, len(names))
             if len(names) != len(metrics):
                 passes = self._let_pass_what_is_no_text(metrics, passes or [True] * len(names))
-                held = _among(metrics, held)
-            decided = Decided(metrics, passes, are_plain, held)
+                held, waiting_at = _among(metrics, held), _among(metrics, waiting_at)
+            decided = Decided(metrics, passes, are_plain, held, waiting, waiting_at)
+            self._waiting += len(waiting_at)
             self._tell(answer)
         except Exception:  # noqa: BLE001 - a bug of ours must cost nobody a point
             self._survive("data points could not be decided on, and go on", "a batch")
         return decided, answer
+
+    def _hold(self, answer: BatchDecision, until: float | None) -> tuple[BatchDecision, Held | None]:
+        """Have points wait of which more may be granted; the answer without them."""
+        if self.holder is None or not answer.dropped:
+            return answer, None
+        return self.holder.hold(answer, until)
 
     def _let_pass_what_is_no_text(self, metrics: Sequence[object], passes: Sequence[bool]) -> list[bool]:
         """`passes` with what a receiver takes for names in between: it is carbon's to say what becomes of it."""

@@ -28,7 +28,7 @@ from twisted.internet.threads import blockingCallFromThread
 from carbonquota.errors import QuotaError
 from carbonquota.plugins.cache import StatsWriter, WaitingPoints, plain_store, recorder, room
 from carbonquota.plugins.processors import GeneratedProcessor, QuotaProcessor
-from carbonquota.plugins.service import Carbon, CarbonParts, Port, QuotaService, rule_files
+from carbonquota.plugins.service import Carbon, CarbonParts, Port, QuotaService, ReactorTimers, rule_files
 from carbonquota.plugins.settings import CarbonHost, QuotaSettings, read_host
 from carbonquota.service.rule_source import load_rules
 from carbonquota.service.state.files import DirectoryLock
@@ -83,7 +83,8 @@ def _carbon(host: CarbonHost) -> Carbon:
     is_pending = WaitingPoints().is_pending if host.stores else lambda _: False
     sink = state.pipeline_processors[-1]
     on_data_thread = partial(blockingCallFromThread, reactor)
-    return Carbon(sink, plain_store(sink), room(stores=host.stores), on_data_thread, _soon, is_pending)
+    has_room = room(stores=host.stores)
+    return Carbon(sink, plain_store(sink), has_room, on_data_thread, _soon, is_pending, ReactorTimers(reactor))
 
 
 def _soon(function: Callable[[], object]) -> Any:  # noqa: ANN401 - what twisted gives

@@ -8,8 +8,7 @@ from carbonquota.cluster.line_batches import normal_names
 from carbonquota.controls import BatchDecision
 from carbonquota.controls.capacity_limits import RefusedMetric
 from carbonquota.plugins.decisions import Datapoint, Decided, Decisions
-
-Point = tuple[str, Datapoint]
+from carbonquota.plugins.processors import Point
 
 _SIZE = 250
 """Bytes of memory that a point takes, without its name, as measured."""
@@ -27,9 +26,9 @@ class PointBatches:
         """The normal names of the metrics."""
         return normal_names([metric.encode() for metric, _ in items])
 
-    def size(self, item: Point) -> int:
-        """The bytes of memory that one takes, about."""
-        return _SIZE + len(item[0])
+    def size(self, items: Sequence[Point]) -> int:
+        """The bytes of memory that these take, about."""
+        return sum(_SIZE + len(metric) for metric, _ in items)
 
     def admit_new(self, items: Sequence[Point]) -> BatchDecision | None:
         """Decide points by what is known here."""

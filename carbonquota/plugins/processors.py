@@ -14,7 +14,8 @@ The sink of a cache takes each name apart to bring its tags into order. A batch 
 given to what comes behind that at once, which more than pays for the decision.
 
 Where limits of what is held are shared with other daemons, points of new metrics may be held back until those were
-asked. All others go on meanwhile.
+asked; and where throughput is taken from a store in slices, points may wait a moment for more of it. All others go on
+meanwhile.
 
 Invariants: received = accepted + dropped + malformed + waiting. Points of a metric leave in the order in which they
 came.
@@ -32,6 +33,7 @@ from typing import Final
 from carbon import log as carbon_log
 from carbon.pipeline import Processor
 
+from carbonquota.cluster.held_points import HeldPoints
 from carbonquota.plugins.decisions import Datapoint, Decided, Decisions
 from carbonquota.service.health import HealthSample
 
@@ -43,6 +45,8 @@ Passed = Iterable[tuple[str, Datapoint]]
 
 Store = Callable[[str, Datapoint], object]
 """Takes a point."""
+
+Point = tuple[str, Datapoint]
 
 
 class QuotaProcessor(Processor):
@@ -56,19 +60,23 @@ class QuotaProcessor(Processor):
         soon: Callable[[Callable[[], None]], object],
         room: Callable[[], float] = lambda: inf,
         store_plain: Store | None = None,
+        waiting: HeldPoints[list[Point]] | None = None,
     ) -> None:
         """Have `decisions` made on each point.
 
         `soon` calls a function when the reactor has done what it is at, `room` tells how many points the sink takes
         before senders have to wait. `store_plain` is what the sink would call with a point whose metric has no tags,
-        where that is known.
+        where that is known. `waiting` takes points that wait for more of a limit.
         """
         self._decisions = decisions
+        self._waiting = waiting
+        if waiting is not None:
+            waiting.decide = self._decide_again
         self._process = sink.process
         self._soon = soon
         self._store_plain = store_plain or self._give_to_sink
         self._room = room
-        self.hold_back: Callable[[Sequence[tuple[str, Datapoint]]], None] = lambda _: None
+        self.hold_back: Callable[[Sequence[Point]], None] = lambda _: None
         """Takes points that are held back, of an engine that holds some back."""
         self._most = self._limit = MOST
         self._metrics: list[str] = []
@@ -89,10 +97,19 @@ class QuotaProcessor(Processor):
         """Hand on what was gathered, and gather no more: from here on every point is decided on at once."""
         self._most = self._limit = 1
         self._soon = lambda _: None
+        self.finish()
+
+    def finish(self) -> None:
+        """Decide on all that was gathered or waits for more of a limit, and have nothing wait for that any more."""
         self.flush()
+        if self._waiting is not None:
+            self._waiting.is_closed = True
+            self._waiting.decide_again(finally_=True)
 
     def flush(self) -> None:
         """Decide on what was gathered, and hand on what may pass."""
+        if self._waiting is not None:
+            self._waiting.decide_answered()
         metrics, datapoints = self._metrics, self._datapoints
         if not metrics:
             return
@@ -100,15 +117,26 @@ class QuotaProcessor(Processor):
         metrics, datapoints = self._decisions.timely(metrics, datapoints)
         if not metrics:
             return
-        decided = self._decisions.decide(metrics)
-        self.hand_on(decided, datapoints)
-        if decided.held:
-            self.hold_back([(decided.metrics[position], datapoints[position]) for position in decided.held])
+        self._settle(self._decisions.decide(metrics), datapoints)
         # The point that finds no room is handed on at once, as it makes senders wait.
         self._most = int(min(self._limit, max(self._room(), 0) + 1))
 
+    def _decide_again(self, points: list[Point], until: float) -> None:
+        """Decide on points that waited, and may wait once more `until` then."""
+        decided = self._decisions.decide_again([metric for metric, _ in points], until)
+        self._settle(decided, [datapoint for _, datapoint in points])
+
+    def _settle(self, decided: Decided, datapoints: Sequence[Datapoint]) -> None:
+        """Hand on those of the points that may pass, and have wait what is to."""
+        self.hand_on(decided, datapoints)
+        if decided.held:
+            self.hold_back([(decided.metrics[position], datapoints[position]) for position in decided.held])
+
     def hand_on(self, decided: Decided, datapoints: Sequence[Datapoint]) -> None:
-        """Hand on those of the points that may pass."""
+        """Hand on those of the points that may pass; those wait that more of a limit may be granted for."""
+        if self._waiting is not None and decided.waiting is not None:
+            held = [(decided.metrics[position], datapoints[position]) for position in decided.waiting_at]
+            self._waiting.keep(decided.waiting, held)
         points: Passed = zip(decided.metrics, datapoints, strict=True)
         if decided.passes is not None:
             points = compress(points, decided.passes)
@@ -120,8 +148,10 @@ class QuotaProcessor(Processor):
             pass
 
     def health(self) -> Iterator[HealthSample]:
-        """What was decided."""
-        return self._decisions.health()
+        """What was decided, and what waited for more of a limit."""
+        yield from self._decisions.health()
+        if self._waiting is not None:
+            yield HealthSample("held_back", self._waiting.points)
 
 
 class GeneratedProcessor(Processor):

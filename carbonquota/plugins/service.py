@@ -29,13 +29,14 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from carbonquota.client.fleet_member import FleetMember
+from carbonquota.cluster.held_points import HeldPoints, HoldBounds, Timers, is_grantor
 from carbonquota.cluster.make import make_service, shares_capacities
 from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.plugins.cache import StatsWriter
 from carbonquota.plugins.decisions import Decisions
 from carbonquota.plugins.point_batches import PointBatches
-from carbonquota.plugins.processors import QuotaProcessor, Store
+from carbonquota.plugins.processors import Point, QuotaProcessor, Store
 from carbonquota.plugins.schemas import read_schemas, warn_of_slow
 from carbonquota.plugins.settings import CarbonHost, QuotaSettings
 from carbonquota.rules.expressions import Search, search_here
@@ -52,6 +53,9 @@ _log = logging.getLogger(__name__)
 
 _CREATES: Final = "QUOTA_MAX_CREATES_PER_SECOND"
 
+_BOUNDS: Final = HoldBounds(size=1_048_576)
+"""What waits for more of a limit: bytes of names, beside each of which its point takes some 250 bytes."""
+
 Reactor = Any
 """A reactor of twisted, or a clock of it; their interfaces tell type checkers nothing."""
 
@@ -63,8 +67,8 @@ class Carbon:
     `store_plain` is what that processor calls with a point whose metric has no tags, None where that is not known.
     `room` tells how many points it takes before senders have to wait.
     `on_data_thread` calls a function on that thread and waits for it, from any other; `soon` calls it there when the
-    reactor
-    has done what it is at. `is_pending` tells there whether points of a metric wait to be written.
+    reactor has done what it is at; `timers` are the reactor's. `is_pending` tells there whether points of a metric wait
+    to be written.
     """
 
     sink: Processor
@@ -73,6 +77,7 @@ class Carbon:
     on_data_thread: OnDataThread
     soon: Callable[[Callable[[], None]], object]
     is_pending: Callable[[str], bool]
+    timers: Timers
 
 
 class CarbonParts:
@@ -99,6 +104,9 @@ class CarbonParts:
         self.follower = fleet.follower(runtime)
         cluster = make_service(settings.cluster, runtime, node, on_loop=carbon.on_data_thread)
         runtime.join(cluster)
+        waiting: HeldPoints[list[Point]] | None = None
+        if is_grantor(cluster):
+            waiting = HeldPoints(runtime.engine, cluster, carbon.timers, bounds=_BOUNDS)
         times = (storable.earliest, storable.latest) if storable is not None else None
         decisions = Decisions(
             runtime.engine,
@@ -107,11 +115,17 @@ class CarbonParts:
             times=times,
             holds_new=shares_capacities(cluster),
         )
+        decisions.holder = waiting
         self.processor = QuotaProcessor(
-            decisions, carbon.sink, soon=carbon.soon, room=carbon.room, store_plain=carbon.store_plain
+            decisions,
+            carbon.sink,
+            soon=carbon.soon,
+            room=carbon.room,
+            store_plain=carbon.store_plain,
+            waiting=waiting,
         )
         if shares_capacities(cluster):
-            cluster.bind(PointBatches(decisions, self.processor.hand_on), self.processor.flush)
+            cluster.bind(PointBatches(decisions, self.processor.hand_on), self.processor.finish)
             self.processor.hold_back = cluster.hold_back
         runtime.add_parts(self.processor)
         if host.data_dir:
@@ -246,6 +260,23 @@ class QuotaService(Service):
             self._lifecycle.close_state()
         except Exception:  # noqa: BLE001 - the edge of the process: carbon has more to end than us
             _log.exception("the state could not be closed")
+
+
+class ReactorTimers:
+    """Timers of twisted's reactor."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        """Nothing is set yet."""
+        self._reactor = reactor
+
+    def after(self, seconds: float, call: Callable[[], object]) -> Callable[[], object]:
+        """Call it then; gives what cancels that. For the reactor's thread."""
+        cancel: Callable[[], object] = self._reactor.callLater(max(seconds, 0.0), call).cancel
+        return cancel
+
+    def soon(self, call: Callable[[], object]) -> None:
+        """Call it; for any thread."""
+        self._reactor.callFromThread(call)
 
 
 class ReactorTasks(PeriodicTasks):

@@ -17,11 +17,11 @@ from carbonquota.cluster.claim_store import (
     ClaimStore,
     ClaimTimeouts,
     Digester,
-    Metric,
+    Metrics,
     StoredRun,
     refusal,
 )
-from carbonquota.cluster.claims import namespace_of
+from carbonquota.cluster.namespaces import namespace_of, namespaces_of
 from carbonquota.cluster.store import Membership, Store, StoreError, connector
 from carbonquota.controls.capacity_limits import NamespaceLimits
 from tests.support.claim_store import ModelClaims, Stock
@@ -78,7 +78,7 @@ def ready(store: ClaimStore) -> StoredRun:
 
 
 def claim(store: ClaimStore, run: StoredRun, names: list[str], rules: str = RULES, *, asks: bool = True) -> Claimed:
-    metrics = [Metric(name, namespace_of(name), SIZES[len(name) % 2]) for name in names]
+    metrics = Metrics(names, namespaces_of(names), [SIZES[len(name) % 2] for name in names])
     return store.claim(run, metrics, limits_of(names, rules), asks=asks)
 
 
@@ -118,7 +118,7 @@ class Both:
 
     def claim(self, *, asks: bool = True) -> None:
         names = self.names(6)
-        metrics = [Metric(name, namespace_of(name), self.dice.choice(SIZES)) for name in names]
+        metrics = Metrics(names, namespaces_of(names), [self.dice.choice(SIZES) for _ in names])
         one = self.real.claim(self.run, metrics, limits_of(names), asks=asks)
         other = self.model.claim(self.model_run, metrics, limits_of(names), asks=asks)
         assert (one.status, one.codes.tolist()) == (other.status, other.codes.tolist())

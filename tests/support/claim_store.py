@@ -5,16 +5,27 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
-from carbonquota.cluster.claim_store import Claimed, ClaimStatus, ClaimTimeouts, Metric, StoredRun, Usages, above
+from carbonquota.cluster.claim_store import Claimed, ClaimStatus, ClaimTimeouts, Metrics, StoredRun, Usages
+from carbonquota.cluster.namespaces import way_up
 from carbonquota.cluster.store import StoreError
 from carbonquota.controls.capacity_limits import NamespaceLimits
 from carbonquota.model import Size
 
 SETTLE = 2_000
 AMOUNTS = struct.Struct("<5d")
+
+
+class Metric(NamedTuple):
+    """A metric by its normal name, the namespace it lies in, and its size."""
+
+    name: str
+    namespace: str
+    size: Size
 
 
 @dataclass
@@ -82,11 +93,8 @@ class Stock:
         return None
 
 
-def way_up(namespace: str) -> Iterable[str]:
-    """A namespace and all above it."""
-    while namespace:
-        yield namespace
-        namespace = above(namespace)
+def _raise(error: StoreError) -> Claimed:
+    raise error
 
 
 class ModelClaims:
@@ -176,7 +184,7 @@ class ModelClaims:
         return ClaimStatus.WAIT if waits else ClaimStatus.OK
 
     def claim(
-        self, run: StoredRun, metrics: Sequence[Metric], limits: Sequence[NamespaceLimits], *, asks: bool = True
+        self, run: StoredRun, metrics: Metrics, limits: Sequence[NamespaceLimits], *, asks: bool = True
     ) -> Claimed:
         self._reach()
         status = self._status(run)
@@ -187,14 +195,24 @@ class ModelClaims:
         if status is not ClaimStatus.BEGIN and (status is ClaimStatus.OK or not asks):
             codes = [0] * len(metrics)
             places = {one.namespace: place for place, one in enumerate(limits)}
-            sizes = {size: place for place, size in enumerate(dict.fromkeys(metric.size for metric in metrics))}
+            sizes = {size: place for place, size in enumerate(dict.fromkeys(metrics.sizes))}
             # Those of a namespace go together.
-            kinds = [(places[metric.namespace], sizes[metric.size]) for metric in metrics]
+            pairs = zip(metrics.namespaces, metrics.sizes, strict=True)
+            kinds = [(places[namespace], sizes[size]) for namespace, size in pairs]
+            listed = list(map(Metric, metrics.names, metrics.namespaces, metrics.sizes))
             for at in sorted(range(len(metrics)), key=kinds.__getitem__):
-                codes[at] = self._claim(run, metrics[at], limits, asks=asks)
+                codes[at] = self._claim(run, listed[at], limits, asks=asks)
             usages = self._usages(one.namespace for one in limits)
         self._answer()
         return Claimed(status, tuple(self._stock.nodes), bool(self._stock.dead), np.array(codes, np.int32), usages)
+
+    def begin_claim(self, run: StoredRun, metrics: Metrics, limits: Sequence[NamespaceLimits]) -> Callable[[], Claimed]:
+        """Claim at once; what came of it is told when it is asked for."""
+        try:
+            claimed = self.claim(run, metrics, limits)
+        except StoreError as error:
+            return partial(_raise, error)
+        return lambda: claimed
 
     def _claim(self, run: StoredRun, metric: Metric, limits: Sequence[NamespaceLimits], *, asks: bool) -> int:
         names = self._stock.names

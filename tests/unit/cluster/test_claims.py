@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -57,7 +59,7 @@ class Fleet:
 
     def begin(self, number: int) -> None:
         """Begin this node's process with the engine it has."""
-        engine, hold = self.engines[number], Hold[bytes](self.clock, len, ROOM)
+        engine, hold = self.engines[number], Hold[bytes](self.clock, lambda lines: sum(map(len, lines)), ROOM)
         store = ModelClaims(self.stock, f"n{number}", self.patience)
 
         def decide(_: bytes, admit: Callable[[], Admission]) -> Admission:
@@ -74,6 +76,7 @@ class Fleet:
             clock=self.clock,
             on_outage=self.on_outage,
             jitter=lambda: 0.5,
+            at_once=2,
         )
         self.holds[number], self.stores[number], self.nodes[number], self.gates[number] = hold, store, node, gate
         self.batches[number] = batches
@@ -339,6 +342,39 @@ def test_it_is_told_when_claims_are_not_granted_for_long() -> None:
         fleet.nodes[0].cycle()
         troubles.append(fleet.nodes[0].trouble)
     assert troubles == ["", WAITS, ""]
+
+
+def test_the_store_is_asked_for_the_next_metrics_before_it_has_answered_for_the_last() -> None:
+    fleet = Fleet(1)
+    events: list[str] = []
+
+    def noting(what: str, work: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 - whatever the work gives
+        events.append(what)
+        return work(*args)
+
+    store, gate = fleet.stores[0], fleet.gates[0]
+    store.begin_claim = partial(noting, "asked", store.begin_claim)  # type: ignore[method-assign]
+    gate.apply = partial(noting, "answered", gate.apply)  # type: ignore[method-assign]
+    fleet.send(0, *(f"b.x.m{k}" for k in range(6)))
+    fleet.cycle()
+    assert events == ["asked", "asked", "answered", "asked", "answered", "answered"]
+    assert len(fleet.held("b")) == 6
+
+
+def test_no_metric_is_lost_where_the_answers_of_several_steps_are() -> None:
+    fleet = Fleet(2)
+    fleet.send(0, *(f"a.m{k}" for k in range(4)))
+    fleet.stores[0].loses = True
+    fleet.cycle()
+    assert (fleet.waiting(), len(fleet.held("a"))) == (4, 0)
+    # They are granted already, so there is no room for as many others.
+    fleet.send(1, *(f"a.n{k}" for k in range(LIMIT - 4 + 1)))
+    fleet.cycle()
+    assert fleet.dropped(1) == {("a", "metrics"): 1}
+    fleet.stores[0].loses = False
+    for _ in range(10):
+        fleet.cycle(0.5)
+    assert (fleet.waiting(), len(fleet.held("a"))) == (0, LIMIT)
 
 
 def test_points_of_a_metric_go_on_in_their_order() -> None:

@@ -69,7 +69,7 @@ class Fleet:
 
         self.nodes[number] = node = StockNode(engine, run, "fleet", self.clock)
         self.batches[number] = LineBatches(engine, decide)
-        self.holds[number] = Hold[bytes](self.clock, len)
+        self.holds[number] = Hold[bytes](self.clock, lambda lines: sum(map(len, lines)))
         self.gates[number] = Gate(engine, self.holds[number], self.batches[number], decider=node)
 
     def restart(self, number: int, *, forgets: bool = False) -> None:

@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import numpy as np
 
 from carbonquota import QuotaEngine, RuleSet
-from carbonquota.daemon.held_lines import HeldLines, HoldBounds
+from carbonquota.cluster.held_points import HeldPoints, HoldBounds
 from carbonquota.daemon.intake import Intake
+from carbonquota.daemon.loop_timers import LoopTimers
 from carbonquota.testing import ManualClock
-from carbonquota.trie.columns import Column
 from tests.support.receiving import KeepingSink, run, until
+from tests.support.slices import GrantingStore
 
 RULES = "[*]\nthroughput = 10\n[/]\nthroughput = 1,000,000\ndropping-policy = none\n"
-
-
-class Store:
-    """Grants what a test says, when it says so."""
-
-    def __init__(self, engine: QuotaEngine) -> None:
-        self.spent: Column | None = np.empty(0, np.int64)
-        self.asked = 0
-        self._engine = engine
-        self._call: Callable[[], object] = bool
-
-    def on_answer(self, call: Callable[[], object]) -> None:
-        self._call = call
-
-    def hurry(self) -> None:
-        self.asked += 1
-
-    def grant(self, points: int) -> None:
-        """Grant so many to each namespace in demand, and say so."""
-        found = self._engine.counted()
-        assert self._engine.grant(found.start, found.namespaces, np.full(len(found.over), points))
-        self._call()
-
-    def refuse(self) -> None:
-        self.spent = self._engine.counted().namespaces.generation
-        self._call()
 
 
 class Bench:
@@ -49,9 +23,9 @@ class Bench:
     def __init__(self, rules: str = RULES, bounds: HoldBounds | None = None) -> None:
         self.clock = ManualClock(60.0)
         self.engine = QuotaEngine(RuleSet.from_text(rules), clock=self.clock, prepaid=True)
-        self.store = Store(self.engine)
+        self.store = GrantingStore(self.engine)
         self.sink = KeepingSink(None)
-        held = HeldLines(self.engine, self.store, bounds=bounds)
+        held = HeldPoints[bytes](self.engine, self.store, LoopTimers(), bounds=bounds)
         self.intake = Intake(self.engine.admit, self.sink, held=held)
 
     def offer(self, *names: str) -> None:

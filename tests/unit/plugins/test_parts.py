@@ -13,13 +13,14 @@ from tempfile import TemporaryDirectory
 import pytest
 import whisper
 from carbon.pipeline import Processor
+from twisted.internet.task import Clock
 
 from carbonquota.client.fleet import FleetRules, FleetSettings
 from carbonquota.client.kept_rules import KeptRules
 from carbonquota.errors import ConfigError, QuotaError
 from carbonquota.model import Size
 from carbonquota.plugins.install import acting_as, check_state_directory
-from carbonquota.plugins.service import Carbon, CarbonParts
+from carbonquota.plugins.service import Carbon, CarbonParts, ReactorTimers
 from carbonquota.plugins.settings import CarbonHost, QuotaSettings
 from carbonquota.service.runtime import Runtime
 from carbonquota.service.runtime_settings import RuntimeSettings
@@ -56,7 +57,7 @@ def host(tmp_path: Path) -> CarbonHost:
 
 
 def parts(settings: QuotaSettings, host: CarbonHost) -> CarbonParts:
-    carbon = Carbon(Processor(), None, lambda: inf, at_once, lambda _: None, lambda _: False)
+    carbon = Carbon(Processor(), None, lambda: inf, at_once, lambda _: None, lambda _: False, ReactorTimers(Clock()))
     return CarbonParts(settings, host, carbon, ManualClock(1_700_000_000.0))
 
 
@@ -151,7 +152,7 @@ def test_the_log_names_the_setting_that_bounds_new_metrics(
 
 def test_metrics_that_were_not_seen_for_long_expire(settings: QuotaSettings, host: CarbonHost) -> None:
     clock = ManualClock(1_700_000_000.0)
-    carbon = Carbon(Processor(), None, lambda: inf, at_once, lambda _: None, lambda _: False)
+    carbon = Carbon(Processor(), None, lambda: inf, at_once, lambda _: None, lambda _: False, ReactorTimers(Clock()))
     expiring = replace(settings, runtime=replace(settings.runtime, series_ttl=60.0))
     made = CarbonParts(expiring, host, carbon, clock).runtime
     made.engine.offer("a")

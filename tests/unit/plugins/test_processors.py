@@ -15,18 +15,22 @@ from carbon.pipeline import Processor
 from carbon.util import TaggedSeries
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 
+from carbonquota.cluster.held_points import HeldPoints, HoldBounds
 from carbonquota.controls import BatchDecision, table
 from carbonquota.controls.capacity_limits import RefusedMetric
 from carbonquota.engine import QuotaEngine
 from carbonquota.errors import MetricNameError
 from carbonquota.plugins.decisions import Datapoint, DecidingEngine, Decisions
 from carbonquota.plugins.point_batches import PointBatches
-from carbonquota.plugins.processors import MOST, GeneratedProcessor, Passed, QuotaProcessor, Store
+from carbonquota.plugins.processors import MOST, GeneratedProcessor, Passed, Point, QuotaProcessor, Store
+from carbonquota.plugins.service import ReactorTimers
 from carbonquota.rules import RuleSet
 from carbonquota.service.throttling import Dropping
 from carbonquota.testing import ManualClock
 from tests.support.names import stored_by_carbon
+from tests.support.slices import GrantingStore
 
 RULES = """\
 [/]
@@ -67,11 +71,18 @@ class Setup:
     store_plain: Store | None = None
     room: Callable[[], float] = lambda: inf
     holds_new: bool = False
+    waiting: HeldPoints[list[Point]] | None = None
 
     def __post_init__(self) -> None:
         self.decisions = Decisions(self.engine, note=self.noted.append, clock=self.clock, holds_new=self.holds_new)
+        self.decisions.holder = self.waiting
         self.processor = QuotaProcessor(
-            self.decisions, self.sink, soon=self.turns.append, room=self.room, store_plain=self.store_plain
+            self.decisions,
+            self.sink,
+            soon=self.turns.append,
+            room=self.room,
+            store_plain=self.store_plain,
+            waiting=self.waiting,
         )
 
     def send(self, metrics: Iterable[str]) -> None:
@@ -424,3 +435,108 @@ def test_points_of_new_metrics_wait_for_the_cluster_and_all_others_go_on() -> No
     assert (counts["accepted", ""], counts["dropped", "metrics"]) == (3, 1)
     assert list(setup.noted[-1].drops) == [("team.a", "metrics")]
     assert sum(value for name, value in holding.report().items() if name.startswith("dropped.")) == 1
+
+
+class ThreadedClock(Clock):
+    """Twisted's manual clock, which other threads may have call something, too."""
+
+    def callFromThread(self, call: Callable[[], object]) -> None:  # noqa: N802 - twisted's name
+        self.callLater(0, call)
+
+
+@dataclass
+class Prepaid:
+    """A processor whose throughput limit is taken in slices, on the reactor's manual clock."""
+
+    bounds: HoldBounds = field(default_factory=HoldBounds)
+    holds_new: bool = False
+
+    def __post_init__(self) -> None:
+        rules = RuleSet.from_text("[team.*]\nthroughput = 10\n")
+        self.clock = ManualClock(60.0)
+        self.engine = QuotaEngine(rules, clock=self.clock, prepaid=True, hold_new=self.holds_new)
+        self.reactor = ThreadedClock()
+        self.store = GrantingStore(self.engine)
+        timers = ReactorTimers(self.reactor)
+        waiting = HeldPoints[list[Point]](
+            self.engine, self.store, timers, bounds=self.bounds, clock=self.reactor.seconds
+        )
+        self.setup = Setup(self.engine, waiting=waiting, holds_new=self.holds_new)
+
+    def send(self, *metrics: str) -> None:
+        self.setup.send(metrics)
+        self.setup.turn()
+
+    def names(self) -> list[str]:
+        return [metric for metric, _ in self.setup.sink.points]
+
+    def counts(self) -> dict[str, float]:
+        wanted = {"received", "accepted", "dropped", "held_back"}
+        return {stat: value for (stat, _), value in self.setup.counts().items() if stat in wanted}
+
+
+def test_the_first_points_of_a_prepaid_limit_wait_for_their_slice_in_their_order() -> None:
+    prepaid = Prepaid()
+    prepaid.send("team.a.x", "other", "team.a.y", "team.b.x")
+    assert prepaid.names() == ["other"]
+    assert prepaid.store.asked == 1
+    assert prepaid.counts() == {"received": 4, "accepted": 1, "held_back": 3}
+    prepaid.store.grant(5)
+    # What comes before the reactor has heard of the grant goes behind what waits.
+    prepaid.send("team.a.y")
+    assert prepaid.names() == ["other", "team.a.x", "team.a.y", "team.b.x", "team.a.y"]
+    assert prepaid.counts() == {"received": 5, "accepted": 5, "held_back": 3}
+    prepaid.reactor.advance(1.0)
+    assert len(prepaid.names()) == 5
+    assert not prepaid.setup.noted
+
+
+def test_points_of_a_prepaid_limit_are_dropped_once_where_no_more_is_granted_in_time() -> None:
+    prepaid = Prepaid(HoldBounds(delay=0.1))
+    prepaid.send(*["team.a.x"] * 6)
+    prepaid.store.grant(2)
+    prepaid.reactor.advance(0.05)
+    assert prepaid.counts() == {"received": 6, "accepted": 2, "held_back": 6}
+    prepaid.reactor.advance(0.06)
+    assert prepaid.counts() == {"received": 6, "accepted": 2, "dropped": 4, "held_back": 6}
+    prepaid.clock.advance(60.0)
+    assert sum(value for name, value in prepaid.engine.report().items() if name.startswith("dropped.")) == 4
+    assert [dropping.dropped for dropping in prepaid.setup.noted] == [4]
+
+
+def test_nothing_waits_where_nothing_is_left_or_the_end_has_come() -> None:
+    prepaid = Prepaid()
+    prepaid.send("team.a.x")
+    prepaid.store.refuse()
+    prepaid.send("team.a.x")
+    assert prepaid.counts() == {"received": 2, "accepted": 0, "dropped": 2, "held_back": 1}
+    prepaid.send("team.b.x")
+    prepaid.setup.processor.end()
+    assert prepaid.counts() == {"received": 3, "accepted": 0, "dropped": 3, "held_back": 2}
+    prepaid.setup.send(["team.c.x"])
+    assert prepaid.counts()["dropped"] == 4
+
+
+def test_no_more_than_so_many_bytes_of_names_wait() -> None:
+    prepaid = Prepaid(HoldBounds(size=20))
+    prepaid.send(*["team.a.x"] * 6)
+    assert prepaid.counts() == {"received": 6, "accepted": 0, "dropped": 4, "held_back": 2}
+
+
+def test_points_of_new_metrics_that_were_claimed_wait_for_their_slice_too() -> None:
+    prepaid = Prepaid(holds_new=True)
+    batches = PointBatches(prepaid.setup.decisions, prepaid.setup.processor.hand_on)
+    held: list[Point] = []
+    prepaid.setup.processor.hold_back = held.extend
+    prepaid.send("team.a.x", "team.a.x")
+    assert (len(held), prepaid.counts()["accepted"]) == (2, 0)
+    answer = batches.admit_new(held)
+    assert answer is not None
+    assert (answer.points, answer.dropped) == (0, 0)
+    held.clear()
+    prepaid.store.grant(5)
+    prepaid.reactor.advance(0)
+    # It is new still, so whoever knows of claims is asked once more.
+    batches.admit_new(held)
+    assert prepaid.names() == ["team.a.x", "team.a.x"]
+    assert prepaid.counts() == {"received": 2, "accepted": 2, "held_back": 2}

@@ -21,7 +21,7 @@ from carbonquota.plugins.cache import StatsWriter
 from carbonquota.plugins.decisions import Datapoint
 from carbonquota.plugins.install import find_ports
 from carbonquota.plugins.processors import Passed
-from carbonquota.plugins.service import Carbon, CarbonParts, QuotaService
+from carbonquota.plugins.service import Carbon, CarbonParts, QuotaService, ReactorTimers
 from carbonquota.plugins.settings import CarbonHost, QuotaSettings
 from carbonquota.service.runtime_settings import RuntimeSettings
 from carbonquota.service.scan import at_once
@@ -73,7 +73,7 @@ def parts(tmp_path: Path, destination: Destination) -> CarbonParts:
         sparse=False,
         hashes_tags=True,
     )
-    carbon = Carbon(destination, None, lambda: inf, at_once, lambda _: None, lambda _: False)
+    carbon = Carbon(destination, None, lambda: inf, at_once, lambda _: None, lambda _: False, ReactorTimers(Clock()))
     return CarbonParts(settings, host, carbon, ManualClock(1_700_000_000.0))
 
 
