@@ -44,6 +44,9 @@ _part = partial(part, what="the quota service", extra="hub")
               help="A name that the service is reached by, beside this machine's own. Repeatable.")  # fmt: skip
 @click.option("--freshness", type=click.FloatRange(0.05, 60), default=1.0, show_default=True,
               help="How often to read what other servers changed, in seconds.")  # fmt: skip
+@click.option("--customers-in-memory", "most_held", type=click.IntRange(min=1), default=2_000_000, show_default=True,
+              metavar="COUNT",
+              help="Of more, those asked for least recently are read again when they are asked for.")  # fmt: skip
 @click.option("--store", metavar="URL", envvar="CARBONQUOTA_STORE", default="",
               help="valkey://HOST:PORT, sentinel://... or cluster://...: servers reserve parts of quotas there, not in "
               "the database. CARBONQUOTA_STORE gives it, too.")  # fmt: skip

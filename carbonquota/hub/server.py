@@ -52,6 +52,7 @@ def serve(settings: HubSettings, check_limits: CheckRules = not_checked) -> int:
     """Serve until told to end; the exit code. QuotaError where it cannot start. `check_limits` knows limits' rules."""
     raise_file_limit()
     hub = Hub(Database(settings.database), check_limits=check_limits, store=_make_store(settings))
+    hub.book.held.most = settings.most_held
     try:
         hub.open()
         _log.info("database: %s", hub.database.place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from carbonquota.hub.domain.book import MOST_HELD
 from carbonquota.service.values.address import Address
 from carbonquota.web.access_settings import AccessSettings
 
@@ -13,7 +14,7 @@ DEFAULT_DATABASE: Final = "sqlite:///var/hub.sqlite"
 
 @dataclass(frozen=True, slots=True)
 class HubSettings:
-    """`freshness` is how often, in seconds, a server reads what others changed.
+    """`freshness` is how often, in seconds, a server reads what others changed. `most_held` customers are in memory.
 
     Where `store` is the URL of a Valkey, servers reserve parts of quotas there, under `store_name`, else in the
     database. Sessions of browsers are signed by what `secret_file` has, the same on all servers. `open_to_all` lets it
@@ -27,6 +28,7 @@ class HubSettings:
     grpc_listen: Address = field(default_factory=lambda: Address("127.0.0.1", 8091))
     allowed_hosts: tuple[str, ...] = ()
     freshness: float = 1.0
+    most_held: int = MOST_HELD
     access: AccessSettings = field(default_factory=AccessSettings)
     secret_file: str = "var/hub-secret"  # noqa: S105 - a path
     open_to_all: bool = False

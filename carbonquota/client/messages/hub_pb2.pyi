@@ -160,10 +160,12 @@ class Quota(_message.Message):
     def __init__(self, customer: _Optional[str] = ..., provider: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Quotas(_message.Message):
-    __slots__ = ("quotas",)
+    __slots__ = ("quotas", "fresh_within")
     QUOTAS_FIELD_NUMBER: _ClassVar[int]
+    FRESH_WITHIN_FIELD_NUMBER: _ClassVar[int]
     quotas: _containers.RepeatedCompositeFieldContainer[Quota]
-    def __init__(self, quotas: _Optional[_Iterable[_Union[Quota, _Mapping]]] = ...) -> None: ...
+    fresh_within: float
+    def __init__(self, quotas: _Optional[_Iterable[_Union[Quota, _Mapping]]] = ..., fresh_within: _Optional[float] = ...) -> None: ...
 
 class SetQuotasRequest(_message.Message):
     __slots__ = ("quotas", "why")

@@ -1,4 +1,4 @@
-"""All that a server knows, in memory: names, limits and usage of every customer, as columns.
+"""All that a server knows, in memory: names, limits and usage of the customers that it holds, as columns.
 
 It is written by who reads the database, one change after the other, and read by everybody at any time: single entries
 are whole, and what belongs together is read under `lock`.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from threading import Lock
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,38 +16,37 @@ from numpy.typing import NDArray
 from carbonquota.hub.domain.controls import CONTROLS, Amounts
 from carbonquota.hub.domain.errors import NotFoundError
 from carbonquota.hub.domain.grid import TOTAL, Grid
+from carbonquota.hub.domain.held_customers import HeldCustomers
 from carbonquota.hub.domain.usages import Usages
 from carbonquota.hub.domain.values import AGGREGATE, Provider
 
 Numbers = NDArray[np.int64]
 Times = NDArray[np.float64]
 
+MOST_HELD: Final = 2_000_000
+"""Customers in memory: with three providers some 700 MB."""
+
 
 class Book:
     """Customers and providers by name and number, and their columns."""
 
-    def __init__(self) -> None:
-        """Know nobody."""
+    def __init__(self, most: int = MOST_HELD) -> None:
+        """Know nobody, and hold not more than `most` customers for long."""
         self.lock = Lock()
-        self.numbers: dict[str, int] = {}
-        """Of the customers that there are, by name."""
-        self.names: list[str] = []
-        """By number; empty where there is no such customer."""
+        self.held = HeldCustomers(most)
+        self.numbers, self.names = self.held.numbers, self.held.names
+        self.total = 0
+        """Customers that there are, in memory or not."""
         self.providers: dict[str, int] = {}
         self.provider_at: dict[int, Provider] = {}
         self.limits: Grid[np.int64] = Grid(np.int64)
         """The complement (`~`) of each limit; 0 is none."""
+        self.changes: Grid[np.int64] = Grid(np.int64)
+        """The change that made a quota what it is, in the place of the first control."""
         self.usage: Grid[np.int64] = Grid(np.int64)
         """The last known usage, and in the place of provider 0 the sum over all."""
         self.times: Grid[np.float64] = Grid(np.float64)
         """When it was so, in seconds since the epoch; 0 is never."""
-
-    def customer(self, name: str) -> int:
-        """A customer's number; NotFoundError."""
-        number = self.numbers.get(name)
-        if number is None:
-            raise NotFoundError(f"there is no customer called {name!r}")
-        return number
 
     def provider(self, name: str) -> int:
         """A provider's number, 0 for all of them; NotFoundError."""
@@ -61,27 +61,26 @@ class Book:
         """The other way round."""
         return self.provider_at[number].name if number in self.provider_at else AGGREGATE
 
-    def put_customers(self, rows: Sequence[tuple[int, str, bool, int]]) -> None:
-        """Know customers by number and name, or know that they are gone."""
-        self.reserve(max(row[0] for row in rows) + 1)
-        names, numbers = self.names, self.numbers
-        for number, name, deleted, _ in rows:
-            if deleted:
-                names[number] = ""
-                numbers.pop(name, None)
-                self.limits.wipe(number)
-            else:
-                names[number] = name
-                numbers[name] = number
+    def hold(self, customers: Sequence[tuple[int, str]], now: float) -> None:
+        """Have customers in memory, by id and name; what is known of them is put there next."""
+        self.held.put([one[0] for one in customers], [one[1] for one in customers], now)
+        for grid in self._grids():
+            grid.reserve(self.held.size)
 
-    def reserve(self, size: int) -> None:
-        """Have room for customers with numbers below `size`, and some more."""
-        if size <= len(self.names):
-            return
-        size += size // 8 + 256
-        self.names.extend([""] * (size - len(self.names)))
-        for grid in (self.limits, self.usage, self.times):
-            grid.reserve(size)
+    def _grids(self) -> tuple[Grid[np.int64] | Grid[np.float64], ...]:
+        return self.limits, self.changes, self.usage, self.times
+
+    def delete(self, id: int, name: str, now: float) -> None:  # noqa: A002 - it is called so
+        """There is no such customer any more."""
+        if number := self.held.delete(id, name, now):
+            self.limits.wipe(number)
+            self.changes.wipe(number)
+
+    def free(self, number: int) -> None:
+        """Nothing is known any more of a customer that was let go, and its number is free."""
+        for grid in self._grids():
+            grid.wipe(number)
+        self.held.free(number)
 
     def put_provider(self, number: int, provider: Provider, *, deleted: bool = False) -> None:
         """Know a provider, or know that it is gone."""
@@ -91,7 +90,7 @@ class Book:
             for control in range(len(CONTROLS)):
                 if self.usage.has(number, control):
                     self.usage.column(TOTAL, control)[:] -= self.usage.column(number, control)
-            for grid in (self.limits, self.usage, self.times):
+            for grid in self._grids():
                 grid.drop(number)
         else:
             self.provider_at[number] = provider
@@ -102,6 +101,10 @@ class Book:
         # No column is made for what nobody has.
         if (limits >= 0).any() or self.limits.has(provider, control):
             self.limits.column(provider, control)[customers] = ~limits
+
+    def put_changes(self, provider: int, customers: Numbers, changes: Numbers) -> None:
+        """Know which changes made quotas what they are."""
+        self.changes.column(provider, 0)[customers] = changes
 
     def limits_of(self, customer: int, provider: int = TOTAL) -> Amounts:
         """The limits of a customer, in all or at one provider."""
@@ -114,8 +117,16 @@ class Book:
             if next(self.limits_of(customer, provider).given(), None) is not None:
                 yield provider
 
+    def here(self, usages: Usages) -> Usages:
+        """Those of customers in memory, who stand by number instead of by id."""
+        numbers = self.held.at(usages.customers)
+        there = np.flatnonzero(numbers)
+        return Usages(
+            usages.provider, usages.control, numbers[there], usages.amounts[there], usages.times[there]
+        )  # fmt: skip
+
     def put_usage(self, usages: Usages) -> None:
-        """Take what is known, where it is not older than what was. A customer stands once in `usages`."""
+        """Take what is known, by number, where it is not older than what was. A customer stands once in `usages`."""
         place = usages.provider, usages.control
         column, seen = self.usage.column(*place), self.times.column(*place)
         newer = np.flatnonzero(usages.times >= seen[usages.customers])

@@ -221,6 +221,23 @@ class GrantBook:
                 self.returned.column(provider, control)[here] += allowed[here]
                 allowed[here] = 0
 
+    def is_free(self, customers: Numbers) -> NDArray[np.bool_]:
+        """Of which of these nothing is reserved or granted here."""
+        free = np.ones(len(customers), np.bool_)
+        with self.lock:
+            for grid in (self.allowed, self.newer, self.older, self.returned):
+                for place in grid.keys():  # noqa: SIM118 - not a dict
+                    column = grid.column(*place)
+                    here = np.flatnonzero(customers < len(column))
+                    free[here] &= column[customers[here]] == 0
+        return free
+
+    def wipe(self, customer: int) -> None:
+        """Another customer has this number from now on."""
+        with self.lock:
+            for grid in self._grids():
+                grid.wipe(customer)
+
     def take_returned(self) -> list[tuple[int, int, Numbers, Numbers]]:
         """Provider, control, customers, amounts of what the database is to be told of; they count as told."""
         found = []

@@ -20,6 +20,7 @@ STEP: Final = 600.0
 """Seconds between two looks."""
 DAY: Final = 86_400.0
 BUDGET: Final = 128 * 1024 * 1024
+_UNKNOWN: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,15 @@ class UsageHistory:
         looks = list(self._looks)
         values = (columns.get(key) for _, columns in looks)
         return [time for time, _ in looks], [
-            None if column is None or customer >= len(column) else int(column[customer]) for column in values
+            None if column is None or customer >= len(column) or column[customer] == _UNKNOWN else int(column[customer])
+            for column in values
         ]
+
+    def forget(self, customers: Numbers) -> None:
+        """These numbers are those of others from now on, of whom it is not known what they held."""
+        for _, columns in list(self._looks):
+            for column in columns.values():
+                column[customers[customers < len(column)]] = _UNKNOWN
 
     def grown(self, book: Book, now: float, count: int) -> list[Grown]:
         """Those that hold the most more than an hour ago, `count` of each control."""
@@ -131,7 +139,7 @@ class UsageHistory:
 
 def _grown(book: Book, control: int, before: Numbers, count: int) -> Iterator[Grown]:
     now = book.usage.column(TOTAL, control)
-    added = now[: len(before)] - before
+    added = np.where(before == _UNKNOWN, 0, now[: len(before)] - before)
     for at in largest(added, count):
         if added[at] > 0 and book.names[at]:
             yield Grown(book.names[at], CONTROLS[control], int(before[at]), int(now[at]))

@@ -34,12 +34,16 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """The limits of a customer, in all or at one provider."""
+    """The limits of a customer, in all or at one provider.
+
+    Others may have changed it in the last `age` seconds: 0 where it was read from the database just now.
+    """
 
     customer: str
     limits: Amounts
     provider: str = AGGREGATE
     change: int = 0
+    age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,13 +183,14 @@ class Servicer:
 
     async def _utilization(self, request: hub_pb2.CustomerRequest, who: Identity) -> hub_pb2.CustomerUtilization:
         visible_customer(who, request.customer)
-        values = self._hub.utilization.of(request.customer)
+        values = await asyncio.to_thread(self._hub.utilization.of, request.customer)
         return replies.customer_utilization(values, self._hub.synchronizer.age)
 
     async def _quotas(self, request: hub_pb2.CustomerRequest, who: Identity) -> hub_pb2.Quotas:
         visible_customer(who, request.customer)
         found = await asyncio.to_thread(self._hub.quotas.quotas, request.customer)
-        return hub_pb2.Quotas(quotas=map(replies.quota_message, found))
+        age = max((one.age for one in found), default=0.0)
+        return hub_pb2.Quotas(quotas=map(replies.quota_message, found), fresh_within=age)
 
     async def _set_quotas(self, request: hub_pb2.SetQuotasRequest, who: Identity) -> hub_pb2.Changed:
         changes = list(replies.quota_changes(request))

@@ -44,12 +44,16 @@ class QuotaOrder(BaseModel):
 
 
 class QuotaDocument(BaseModel):
-    """A quota in force: over all providers where `provider` is empty. `version` is also the ETag."""
+    """A quota in force: over all providers where `provider` is empty. `version` is also the ETag.
+
+    `fresh_within` is for how many seconds at most others may have changed it; while the database is away it grows.
+    """
 
     customer: str
     provider: str
     limits: LimitsDocument
     version: int
+    fresh_within: float
 
 
 class QuotaList(BaseModel):
@@ -67,7 +71,8 @@ class Changed(BaseModel):
 def quota_document(quota: Quota) -> QuotaDocument:
     """A quota as a document."""
     limits = LimitsDocument.model_validate(dict(quota.limits.given()))
-    return QuotaDocument(customer=quota.customer, provider=quota.provider, limits=limits, version=quota.change)
+    return QuotaDocument(customer=quota.customer, provider=quota.provider, limits=limits, version=quota.change,
+                         fresh_within=quota.age)  # fmt: skip
 
 
 class QuotaPlace(BaseModel):
@@ -305,12 +310,16 @@ class AuditPage(BaseModel):
 
 
 class StatusDocument(BaseModel):
-    """How this server is: whether the database is there, and how old at most what it has in memory is."""
+    """How this server is: whether the database is there, and how old at most what it has in memory is.
+
+    `held` is how many of the customers are in memory.
+    """
 
     status: str
     detail: str
     fresh_within: float | None
     customers: int
+    held: int
     providers: int
     servers: int
     version: str

@@ -8,6 +8,7 @@ from carbonquota.hub.domain.values import AGGREGATE, Actor, QuotaChange
 from carbonquota.hub.http.answers import CHANGES, READS
 from carbonquota.hub.http.documents import Changed, QuotaDocument, QuotaList, QuotaOrder, quota_document
 from carbonquota.hub.http.etags import Expected, etag
+from carbonquota.hub.http.freshness import warn
 from carbonquota.hub.http.parameters import Admin, CustomerName, CustomerReader, ProviderName, Reason
 from carbonquota.hub.service.hub import Hub
 from carbonquota.hub.service.visible import visible_customer
@@ -35,10 +36,13 @@ class _QuotaEndpoints:
     def __init__(self, hub: Hub) -> None:
         self._quotas = hub.quotas
 
-    def all(self, customer: CustomerName, who: CustomerReader) -> QuotaList:
+    def all(self, customer: CustomerName, who: CustomerReader, response: Response) -> QuotaList:
         """That over all providers comes first."""
         visible_customer(who, customer)
-        return QuotaList(quotas=[quota_document(one) for one in self._quotas.quotas(customer)])
+        found = self._quotas.quotas(customer)
+        if age := max((one.age for one in found), default=0.0):
+            warn(response, age)
+        return QuotaList(quotas=[quota_document(one) for one in found])
 
     def get_aggregate(self, customer: CustomerName, who: CustomerReader, response: Response) -> QuotaDocument:
         """What a customer may hold in all; its version is the ETag."""
@@ -82,6 +86,8 @@ class _QuotaEndpoints:
         visible_customer(who, customer)
         quota = self._quotas.quota(customer, provider)
         response.headers["ETag"] = etag(quota.change)
+        if quota.age:
+            warn(response, quota.age)
         return quota_document(quota)
 
     def _put(self, change: QuotaChange, order: QuotaOrder, who: Identity, response: Response) -> Changed:

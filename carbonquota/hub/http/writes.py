@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from carbonquota.hub.domain.grants import GrantAnswer
 from carbonquota.hub.http.answers import READS
@@ -18,6 +18,7 @@ from carbonquota.hub.http.documents import (
     WriteBatch,
     WriteOrder,
 )
+from carbonquota.hub.http.freshness import warn
 from carbonquota.hub.http.parameters import CustomerName, CustomerReader, ProviderWriter
 from carbonquota.hub.service.hub import Hub
 from carbonquota.hub.service.visible import own_provider, visible_customer
@@ -66,11 +67,14 @@ class _WriteEndpoints:
         amount = self._hub.grants.deleted(order.customer, order.provider, order.size, order.control)
         return DeletedAnswer(given_back=amount)
 
-    def utilization(self, customer: CustomerName, who: CustomerReader) -> CustomerUsageDocument:
+    def utilization(self, customer: CustomerName, who: CustomerReader, response: Response) -> CustomerUsageDocument:
         """By provider and control, the sums over all providers first; from memory, also while the database is away."""
         visible_customer(who, customer)
         values = [UsageValue(**asdict(value)) for value in self._hub.utilization.of(customer)]
-        return CustomerUsageDocument(customer=customer, values=values, fresh_within=self._hub.synchronizer.age)
+        age = self._hub.synchronizer.age
+        if self._hub.synchronizer.trouble:
+            warn(response, age)
+        return CustomerUsageDocument(customer=customer, values=values, fresh_within=age)
 
 
 def _known(left: int) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from heapq import nsmallest
+from math import ceil
 from typing import Final
 
 from fastapi import Request
@@ -59,7 +59,9 @@ class FleetPages:
             daemons, entries, trouble = [], [], str(error)
         values = {
             "full": full,
-            "customers": len(hub.book.numbers),
+            "customers": hub.book.total,
+            "held": len(hub.book.numbers),
+            "age": ceil(hub.synchronizer.age),
             "providers": hub.providers.all(),
             "daemons": daemons,
             "now": hub.clock(),
@@ -73,37 +75,36 @@ class FleetPages:
         """Customers by name, all or those whose names begin so, page by page."""
         query = request.query_params
         begin, after = _name(query.get("from", "")), _name(query.get("after", ""))
-        found = self._beginning(begin, after) if begin else self._hub.quotas.customers(after=after, limit=PAGE)
+        found = self._hub.quotas.customers(after=after, limit=PAGE, begin=begin)
+        known = self._hub.holding.numbers([one.name for one in found])
         values = {
-            "found": [(one, list(self._totals(one.name))) for one in found],
+            "found": [
+                (one, list(self._totals(one.name)) if number else []) for one, number in zip(found, known, strict=True)
+            ],
             "begin": begin,
-            "total": len(self._hub.book.numbers),
+            "total": self._hub.book.total,
             "after": link("/customers", **{"from": begin}, after=found[-1].name) if len(found) == PAGE else "",
             "tone_of": tone_of,
         }
         return self._pages.answer(request, "customers.html", values=values)
 
-    def _beginning(self, begin: str, after: str) -> list[Customer]:
-        """Customers whose names begin so, those behind `after`."""
-        names = (name for name in list(self._hub.book.numbers) if name.startswith(begin) and name > after)
-        return [self._hub.quotas.customer(name) for name in nsmallest(PAGE, names)]
-
     def _totals(self, customer: str) -> Iterable[KnownValue]:
         """What a customer holds in all, where that is limited."""
-        if customer not in self._hub.book.numbers:
-            return ()
         return (value for value in self._hub.utilization.of(customer) if not value.provider and value.limit is not None)
 
     def customer(self, request: Request, who: Identity) -> Response:
         """One customer; another than one's own is as if there were none."""
         name = request.query_params.get("name", "")[:_LONGEST].strip()
-        if not who.sees(Role.CUSTOMER, name) or name not in self._hub.book.numbers:
-            return self._pages.refuse(request, 404, "No such customer", f"There is no customer called {name!r}.")
+        if not who.sees(Role.CUSTOMER, name):
+            return self._refuse(request, name)
         return self._customer(request, name)
 
+    def _refuse(self, request: Request, name: str) -> Response:
+        return self._pages.refuse(request, 404, "No such customer", f"There is no customer called {name!r}.")
+
     def _customer(self, request: Request, name: str) -> Response:
-        if name not in self._hub.book.numbers:
-            return self._pages.refuse(request, 404, "No such customer", f"There is no customer called {name!r}.")
+        if not self._hub.holding.knows(name):
+            return self._refuse(request, name)
         known = self._hub.utilization.of(name)
         asked = request.query_params.get("over", "")
         span = asked if asked in SPANS else ""
@@ -116,6 +117,8 @@ class FleetPages:
             "by_provider": by_provider,
             "charts": [made for value in known if not value.provider and (made := self._chart(name, value, span))],
             "span": span,
+            "age": ceil(self._hub.synchronizer.age),
+            "trouble": self._hub.synchronizer.trouble,
             "done": choice(request.query_params.get("quota"), ("set", "deleted"), None),
             "elsewhere": self._elsewhere(by_provider),
             "percent": percent_of,
@@ -137,7 +140,7 @@ class FleetPages:
     def _chart(self, customer: str, total: KnownValue, span: str) -> Chart | None:
         """Usage of one control over time: in all, at the providers that hold the most, and the quota."""
         book = self._hub.book
-        number, control = book.customer(customer), CONTROLS.index(total.control)
+        number, control = self._hub.holding.number(customer), CONTROLS.index(total.control)
         held = {at: int(book.usage.get(at, control, number)) for at in book.provider_at.copy()}
         most = [at for at in sorted(held, key=lambda at: -held[at]) if held[at] and len(held) > 1][:2]
         past = {at: self._past(customer, at, control, span) for at in (TOTAL, *most)}
@@ -154,7 +157,7 @@ class FleetPages:
     def _past(self, customer: str, provider: int, control: int, span: str) -> Past:
         """What was used by time: from memory, or for a span of the stored history from there, a moment old at most."""
         if not span:
-            times, values = self._hub.history.of(self._hub.book.customer(customer), provider, control)
+            times, values = self._hub.history.of(self._hub.holding.number(customer), provider, control)
             return dict(zip(times, values, strict=True))
         name = self._hub.book.provider_name(provider) if provider != TOTAL else AGGREGATE
         key = customer, provider, control, span

@@ -83,7 +83,7 @@ class QuotaPages:
         limits, used = dict(there.limits.given()), self._used(there.customer, there.provider)
         values = {
             "quota": there,
-            "is_known": there.customer in self._hub.book.numbers,
+            "is_known": self._hub.holding.knows(there.customer),
             "fields": [Field(one, written.get(one, ""), limits.get(one), used.get(one)) for one in CONTROLS],
             "providers": [one.name for one in self._hub.providers.all()],
             "error": error,
@@ -93,7 +93,7 @@ class QuotaPages:
 
     def _used(self, customer: str, provider: str) -> dict[str, int]:
         """What is known to be used there."""
-        if customer not in self._hub.book.numbers:
+        if not self._hub.holding.knows(customer):
             return {}
         known = self._hub.utilization.of(customer)
         return {one.control: one.usage for one in known if one.provider == provider and one.age is not None}

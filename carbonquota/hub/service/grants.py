@@ -14,13 +14,14 @@ from typing import Final
 
 import numpy as np
 
-from carbonquota.hub.domain.book import Book, Numbers
+from carbonquota.hub.domain.book import Numbers
 from carbonquota.hub.domain.controls import GRANTED, NUMBER
 from carbonquota.hub.domain.errors import InvalidError, UnavailableError
 from carbonquota.hub.domain.grants import Answers, GrantAnswer, GrantBook
 from carbonquota.hub.domain.grid import TOTAL, Grid
 from carbonquota.hub.domain.pressure import delay
 from carbonquota.hub.domain.refusals import Refusals
+from carbonquota.hub.service.holding import Holding
 from carbonquota.hub.service.leases import LENGTH, Leases
 from carbonquota.hub.service.reserving import Reserving, Want
 from carbonquota.hub.service.synchronizer import Synchronizer
@@ -69,7 +70,7 @@ class Granting:
 
     def __init__(
         self,
-        book: Book,
+        holding: Holding,
         grants: GrantBook,
         leases: Leases,
         synchronizer: Synchronizer,
@@ -80,14 +81,15 @@ class Granting:
         self._reserving_at = reserving
         self._refusals = Refusals()
         self.counts = GrantCounts()
-        self._book = book
+        self._book = book = holding.book
+        self._holding = holding
         self._grants = grants
         self._leases = leases
         self._synchronizer = synchronizer
         self._clock = clock
         self._most, self._lifetime = grants.terms.max_grant, grants.terms.lifetime
         self._last = GrantAnswer(ok=True, granted=0, valid_for=self._lifetime)
-        self._numbers, self._providers = book.numbers.get, book.providers.get
+        self._numbers, self._providers, self._held = book.numbers.get, book.providers.get, book.held
         self._waiting: list[_Batch] = []
         self._waiting_lock = Lock()
         self._reserving = Lock()
@@ -99,13 +101,13 @@ class Granting:
         """
         if (answer := self.write_ok_here(customer, provider, size, control)) is not None:
             return answer
-        number, at = self._book.customer(customer), self._book.provider(provider)
-        column = _granted(control)
+        column, at = _granted(control), self._book.provider(provider)
         if at == TOTAL:
             raise InvalidError("a write goes to a provider: name it")
         if not 0 <= size <= MAXIMUM:
             raise InvalidError(f"size: {size} is not a whole number from 0 to {MAXIMUM}")
-        want = Want(number, at, column, min(size, self._most), size)
+        number = self._holding.number(customer)
+        want = self._want(number, at, column, size)
         if size > self._most and size > (left := self._known_left(number, at, column)):
             answer = self._refusal(want, max(left, 0))
         else:
@@ -123,6 +125,7 @@ class Granting:
         if number is None or at is None or column is None or size < 0:
             return None
         now = self._clock()
+        self._held.used[number] = now
         piece = min(size, self._most)
         if now >= self._leases.until or (piece < size and size > self._known_left(number, at, column)):
             return None
@@ -157,7 +160,7 @@ class Granting:
         column, most, now = _granted(control), self._grants.terms.max_grant, self._clock()
         if sizes and not 0 <= min(sizes) <= max(sizes) <= MAXIMUM:
             raise InvalidError(f"sizes: all of them are whole numbers from 0 to {MAXIMUM}")
-        numbers = [number or 0 for number in map(self._book.numbers.get, customers)]
+        numbers = self._holding.numbers(customers)
         key_of = {name: Grid.key(number, column) for name, number in self._book.providers.items()}
         keys = [key or 0 for key in map(key_of.get, providers)]
         # What memory cannot decide has a size that nobody has reserved.
@@ -181,12 +184,12 @@ class Granting:
             if not numbers[position] or not provider:
                 answers.refused[position] = _UNKNOWN
             elif size > most and size > (left := self._known_left(numbers[position], provider, control)):
-                want = Want(numbers[position], provider, control, most, size)
+                want = self._want(numbers[position], provider, control, size)
                 answers.refused[position] = self._refusal(want, max(left, 0))
             elif refused := self._refusals.known(provider, control, numbers[position], size, now):
                 answers.refused[position] = refused
             else:
-                wants.append((position, Want(numbers[position], provider, control, min(size, most), size)))
+                wants.append((position, self._want(numbers[position], provider, control, size)))
         decided = self._reserve([want for _, want in wants]) if wants else []
         for (position, _), answer in zip(wants, decided, strict=True):
             answers.granted[position], answers.delays[position] = answer.granted, answer.delay
@@ -200,21 +203,22 @@ class Granting:
 
         It is not more than what is known to be held.
         """
-        number, at = self._book.customer(customer), self._book.provider(provider)
-        column = _granted(control)
+        column, at = _granted(control), self._book.provider(provider)
         if at == TOTAL:
             raise InvalidError("something is deleted at a provider: name it")
         if not 0 <= size <= MAXIMUM:
             raise InvalidError(f"size: {size} is not a whole number from 0 to {MAXIMUM}")
+        number = self._holding.number(customer)
+        want = self._want(number, at, column, size)
         with self._synchronizer.database.writing() as connection:
             reservations.lock(connection)
             now = self._clock()
-            held = self._reserving_at.held(connection, column, number, at)
+            held = self._reserving_at.held(connection, want)
             # A measurement of after the deletion has it already.
             is_measured = self._book.times.get(at, column, number) >= now
             amount = 0 if is_measured else max(0, min(size, held))
             if amount:
-                reservations.give_back(connection, column, {(number, at): amount}, now)
+                reservations.give_back(connection, column, {(want.id, at): amount}, now)
         if amount:
             self._reserving_at.gave_back()
             self.room_may_be(np.array([number]))
@@ -223,6 +227,9 @@ class Granting:
     def room_may_be(self, customers: Numbers) -> None:
         """Something was heard that may make room for these: a measurement, another quota, a deletion."""
         self._refusals.forget(customers)
+
+    def _want(self, customer: int, provider: int, control: int, size: int) -> Want:
+        return Want(customer, self._holding.id(customer), provider, control, min(size, self._most), size)
 
     def _reserve(self, wants: list[Want]) -> list[GrantAnswer]:
         """Decide about wants together with all others that wait, an answer each; UnavailableError."""
@@ -240,11 +247,15 @@ class Granting:
 
     def _reserve_for(self, batches: list[_Batch]) -> None:
         """One round for all; each batch is told how it went."""
-        limited = [want for batch in batches for want in batch.wants if self._is_limited(want)]
         error: UnavailableError | None = UnavailableError("a bug kept the write from being decided: see the log")
         try:
+            wants = [want for batch in batches for want in batch.wants]
+            limited = [want for want in wants if self._is_limited(want)]
+            self._check_numbers(wants)
             if limited:
+                # As long as we have this lock, no number becomes another customer's.
                 with self._leases.lock:
+                    self._check_numbers(limited)
                     self._reserve_under_lease(limited)
             for batch in batches:
                 batch.answers = [self._answer(want) for want in batch.wants]
@@ -254,6 +265,11 @@ class Granting:
         finally:
             for batch in batches:
                 batch.error, batch.is_done = error, True
+
+    def _check_numbers(self, wants: Iterable[Want]) -> None:
+        """UnavailableError where a number has become another customer's while its write had to wait."""
+        if any(self._holding.id(want.customer) != want.id for want in wants):
+            raise UnavailableError("the write had to wait for too long: nothing was changed, try again")
 
     def _reserve_under_lease(self, wants: list[Want]) -> None:
         """Reserve. What was reserved under a lease that has ended is not granted any more."""

@@ -6,14 +6,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from carbonquota.hub.domain.book import Book
 from carbonquota.hub.domain.controls import CONTROLS, NUMBER
 from carbonquota.hub.domain.errors import InvalidError
 from carbonquota.hub.domain.grid import TOTAL
+from carbonquota.hub.service.holding import Holding
 from carbonquota.hub.storage.database import Database
-from carbonquota.hub.storage.history import Numbers, prune, read_moments, take_slot, write_moment
+from carbonquota.hub.storage.history import prune, read_moments, take_slot, write_moment
 from carbonquota.model import Clock
 
 SPANS: Final = {"minute": (60, 86_400), "hour": (3600, 90 * 86_400)}
@@ -31,10 +30,11 @@ class Moment:
 class History:
     """Usage over time."""
 
-    def __init__(self, database: Database, book: Book, clock: Clock) -> None:
+    def __init__(self, database: Database, book: Book, holding: Holding, clock: Clock) -> None:
         """Nothing is written yet."""
         self._database = database
         self._book = book
+        self._holding = holding
         self._clock = clock
         self._written: dict[str, int] = {}
 
@@ -47,33 +47,24 @@ class History:
                 continue
             with self._database.writing(quick=True) as connection:
                 if take_slot(connection, span, moment):
-                    for provider, control, amounts in self._known(now):
-                        write_moment(connection, span, moment, provider, control, amounts)
+                    write_moment(connection, span, moment, self._fresh_since(now))
                     prune(connection, span, now - kept)
             self._written[name] = moment
 
-    def _known(self, now: float) -> list[tuple[int, int, Numbers]]:
-        """Provider, control and usage by customer, -1 where nothing is known lately."""
-        found = []
-        with self._book.lock:
-            for number, provider in self._book.provider_at.items():
-                for control in range(len(CONTROLS)):
-                    if not self._book.usage.has(number, control):
-                        continue
-                    fresh = self._book.times.column(number, control) > max(now - provider.stale_after, 0.0)
-                    found.append((number, control, np.where(fresh, self._book.usage.column(number, control), -1)))
-        return found
+    def _fresh_since(self, now: float) -> dict[int, float]:
+        """By provider since when what it told is not stale, in seconds since the epoch."""
+        return {number: now - one.stale_after for number, one in self._book.provider_at.copy().items()}
 
     def of(self, customer: str, control: str, span: str = "minute", provider: str = "") -> list[Moment]:
         """A customer's usage at a provider, or at all that were heard then together, in the order of time."""
-        number, at = self._book.customer(customer), self._book.provider(provider)
+        at, customer_id = self._book.provider(provider), self._holding.id(self._holding.number(customer))
         if control not in NUMBER:
             raise InvalidError(f"there is no control called {control!r}: they are {', '.join(CONTROLS)}")
         seconds, kept = SPANS[span]
         sums: dict[int, int] = defaultdict(int)
         with self._database.reading() as connection:
             since = int(self._clock()) - kept
-            for time, where, usage in read_moments(connection, seconds, since, NUMBER[control], number):
+            for time, where, usage in read_moments(connection, seconds, since, NUMBER[control], customer_id):
                 if at in {TOTAL, where}:
                     sums[time] += usage
         return [Moment(time, usage) for time, usage in sums.items()]

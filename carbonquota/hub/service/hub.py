@@ -15,6 +15,7 @@ from carbonquota.hub.domain.rules import RuleKind
 from carbonquota.hub.domain.usages import Usages
 from carbonquota.hub.service.grants import Granting
 from carbonquota.hub.service.history import History
+from carbonquota.hub.service.holding import Holding
 from carbonquota.hub.service.leases import LENGTH, Leases
 from carbonquota.hub.service.lost_grants import LostGrants
 from carbonquota.hub.service.providers import Providers
@@ -23,7 +24,7 @@ from carbonquota.hub.service.reserving import DatabaseReserving, Reserving
 from carbonquota.hub.service.rules import CheckRules, Rules, not_checked
 from carbonquota.hub.service.scraper import Scraper
 from carbonquota.hub.service.store_reserving import StoreReserving
-from carbonquota.hub.service.synchronizer import Synchronizer
+from carbonquota.hub.service.synchronizer import BookListeners, Synchronizer
 from carbonquota.hub.service.tokens import Tokens
 from carbonquota.hub.service.utilization import Utilization
 from carbonquota.hub.service.writing import Writing
@@ -55,23 +56,23 @@ class Hub:
         self.clock = clock
         self.book = Book()
         self._grants = GrantBook(terms)
-        self.synchronizer = Synchronizer(
-            database, self.book, monotonic, self._settle, self._limits_changed, self._grants.drop
-        )
+        listeners = BookListeners(self._settle, self._limits_changed, self._grants.drop)
+        self.synchronizer = Synchronizer(database, self.book, clock, monotonic, listeners)
+        self.history = UsageHistory()
+        self.holding = Holding(self.book, self.synchronizer, self._grants, self.history, clock)
         self.writing = Writing(database, self.synchronizer, clock)
         self.providers = Providers(self.writing, self.book)
-        self.quotas = CustomerQuotas(self.writing, self.book)
+        self.quotas = CustomerQuotas(self.writing, self.book, self.holding, self.synchronizer)
         self.tokens = Tokens(self.writing, clock, monotonic)
         self.rules = Rules(self.writing, clock)
         self.limits = Rules(self.writing, clock, RuleKind.LIMITS, check_limits)
-        self.history = UsageHistory()
-        self.utilization = Utilization(self.book, self.synchronizer, clock, terms.skew)
+        self.utilization = Utilization(self.book, self.holding, self.synchronizer, clock, terms.skew)
         self.scraper = Scraper(database, self.book, self.utilization, clock)
-        self.stored_history = History(database, self.book, clock)
+        self.stored_history = History(database, self.book, self.holding, clock)
         name = f"{socket.gethostname()}:{os.getpid()}"
         reserving = self._make_reserving(terms, store)
-        self.leases = Leases(database, self.book, self._grants, reserving, clock, name)
-        self.grants = Granting(self.book, self._grants, self.leases, self.synchronizer, reserving, clock)
+        self.leases = Leases(self.synchronizer, self.book, self._grants, reserving, clock, name)
+        self.grants = Granting(self.holding, self._grants, self.leases, self.synchronizer, reserving, clock)
         self.store = store
         self.calls = ConnectionStats()
         """What the gRPC side counts."""
@@ -115,6 +116,8 @@ class Hub:
         self.leases.renew()
         self.leases.hand_back()
         self.leases.bury()
+        with self.leases.lock:
+            self.holding.tend()
         if self.history.is_due(now := self.clock()):
             self.history.look(self.book, now)
         self.stored_history.record()

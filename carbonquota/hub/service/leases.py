@@ -11,14 +11,12 @@ from collections.abc import Sequence
 from threading import RLock
 from typing import Final
 
-import numpy as np
-
 from carbonquota.hub.domain.book import Book
 from carbonquota.hub.domain.errors import UnavailableError
 from carbonquota.hub.domain.grants import GrantBook
 from carbonquota.hub.service.reserving import Reserving, Row
+from carbonquota.hub.service.synchronizer import Synchronizer
 from carbonquota.hub.storage import reservations
-from carbonquota.hub.storage.database import Database
 from carbonquota.model import Clock
 
 _log = logging.getLogger(__name__)
@@ -31,11 +29,12 @@ class Leases:
     """The lease of one server, and its care for those of others."""
 
     def __init__(
-        self, database: Database, book: Book, grants: GrantBook, reserving: Reserving, clock: Clock, name: str
+        self, synchronizer: Synchronizer, book: Book, grants: GrantBook, reserving: Reserving, clock: Clock, name: str
     ) -> None:
         """Nothing is leased yet."""
         self._reserving = reserving
-        self._database = database
+        self._synchronizer = synchronizer
+        self._database = synchronizer.database
         self._book = book
         self._grants = grants
         self._clock = clock
@@ -90,7 +89,10 @@ class Leases:
         if not returned:
             return
         try:
-            self._reserving.release(self.server, returned)
+            ids = self._book.held.ids
+            self._reserving.release(
+                self.server, [(at, control, ids[some], less) for at, control, some, less in returned]
+            )
         except BaseException:
             self._grants.put_returned(returned)
             raise
@@ -121,8 +123,5 @@ class Leases:
     def _measured(self, rows: Sequence[Row], until: float) -> list[Row]:
         """Those of which a measurement has all that was granted until then."""
         enough = until + self._grants.terms.counts
-        with self._book.lock:
-            times = np.array(
-                [self._book.times.get(provider, control, customer) for control, customer, provider in rows]
-            )
-        return [row for row, measured in zip(rows, times.tolist(), strict=True) if measured >= enough]
+        times = self._synchronizer.measured(rows)
+        return [row for row, measured in zip(rows, times, strict=True) if measured >= enough]

@@ -1,8 +1,12 @@
-"""Customers and their quotas: got from memory, changed in the database, each change with its entry of the audit."""
+"""Customers and their quotas: got and changed in the database, each change with its entry of the audit.
+
+While the database is away quotas are told as they are in memory, with how old that may be.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -10,10 +14,12 @@ from sqlalchemy import Connection
 
 from carbonquota.hub.domain.book import Book
 from carbonquota.hub.domain.controls import Amounts, checked
-from carbonquota.hub.domain.errors import ConflictError, InvalidError, NotFoundError
+from carbonquota.hub.domain.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from carbonquota.hub.domain.names import checked_name
 from carbonquota.hub.domain.scraping import pattern_of
 from carbonquota.hub.domain.values import Actor, AuditEntry, Customer, Quota, QuotaChange
+from carbonquota.hub.service.holding import Holding
+from carbonquota.hub.service.synchronizer import Synchronizer
 from carbonquota.hub.service.writing import Writing
 from carbonquota.hub.storage.customers import (
     customer_of,
@@ -34,30 +40,43 @@ _NONE: Final[Stored] = (Amounts(), 0)
 class CustomerQuotas:
     """Customers and their quotas."""
 
-    def __init__(self, writing: Writing, book: Book) -> None:
+    def __init__(self, writing: Writing, book: Book, holding: Holding, synchronizer: Synchronizer) -> None:
         """Change them by `writing`, and read them from there or from `book`."""
         self._writing = writing
         self._book = book
+        self._holding = holding
+        self._synchronizer = synchronizer
 
     def quota(self, customer: str, provider: str = "") -> Quota:
-        """A quota with its change, from the database; NotFoundError."""
-        place = self._book.customer(customer), self._book.provider(provider)
-        with self._writing.database.reading() as connection:
-            limits, change = read_quotas(connection, place[:1]).get(place, _NONE)
-        if limits == Amounts():
+        """A quota with its change; NotFoundError."""
+        self._book.provider(provider)
+        found = next((one for one in self.quotas(customer) if one.provider == provider), None)
+        if found is None:
             raise NotFoundError(f"{customer!r} has no quota {_where(provider)}")
-        return Quota(customer, limits, provider, change)
+        return found
 
     def quotas(self, customer: str) -> list[Quota]:
         """All quotas of a customer with their changes, that over all providers first."""
-        number = self._book.customer(customer)
-        with self._writing.database.reading() as connection:
-            stored = read_quotas(connection, [number])
+        number = self._holding.number(customer)
+        stored, age = self._stored(number)
         return [
-            Quota(customer, limits, self._book.provider_name(provider), change)
-            for (_, provider), (limits, change) in sorted(stored.items())
+            Quota(customer, limits, self._book.provider_name(provider), change, age)
+            for provider, (limits, change) in sorted(stored.items())
             if limits != Amounts()
         ]
+
+    def _stored(self, number: int) -> tuple[dict[int, Stored], float]:
+        """Quotas by provider, and how old they may be: from memory where the database was away a moment ago."""
+        if not self._synchronizer.trouble:
+            with suppress(UnavailableError), self._writing.database.reading() as connection:
+                found = read_quotas(connection, [self._holding.id(number)])
+                return {provider: stored for (_, provider), stored in found.items()}, 0.0
+        with self._book.lock:
+            known = {
+                provider: (self._book.limits_of(number, provider), int(self._book.changes.get(provider, 0, number)))
+                for provider in self._book.limited_providers(number)
+            }
+        return known, self._synchronizer.age
 
     def change(self, actor: Actor, changes: Sequence[QuotaChange]) -> int:
         """Set or delete quotas, all or none of them; the number of the change.
@@ -105,10 +124,10 @@ class CustomerQuotas:
             raise NotFoundError(f"there is no customer called {name!r}")
         return customer_of(row)
 
-    def customers(self, *, after: str = "", limit: int = 100) -> list[Customer]:
-        """Customers by name, those behind `after`."""
+    def customers(self, *, after: str = "", limit: int = 100, begin: str = "") -> list[Customer]:
+        """Customers by name, those behind `after`, whose names begin so."""
         with self._writing.database.reading() as connection:
-            return page_of_customers(connection, after=after, limit=limit)
+            return page_of_customers(connection, after=after, limit=limit, begin=begin)
 
     def put_customer(self, actor: Actor, customer: Customer, expected: int | None = None) -> int:
         """Make a customer, or change it; the number of the change."""

@@ -28,21 +28,24 @@ from carbonquota.hub.storage.reservations import Sums
 from carbonquota.model import MAXIMUM
 
 Row = tuple[int, int, int]
-"""Control, customer and provider of what a server has reserved."""
+"""Control, customer (its id) and provider of what a server has reserved."""
 
 Returned = Sequence[tuple[int, int, NDArray[np.int64], NDArray[np.int64]]]
-"""Provider, control, customers and amounts of what is not reserved any more."""
+"""Provider, control, customers (their ids) and amounts of what is not reserved any more."""
 
 
 @dataclass(slots=True)
 class Want:
     """A write that memory cannot grant: a `piece` of it now, of `size` in all, with `held` reserved already.
 
+    `customer` is the number in memory, `id` that in the database.
+
     `given` is how much more was reserved for it, -1 where it would pass a quota; `quotas` are limit and what was left
     of each. Where it has to wait for something else, `waits_for` says for what.
     """
 
     customer: int
+    id: int
     provider: int
     control: int
     piece: int
@@ -74,7 +77,7 @@ class Reserving(Protocol):
     def gave_back(self) -> None:
         """Something that was deleted was noted in the database, and counts from now on."""
 
-    def held(self, connection: Connection, control: int, customer: int, provider: int) -> int:
+    def held(self, connection: Connection, want: Want) -> int:
         """Usage at a provider, and all that may be written there since, within a transaction that has the lock."""
 
 
@@ -99,28 +102,28 @@ class _Left:
     deleted: Sums
     taken: dict[tuple[int, int], int] = field(default_factory=dict)
 
-    def of(self, customer: int, provider: int) -> list[tuple[int, int]]:
+    def of(self, want: Want) -> list[tuple[int, int]]:
         """Limit and what is left of it, of each quota that such a write counts against."""
         found = []
-        for where in (TOTAL, provider):
-            limit = self.book.limits.get(where, self.control, customer)
+        for where in (TOTAL, want.provider):
+            limit = self.book.limits.get(where, self.control, want.customer)
             if limit:
-                found.append((~limit, ~limit - self.held(customer, where)))
+                found.append((~limit, ~limit - self.held(want, where)))
         return found
 
-    def held(self, customer: int, where: int) -> int:
+    def held(self, want: Want, where: int) -> int:
         """Usage, and all that may be written since, at a provider or in all."""
-        used = int(self.book.usage.get(where, self.control, customer))
-        reserved, deleted = self.reserved.get(customer, {}), self.deleted.get(customer, {})
+        used = int(self.book.usage.get(where, self.control, want.customer))
+        reserved, deleted = self.reserved.get(want.id, {}), self.deleted.get(want.id, {})
         if where == TOTAL:
             return used + sum(reserved.values()) - sum(deleted.values())
         return used + reserved.get(where, 0) - deleted.get(where, 0)
 
-    def take(self, customer: int, provider: int, amount: int) -> None:
-        """So much was reserved."""
-        by_provider = self.reserved.setdefault(customer, {})
-        by_provider[provider] = by_provider.get(provider, 0) + amount
-        self.taken[customer, provider] = self.taken.get((customer, provider), 0) + amount
+    def take(self, want: Want) -> None:
+        """What is given was reserved."""
+        place, by_provider = (want.id, want.provider), self.reserved.setdefault(want.id, {})
+        by_provider[want.provider] = by_provider.get(want.provider, 0) + want.given
+        self.taken[place] = self.taken.get(place, 0) + want.given
 
 
 class DatabaseReserving:
@@ -146,23 +149,23 @@ class DatabaseReserving:
             reservations.lock(connection)
             for control in sorted({want.control for want in wants}):
                 some = known([want for want in wants if want.control == control], self._lost)
-                left = self._left(connection, control, {want.customer for want in some})
+                left = self._left(connection, control, {want.id for want in some})
                 for want in some:
                     self._decide(want, left, servers)
                 reservations.reserve(connection, server, control, left.taken)
 
     def _decide(self, want: Want, left: _Left, servers: int) -> None:
-        want.quotas = left.of(want.customer, want.provider)
+        want.quotas = left.of(want)
         least = min((rest for _, rest in want.quotas), default=MAXIMUM)
         if want.size > least + want.held:
             want.given = -1
             return
         want.given = max(want.piece - want.held, 0, min(self._most, least // (2 * servers)))
-        left.take(want.customer, want.provider, want.given)
+        left.take(want)
 
-    def _left(self, connection: Connection, control: int, customers: Iterable[int]) -> _Left:
-        """What is left of quotas, as this transaction sees it; the order of reading matters."""
-        some = list(customers)
+    def _left(self, connection: Connection, control: int, ids: Iterable[int]) -> _Left:
+        """What is left of quotas of customers, as this transaction sees it; the order of reading matters."""
+        some = list(ids)
         reserved = reservations.reserved(connection, control, some)
         self._synchronizer.read_in(connection)
         return _Left(self._book, control, reserved, reservations.deleted(connection, control, some))
@@ -190,6 +193,6 @@ class DatabaseReserving:
     def gave_back(self) -> None:
         """The next transaction reads it."""
 
-    def held(self, connection: Connection, control: int, customer: int, provider: int) -> int:
+    def held(self, connection: Connection, want: Want) -> int:
         """With what was deleted already."""
-        return self._left(connection, control, [customer]).held(customer, provider)
+        return self._left(connection, want.control, [want.id]).held(want, want.provider)

@@ -49,6 +49,7 @@ HUB_STATS: Final[dict[str, HubStat]] = {
     "hub_lease_seconds": HubStat(_GAUGE, "For how long writes may be granted without the database and the store"),
     "hub_servers": HubStat(_GAUGE, "Servers on this database that are alive"),
     "hub_customers": HubStat(_GAUGE, "Customers"),
+    "hub_customers_held": HubStat(_GAUGE, "Those of them that this server has in memory"),
     "hub_customers_near": HubStat(_GAUGE, "Customers that hold 80 % of a quota or more, by control", ("control",)),
     "hub_customers_full": HubStat(_GAUGE, "Those of them that hold all of it or more", ("control",)),
     "hub_providers": HubStat(_GAUGE, "Providers"),
@@ -95,7 +96,8 @@ def _own(hub: Hub) -> Iterator[HubSample]:
 def _customers(hub: Hub) -> Iterator[HubSample]:
     """How many there are, and how many near their quotas."""
     book = hub.book
-    yield HubSample("hub_customers", len(book.numbers))
+    yield HubSample("hub_customers", book.total)
+    yield HubSample("hub_customers_held", len(book.numbers))
     for control, name in enumerate(CONTROLS):
         near = full = 0
         with book.lock:

@@ -89,7 +89,7 @@ class StoreReserving:
         raise UnavailableError("usage changes faster than it can be read: try again")
 
     def _request(self, want: Want) -> ReserveRequest:
-        place = Place(want.control, want.customer, want.provider)
+        place = Place(want.control, want.id, want.provider)
         version = self._synchronizer.usage_version
         with self._book.lock:
             in_all, there = self._room(want, TOTAL), self._room(want, want.provider)
@@ -100,7 +100,7 @@ class StoreReserving:
         limit = self._limit(want, where)
         if limit > MAXIMUM:
             return None
-        credit = self._credits.get((want.control, want.customer), {})
+        credit = self._credits.get((want.control, want.id), {})
         deleted = sum(credit.values()) if where == TOTAL else credit.get(where, 0)
         return limit - int(self._book.usage.get(where, want.control, want.customer)) + deleted
 
@@ -150,12 +150,13 @@ class StoreReserving:
         """Read it now, as nothing else does before more is reserved."""
         self._synchronizer.sync()
 
-    def held(self, connection: Connection, control: int, customer: int, provider: int) -> int:
+    def held(self, connection: Connection, want: Want) -> int:
         """Usage, and what is reserved, less what was deleted already."""
         self._synchronizer.read_in(connection)
-        reserved = _told(lambda: self._store.reserved(control, customer)).get(provider, 0)
-        credit = reservations.deleted(connection, control, [customer]).get(customer, {}).get(provider, 0)
-        return int(self._book.usage.get(provider, control, customer)) + reserved - credit
+        control, provider = want.control, want.provider
+        reserved = _told(lambda: self._store.reserved(control, want.id)).get(provider, 0)
+        credit = reservations.deleted(connection, control, [want.id]).get(want.id, {}).get(provider, 0)
+        return int(self._book.usage.get(provider, control, want.customer)) + reserved - credit
 
 
 def _told(call: Callable[[], _Value]) -> _Value:

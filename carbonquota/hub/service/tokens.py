@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import isinf
-from typing import Any
+from typing import Any, Final
 
 from carbonquota.errors import QuotaError
 from carbonquota.hub.domain.errors import InvalidError, NotFoundError, UnavailableError
@@ -19,6 +19,9 @@ from carbonquota.web.tokens import TokenRecord, mint
 
 _LOOK = 1.0
 """Seconds between two looks whether there are any."""
+_TRUSTED: Final = 3600.0
+"""Seconds that what was known of tokens holds on for while the database is away."""
+_MOST_KEPT: Final = 10_000
 
 
 class Tokens:
@@ -29,6 +32,7 @@ class Tokens:
         self._writing = writing
         self._clock = clock
         self._monotonic = monotonic
+        self._kept: dict[str, tuple[float, TokenRecord]] = {}
         self._any = False
         self._looked = float("-inf")
 
@@ -69,22 +73,36 @@ class Tokens:
             ])  # fmt: skip
 
     def find(self, number: str) -> TokenRecord | None:
-        """What is kept of a token; AuthenticationUnavailable where the database is away."""
+        """What is kept of a token. While the database is away those are known that were asked for not long ago.
+
+        AuthenticationUnavailable where this one was not.
+        """
+        now = self._monotonic()
         try:
             with self._writing.database.reading() as connection:
-                return find_token(connection, number)
+                record = find_token(connection, number)
         except UnavailableError as error:
-            raise AuthenticationUnavailable(str(error)) from None
+            since, known = self._kept.get(number, (float("-inf"), None))
+            if now - since > _TRUSTED:
+                raise AuthenticationUnavailable(str(error)) from None
+            return known
+        if len(self._kept) >= _MOST_KEPT:
+            self._kept.clear()
+        if record is not None:
+            self._kept[number] = now, record
+        else:
+            self._kept.pop(number, None)
+        return record
 
     def any(self) -> bool:
-        """Whether there are any, or that cannot be known: then nobody gets in without one."""
+        """Whether there are any, or that has not been known lately: then nobody gets in without one."""
         if self._any or self._monotonic() - self._looked < _LOOK:
             return self._any
         try:
             with self._writing.database.reading() as connection:
                 self._any = has_tokens(connection)
         except UnavailableError:
-            return True
+            return self._monotonic() - self._looked > _TRUSTED
         self._looked = self._monotonic()
         return self._any
 

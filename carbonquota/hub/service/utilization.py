@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
 import numpy as np
+from sqlalchemy import Connection
 
 from carbonquota.hub.domain.book import Book
 from carbonquota.hub.domain.controls import CONTROLS, NUMBER
@@ -15,9 +16,10 @@ from carbonquota.hub.domain.errors import InvalidError
 from carbonquota.hub.domain.grid import TOTAL
 from carbonquota.hub.domain.usages import Usages
 from carbonquota.hub.domain.values import AGGREGATE, Provider
+from carbonquota.hub.service.holding import Holding
 from carbonquota.hub.service.synchronizer import Synchronizer
 from carbonquota.hub.storage import counters, reservations
-from carbonquota.hub.storage.utilization import write_usages
+from carbonquota.hub.storage.utilization import known_customers, write_usages
 from carbonquota.model import MAXIMUM, Clock
 
 MOST: Final = 100_000
@@ -68,21 +70,17 @@ class KnownValue:
 class Utilization:
     """Usage, stored and told."""
 
-    def __init__(self, book: Book, synchronizer: Synchronizer, clock: Clock, skew: float) -> None:
+    def __init__(self, book: Book, holding: Holding, synchronizer: Synchronizer, clock: Clock, skew: float) -> None:
         """Clocks of servers may be `skew` seconds apart."""
         self._book = book
+        self._holding = holding
         self._synchronizer = synchronizer
         self._clock = clock
         self._skew = skew
-        self._listeners: list[Callable[[Usages], None]] = []
         self.values = 0
         self.unknown = 0
         """What was told here: values, and customers in these that nobody knows."""
         self._counting = Lock()
-
-    def on_measured(self, listener: Callable[[Usages], None]) -> None:
-        """Call this with all that providers tell this server."""
-        self._listeners.append(listener)
 
     def put(self, measurement: Measurement) -> TakenMeasurement:
         """Store a measurement, all of it or nothing; NotFoundError, InvalidError, UnavailableError."""
@@ -92,64 +90,40 @@ class Utilization:
         provider = self._book.provider(measurement.provider)
         if provider == TOTAL:
             raise InvalidError("usage is measured at a provider: name it")
-        numbers = [self._book.numbers.get(name) for name in measurement.customers]
-        unknown = [name for name, number in zip(measurement.customers, numbers, strict=True) if number is None]
+        ids = self._holding.ids(measurement.customers)
+        unknown = [name for name, one in zip(measurement.customers, ids, strict=True) if not one]
         columns = [
-            self._column(provider, control, numbers, amounts, min(measured, now), complete=measurement.complete)
+            _column(provider, control, ids, amounts, min(measured, now))
             for control, amounts in measurement.amounts.items()
         ]
-        columns = [usages for usages in columns if len(usages.customers)]
+        if not measurement.complete:
+            columns = [usages for usages in columns if len(usages.customers)]
         if columns:
-            self._store(columns)
+            columns = self._store(columns, min(measured, now) if measurement.complete else None)
         values = sum(len(usages.customers) for usages in columns)
         with self._counting:
             self.values += values
             self.unknown += len(unknown)
         return TakenMeasurement(values, len(unknown), tuple(unknown[:_MOST_NAMED]))
 
-    def _column(
-        self,
-        provider: int,
-        control: str,
-        numbers: Sequence[int | None],
-        amounts: Sequence[int | None],
-        measured: float,
-        *,
-        complete: bool,
-    ) -> Usages:
-        """One control of a measurement, of the customers that are known."""
-        pairs = [
-            (number, amount)
-            for number, amount in zip(numbers, amounts, strict=True)
-            if number is not None and amount is not None
-        ]
-        table = np.array(pairs, np.int64).reshape(-1, 2)
-        customers, held = table[:, 0].copy(), table[:, 1].copy()
-        if complete:
-            with self._book.lock:
-                others = np.setdiff1d(np.flatnonzero(self._book.times.column(provider, NUMBER[control])), customers)
-            customers = np.concatenate((customers, others))
-            held = np.concatenate((held, np.zeros(len(others), np.int64)))
-        return Usages(provider, NUMBER[control], customers, held, np.full(len(customers), measured))
-
-    def _store(self, columns: Sequence[Usages]) -> None:
-        """In the database first, then in memory."""
+    def _store(self, columns: Sequence[Usages], complete: float | None) -> list[Usages]:
+        """In the database first, then in memory; all that was stored. Others held nothing at `complete`, if given."""
         with self._synchronizer.database.writing(quick=True) as connection:
             change = counters.take(connection, "utilization")
-            for usages in columns:
+            stored = [usages if complete is None else _completed(connection, usages, complete) for usages in columns]
+            for usages in stored:
                 write_usages(connection, usages, change)
             # What was deleted by then is measured now, and counts as deleted no more.
             reservations.lock(connection)
-            for usages in columns:
+            for usages in stored:
                 since = reservations.places_given_back(connection, usages.control, usages.provider)
                 if since:
                     measured = dict(zip(usages.customers.tolist(), usages.times.tolist(), strict=True))
                     seen = [one for one, at in since.items() if measured.get(one, 0.0) + self._skew >= at]
                     reservations.clear_given_back(connection, usages.control, usages.provider, seen)
-        for usages in columns:
+        for usages in stored:
             self._synchronizer.put_usages(usages, change)
-            for listener in self._listeners:
-                listener(usages)
+        return stored
 
     def heard(self) -> list[tuple[Provider, float]]:
         """When each provider last told something, in seconds since the epoch; 0 is never."""
@@ -162,7 +136,7 @@ class Utilization:
 
     def of(self, customer: str) -> list[KnownValue]:
         """All that is known of a customer, and limits of which nothing is; the sums over all providers come first."""
-        number, now = self._book.customer(customer), self._clock()
+        number, now = self._holding.number(customer), self._clock()
         with self._book.lock:
             found = [
                 self._value(number, provider, control, now)
@@ -189,6 +163,27 @@ class Utilization:
             age=max((age for age, _ in ages.values()), default=None),
             stale=any(stale for _, stale in ages.values()),
         )
+
+
+def _column(provider: int, control: str, ids: Sequence[int], amounts: Sequence[int | None], measured: float) -> Usages:
+    """One control of a measurement, of the customers that are known."""
+    pairs = [(one, amount) for one, amount in zip(ids, amounts, strict=True) if one and amount is not None]
+    table = np.array(pairs, np.int64).reshape(-1, 2)
+    return Usages(
+        provider, NUMBER[control], table[:, 0].copy(), table[:, 1].copy(), np.full(len(table), measured)
+    )  # fmt: skip
+
+
+def _completed(connection: Connection, usages: Usages, measured: float) -> Usages:
+    """The same, with all others of whom the provider has told something: they hold nothing."""
+    others = np.setdiff1d(known_customers(connection, usages.provider, usages.control), usages.customers)
+    return Usages(
+        usages.provider,
+        usages.control,
+        np.concatenate((usages.customers, others)),
+        np.concatenate((usages.amounts, np.zeros(len(others), np.int64))),
+        np.full(len(usages.customers) + len(others), measured),
+    )
 
 
 def _check(measurement: Measurement, measured: float, now: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from carbonquota.hub.domain.values import Customer
 from carbonquota.hub.storage import counters
@@ -49,14 +49,17 @@ def put_customers(connection: Connection, wanted: Sequence[Customer], change: in
     return numbers
 
 
-def page_of_customers(connection: Connection, *, after: str, limit: int) -> list[Customer]:
-    """Customers by name, those behind `after`."""
+def page_of_customers(connection: Connection, *, after: str, limit: int, begin: str = "") -> list[Customer]:
+    """Customers by name, those behind `after`, whose names begin so."""
+    name = customers.c.name
     statement = (
-        select(customers)
-        .where(customers.c.name > after, customers.c.deleted.is_(False))
-        .order_by(customers.c.name)
-        .limit(limit)
-    )
+        select(customers).where(name > after, customers.c.deleted.is_(False)).order_by(name).limit(limit)
+    )  # fmt: skip
+    if begin:
+        statement = statement.where(func.substr(name, 1, len(begin)) == begin)
+        if connection.dialect.name == "sqlite":
+            # Names are ASCII, and ordered as that; Postgres may order them otherwise.
+            statement = statement.where(name >= begin, name < begin + "\x7f")
     return [customer_of(row) for row in connection.execute(statement).mappings()]
 
 

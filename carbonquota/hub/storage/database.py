@@ -1,7 +1,8 @@
 """The database: connections, transactions, and its errors as those of the quota service.
 
 SQLite is in WAL mode: readers go on while one writes. A transaction that writes takes the lock at its begin, so that
-it never fails half-way because another came first.
+it never fails half-way because another came first. A file that was moved away while the service runs is a database that
+is away: connections that are open would go on with it, and what they are told would be acknowledged and lost.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ class Database:
         """Where it is, for a person: the file, and whether it is new; or the URL without its password."""
         self.engine = _make_engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._file = _File(Path(self.engine.url.database or "")) if self.is_sqlite else None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that reads one state; UnavailableError where the database cannot be used."""
+        self._check_file()
         with _told(), self.engine.connect() as connection, connection.begin():
             yield connection
 
@@ -55,14 +58,44 @@ class Database:
 
         A `quick` one is lost by no death of a process; the machine's loss of power may undo the last ones.
         """
+        self._check_file()
         with _told(), self.engine.connect() as plain:
             connection = plain.execution_options(**{_WRITES: True, _QUICK: quick})
             with connection.begin():
                 yield connection
 
+    def _check_file(self) -> None:
+        """UnavailableError where a file is not there any more."""
+        if self._file is not None:
+            self._file.check()
+
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
+
+
+class _File:
+    """The file of a database, as it was at the first transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int] | None = None
+
+    def check(self) -> None:
+        """UnavailableError where it is gone, or another one."""
+        try:
+            found = self._path.stat()
+        except OSError as error:
+            if self._seen is None:
+                # It is made now, or cannot be, which is told then.
+                return
+            reason = f"{self._path.absolute()}: {error.strerror}: put it back"
+            raise UnavailableError(f"the database cannot be used ({reason}): nothing was changed, try again") from None
+        place = found.st_dev, found.st_ino
+        self._seen = self._seen or place
+        if place != self._seen:
+            reason = f"{self._path.absolute()} is another file than at the start: put that one back, or start anew"
+            raise UnavailableError(f"the database cannot be used ({reason}): nothing was changed")
 
 
 def _make_engine(url: str) -> Engine:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from math import inf
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from carbonquota.hub.storage.tables import history, history_slots
+from carbonquota.hub.storage.tables import history, history_slots, utilization
 from carbonquota.hub.storage.utilization import BLOCK
 
-Numbers = NDArray[np.int64]
+_AT_ONCE: Final = 2_000
+"""Blocks."""
 
 
 def take_slot(connection: Connection, span: int, time: int) -> bool:
@@ -24,16 +26,22 @@ def take_slot(connection: Connection, span: int, time: int) -> bool:
     return connection.execute(statement.returning(history_slots.c.time)).first() is not None
 
 
-def write_moment(connection: Connection, span: int, time: int, provider: int, control: int, amounts: Numbers) -> None:
-    """Write all that a provider knows at a moment: by customer, -1 for not known."""
-    padded = np.full(-(-len(amounts) // BLOCK) * BLOCK, -1, np.int64)
-    padded[: len(amounts)] = amounts
-    table = padded.reshape(-1, BLOCK)
-    known = np.flatnonzero((table >= 0).any(axis=1)).tolist()
-    place = {"span": span, "time": time, "provider": provider, "control": control}
-    rows = [place | {"block": block, "amounts": zlib.compress(table[block].tobytes(), 1)} for block in known]
-    if rows:
-        connection.execute(insert(history), rows)
+def write_moment(connection: Connection, span: int, time: int, fresh_since: Mapping[int, float]) -> None:
+    """Write what is stored as used now: by customer, -1 where a provider (by number) told nothing since then.
+
+    It comes from the database and not from memory, which may not hold all customers.
+    """
+    result = connection.execute(select(utilization).execution_options(yield_per=_AT_ONCE))
+    for some in result.partitions():
+        rows = []
+        for provider, control, block, packed, times, _ in some:
+            fresh = np.frombuffer(times, np.float64) > max(fresh_since.get(provider, inf), 0.0)
+            if fresh.any():
+                amounts = np.where(fresh, np.frombuffer(packed, np.int64), -1)
+                place = {"span": span, "time": time, "provider": provider, "control": control, "block": block}
+                rows.append(place | {"amounts": zlib.compress(amounts.tobytes(), 1)})
+        if rows:
+            connection.execute(insert(history), rows)
 
 
 def read_moments(

@@ -6,13 +6,14 @@ minute; as blocks it is some thousands, and a server that starts reads all of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
+from carbonquota.hub.domain.controls import CONTROLS
 from carbonquota.hub.domain.usages import Usages
 from carbonquota.hub.storage.tables import utilization
 from carbonquota.hub.storage.upsert import stretches, upsert
@@ -62,9 +63,34 @@ def _read_blocks(connection: Connection, provider: int, control: int, blocks: Nu
     return amounts, times
 
 
-def changed_usages(connection: Connection, since: int) -> Iterator[tuple[Usages, int]]:
-    """What was changed after `since`, a block at a time, with the number of its change."""
+def known_customers(connection: Connection, provider: int, control: int) -> Numbers:
+    """The ids of all customers of whom a provider has told something."""
+    columns = utilization.c
+    statement = select(columns.block, columns.times).where(columns.provider == provider, columns.control == control)
+    found = [
+        np.flatnonzero(np.frombuffer(packed, np.float64)) + block * BLOCK
+        for block, packed in connection.execute(statement)
+    ]
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+def changed_usages(connection: Connection, since: int, first: int = 0) -> Iterator[tuple[Usages, int]]:
+    """What was changed after `since`, a block at a time, with the number of its change; of ids from `first` on."""
     statement = select(utilization).where(utilization.c.change > since)
+    yield from _usages(connection, statement.where(utilization.c.block >= first // BLOCK) if first else statement)
+
+
+def usages_of(connection: Connection, providers: Sequence[int], ids: Sequence[int]) -> Iterator[tuple[Usages, int]]:
+    """What these providers know of these customers, and of those that share a block with them."""
+    columns = utilization.c
+    for some in stretches(sorted({one // BLOCK for one in ids}), _AT_ONCE):
+        for where in stretches(providers):
+            # Named one by one, as that is the order of the primary key.
+            place = columns.provider.in_(where), columns.control.in_(range(len(CONTROLS))), columns.block.in_(some)
+            yield from _usages(connection, select(utilization).where(*place))
+
+
+def _usages(connection: Connection, statement: Select[Any]) -> Iterator[tuple[Usages, int]]:
     result = connection.execute(statement.execution_options(yield_per=_AT_ONCE))
     for provider, control, block, packed_amounts, packed_times, change in result:
         times = np.frombuffer(packed_times, np.float64)
