@@ -15,6 +15,7 @@ from threading import RLock
 from typing import Any, Final, Protocol
 
 import valkey
+from valkey.asyncio.connection import ConnectionPool as AsyncPool
 from valkey.backoff import NoBackoff
 from valkey.cluster import ClusterNode, ValkeyCluster
 from valkey.exceptions import (
@@ -52,6 +53,7 @@ class StoreError(QuotaError):
 REMEDIES: Final = {
     "away": "cannot be reached",
     "slow": "did not answer in time",
+    "silent": "does not answer",
     "password": "refuses our user or password (set it in the store's URL)",
     "permission": (
         "does not permit our user to use functions "
@@ -258,3 +260,14 @@ def connector(url: str, timeout: float, password: str = "") -> Callable[[], Stor
         return lambda: Sentinel(target.hosts, sentinel_kwargs=options).master_for(target.service, **options, **login)
     nodes = [ClusterNode(host, port) for host, port in target.hosts]
     return lambda: ValkeyCluster(startup_nodes=nodes, **options, **login)
+
+
+def async_connector(url: str, timeout: float, password: str = "") -> Callable[[], Any] | None:
+    """Makes connections for an event loop to the one server of a URL; None where the library has to look for it."""
+    target = read_store_url(url)
+    if target.kind != "single":
+        return None
+    own: dict[str, Any] = {"password": password} if password else {}
+    pool = AsyncPool.from_url(target.url, socket_timeout=timeout, socket_connect_timeout=timeout, **own)
+    make: Callable[[], Any] = pool.make_connection
+    return make

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntFlag
 from typing import Final, NamedTuple, Protocol
 
@@ -56,6 +56,10 @@ NOTHING: Final = Decision(passes=True, outcomes=(), tokens={})
 """The decision on no charges."""
 
 
+Done = Callable[[Decision | Exception], object]
+"""Is told of a decision, or of a bug, on the event loop."""
+
+
 class KeyedLimit(Protocol):
     """One limit, asked by key: no rules are matched, and nothing is counted but hits."""
 
@@ -86,8 +90,8 @@ class Counters(Protocol):
     def decide(self, charges: Sequence[Charge]) -> Decision:
         """Make all charges or none, as one step."""
 
-    async def decide_async(self, charges: Sequence[Charge]) -> Decision:
-        """The same, for an event loop."""
+    def decide_soon(self, charges: Sequence[Charge], done: Done) -> Decision | None:
+        """The same, for an event loop: None where a store is asked first, and `done` is called with it then."""
 
     def keyed(self, policy: Policy, prefix: str, suffix: str) -> KeyedLimit:
         """Checks by one policy of keys that stand between `prefix` and `suffix`."""

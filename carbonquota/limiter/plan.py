@@ -21,6 +21,10 @@ TIER_KEY: Final = "tier"
 _LONGEST_KEY: Final = 200
 """Characters of a counter's key; what is sent may be as long as a header."""
 
+_MOST_KNOWN: Final = 4_096
+_LONGEST_KNOWN: Final = 512
+"""Plans that are kept, and characters of their requests."""
+
 NO_RULE: Final = Status(Code.OK, Reason.NO_RULE)
 _ALLOWED: Final = Status(Code.OK, Reason.ALLOWED)
 _DENIED: Final = Status(Code.OVER_LIMIT, Reason.DENIED, remaining=0, retry_after=None)
@@ -150,6 +154,34 @@ class RequestPlan:
                 return first
             first += 1
         return min(range(first, last), key=lambda at: _order(outcomes[at])) if last - first > 1 else first
+
+
+class KnownPlans:
+    """Plans of requests that were asked lately, under the same rules. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._plans: dict[Request, RequestPlan] = {}
+
+    def of(self, domain: Domain | None, request: Request, tier: str) -> RequestPlan:
+        """The plan of a request of a tier."""
+        try:
+            known = self._plans.get(request)
+        except TypeError:  # whoever hands in lists for tuples is served all the same
+            return RequestPlan(domain, request, tier)
+        if known is not None:
+            return known
+        plan = RequestPlan(domain, request, tier)
+        if _length(request) <= _LONGEST_KNOWN:
+            if len(self._plans) >= _MOST_KNOWN:
+                self._plans.pop(next(iter(self._plans), request), None)
+            self._plans[request] = plan
+        return plan
+
+
+def _length(request: Request) -> int:
+    """The characters of a request that may be of any length."""
+    entries = sum(len(key) + len(value) for one in request.descriptors for key, value in one.entries)
+    return entries + len(request.address) + len(request.client) + len(request.route)
 
 
 def shortened(key: str) -> str:

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from carbonquota.limiter.abuse import BanEvent, Bans, Brownout, Offenders
-from carbonquota.limiter.charge import NOTHING, ChargeKind, Counters, KeyedLimit
+from carbonquota.limiter.charge import NOTHING, ChargeKind, Counters, Decision, KeyedLimit
 from carbonquota.limiter.counters import local_counters, make_counts, make_decider
+from carbonquota.limiter.later import settling
 from carbonquota.limiter.model import Answer, Descriptor, Entry, Request
-from carbonquota.limiter.plan import RequestPlan, banned, client_of, identity_of, listed, tier_of
+from carbonquota.limiter.plan import KnownPlans, RequestPlan, banned, client_of, identity_of, listed, tier_of
 from carbonquota.limiter.rules import Domain, DomainRules
 from carbonquota.limiter.rules.model import SEPARATOR
 from carbonquota.limiter.stats import Sample
@@ -39,6 +40,7 @@ class Limiter:
     ) -> None:
         """Count in this process, unless `counters` are given; `clock` gives seconds since the epoch."""
         self._rules = rules
+        self._plans = KnownPlans()
         self._counters = local_counters(clock) if counters is None else counters
         self.counts = make_counts()
         self.offenders = Offenders()
@@ -91,13 +93,36 @@ class Limiter:
         """The same, for an event loop."""
         if self.is_local:
             return self.check(request)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answer = self.check_soon(request, settling(future))
+        return await future if answer is None else answer
+
+    def check_soon(self, request: Request, done: Callable[[Answer | Exception], object]) -> Answer | None:
+        """The same without a coroutine: None where a store is asked first, and `done` is called with the answer then.
+
+        What `done` is called with may be an exception, which is a bug.
+        """
+        if self.is_local:
+            return self.check(request)
         domain, tier = self._rules.domains.get(request.domain), tier_of(request)
         answer = self._listed(domain, request)
         if answer is not None:
             return self._counted(domain, request, tier, answer, is_listed=True)
         plan = self._plan(domain, request, tier)
-        answer = plan.answer(await self._counters.decide_async(plan.charges) if plan.charges else NOTHING)
-        return self._counted(domain, request, tier, answer)
+
+        def decided(decision: Decision | Exception) -> None:
+            made: Answer | Exception
+            if isinstance(decision, Exception):
+                made = decision
+            else:
+                try:
+                    made = self._counted(domain, request, tier, plan.answer(decision))
+                except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
+                    made = error
+            done(made)
+
+        decision = self._counters.decide_soon(plan.charges, decided) if plan.charges else NOTHING
+        return None if decision is None else self._counted(domain, request, tier, plan.answer(decision))
 
     def check_many(self, requests: Sequence[Request]) -> list[Answer]:
         """The same for several, in their order, each by itself."""
@@ -148,6 +173,7 @@ class Limiter:
     def apply(self, rules: DomainRules) -> None:
         """Decide by other rules from here on; what was counted stays counted."""
         self._rules = rules
+        self._plans = KnownPlans()
         if self._decider is not None:
             self._decider.apply(rules)
 
@@ -171,10 +197,9 @@ class Limiter:
         return answer
 
     def _plan(self, domain: Domain | None, request: Request, tier: str) -> RequestPlan:
-        factor = self.brownout.factor(tier)
-        return RequestPlan(
-            domain, request, tier, None if factor is None else lambda one: self.brownout.dimmed(one, factor)
-        )
+        if self.brownout.switches and (factor := self.brownout.factor(tier)) is not None:
+            return RequestPlan(domain, request, tier, lambda one: self.brownout.dimmed(one, factor))
+        return self._plans.of(domain, request, tier)
 
     def _counted(
         self, domain: Domain | None, request: Request, tier: str, answer: Answer, *, is_listed: bool = False

@@ -38,6 +38,10 @@ STATS: Final[dict[str, Stat]] = {
     "limiter_evicted": Stat(_COUNTER, "Keys that had to go, as there was no room"),
     "limiter_evicted_limited": Stat(_COUNTER, "Those of them that were being limited"),
     "limiter_store_up": Stat(_GAUGE, "1 while the store can be used"),
+    "limiter_store_loads": Stat(_COUNTER, "How often functions were loaded into the store, as it did not have them"),
+    "limiter_store_restarts": Stat(
+        _COUNTER, "How often the store was found to be another run of the server than before"
+    ),
     "limiter_store_errors": Stat(_COUNTER, "How often the store could not be used, by reason", ("reason",)),
     "limiter_breaker_opened": Stat(_COUNTER, "How often the store came to be asked no more for a while"),
     "limiter_local_answers": Stat(_COUNTER, "Requests decided without asking the store, by how", ("how",)),

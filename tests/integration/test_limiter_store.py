@@ -74,6 +74,7 @@ def test_requests_that_come_together_are_asked_together_and_each_is_decided_by_i
     async def ask() -> list[bool]:
         subject = counters(server, "together")
         asked = await asyncio.gather(*(subject.decide_async(charge()) for _ in range(2_000)))
+        subject.close()
         return [decision.passes for decision in asked]
 
     assert sum(asyncio.run(ask())) == 100
@@ -222,8 +223,16 @@ def test_functions_that_are_gone_are_loaded_again(server: ValkeyServer) -> None:
     server.client().function_flush()
     assert subject.decide(charge()).passes
     server.client().function_flush()
-    assert asyncio.run(subject.decide_async(charge())).passes
+
+    async def ask() -> list[Decision]:
+        asked = await asyncio.gather(*(subject.decide_async(charge()) for _ in range(20)))
+        subject.close()
+        return asked
+
+    assert all(decision.passes for decision in asyncio.run(ask()))
     assert kinds(subject) == set()
+    # Once for all who found that they were missing.
+    assert {one.value for one in subject.samples() if one.stat == "limiter_store_loads"} == {2}
 
 
 def test_a_bug_is_heard_of_by_all_who_wait_and_the_next_go_on(
@@ -232,7 +241,8 @@ def test_a_bug_is_heard_of_by_all_who_wait_and_the_next_go_on(
     async def ask(subject: StoreCounters) -> list[Decision | BaseException]:
         return await asyncio.gather(*(subject.decide_async(charge()) for _ in range(3)), return_exceptions=True)
 
-    subject = counters(server, "bug", slices=False)
+    settings_ = StoreSettings(server.url, "bug", timeout=0.25, slices=False)
+    subject = StoreCounters(settings_, connect=connector(server.url, 0.25))
     with monkeypatch.context() as patched:
         patched.setattr(StoreCalls, "decide_many", lambda *_: 1 / 0)
         assert [type(one) for one in asyncio.run(ask(subject))] == [ZeroDivisionError] * 3

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import selectors
 import socket
+import ssl
 import time
 from contextlib import suppress
 from threading import Event, Thread
@@ -17,9 +18,13 @@ import zmq
 
 
 class TcpProxy:
-    """Between whoever connects to `port` and a server, with a `delay` in seconds; `is_stalled` lets nothing through."""
+    """Between whoever connects to `port` and a server, with a `delay` in seconds; `is_stalled` lets nothing through.
 
-    def __init__(self, target: int) -> None:
+    With `tls` it is asked by TLS, and asks without.
+    """
+
+    def __init__(self, target: int, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.delay = 0.0
         self.is_stalled = False
         self.refuses = False
@@ -39,9 +44,13 @@ class TcpProxy:
                 else:
                     Thread(target=self._carry, args=(near,), daemon=True).start()
 
-    def _carry(self, near: socket.socket) -> None:
+    def _carry(self, taken: socket.socket) -> None:
         """Pass on what comes from either side, until one of them ends."""
-        with suppress(OSError), near, socket.create_connection(("127.0.0.1", self._target)) as far:
+        with (
+            suppress(OSError),
+            self._tls.wrap_socket(taken, server_side=True) if self._tls else taken as near,
+            socket.create_connection(("127.0.0.1", self._target)) as far,
+        ):
             self._open |= {near, far}
             with selectors.DefaultSelector() as selector:
                 selector.register(near, selectors.EVENT_READ, far)
@@ -55,6 +64,9 @@ class TcpProxy:
             while self.is_stalled and not self._ended.is_set():
                 time.sleep(0.01)
             data = key.fileobj.recv(65_536)  # type: ignore[union-attr]
+            while isinstance(key.fileobj, ssl.SSLSocket) and key.fileobj.pending():
+                # What is decrypted already wakes nobody.
+                data += key.fileobj.recv(65_536)
             if not data:
                 return False
             if self.delay:

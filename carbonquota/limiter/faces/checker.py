@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -26,6 +27,9 @@ class Checker(Protocol):
 
     def release(self, answer: Answer) -> None:
         """Give back its places among the requests in flight."""
+
+    def check_soon(self, request: Request, done: Callable[[Answer | Exception], object]) -> Answer | None:
+        """Decide; None where a store is asked first, and `done` is called then."""
 
     async def release_async(self, answer: Answer) -> None:
         """The same, where a store may be asked."""

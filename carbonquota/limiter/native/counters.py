@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 
 from carbonquota.limiter.algorithms import Algorithm, Outcome, Policy
-from carbonquota.limiter.charge import Charge, Decision, KeyedLimit
+from carbonquota.limiter.charge import Charge, Decision, Done, KeyedLimit
 from carbonquota.limiter.model import Lease
 from carbonquota.limiter.native._cy import Table
 from carbonquota.limiter.reference import PlainCounters, PlainLimit
@@ -34,7 +34,7 @@ class NativeCounters:
         decided = self.table.decide(charges)
         return self._decide_both(charges) if decided is None else Decision(*decided, {})
 
-    async def decide_async(self, charges: Sequence[Charge]) -> Decision:
+    def decide_soon(self, charges: Sequence[Charge], done: Done) -> Decision:  # noqa: ARG002 - as others are called
         """The same, as it never waits."""
         return self.decide(charges)
 

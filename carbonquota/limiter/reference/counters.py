@@ -13,7 +13,7 @@ from threading import Lock
 from carbonquota.limiter.algorithms import State, functions_of
 from carbonquota.limiter.algorithms.concurrency import give_back
 from carbonquota.limiter.algorithms.policy import Algorithm, Policy
-from carbonquota.limiter.charge import Charge, ChargeKind, Decision
+from carbonquota.limiter.charge import Charge, ChargeKind, Decision, Done
 from carbonquota.limiter.model import Lease
 from carbonquota.limiter.reference.decide import decide
 from carbonquota.limiter.reference.keyed import PlainLimit
@@ -50,7 +50,7 @@ class PlainCounters:
         with self._lock:
             return decide(charges, self._state, round(self._clock() * 1e6), refused=refused)[0]
 
-    async def decide_async(self, charges: Sequence[Charge]) -> Decision:
+    def decide_soon(self, charges: Sequence[Charge], done: Done) -> Decision:  # noqa: ARG002 - as others are called
         """The same, as it never waits."""
         return self.decide(charges)
 

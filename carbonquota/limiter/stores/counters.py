@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
-from carbonquota.cluster.store import StoreError, connector
+from carbonquota.cluster.store import StoreError, async_connector, connector
 from carbonquota.limiter.algorithms import Outcome, Policy, scaled
 from carbonquota.limiter.algorithms.policy import refused
-from carbonquota.limiter.charge import Charge, ChargeKind, Decision
+from carbonquota.limiter.charge import Charge, ChargeKind, Decision, Done
+from carbonquota.limiter.later import settling
 from carbonquota.limiter.model import Lease
 from carbonquota.limiter.reference import PlainCounters, PlainLimit
 from carbonquota.limiter.stats import Sample
+from carbonquota.limiter.stores.async_calls import AsyncCalls, GatheredCalls, PipelinedCalls
 from carbonquota.limiter.stores.breaker import Breaker
 from carbonquota.limiter.stores.calls import StoreCalls
 from carbonquota.limiter.stores.memory import Memory
+from carbonquota.limiter.stores.outage import Outage
 from carbonquota.model import Clock
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +65,24 @@ class StoreCounters:
         self._breaker = Breaker(monotonic)
         self._own = PlainCounters(clock)
         self._shares: dict[Policy, Policy] = {}
-        self._errors: Counter[str] = Counter()
-        self._trouble = ""
-        self._gathered: list[tuple[Sequence[Charge], asyncio.Future[Decision | StoreError]]] = []
-        self._flusher: asyncio.Task[None] | None = None
+        self._connect = None if connect else async_connector(settings.url, settings.timeout, settings.password)
+        self._asking: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncCalls] = WeakKeyDictionary()
+        self._here: tuple[asyncio.AbstractEventLoop, AsyncCalls] | None = None
+        self._outage = Outage(monotonic)
+        self._changes = self._restarts = 0
 
     @property
     def troubles(self) -> tuple[str, ...]:
         """Why the store is not asked, where that is so."""
-        return (self._trouble,) if self._trouble else ()
+        return (self._outage.trouble,) if self._outage.trouble else ()
 
     def samples(self) -> Iterator[Sample]:
         """How the store is, and how often it did not have to be asked."""
-        yield Sample("limiter_store_up", not self._trouble)
+        yield Sample("limiter_store_up", not self._outage.trouble)
+        yield Sample("limiter_store_loads", self._calls.loads)
+        yield Sample("limiter_store_restarts", self._calls.restarts)
         yield Sample("limiter_breaker_opened", self._breaker.opened)
-        for kind, count in sorted(self._errors.items()):
+        for kind, count in sorted(self._outage.errors.copy().items()):
             yield Sample("limiter_store_errors", count, (kind,))
         yield Sample("limiter_local_answers", self._memory.refusals, ("refused",))
         yield Sample("limiter_local_answers", self._memory.sliced, ("slice",))
@@ -88,7 +97,7 @@ class StoreCounters:
         then, asked = self._memory.now(), self._memory.with_slices(charges)
         try:
             decision = self._calls.decide(asked)
-            if not decision.passes and asked != charges:
+            if not decision.passes and asked is not charges:
                 then, asked = self._memory.now(), charges
                 decision = self._calls.decide(charges)
         except StoreError as error:
@@ -97,51 +106,53 @@ class StoreCounters:
         return self._memory.note(charges, asked, decision, then)
 
     async def decide_async(self, charges: Sequence[Charge]) -> Decision:
-        """The same; those that come while the store is being asked go together in the next round trip."""
+        """The same, for an event loop."""
+        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        decision = self.decide_soon(charges, settling(future))
+        return await future if decision is None else decision
+
+    def decide_soon(self, charges: Sequence[Charge], done: Done) -> Decision | None:
+        """The same; None where the store is asked first, and `done` is told. Nobody waits for those before him."""
         known = self._memory.decide(charges)
         if known is not None:
             return known
         if not self._breaker.lets():
             return self._alone(charges)
-        then, asked = self._memory.now(), self._memory.with_slices(charges)
-        decision = await self._gather(asked)
-        if isinstance(decision, Decision) and not decision.passes and asked != charges:
-            then, asked = self._memory.now(), charges
-            decision = await self._gather(charges)
-        if isinstance(decision, StoreError):
-            return self._failed(decision, charges)
-        self._well()
-        return self._memory.note(charges, asked, decision, then)
+        asked = self._memory.with_slices(charges)
+        self._async_calls().ask(asked, _Asked(self, charges, asked, self._memory.now(), done))
+        return None
 
-    async def _gather(self, charges: Sequence[Charge]) -> Decision | StoreError:
+    def take(self, one: _Asked, decision: Decision | Exception) -> None:
+        """What the store said to a question."""
+        made: Decision | Exception = decision
+        try:
+            if isinstance(decision, Decision):
+                if not decision.passes and one.asked is not one.charges:
+                    again = _Asked(self, one.charges, one.charges, self._memory.now(), one.done)
+                    self._async_calls().ask(one.charges, again)
+                    return
+                self._well()
+                made = self._memory.note(one.charges, one.asked, decision, one.then)
+            elif isinstance(decision, StoreError):
+                made = self._failed(decision, one.charges)
+        except Exception as error:  # noqa: BLE001 - it is raised where the decision is waited for
+            made = error
+        one.done(made)
+
+    def _async_calls(self) -> AsyncCalls:
+        """How the running loop asks."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Decision | StoreError] = loop.create_future()
-        self._gathered.append((charges, future))
-        if self._flusher is None or self._flusher.done():
-            # A task of its own, as who asked first may be cancelled.
-            self._flusher = loop.create_task(self._flush(loop))
-        return await future
-
-    async def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Round trips for all that is gathered, until there is nothing."""
-        while self._gathered:
-            gathered, self._gathered = self._gathered, []
-            several = [charges for charges, _ in gathered]
-            answers: Sequence[Decision | StoreError] = ()
-            bug: BaseException | None = None
-            try:
-                answers = await loop.run_in_executor(None, self._calls.decide_many, several)
-            except StoreError as error:
-                answers = [error] * len(gathered)
-            except BaseException as error:  # noqa: BLE001 - whoever waits hears of it, whatever it is
-                bug = error
-            for at, (_, future) in enumerate(gathered):
-                if future.done():
-                    continue
-                if bug is not None:
-                    future.set_exception(bug)
-                else:
-                    future.set_result(answers[at])
+        if self._here is not None and self._here[0] is loop:
+            return self._here[1]
+        calls = self._asking.get(loop)
+        if calls is None:
+            calls = self._asking[loop] = (
+                GatheredCalls(self._calls)
+                if self._connect is None
+                else PipelinedCalls(self._calls, self._connect, self._settings.timeout, self._outage.diagnosed)
+            )
+        self._here = (loop, calls)
+        return calls
 
     def keyed(self, policy: Policy, prefix: str, suffix: str) -> PlainLimit:
         """Checks by one policy of keys that stand between `prefix` and `suffix`."""
@@ -158,21 +169,39 @@ class StoreCounters:
                 self._note(error)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Let go of the connections; of those of an event loop on that loop's thread."""
         self._calls.close()
+        for calls in list(self._asking.values()):
+            calls.close()
 
     def _well(self) -> None:
         self._breaker.succeeded()
-        self._trouble = ""
+        if self._outage.trouble:
+            self._outage.ended()
+        if self._changes != self._calls.changes:
+            self._note_changes()
+
+    def _note_changes(self) -> None:
+        """Say that the store is not as it was, where it was known before."""
+        was, self._changes = self._changes, self._calls.changes
+        if not was:
+            return
+        if self._calls.restarts != self._restarts:
+            self._restarts = self._calls.restarts
+            _log.warning(
+                "the store is another run than before: it was restarted, or a replica took over; what it may have "
+                "forgotten counts as used up where a rule says fail-closed"
+            )
+        else:
+            _log.warning("the store had lost its functions: they were loaded again")
 
     def _failed(self, error: StoreError, charges: Sequence[Charge]) -> Decision:
         self._note(error)
         return self._alone(charges)
 
     def _note(self, error: StoreError) -> None:
-        self._breaker.failed()
-        self._errors[error.kind] += 1
-        self._trouble = str(error)
+        if self._outage.failed(error):
+            self._breaker.failed()
 
     def _alone(self, charges: Sequence[Charge]) -> Decision:
         """Decide without the store: open charges fit, closed ones do not, of the others this process has a share."""
@@ -210,6 +239,26 @@ class StoreCounters:
         if policy is None:
             policy = self._shares[charge.policy] = scaled(charge.policy, Fraction(1, self._settings.processes))
         return charge._replace(policy=policy)
+
+
+class _Asked:
+    """A question to the store: the charges, what it is asked for, and when."""
+
+    __slots__ = ("_counters", "asked", "charges", "done", "then")
+
+    def __init__(
+        self, counters: StoreCounters, charges: Sequence[Charge], asked: Sequence[Charge], then: int, done: Done
+    ) -> None:
+        """`done` is told of the decision."""
+        self._counters = counters
+        self.charges = charges
+        self.asked = asked
+        self.then = then
+        self.done = done
+
+    def __call__(self, decision: Decision | Exception) -> None:
+        """Take what the store said."""
+        self._counters.take(self, decision)
 
 
 _REFUSES_NOTHING: Final = int(ChargeKind.SHADOW | ChargeKind.QUOTA)

@@ -13,6 +13,7 @@ from threading import Lock
 from typing import Final, TypeVar
 
 from carbonquota.limiter.algorithms import Algorithm, Outcome, Policy
+from carbonquota.limiter.algorithms.policy import SLOTS
 from carbonquota.limiter.charge import Charge, ChargeKind, Decision
 
 _MOST: Final = 100_000
@@ -24,7 +25,8 @@ _PART: Final = 16
 _LEAST: Final = 1_000
 """Hits that must be left for a slice: a small limit is given out one by one from the beginning."""
 
-_LIFE: Final = 50_000
+_SHORTEST: Final = 50_000
+_LONGEST: Final = 1_000_000
 """Microseconds that a slice is good for; within as many, two requests make a key one that is asked for often."""
 
 # As plain numbers, for flags take long to be combined.
@@ -38,6 +40,16 @@ _NOT_REMEMBERED: Final = int(ChargeKind.CHARGE_DENIED | ChargeKind.GUARANTEE)
 Kept = TypeVar("Kept")
 
 
+def life_of(policy: Policy) -> int:
+    """The microseconds that a slice of a limit is good for: a twentieth of the limit's time, within bounds."""
+    time = policy.per_hit
+    if policy.algorithm is Algorithm.TOKEN_BUCKET:
+        time = policy.capacity // policy.rate
+    elif policy.algorithm is Algorithm.SLIDING_WINDOW:
+        time *= SLOTS
+    return min(max(time // 20, _SHORTEST), _LONGEST)
+
+
 class Memory:
     """Refusals and slices. Safe to use from any thread."""
 
@@ -47,8 +59,7 @@ class Memory:
         self._slices = slices
         self._lock = Lock()
         self._refused: dict[str, tuple[Policy, int, int, Outcome]] = {}
-        self._taken: dict[str, tuple[Policy, int, int, Outcome]] = {}
-        self._asked: dict[str, int] = {}
+        self._taken: dict[str, tuple[Policy, int, int, Outcome, int]] = {}
         self.refusals = 0
         self.sliced = 0
 
@@ -71,7 +82,7 @@ class Memory:
             if held is None or charge.kind & _REFUSES_NOTHING:
                 continue
             policy, until, hits, outcome = held
-            if now >= until or policy != charge.policy:
+            if now >= until or not _same(policy, charge.policy):
                 del self._refused[charge.key]
             elif charge.hits >= hits:
                 outcomes = [Outcome(fits=True, remaining=one.policy.most, reset=0, retry=0) for one in charges]
@@ -89,7 +100,7 @@ class Memory:
         left: dict[str, int] = {}
         for charge in charges:
             held = self._taken.get(charge.key)
-            if held is None or charge.kind & _NOT_SLICED or held[0] != charge.policy or now >= held[1]:
+            if held is None or now >= held[1] or charge.kind & _NOT_SLICED or not _same(held[0], charge.policy):
                 return None
             after = left.get(charge.key, held[2]) - charge.hits
             if after < 0:
@@ -97,27 +108,29 @@ class Memory:
             left[charge.key] = after
             outcomes.append(held[3]._replace(remaining=held[3].remaining + after))
         for key, after in left.items():
-            policy, until, _, outcome = self._taken[key]
-            self._taken[key] = (policy, until, after, outcome)
+            policy, until, _, outcome, asked = self._taken[key]
+            self._taken[key] = (policy, until, after, outcome, asked)
         self.sliced += 1
         return Decision(passes=True, outcomes=outcomes, tokens={})
 
     def with_slices(self, charges: Sequence[Charge]) -> Sequence[Charge]:
-        """The charges to ask the store for: more than is needed of keys that are asked for often."""
+        """The charges to ask the store for: more than is needed of keys that are asked for often.
+
+        They are these very charges where nothing is taken ahead.
+        """
         if not self._slices or any(charge.kind & _GUARANTEE for charge in charges):
             return charges
         now = self.now()
         with self._lock:
-            return [charge._replace(hits=charge.hits + self._ahead(charge, now)) for charge in charges]
+            ahead = [self._ahead(charge, now) for charge in charges]
+        if not any(ahead):
+            return charges
+        return [charge._replace(hits=charge.hits + more) for charge, more in zip(charges, ahead, strict=True)]
 
     def _ahead(self, charge: Charge, now: int) -> int:
         """How many hits to take ahead of a key."""
-        if charge.kind & _NOT_SLICED or charge.policy.algorithm is Algorithm.CONCURRENCY:
-            return 0
-        last = self._asked.pop(charge.key, None)
-        _put(self._asked, charge.key, now)
         held = self._taken.get(charge.key)
-        if last is None or now - last > _LIFE or held is None:
+        if held is None or charge.kind & _NOT_SLICED or now - held[4] > life_of(charge.policy):
             return 0
         remaining = held[3].remaining
         return min(remaining // _PART, 64 * charge.hits) if remaining >= _LEAST else 0
@@ -136,11 +149,17 @@ class Memory:
             until = then + outcome.retry if outcome.retry > 0 else then + 1_000_000
             _put(self._refused, charge.key, (charge.policy, until, charge.hits, outcome))
             self._taken.pop(charge.key, None)
-        elif decision.passes and self._slices:
+        elif decision.passes and self._slices and outcome.remaining + ahead >= _LEAST:
             held = self._taken.get(charge.key)
-            if held is not None and held[0] == charge.policy and then < held[1]:
+            if held is not None and then < held[1] and _same(held[0], charge.policy):
                 ahead += held[2]
-            _put(self._taken, charge.key, (charge.policy, then + min(_LIFE, outcome.reset), ahead, outcome))
+            until = then + min(life_of(charge.policy), outcome.reset)
+            _put(self._taken, charge.key, (charge.policy, until, ahead, outcome, then))
+
+
+def _same(one: Policy, other: Policy) -> bool:
+    """Whether two policies are the same; mostly they are one."""
+    return one is other or one == other
 
 
 def _put(kept: dict[str, Kept], key: str, value: Kept) -> None:

@@ -1,26 +1,26 @@
 """Commands that are put together here, sent over the client library's connections.
 
 A call of the library packs, encodes and checks each part of a command anew, which takes as long as all the rest. The
-library makes, logs in and mends the connections, and reads the answers; but where nothing but blobs of the usual length
-has come, they are taken as they are. A connection that was not used for a while is looked at before it is used again,
-as the server may have gone meanwhile.
+library makes, logs in and mends the connections, with TLS or without, and `Replies` reads the answers. A connection
+that was not used for a while is looked at before it is used again, as the server may have gone meanwhile.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Sequence
 from typing import Any, Final
 
 from valkey.connection import ConnectionPool
-from valkey.exceptions import ResponseError
+from valkey.exceptions import ConnectionError as AwayError
 from valkey.exceptions import TimeoutError as SlowError
 
-_END: Final = b"\r\n"
+from carbonquota.limiter.stores.replies import Replies
+
 _FRESH: Final = 1.0
 """Seconds for which a connection is taken to be as it was."""
+_ROOM: Final = 65_536
 
 
 def packed(parts: Sequence[bytes]) -> bytes:
@@ -34,8 +34,7 @@ class CommandWire:
     def __init__(self, pool: ConnectionPool, blob: int) -> None:
         """Take connections from a pool; they are kept, the last one used first. Most answers have `blob` bytes."""
         self._pool = pool
-        self._head = b"$%d\r\n" % blob
-        self._length = len(self._head) + blob + len(_END)
+        self._blob = blob
         self._idle: list[tuple[Any, float]] = []
 
     def ask(self, commands: bytes, count: int = 1) -> list[Any]:
@@ -43,7 +42,7 @@ class CommandWire:
         connection = self._take()
         try:
             connection.send_packed_command((commands,), check_health=False)
-            answers = self._blobs(connection, count) or [_answer(connection) for _ in range(count)]
+            answers = self._read(connection, count)
         except BaseException:
             # What is still to be read is nobody's.
             connection.disconnect()
@@ -52,21 +51,20 @@ class CommandWire:
         self._idle.append((connection, time.monotonic()))
         return answers
 
-    def _blobs(self, connection: Any, count: int) -> list[Any]:  # noqa: ANN401 - the library's own
-        """The answers where all of them are blobs of the usual length, and are there; none where not."""
+    def _read(self, connection: Any, count: int) -> list[Any]:  # noqa: ANN401 - the library's own
+        """So many answers."""
         own = connection._sock  # noqa: SLF001 - there is no other way to it
-        if type(own) is not socket.socket:
-            return []
-        whole, length = count * self._length, self._length
-        try:
-            data = own.recv(whole, socket.MSG_PEEK)
-        except TimeoutError:
-            raise SlowError("no answer in time") from None
-        if len(data) < whole or any(not data.startswith(self._head, at) for at in range(0, whole, length)):
-            return []
-        own.recv(whole)
-        first, last = len(self._head), length - len(_END)
-        return [data[at + first : at + last] for at in range(0, whole, length)]
+        replies = Replies(self._blob, connection._parser.parse_error)  # noqa: SLF001
+        answers: list[Any] = []
+        while len(answers) < count:
+            try:
+                data = own.recv(_ROOM)
+            except TimeoutError:
+                raise SlowError("no answer in time") from None
+            if not data:
+                raise AwayError("the server closed the connection")
+            answers += replies.read(data)
+        return answers
 
     def close(self) -> None:
         """Give the connections back."""
@@ -88,10 +86,3 @@ def wire_of(client: object, blob: int) -> CommandWire | None:
     """The wire to one server, `blob` being the length of most answers; None where the library looks for the server."""
     pool = getattr(client, "connection_pool", None)
     return CommandWire(pool, blob) if type(pool) is ConnectionPool else None
-
-
-def _answer(connection: Any) -> Any:  # noqa: ANN401 - as it comes
-    try:
-        return connection.read_response(disable_decoding=True)
-    except ResponseError as error:
-        return error

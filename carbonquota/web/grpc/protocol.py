@@ -78,6 +78,7 @@ class GrpcProtocol(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.peer = ("", 0)
         self._is_feeding = False
+        self._is_flushing_soon = False
         self._is_ending = False
         self._paused_since: float | None = None
         self._heard = self._loop.time()
@@ -125,8 +126,14 @@ class GrpcProtocol(asyncio.Protocol):
     def answer(self, number: int, parts: Parts) -> None:
         """Answer the call of a stream."""
         self._connection.answer(number, *parts)
-        if not self._is_feeding:
-            self._flush()
+        if not self._is_feeding and not self._is_flushing_soon:
+            # Calls that waited for the same thing are answered in the same turn of the loop.
+            self._is_flushing_soon = True
+            self._loop.call_soon(self._flush_soon)
+
+    def _flush_soon(self) -> None:
+        self._is_flushing_soon = False
+        self._flush()
 
     def took(self, number: int, size: int) -> None:
         """A message of a stream was taken."""

@@ -5,15 +5,14 @@ Beside Envoy's `ShouldRateLimit` there is gRPC's own health check, which load ba
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic, perf_counter
 from typing import Final
 
 from carbonquota.limiter.faces.checker import Checker, FaceStats
-from carbonquota.limiter.faces.eager import begin
 from carbonquota.limiter.faces.grpc.messages import Messages
 from carbonquota.limiter.model import Answer
 from carbonquota.service.bounded_log import BoundedLog
@@ -60,30 +59,22 @@ class LimiterCalls:
         began = perf_counter()
         question = self.messages.read(raw)
         try:
-            if self.limiter.is_local:
-                answer = self.limiter.check(question)
-            else:
-                begun = begin(self.limiter.check_async(question))
-                if not isinstance(begun, tuple):
-                    self.stats.waiting += 1
-                    task = asyncio.ensure_future(begun)
-                    task.add_done_callback(lambda done: self._finish(done, began, later))
-                    return None
-                answer = begun[0]
+            answer = self.limiter.check_soon(question, partial(self._finish, began, later))
+            if answer is None:
+                self.stats.waiting += 1
+                return None
         except Exception as error:  # noqa: BLE001 - the edge: a bug costs one call
             return self._bug(error)
         self.stats.note(answer, perf_counter() - began)
         return success(self.messages.write(answer))
 
-    def _finish(self, done: asyncio.Future[Answer], began: float, later: Callable[[Parts], None]) -> None:
+    def _finish(self, began: float, later: Callable[[Parts], None], answer: Answer | Exception) -> None:
         self.stats.waiting -= 1
-        if done.cancelled():
-            later(failure(GrpcStatus.INTERNAL, "the limiter is ending"))
-        elif (error := done.exception()) is not None:
-            later(self._bug(error))
-        else:
-            self.stats.note(done.result(), perf_counter() - began)
-            later(success(self.messages.write(done.result())))
+        if isinstance(answer, Exception):
+            later(self._bug(answer))
+            return
+        self.stats.note(answer, perf_counter() - began)
+        later(success(self.messages.write(answer)))
 
     def _bug(self, error: BaseException) -> Parts:
         self.stats.faults["bug"] += 1

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 from envoy.service.ratelimit.v3 import rls_pb2
 from google.protobuf import json_format
 
 from carbonquota.limiter.faces.checker import Checker, FaceStats
-from carbonquota.limiter.faces.eager import begin
 from carbonquota.limiter.faces.grpc.messages import read_request, write_answer
 from carbonquota.limiter.faces.headers import HeaderStyle, answer_headers
 from carbonquota.limiter.faces.http.known import KnownRequests
@@ -20,6 +20,7 @@ from carbonquota.limiter.faces.http.questions import read_leases, read_questions
 from carbonquota.limiter.faces.http.replies import HttpRequest, Reply, document_reply, problem
 from carbonquota.limiter.identity.heads import RequestHeadReader
 from carbonquota.limiter.identity.resolve import Identified, IdentityResolver
+from carbonquota.limiter.later import settling
 from carbonquota.limiter.model import Answer, Code, Request
 from carbonquota.web.grpc.replies import MessageError
 
@@ -137,29 +138,32 @@ class Handlers:
             self.known.keep(request, found)
         return found
 
-    def _decide(
-        self, question: Request, began: float, reply: Callable[[Answer], Reply]
-    ) -> Reply | Coroutine[Any, Any, Reply]:
+    def _decide(self, question: Request, began: float, reply: Callable[[Answer], Reply]) -> Reply | Awaitable[Reply]:
         if self.limiter.is_local:
             answer = self.limiter.check(question)
         else:
-            begun = begin(self.limiter.check_async(question))
-            if not isinstance(begun, tuple):
-                return self._decide_later(begun, began, reply)
-            answer = begun[0]
+            future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+            known = self.limiter.check_soon(question, partial(self._decided, settling(future), began, reply))
+            if known is None:
+                self.stats.waiting += 1
+                return future
+            answer = known
         self.stats.note(answer, perf_counter() - began)
         return reply(answer)
 
-    async def _decide_later(
-        self, begun: Coroutine[Any, Any, Answer], began: float, reply: Callable[[Answer], Reply]
-    ) -> Reply:
-        self.stats.waiting += 1
-        try:
-            answer = await begun
-        finally:
-            self.stats.waiting -= 1
+    def _decided(
+        self,
+        settle: Callable[[Reply | Exception], None],
+        began: float,
+        reply: Callable[[Answer], Reply],
+        answer: Answer | Exception,
+    ) -> None:
+        self.stats.waiting -= 1
+        if isinstance(answer, Exception):
+            settle(answer)
+            return
         self.stats.note(answer, perf_counter() - began)
-        return reply(answer)
+        settle(reply(answer))
 
     def _verdict(self, answer: Answer) -> Reply:
         headers = answer_headers(answer, self.style)
