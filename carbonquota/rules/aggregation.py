@@ -17,10 +17,11 @@ from carbonquota.rules.entries import Reader, choice_of, read_entries
 from carbonquota.rules.expressions import Expression, Search, search_here
 from carbonquota.rules.files import read_text
 from carbonquota.rules.first_match import FirstMatch
-from carbonquota.rules.ini import Entry, Section, read_document
+from carbonquota.rules.ini import Entry, Section
 from carbonquota.rules.lint import Finding
 from carbonquota.rules.schema_checks import pattern_findings, without_unknown_keys
 from carbonquota.rules.schema_fields import read_pattern
+from carbonquota.rules.sections import read_sections
 from carbonquota.suggest import nearest
 
 _METHODS: Final = {
@@ -75,20 +76,9 @@ class Aggregations:
 
         `search` is asked about patterns that RE2 does not read.
         """
-        document = read_document(text, source)
-        problems = list(document.problems)
-        rules: list[AggregationRule] = []
-        findings: list[Finding] = []
-        for section in document.sections:
-            rule, found, noticed = _read_rule(section)
-            problems += found
-            rules += [rule] if rule else []
-            findings += noticed
-        if problems:
-            raise ConfigError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
-        return cls(
-            source, tuple(rules), findings=tuple(findings), _first=FirstMatch((rule.pattern for rule in rules), search)
-        )
+        rules, findings, _ = read_sections(text, source, _read_rule)
+        first = FirstMatch((rule.pattern for rule in rules), search)
+        return cls(source, tuple(rules), findings=findings, _first=first)
 
     def searching(self, search: Search) -> Aggregations:
         """The same, with `search` asked about patterns that RE2 does not read."""
@@ -114,7 +104,7 @@ def _read_rule(section: Section) -> tuple[AggregationRule | None, tuple[Problem,
     line = section.line
     rule = AggregationRule(section.name, values["pattern"], aggregation, line.source, line.number)
     findings = (*unknown, *pattern_findings(section.entry("pattern"), rule.pattern))
-    return rule, problems, tuple(sorted(findings, key=lambda found: (found.problem.line, found.problem.column)))
+    return rule, problems, findings
 
 
 def _read_factor(entry: Entry) -> float:

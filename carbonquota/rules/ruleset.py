@@ -6,14 +6,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from carbonquota.errors import ConfigError, Problem
+from carbonquota.errors import Problem
 from carbonquota.model import ROOT, Rule
 from carbonquota.rules.component import Component, Pattern
 from carbonquota.rules.fields import read_rule
 from carbonquota.rules.files import read_text
 from carbonquota.rules.glob import Tokens, parse_pattern
-from carbonquota.rules.ini import Section, read_document
+from carbonquota.rules.ini import Section
 from carbonquota.rules.matcher import Matcher
+from carbonquota.rules.sections import read_sections
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +38,10 @@ class RuleSet:
     @classmethod
     def from_text(cls, text: str, source: str = "<text>") -> RuleSet:
         """Read the text of a file, called `source` in messages; raises ConfigError with all of its problems."""
-        document = read_document(text, source)
-        problems = list(document.problems)
-        rules: list[Rule] = []
-        for section in document.sections:
-            rule, found = read_rule(section)
-            problems += (*_pattern_problems(section), *found)
-            rules.append(rule)
-        if problems:
-            raise ConfigError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+        rules, _, sections = read_sections(text, source, _read_section)
         compiled: dict[Tokens, Component] = {}
         patterns = tuple(_compile_pattern(rule.pattern, compiled) for rule in rules)
-        return cls(source, tuple(rules), patterns, document.sections)
+        return cls(source, tuple(rules), patterns, sections)
 
     def matcher(self) -> Matcher:
         """A fresh matcher, to descend a tree of namespaces with."""
@@ -65,6 +58,11 @@ class RuleSet:
     def _matching(self, namespace: str, order: range | Iterator[int]) -> Iterator[Rule]:
         names = () if namespace == ROOT else tuple(namespace.split("."))
         return (self.rules[index] for index in order if self.patterns[index].matches(names))
+
+
+def _read_section(section: Section) -> tuple[Rule, list[Problem], tuple[()]]:
+    rule, problems = read_rule(section)
+    return rule, [*_pattern_problems(section), *problems], ()
 
 
 def _pattern_problems(section: Section) -> Iterator[Problem]:

@@ -14,15 +14,14 @@ from dataclasses import astuple, dataclass, field, replace
 from fractions import Fraction
 from typing import Final
 
-from carbonquota.errors import ConfigError
 from carbonquota.model import Size
 from carbonquota.rules.expressions import Search, search_here
 from carbonquota.rules.files import read_text
 from carbonquota.rules.first_match import FirstMatch
-from carbonquota.rules.ini import read_document
 from carbonquota.rules.lint import Finding
 from carbonquota.rules.retentions import Retention
 from carbonquota.rules.schema_fields import Schema, read_schema
+from carbonquota.rules.sections import read_sections
 
 DEFAULT_RETENTIONS: Final = (Retention(1, 172_800),)
 """What a metric without a schema keeps: two days of a point a second."""
@@ -85,7 +84,7 @@ class Schemas:
         it is `sparse`, as all of them may be, or compressed, as a section tells. `search` is asked about patterns
         that RE2 does not read.
         """
-        schemas, findings = _read_schemas(text, source)
+        schemas, findings, _ = read_sections(text, source, read_schema)
         schemas.sort(key=lambda schema: -schema.priority)
         read = cls.of(schemas, source, physical_size_factor=physical_size_factor, sparse=sparse, search=search)
         return replace(read, findings=findings)
@@ -147,18 +146,3 @@ class Schemas:
         """The schema that the metric follows, or None."""
         index = self._first.find(metric)
         return self.schemas[index] if index < len(self.schemas) else None
-
-
-def _read_schemas(text: str, source: str) -> tuple[list[Schema], tuple[Finding, ...]]:
-    document = read_document(text, source)
-    problems = list(document.problems)
-    schemas: list[Schema] = []
-    findings: list[Finding] = []
-    for section in document.sections:
-        schema, found, noticed = read_schema(section)
-        problems += found
-        findings += sorted(noticed, key=lambda finding: (finding.problem.line, finding.problem.column))
-        schemas += [schema] if schema else []
-    if problems:
-        raise ConfigError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
-    return schemas, tuple(findings)
