@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import click
 
@@ -20,20 +20,15 @@ from carbonquota.cli.options import (
 )
 from carbonquota.cli.output import Column, Json, Output, TextTable, number
 from carbonquota.cli.remote import LiveDaemon
+from carbonquota.control import HELD
 from carbonquota.engine import QuotaEngine
 from carbonquota.metric_name import DEEPEST
 from carbonquota.model import ROOT
 from carbonquota.service.documents import UsageDocument, UsageLine
-from carbonquota.service.usage_tree import AMOUNTS, TreeSort, UsageTree
+from carbonquota.service.sorting import TreeSort
+from carbonquota.service.usage_tree import UsageTree
 
-_SORTS: Final[dict[str, TreeSort]] = {
-    "metrics": "metrics",
-    "logical-size": "logical_size",
-    "physical-size": "physical_size",
-    "data-points": "data_points",
-    "namespaces": "namespaces",
-    "name": "name",
-}
+_SORTS: Final = {sort.replace("_", "-"): sort for sort in get_args(TreeSort)}
 """What `--sort` takes, and what it means."""
 
 _INDENT = "  "
@@ -91,10 +86,10 @@ def _live(daemon: LiveDaemon, namespaces: Iterable[str], **tree: Any) -> list[Us
 def _show(lines: list[UsageLine], output: Output, unread: Json) -> None:
     """Print the lines of trees, and in JSON what could not be read."""
     output.document(asdict(UsageDocument(tuple(lines))) | unread)
-    headings = (Column(name.replace("_", "-"), numeric=True) for name in AMOUNTS)
+    headings = (Column(name.replace("_", "-"), numeric=True) for name in HELD)
     table = TextTable((Column("namespace", folds=True), *headings))
     for line in lines:
-        table.add(_label(line), *(number(getattr(line, name)) for name in AMOUNTS))
+        table.add(_label(line), *(number(getattr(line, name)) for name in HELD))
     output.table(table)
 
 

@@ -6,8 +6,10 @@ shows what a daemon says just as it shows what it found out itself. Keys are onl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
+from typing import TYPE_CHECKING
 
+from carbonquota.control import HELD
 from carbonquota.controls import ControlState, Explanation, NamespaceExplanation
 from carbonquota.model import Rule, Size
 
@@ -78,17 +80,26 @@ class ExplainDocument:
 
 
 @dataclass(frozen=True, slots=True)
-class UsageLine:
-    """One line of a tree of usage: a namespace, or where `hidden` is above 0, so many children of it together."""
-
+class _Line:
     namespace: str
     depth: int
     hidden: int
-    metrics: int
-    namespaces: int
-    data_points: int
-    logical_size: int
-    physical_size: int
+
+
+if TYPE_CHECKING:
+
+    class UsageLine(_Line):
+        """One line of a tree of usage: a namespace, or where `hidden` is above 0, so many children of it together.
+
+        Behind that it has a field for each amount that is held, in the order of `HELD`.
+        """
+
+        def __init__(self, namespace: str, depth: int, hidden: int, *amounts: int) -> None: ...
+        def __getattr__(self, amount: str) -> int: ...
+else:
+    UsageLine = make_dataclass("UsageLine", [(amount, int) for amount in HELD], bases=(_Line,), frozen=True, slots=True)
+    UsageLine.__module__ = __name__
+    UsageLine.__doc__ = "A namespace, or where `hidden` is above 0, so many children of it together."
 
 
 @dataclass(frozen=True, slots=True)

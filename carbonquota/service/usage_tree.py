@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
 
+from carbonquota.control import HELD
 from carbonquota.engine import QuotaEngine
-from carbonquota.model import ROOT, Usage
+from carbonquota.model import ROOT
 from carbonquota.service.documents import UsageLine
-
-AMOUNTS: Final = ("metrics", "namespaces", "data_points", "logical_size", "physical_size")
-"""The amounts of a line: fields of `Usage`, in the order they are shown."""
-
-TreeSort = Literal["metrics", "logical_size", "physical_size", "data_points", "namespaces", "name"]
-"""What the namespaces of one parent stand by: an amount, the largest first, or their name."""
+from carbonquota.service.sorting import TreeSort
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +41,13 @@ class UsageTree:
         for child in shown:
             yield from self._below(child)
         if hidden := children[len(shown) :]:
-            sums = (sum(getattr(child, name) for child in hidden) for name in AMOUNTS)
+            sums = (sum(getattr(child, name) for child in hidden) for name in HELD)
             yield UsageLine(line.namespace, line.depth + 1, len(hidden), *sums)
 
     def _line(self, namespace: str, depth: int) -> UsageLine:
-        return _shown(namespace, depth, self.engine.usage(namespace))
+        usage = self.engine.usage(namespace)
+        return UsageLine(namespace, depth, 0, *(getattr(usage, name) for name in HELD))
 
     def _order(self, line: UsageLine) -> tuple[int, str]:
         """Sorts namespaces of one parent."""
         return 0 if self.sort == "name" else -getattr(line, self.sort), line.namespace
-
-
-def _shown(namespace: str, depth: int, usage: Usage) -> UsageLine:
-    return UsageLine(namespace, depth, 0, *(getattr(usage, name) for name in AMOUNTS))

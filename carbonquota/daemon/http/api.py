@@ -7,7 +7,7 @@ for its lock, and sorting a hundred thousand children takes a while. The docstri
 from __future__ import annotations
 
 from itertools import islice
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import numpy as np
 from fastapi import APIRouter, HTTPException, Path, Query
@@ -29,6 +29,7 @@ from carbonquota.service.documents import (
     rule_document,
 )
 from carbonquota.service.runtime import ClusterNode
+from carbonquota.service.sorting import ChildSort, Order, QuotaSort, TreeSort
 from carbonquota.service.usage_documents import (
     Child,
     LimitState,
@@ -40,7 +41,7 @@ from carbonquota.service.usage_documents import (
     quota_row,
     rule_row,
 )
-from carbonquota.service.usage_tree import TreeSort, UsageTree
+from carbonquota.service.usage_tree import UsageTree
 from carbonquota.web.access import Role, require
 from carbonquota.web.kept import Recent
 from carbonquota.web.problems import ProblemDocument
@@ -49,10 +50,6 @@ MOST_LINES: Final = 20_000
 """Lines of a tree in one answer."""
 _MOST_ROWS: Final = 1000
 _MOST_METRICS: Final = 100
-
-ChildSort = Literal["name", "namespaces", "metrics", "logical_size", "physical_size", "data_points", "throughput"]
-QuotaSort = Literal["percent", "namespace", "throttle", "dropped"]
-Order = Literal["asc", "desc"]
 
 NamespaceName = Annotated[str, Path(max_length=LONGEST, description="Its dotted name; empty is the root")]
 Limit = Annotated[int, Query(ge=1, le=_MOST_ROWS, description="The most rows of the answer")]

@@ -9,6 +9,7 @@ from typing import Final, Literal
 import numpy as np
 from fastapi import HTTPException
 
+from carbonquota.control import HELD
 from carbonquota.controls import CONTROLS, QuotaColumns
 from carbonquota.errors import QuotaError
 from carbonquota.service.documents import (
@@ -19,7 +20,6 @@ from carbonquota.service.documents import (
     UsageLine,
 )
 from carbonquota.service.runtime import ClusterNode
-from carbonquota.service.usage_tree import AMOUNTS
 from carbonquota.trie.columns import Column
 
 Of = Literal["node", "cluster"]
@@ -28,7 +28,7 @@ Of = Literal["node", "cluster"]
 _BY_KEY: Final = {control.key: control.index for control in CONTROLS}
 """Where each control stands, by its name in documents."""
 
-_COLUMNS: Final = [next(control.index for control in CONTROLS if control.stat == name) for name in AMOUNTS]
+_COLUMNS: Final = [next(control.index for control in CONTROLS if control.stat == name) for name in HELD]
 """Where the amounts of a line stand among the controls."""
 
 
@@ -49,13 +49,11 @@ class OverAllNodes:
             raise HTTPException(422, "nodes share throughput alone here: what is held is each node's own")
         shown = [line for line in lines if not line.hidden]
         own = [np.zeros(len(shown), np.int64) for _ in CONTROLS]
-        for column, name in zip(_COLUMNS, AMOUNTS, strict=True):
+        for column, name in zip(_COLUMNS, HELD, strict=True):
             own[column] = np.array([getattr(line, name) for line in shown], np.int64)
         usages = self._ask([line.namespace for line in shown], own)
         amounts = zip(*(usages[column].tolist() for column in _COLUMNS), strict=True)
-        return [
-            line if line.hidden else replace(line, **dict(zip(AMOUNTS, next(amounts), strict=True))) for line in lines
-        ]
+        return [line if line.hidden else replace(line, **dict(zip(HELD, next(amounts), strict=True))) for line in lines]
 
     def explained(self, metric: ExplainedMetric) -> ExplainedMetric:
         """What decides about a metric by the usage of all nodes, none of which has it if it is new here."""

@@ -15,9 +15,9 @@ from carbonquota.daemon.http.source import HttpSource
 from carbonquota.rules import Finding
 from carbonquota.service.documents import ExplainedMetric
 from carbonquota.service.rates import COUNTERS, RateHistory
+from carbonquota.service.sorting import ChildSort, Order, QuotaSort
 from carbonquota.service.usage_documents import NamespacePage, QuotaPage, RulesDocument, quota_row
 from carbonquota.web.page import Pressing, SourceStatus
-from carbonquota.web.page.usage_source import ChildSort, Order, QuotaSort
 
 _UNKNOWN: Final = 404
 

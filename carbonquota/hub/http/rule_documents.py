@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from carbonquota.hub.domain.names import PATTERN
 from carbonquota.hub.domain.rules import FleetDaemon, Mode, Release, RulesTrial, RuleVersion
 from carbonquota.hub.http.documents import STRICT, Whole, Why
 from carbonquota.hub.service.rules import LARGEST
+from carbonquota.model import CONTROL_FIELDS
 from carbonquota.rules import Finding, RuleSet
 from carbonquota.web.problems import ProblemPlace, place_of
 
@@ -141,22 +142,27 @@ class DaemonList(BaseModel):
     daemons: list[DaemonDocument]
 
 
-class NamespaceUsage(BaseModel):
-    """What a namespace holds; `throughput` are points of the present interval."""
+class _NamespaceUsage(BaseModel):
+    """What a namespace holds, a field for each control; `throughput` are points of the present interval."""
 
     model_config = STRICT
 
     namespace: Annotated[str, Field(max_length=4096)]
-    namespaces: Whole = 0
-    metrics: Whole = 0
-    logical_size: Whole = 0
-    physical_size: Whole = 0
-    data_points: Whole = 0
-    throughput: Whole = 0
 
     def amounts(self) -> tuple[int, ...]:
         """As `Usage` has them."""
-        return (self.namespaces, self.metrics, self.logical_size, self.physical_size, self.data_points, self.throughput)
+        return tuple(getattr(self, control) for control in CONTROL_FIELDS)
+
+
+if TYPE_CHECKING:
+    NamespaceUsage = _NamespaceUsage
+else:
+    NamespaceUsage = create_model(
+        "NamespaceUsage",
+        __base__=_NamespaceUsage,
+        __doc__=_NamespaceUsage.__doc__,
+        **dict.fromkeys(CONTROL_FIELDS, (Whole, 0)),
+    )
 
 
 class DaemonUsageDocument(BaseModel):

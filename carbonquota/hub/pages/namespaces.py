@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from carbonquota.hub.service.hub import Hub
 from carbonquota.metric_name import normalize_namespace
 from carbonquota.model import CONTROL_FIELDS, ROOT, Usage
+from carbonquota.service.sorting import ChildSort, Order
 from carbonquota.service.usage_documents import Child, NamespacePage
 from carbonquota.web.kept import Recent
-from carbonquota.web.page.usage_source import ChildSort, Order
 
 
 @dataclass(frozen=True, slots=True)

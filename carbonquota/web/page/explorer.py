@@ -14,13 +14,14 @@ from starlette.responses import Response
 from carbonquota.errors import QuotaError
 from carbonquota.metric_name import LONGEST
 from carbonquota.model import MAXIMUM
+from carbonquota.service.sorting import Order, QuotaSort
 from carbonquota.web.page.charts import Chart, ChartLine, chart
 from carbonquota.web.page.limits import dropping_rows, most_pressing_rows, tone_of
 from carbonquota.web.page.namespaces import PAGE, NamespacePages
 from carbonquota.web.page.paging import paging_of
 from carbonquota.web.page.parameters import choice, number
 from carbonquota.web.page.site import Pages
-from carbonquota.web.page.usage_source import Order, QuotaSort, UsageSource
+from carbonquota.web.page.usage_source import UsageSource
 
 MOST_PRESSING: Final = 20
 """Rows of each table of the first page."""

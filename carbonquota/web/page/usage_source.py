@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 from carbonquota.rules import Finding
 from carbonquota.service.documents import ExplainedMetric
 from carbonquota.service.rates import RateHistory
+from carbonquota.service.sorting import ChildSort, Order, QuotaSort
 from carbonquota.service.usage_documents import NamespacePage, QuotaPage, QuotaRow, RulesDocument
-
-ChildSort = Literal["name", "namespaces", "metrics", "logical_size", "physical_size", "data_points", "throughput"]
-"""What sub-namespaces are sorted by."""
-
-QuotaSort = Literal["percent", "namespace", "throttle", "dropped"]
-"""What namespaces under rules are sorted by."""
-
-Order = Literal["asc", "desc"]
 
 
 @dataclass(frozen=True, slots=True)
