@@ -43,7 +43,7 @@ from carbonquota.controls.rejections import Rejections
 from carbonquota.controls.sharing import Counted, NamespaceRows
 from carbonquota.controls.standing import QuotaColumns, standing, unnamed_standing, usage_of
 from carbonquota.controls.table import CompiledRule
-from carbonquota.kernel import UNKNOWN, Lock, Malformed, PlainLines, PlainNames
+from carbonquota.kernel import UNKNOWN, Lock, Malformed, PlainLines, PlainNames, PointList
 from carbonquota.metric_name import Name, dotted_part, normalize, normalize_namespace
 from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Storable, Usage, Verdict
 from carbonquota.rules import RuleSet, Schemas
@@ -196,14 +196,24 @@ class QuotaEngine:
         """
         return self._backend.offer_all([(metric, _whole(points)) for metric, points in offers])
 
-    def admit(self, buffer: bytes | bytearray | memoryview) -> Admission:
+    def admit(self, buffer: bytes | bytearray | memoryview | PointList) -> Admission:
         """Offer a batch of plaintext lines, one point each, in their order; any number, also none.
 
-        A last line without its line end counts as one. Malformed lines are cut out and counted.
+        A last line without its line end counts as one. Malformed lines are cut out and counted. Points that came
+        otherwise are decided as the lines that mean the same, without these being made.
         """
         if not isinstance(buffer, bytes):
+            if isinstance(buffer, PointList):
+                return self._admit_points(buffer)
             buffer = _bytes(buffer)
         return self._backend.admit(buffer)
+
+    def _admit_points(self, points: PointList) -> Admission:
+        """The same for points that are no lines."""
+        wrong = points.wrong(self._decider.times)
+        # An empty name is none, so that nobody is charged.
+        names: list[Name] = [b"" if at in wrong else name for at, name in enumerate(points.names)]
+        return self._backend.admit_names(names, None).of_points(points, wrong)
 
     def admit_names(self, names: Sequence[Name], points: Sequence[int] | None = None) -> BatchDecision:
         """Offer points of metrics by their names, one of each or so many, in their order.

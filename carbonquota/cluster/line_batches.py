@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from carbonquota.controls import Admission
 from carbonquota.controls.capacity_limits import RefusedMetric
+from carbonquota.kernel import PointList
 from carbonquota.metric_name import DEEPEST, normalize
 
 Decide = Callable[[bytes, Callable[[], Admission]], Admission | None]
@@ -24,8 +25,8 @@ _ODD: Final = (b"..", b".\n", b"\n.", b"\n\n")
 class LineEngine(Protocol):
     """What is asked of the engine; see `QuotaEngine`."""
 
-    def admit(self, buffer: bytes) -> Admission:
-        """Decide lines, and hold new metrics back."""
+    def admit(self, buffer: bytes | PointList) -> Admission:
+        """Decide lines, or points, and hold new metrics back."""
 
     def admit_new(self, buffer: bytes) -> Admission:
         """Decide lines that were held back."""
@@ -49,8 +50,8 @@ class LineBatches:
         self._engine = engine
         self._decide = decide
 
-    def admit(self, buffer: bytes, holder: LineHolder) -> Admission:
-        """Decide lines of known metrics; others are decided later."""
+    def admit(self, buffer: bytes | PointList, holder: LineHolder) -> Admission:
+        """Decide lines, or points, of known metrics; others are decided later, as lines."""
         admission = self._engine.admit(buffer)
         lines = admission.take_new()
         if lines:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from carbonquota.controls.points import OfferedPoints
 from carbonquota.controls.rejections import Rejections
 from carbonquota.controls.respelling import respelled
 from carbonquota.controls.table import CREATES, KEYS, CompiledRule
-from carbonquota.kernel import Malformed
+from carbonquota.kernel import Malformed, PointColumns, PointList
 from carbonquota.metric_name import normalize
 from carbonquota.model import Rule
 from carbonquota.trie import NO_RULE
@@ -62,6 +63,13 @@ class Offered(Protocol):
         """One of them as it came."""
 
 
+class OfferedNames(Offered, Protocol):
+    """Names."""
+
+    def odd_at(self) -> Sequence[int]:
+        """The positions of those that may have to go on otherwise than they came."""
+
+
 class OfferedLines(Offered, Protocol):
     """Lines of a buffer."""
 
@@ -70,6 +78,9 @@ class OfferedLines(Offered, Protocol):
 
     def odd_places(self, positions: Positions) -> Iterable[tuple[int, int]]:
         """Where in that the lines begin and end that may have to go on otherwise than they came."""
+
+    def columns(self, positions: Positions) -> PointColumns:
+        """The points of all but those at these positions, among which all malformed ones must be."""
 
 
 class BatchDecision:
@@ -225,6 +236,17 @@ class BatchDecision:
         lines = sorted(line for lines in self._malformed.values() for line in lines[:SAMPLES])
         return tuple(self._offered.line(line) for line in lines[:SAMPLES])
 
+    def of_points(self, points: PointList, wrong: Mapping[int, Malformed]) -> Admission:
+        """The same about points, of which these are the names; some are `wrong` for their numbers."""
+        malformed: dict[Malformed, list[int]] = {}
+        for reason, positions in self._malformed.items():
+            malformed[reason] = [position for position in positions if position not in wrong]
+        for position, reason in sorted(wrong.items()):
+            malformed.setdefault(reason, []).append(position)
+        found = {reason: positions for reason, positions in malformed.items() if positions}
+        offered = OfferedPoints(points, cast("OfferedNames", self._offered).odd_at())
+        return Admission(offered, self.points, self._rejections, found, self._compiled)
+
     def __repr__(self) -> str:
         """The counts."""
         counts = f"points={self.points} dropped={self.dropped} malformed={self.malformed}"
@@ -232,7 +254,7 @@ class BatchDecision:
 
 
 class Admission(BatchDecision):
-    """What became of a batch of plaintext lines.
+    """What became of a batch of plaintext lines, or of points that have lines which mean the same.
 
     Blank lines are neither accepted nor rejected, and are passed on: lines = points + dropped + malformed + blank ones,
     and those that were held back.
@@ -268,6 +290,10 @@ class Admission(BatchDecision):
         """The bytes to pass on, the very object that came in where nothing was dropped or is to go on otherwise."""
         gone = self._gone_at
         return respelled(self._lines.without(gone), self._lines.odd_places(gone))
+
+    def columns(self) -> PointColumns:
+        """The points to pass on, for who wants no lines: names as they came, seconds, values."""
+        return self._lines.columns(self._gone_at)
 
     @property
     def rejected(self) -> bytes:

@@ -1,4 +1,4 @@
-"""The way from the receivers to the sink: lines are gathered, decided in batches, and what is accepted is written.
+"""The way from the receivers to the sink: lines and points are gathered, decided in batches, and the accepted written.
 
 Theory of operation. All of it runs on the event loop's thread; only `health` may be called from others. A batch is
 decided when it is large enough, or a few milliseconds after its first line, so that a thousand connections with a line
@@ -24,14 +24,17 @@ from typing import Protocol
 from carbonquota.cluster.held_points import HeldPoints
 from carbonquota.controls import WHY_MALFORMED, Admission
 from carbonquota.daemon.sink import Sink
-from carbonquota.kernel import Malformed, parse
+from carbonquota.kernel import Malformed, PointList, parse
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.health import HealthSample
 
 _log = logging.getLogger(__name__)
 
-Admit = Callable[[bytes], Admission]
-"""Decides a batch of whole lines: `QuotaEngine.admit`."""
+Offered = bytes | PointList
+"""Whole lines, or points that came otherwise."""
+
+Admit = Callable[[Offered], Admission]
+"""Decides a batch: `QuotaEngine.admit`."""
 
 Observer = Callable[[Admission], None]
 """Is told of each batch of which something was dropped or malformed."""
@@ -57,12 +60,11 @@ class Batching:
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """What became of a batch: the bytes to pass on, their points, and the other lines by control and by reason.
+    """What became of a batch: how many points pass, and the other lines by control and by reason.
 
     `samples` has a malformed line of each reason.
     """
 
-    accepted: bytes
     points: int
     dropped: Mapping[str, int]
     malformed: Mapping[str, int]
@@ -102,17 +104,27 @@ class Intake:
         self._clock = clock
         self._notices = BoundedLog(_log, clock)
         self._counts = _Counts()
-        self._gathered: list[bytes] = []
+        self._lines: list[bytes] = []
+        self._points: list[PointList] = []
         self._size = 0
         self._timer: asyncio.TimerHandle | None = None
         self._pausables: set[Pausable] = set()
 
     def put(self, lines: bytes) -> None:
         """Take whole lines, each with its end; they are decided with the next batch."""
-        if not lines:
-            return
-        self._gathered.append(lines)
-        self._size += len(lines)
+        if lines:
+            self._lines.append(lines)
+            self._gather(len(lines))
+
+    def put_points(self, points: PointList) -> None:
+        """Take points that are no lines; they are decided with the next batch, behind all lines."""
+        if len(points):
+            self._points.append(points)
+            self._gather(points.size)
+
+    def _gather(self, size: int) -> None:
+        """So many bytes more wait: have them decided at once, or soon."""
+        self._size += size
         if self.paused:
             return
         if self._size >= self._batching.size:
@@ -129,7 +141,7 @@ class Intake:
 
     def malformed(self, reason: str, count: int, sample: bytes, sender: str = "") -> None:
         """Count `count` things from a sender that are no data points, and log one of them now and then."""
-        self._counts.add(_Decision(b"", 0, {}, {reason: count}))
+        self._counts.add(_Decision(0, {}, {reason: count}))
         self._tell(reason, count, sample, f" from {sender}" if sender else "")
 
     def internal_error(self, place: str) -> None:
@@ -144,9 +156,11 @@ class Intake:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        gathered, self._gathered, self._size = self._gathered, [], 0
-        if gathered:
-            self._decide(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+        lines, points, self._lines, self._points, self._size = self._lines, self._points, [], [], 0
+        if lines:
+            self._decide(lines[0] if len(lines) == 1 else b"".join(lines))
+        if points:
+            self._decide(PointList.joined(points))
 
     def finish(self) -> None:
         """Decide all that came, as nothing will come any more; nothing waits after that."""
@@ -202,32 +216,37 @@ class Intake:
     def _decide_held(self, lines: bytes, until: float) -> None:
         """Decide lines that were held back, which may wait once more `until` then."""
         if self._sink.is_full and until:
-            self._gathered.append(lines)
+            self._lines.append(lines)
             self._size += len(lines)
             self._pause()
         else:
             self._decide(lines, until)
 
-    def _decide(self, lines: bytes, until: float | None = None) -> None:
+    def _decide(self, offered: Offered, until: float | None = None) -> None:
         """Decide a batch, count it, and write what is accepted."""
         self._until = until
-        self.decide(lines, partial(self._admit, lines))
+        self.decide(offered, partial(self._admit, offered))
         self._until = None
 
-    def decide(self, lines: bytes, admit: Callable[[], Admission]) -> Admission | None:
-        """Have lines decided by `admit` at once, and write what is accepted; None where a bug kept it from that."""
+    def decide(self, offered: Offered, admit: Callable[[], Admission]) -> Admission | None:
+        """Have a batch decided by `admit` at once, and write what is accepted; None where a bug kept it from that."""
         started = self._clock()
         admission: Admission | None = None
+        write: Callable[[], object] = bool
         try:
             admission = admit()
             if admission.dropped and self._held is not None:
                 admission = self._hold_back(self._held, admission)
             decision = _decision(admission)
+            if decision.points:
+                write = self._sink.prepare(admission)
         except Exception:  # noqa: BLE001 - a bug in deciding must not cost anybody's data points
             self.internal_error("decision")
-            decision = _undecided(lines)
+            lines, decision = _undecided(offered if isinstance(offered, bytes) else offered.lines)
+            write = partial(self._sink.write, lines, decision.points)
         self._counts.add(decision, batches=1, seconds=self._clock() - started)
-        self._write(decision)
+        if decision.points:
+            self._write(write, decision.points)
         for reason, count in decision.malformed.items():
             self._tell(reason, count, decision.samples[reason])
         if admission is not None and (admission.dropped or admission.malformed):
@@ -241,18 +260,16 @@ class Intake:
             held.keep(waiting, b"".join(admission.lines_at(waiting.back.positions)))
         return rest
 
-    def _write(self, decision: _Decision) -> None:
-        """Give the sink what is accepted, unless it is nothing but blank lines."""
-        if not decision.points:
-            return
+    def _write(self, write: Callable[[], object], points: int) -> None:
+        """Have the sink take points."""
         try:
             self._write_ahead()
         except Exception:  # noqa: BLE001 - the same
             self.internal_error("state")
         try:
-            self._sink.write(decision.accepted, decision.points)
+            write()
         except Exception:  # noqa: BLE001 - the next batch may fare better
-            self._counts.lost += decision.points
+            self._counts.lost += points
             self.internal_error("sink")
 
     def _show(self, admission: Admission) -> None:
@@ -318,11 +335,11 @@ def _decision(admission: Admission) -> _Decision:
     """What the engine decided."""
     samples = admission.malformed_samples if admission.malformed else {}
     dropped = admission.dropped_by_control if admission.dropped else {}
-    return _Decision(admission.accepted, admission.points, dropped, admission.malformed_by_reason, samples)
+    return _Decision(admission.points, dropped, admission.malformed_by_reason, samples)
 
 
-def _undecided(lines: bytes) -> _Decision:
-    """All well-formed lines, for when a bug keeps the engine from deciding."""
+def _undecided(lines: bytes) -> tuple[bytes, _Decision]:
+    """All well-formed lines, for when a bug keeps the engine from deciding, and what that comes to."""
     kept: list[bytes] = []
     malformed: Counter[str] = Counter()
     samples: dict[str, bytes] = {}
@@ -334,4 +351,4 @@ def _undecided(lines: bytes) -> _Decision:
             samples.setdefault(found.name.lower(), line)
         elif found is not None:
             kept.append(line)
-    return _Decision(b"".join(kept), len(kept), {}, malformed, samples)
+    return b"".join(kept), _Decision(len(kept), {}, malformed, samples)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from carbonquota.controls import Admission
 from carbonquota.service.health import HealthSample
 
 
 class Sink(Protocol):
     """Takes accepted points, and never loses one without counting it.
 
-    All methods but `health` are called on the event loop's thread. At each moment: points given to `write` =
+    All methods but `health` are called on the event loop's thread. At each moment: points that were written =
     stored or forwarded + lost + waiting in the queue or the spool.
     """
 
@@ -27,6 +28,9 @@ class Sink(Protocol):
 
     def write(self, lines: bytes, points: int) -> None:
         r"""Take `points` plaintext data points: whole lines, each with its end (`\n` or `\r\n`). Does not block."""
+
+    def prepare(self, admission: Admission) -> Callable[[], None]:
+        """Bring the points that an answer passes into the form that is stored or sent; what is returned writes them."""
 
     async def stop(self, patience: float) -> None:
         """Get out what waits, for at most `patience` seconds, then keep the rest on disk or count it as lost."""

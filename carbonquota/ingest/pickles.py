@@ -1,10 +1,10 @@
-"""Carbon's pickle protocol as plaintext lines: messages behind their length, each a pickled list of points.
+"""Carbon's pickle protocol: messages behind their length, each a pickled list of points.
 
 Theory of operation. A message is `[(name, (timestamp, value)), ...]` in any of pickle's protocols, also as Python 2
 wrote them. Each is walked through first (`carbonquota.ingest.opcodes`), so that only what makes numbers, strings,
 lists and tuples is unpickled at all; should the walk ever miss something, the unpickler still refuses to find any
 class. What comes out is looked at by exact type, no deeper than a point goes, as a pickle may share one object a
-million times. Each point becomes the line that means the same, which then goes the way of all lines.
+million times. Points stay names and numbers, and are decided so; only a relay makes lines of them.
 """
 
 from __future__ import annotations
@@ -19,19 +19,23 @@ from typing import Final, NoReturn
 
 from carbonquota.ingest.frames import SAMPLE, Refuse
 from carbonquota.ingest.opcodes import UNREADABLE, UNSAFE, fault
+from carbonquota.kernel import Number, PointList
 from carbonquota.metric_name import LONGEST
 
 _HEADER: Final = 4
 """Bytes of a message's length, the highest first."""
 
-_UNFIT: Final = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff]")
+_NO_NAME: Final = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff]")
 """What a name on a line cannot hold: blanks, control characters, halves of surrogate pairs."""
 
 _LARGEST: Final = 2**64
 """Integers from here on are written as floats: making text of a long one takes the square of its length."""
 
 _EXPANSION: Final = 32
-"""How many times longer than their pickle lines may be; names that repeat are in a pickle only once."""
+"""How many times longer than their pickle the lines of points may be; names that repeat are in it only once."""
+
+_NUMBERS: Final = 24
+"""Bytes that the numbers of a point take on a line, about."""
 
 _SHORTEST_POINT: Final = 5
 """Bytes that a point takes at least in a pickle: two from the memo made into one that is no repetition itself."""
@@ -99,10 +103,9 @@ class PickleAssembler:
 
 @dataclass(frozen=True, slots=True)
 class Pickled:
-    """What a message came to: `points` plaintext `lines`; what was malformed, by reason, and the first of each."""
+    """What a message came to: its points; what was malformed, by reason, and the first of each."""
 
-    lines: bytes = b""
-    points: int = 0
+    points: PointList = field(default_factory=lambda: PointList([], [], []))
     malformed: dict[str, int] = field(default_factory=dict)
     samples: dict[str, bytes] = field(default_factory=dict)
 
@@ -149,8 +152,10 @@ def read_pickle(message: bytes) -> Pickled:
 
 
 def _read_points(points: Sequence[object], size: int) -> Pickled:
-    """The points of a message of `size` bytes as lines; more than can be in as many bytes are refused."""
-    lines: list[str] = []
+    """The points of a message of `size` bytes; more than can be in as many bytes are refused."""
+    names: list[str] = []
+    timestamps: list[Number] = []
+    values: list[Number] = []
     malformed: dict[str, int] = {}
     samples: dict[str, bytes] = {}
     room = _AMPLE + _EXPANSION * size
@@ -158,29 +163,36 @@ def _read_points(points: Sequence[object], size: int) -> Pickled:
         room = 0
     for position, point in enumerate(points):
         try:
-            line = _as_line(point)
-            room -= len(line)
-            if room < 0:
-                malformed["pickle_point"] = malformed.get("pickle_point", 0) + len(points) - position
-                samples.setdefault("pickle_point", b"too many repetitions")
-                break
-            lines.append(line)
+            name, timestamp, value = _read_point(point)
         except _BadPointError as error:
             reason = str(error)
             malformed[reason] = malformed.get(reason, 0) + 1
             if reason not in samples:
                 samples[reason] = _shown.repr(point)[:SAMPLE].encode(errors="replace")
-    return Pickled("".join(lines).encode(), len(lines), malformed, samples)
+            continue
+        room -= len(name) + _NUMBERS
+        if room < 0:
+            malformed["pickle_point"] = malformed.get("pickle_point", 0) + len(points) - position
+            samples.setdefault("pickle_point", b"too many repetitions")
+            break
+        names.append(name)
+        timestamps.append(timestamp)
+        values.append(value)
+    return Pickled(PointList(names, timestamps, values), malformed, samples)
 
 
-def _as_line(point: object) -> str:
-    """The plaintext line that means the point."""
+def _read_point(point: object) -> tuple[str, Number, Number]:
+    """Name, timestamp and value."""
     name, measurement = _pair(point)
     timestamp, value = _pair(measurement)
-    time = _number(timestamp)
-    if timestamp.__class__ is float:
-        time = time.removesuffix(".0")
-    return f"{_name(name)} {_number(value)} {time}\n"
+    return _name(name), _timestamp(timestamp), _number(value)
+
+
+def _timestamp(timestamp: object) -> Number:
+    """The number of a timestamp, a whole one as such."""
+    if timestamp.__class__ is float and timestamp.is_integer():
+        return int(timestamp)
+    return _number(timestamp)
 
 
 def _pair(thing: object) -> tuple[object, object]:
@@ -199,31 +211,29 @@ def _name(name: object) -> str:
             raise _BadPointError("name") from None
     if not isinstance(name, str):
         raise _BadPointError("pickle_point")
-    if not 0 < len(name) <= LONGEST or ((" " in name or not name.isprintable()) and _UNFIT.search(name)):
+    if not 0 < len(name) <= LONGEST or ((" " in name or not name.isprintable()) and _NO_NAME.search(name)):
         raise _BadPointError("name")
     return name
 
 
-def _number(number: object) -> str:
+def _number(number: object) -> Number:
     """The number as a line has it; like carbon, also from text that is one."""
-    if number.__class__ is float:
-        return repr(number)
-    if isinstance(number, int):
-        return _integer(number)
-    return _number_of_text(number)
+    if number.__class__ is float or (number.__class__ is int and -_LARGEST < number < _LARGEST):
+        return number
+    return _integer(number) if isinstance(number, int) else _number_of_text(number)
 
 
-def _integer(number: int) -> str:
-    """The number that an integer of any size is to carbon, which makes a float of it; True is 1."""
+def _integer(number: int) -> Number:
+    """The number that any other integer is to carbon, which makes a float of a large one; True is 1."""
     if -_LARGEST < number < _LARGEST:
-        return str(int(number))
+        return int(number)
     try:
-        return repr(float(number))
+        return float(number)
     except OverflowError:
         raise _BadPointError("pickle_point") from None
 
 
-def _number_of_text(number: object) -> str:
+def _number_of_text(number: object) -> Number:
     """The number that a text or bytes are, as they write it."""
     text = number.decode("latin-1") if isinstance(number, bytes) else number
     if not isinstance(text, str) or len(text) > SAMPLE or not text.isascii() or "_" in text:

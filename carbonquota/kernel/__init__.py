@@ -12,11 +12,13 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from carbonquota.errors import QuotaError
+from carbonquota.kernel._columns import PointColumns
 from carbonquota.kernel._joined import JoinedNames, Survey
 from carbonquota.kernel._lines import BLANK, UNKNOWN, Malformed, Times, parse, wrong_time
 from carbonquota.kernel._lines import Lines as PlainLines
 from carbonquota.kernel._lines import Names as PlainNames
 from carbonquota.kernel._memory import LARGE, Room, zeros
+from carbonquota.kernel._points import Number, PointList
 
 _wanted: Final = os.environ.get("CARBONQUOTA_KERNEL", "")
 if _wanted not in ("", "python", "compiled"):
@@ -57,8 +59,11 @@ __all__ = [
     "Lock",
     "Malformed",
     "NameTable",
+    "Number",
     "PlainLines",
     "PlainNames",
+    "PointColumns",
+    "PointList",
     "Room",
     "SeriesTable",
     "Survey",

@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+    double PyOS_string_to_double(const char* text, char** end, void* overflow) except? -1.0
 
 cdef extern from "_matcher.h" nogil:
     enum: CQ_NO_STEP, CQ_BEYOND, CQ_MOST_NODES
@@ -135,6 +136,7 @@ cdef extern from "_bulk.h" nogil:
     int cq_read(const cq_series* series, cq_batch* batch)
     void cq_find_again(const cq_series* series, cq_batch* batch)
     int cq_read_names(const cq_series* series, cq_batch* batch)
+    bint cq_whole_second(const char* text, int64_t* second)
     int64_t cq_size_without(const cq_batch* batch, const int64_t* places, int64_t count)
     void cq_write_without(const cq_batch* batch, const int64_t* places, int64_t count, unsigned char* to)
     const unsigned char* cq_name_of(const cq_batch* batch, const cq_line* line, int64_t* length)

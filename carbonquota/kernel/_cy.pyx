@@ -17,6 +17,7 @@ from libc.string cimport memcpy, memset
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 
+from carbonquota.kernel._columns import PointColumns, point_of
 from carbonquota.kernel._joined import JoinedNames, Survey
 from carbonquota.kernel._lines import encoded_name
 from carbonquota.kernel._c cimport *

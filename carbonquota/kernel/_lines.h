@@ -632,6 +632,19 @@ static inline int cq_read_names(const cq_series *series, cq_batch *batch)
     return 0;
 }
 
+/* Read a timestamp of figures alone at the end of a line, in a text that ends with a null byte; whether it is one. */
+static inline int cq_whole_second(const char *text, int64_t *second)
+{
+    int64_t found = 0, at = 0;
+    for (; text[at] >= '0' && text[at] <= '9'; at++) {
+        if (at == 15)
+            return 0; /* a float rounds what is longer */
+        found = 10 * found + (text[at] - '0');
+    }
+    *second = found;
+    return at > 0 && (text[at] == '\n' || text[at] == '\r' || text[at] == '\0');
+}
+
 /* How long the text is without the lines at these places, which are in ascending order. */
 static inline int64_t cq_size_without(const cq_batch *batch, const int64_t *places, int64_t count)
 {

@@ -123,6 +123,34 @@ cdef class Lines:
         cq_write_without(&self.batch, &positions[0], count, <unsigned char*>PyBytes_AS_STRING(kept))
         return kept
 
+    def columns(self, int64_t[::1] positions not None):
+        """The points of all lines but those at these positions, among which all malformed ones must be."""
+        cdef int64_t at, next_gone = 0, second
+        cdef double value
+        cdef cq_line* line
+        cdef list names = [], timestamps = [], values = []
+        for at in range(self.batch.count):
+            line = &self.batch.lines[at]
+            if next_gone < positions.shape[0] and positions[next_gone] == at:
+                next_gone += 1
+            elif _read_numbers(&self.batch, line, &value, &second):
+                names.append(PyBytes_FromStringAndSize(<const char*>self.batch.text + line.start, line.name_length))
+                timestamps.append(second)
+                values.append(value)
+            elif line.row != CQ_BLANK:
+                name, timestamp, number = point_of(self.line(at))
+                names.append(name)
+                timestamps.append(timestamp)
+                values.append(number)
+        return PointColumns(names, timestamps, values)
+
+    def odd_at(self):
+        """The positions of those that may have to go on otherwise than they came."""
+        cdef int64_t at
+        if self.batch.odd == 0:
+            return []
+        return [at for at in range(self.batch.count) if self.batch.lines[at].odd]
+
     def odd_places(self, int64_t[::1] positions not None):
         """Where in what `without` gives the lines begin and end that may have to go on otherwise than they came."""
         cdef int64_t at, place = 0, size, next_gone = 0
@@ -140,6 +168,18 @@ cdef class Lines:
                 places.append((place, place + size))
             place += size
         return places
+
+
+cdef bint _read_numbers(const cq_batch* batch, const cq_line* line, double* value, int64_t* second) except -1:
+    # Reads both numbers of a line with single spaces between its fields; false where that takes `point_of`.
+    cdef const char* at = <const char*>batch.text + line.start + line.name_length + 1
+    cdef char* end
+    if line.odd or line.row < CQ_UNKNOWN or line.name_length > CQ_LONGEST_NAME:
+        return False
+    value[0] = PyOS_string_to_double(at, &end, NULL)
+    if end[0] != b' ' or not cq_whole_second(end + 1, second):
+        return False
+    return True
 
 
 cdef bint _read_name(object name, const unsigned char** characters, Py_ssize_t* length):

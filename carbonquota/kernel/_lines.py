@@ -5,13 +5,15 @@ This file knows bytes; it must not know series, namespaces or rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from math import isfinite, isnan
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from carbonquota.kernel._columns import PointColumns, point_of
 
 
 class Malformed(IntEnum):
@@ -113,6 +115,13 @@ class Lines:
             return self.buffer
         return b"".join([line for position, line in enumerate(self._lines) if position not in gone])
 
+    def columns(self, positions: NDArray[np.int64]) -> PointColumns:
+        """The points of all lines but those at these positions, among which all malformed ones must be."""
+        gone = set(positions.tolist())
+        return PointColumns.of(
+            point_of(line) for position, line in enumerate(self._lines) if position not in gone and line.strip()
+        )
+
     def odd_places(self, positions: NDArray[np.int64]) -> list[tuple[int, int]]:
         """Where in what `without` gives the lines begin and end that may have to go on otherwise than they came."""
         gone, place, places = set(positions.tolist()), 0, []
@@ -142,6 +151,10 @@ class Names:
     def __len__(self) -> int:
         """The number of names."""
         return len(self._lines)
+
+    def odd_at(self) -> Sequence[int]:
+        """The positions of those that may have to go on otherwise than they came."""
+        return range(len(self))
 
     def line(self, position: int) -> bytes:
         """One name as it came."""

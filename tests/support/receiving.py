@@ -7,8 +7,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from carbonquota.controls import Admission
 from carbonquota.daemon.inputs import InputSettings
 from carbonquota.daemon.inputs.pickle import PickleSettings
 from carbonquota.daemon.inputs.receivers import InputTimeouts, Receivers
@@ -49,6 +51,9 @@ class KeepingSink:
         self.writes += 1
         self.waiting += points
         self.most_waiting = max(self.most_waiting, self.waiting)
+
+    def prepare(self, admission: Admission) -> Callable[[], None]:
+        return partial(self.write, admission.accepted, admission.points)
 
     def drain(self) -> None:
         """Make room, and say so."""

@@ -76,8 +76,8 @@ class PickleConnection(Connection):
         self._account()
 
     def _pass_on(self, pickled: Pickled) -> None:
-        """Give the lines of one message to the intake, and tell it what was malformed."""
-        self._intake.put(pickled.lines)
+        """Give the points of one message to the intake, and tell it what was malformed."""
+        self._intake.put_points(pickled.points)
         for reason, count in pickled.malformed.items():
             self._intake.malformed(reason, count, pickled.samples[reason], self._sender)
 

@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
+from carbonquota.controls import Admission
 from carbonquota.daemon.relay.connection import RelayConnection, connect
 from carbonquota.daemon.relay.ledger import SentLedger
 from carbonquota.daemon.relay.queue import BatchQueue, Outbox, RelayBatch, ResendWindow
@@ -100,6 +102,10 @@ class RelaySink:
             self._schedule()
         if self._spooler is not None and self._memory.size >= self._spill_size:
             self._spooler.wake()
+
+    def prepare(self, admission: Admission) -> Callable[[], None]:
+        """What writes the lines that an answer passes."""
+        return partial(self.write, admission.accepted, admission.points)
 
     async def stop(self, patience: float) -> None:
         """Send what waits, for at most `patience` seconds; the rest goes to the spool, or is lost without one.

@@ -1,9 +1,9 @@
-r"""Accepted plaintext lines to points: the hot path of storing, and so done a buffer at a time.
+"""What Whisper files can hold of points: accepted ones, and lines that nobody has read yet (own stats, kept points).
 
-Theory of operation. What comes here was found well-formed already: three fields a line. So one split of the whole
-buffer gives names, values and timestamps as every third field, and each column is converted at once. A buffer in which
-anything is out of the ordinary (a timestamp that is no plain integer, or -1; a value that is no number to store) is
-read again line by line; that reading is the definition of what is stored.
+Theory of operation. The lines of accepted points were read when they were decided, so they come as columns, of which
+only the times are looked at. Other lines are split as a whole: that gives names, values and timestamps as every third
+field. Where anything is out of the ordinary (a timestamp that is no plain integer, or -1; a value that is no
+number to store) they are read line by line; that reading is the definition of what is stored.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isnan
 from typing import Final
+
+from carbonquota.kernel import PointColumns
 
 Point = tuple[int, float]
 """A timestamp in seconds since the epoch, and a value."""
@@ -38,6 +40,29 @@ class Points:
     refused: Mapping[str, int] = field(default_factory=dict)
     samples: Mapping[str, bytes] = field(default_factory=dict)
 
+    def append(self, name: bytes, timestamp: int, value: float) -> None:
+        """Have one more."""
+        self.names.append(name)
+        self.timestamps.append(timestamp)
+        self.values.append(value)
+
+
+def storable(found: PointColumns, now: int) -> Points:
+    """What can be stored of points; `now`, in seconds since the epoch, is the time that -1 stands for."""
+    names, timestamps, values = found
+    if min(timestamps, default=0) >= 0 and max(timestamps, default=0) <= LATEST:
+        return Points(names, timestamps, values)
+    samples: dict[str, bytes] = {}
+    read = Points([], [], [], refused := Counter[str](), samples)
+    for name, timestamp, value in zip(*found, strict=True):
+        second = now if timestamp == _NOW else timestamp
+        if 0 <= second <= LATEST:
+            read.append(name, second, value)
+        else:
+            refused["timestamp"] += 1
+            samples.setdefault("timestamp", name)
+    return read
+
 
 def read_points(lines: bytes, points: int, now: int) -> Points:
     """The `points` points of these lines; `now`, in seconds since the epoch, is the time that -1 stands for.
@@ -52,8 +77,8 @@ def read_points(lines: bytes, points: int, now: int) -> Points:
         except ValueError:
             return _read_lines(lines, points, now)
         # A sum is no number where a value is none. (It may be none for infinities, too; the slow way tells.)
-        if min(timestamps, default=0) >= 0 and max(timestamps, default=0) <= LATEST and not isnan(sum(values)):
-            return Points(fields[0::3], timestamps, values)
+        if not isnan(sum(values)):
+            return storable(PointColumns(fields[0::3], timestamps, values), now)
     return _read_lines(lines, points, now)
 
 
@@ -67,10 +92,7 @@ def _read_lines(lines: bytes, points: int, now: int) -> Points:
             refused[found] += 1
             samples.setdefault(found, line.split()[0])
         elif found is not None:
-            name, timestamp, value = found
-            read.names.append(name)
-            read.timestamps.append(timestamp)
-            read.values.append(value)
+            read.append(*found)
     if missing := points - len(read.names) - refused.total():
         refused["malformed"] += missing
     return read

@@ -6,16 +6,18 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from threading import Thread
 from time import time
 from typing import Final
 
+from carbonquota.controls import Admission
 from carbonquota.daemon.settings import Settings
 from carbonquota.daemon.whisper import leftovers as kept_points
 from carbonquota.daemon.whisper.cache import WriteCache
 from carbonquota.daemon.whisper.files import WhisperFiles
 from carbonquota.daemon.whisper.pace import WritePace
-from carbonquota.daemon.whisper.points import read_points
+from carbonquota.daemon.whisper.points import read_points, storable
 from carbonquota.daemon.whisper.writer import LOST, Writer
 from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
@@ -95,6 +97,10 @@ class WhisperSink:
     def write(self, lines: bytes, points: int) -> None:
         """Take `points` plaintext data points: whole lines, each with its end. Does not block."""
         self._cache.add(read_points(lines, points, int(self._clock())))
+
+    def prepare(self, admission: Admission) -> Callable[[], None]:
+        """What writes the points that an answer passes; their lines were read when they were decided."""
+        return partial(self._cache.add, storable(admission.columns(), int(self._clock())))
 
     def is_pending(self, metric: str) -> bool:
         """Whether points of this metric, named in normal form, are not in its file yet. From any thread."""

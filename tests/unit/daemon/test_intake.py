@@ -9,6 +9,7 @@ import pytest
 
 from carbonquota.controls import Admission
 from carbonquota.daemon.intake import Batching, Intake
+from carbonquota.kernel import PointList
 from carbonquota.testing import ManualClock
 from tests.support.receiving import KeepingSink, run, until
 from tests.support.small import engine_under
@@ -85,6 +86,52 @@ def test_lines_of_many_connections_make_one_batch() -> None:
         assert (sink.writes, counts(intake)["batches", ""]) == (1, 1)
         intake.put(b"a.m0 2 2\n")
         await until(lambda: len(sink.lines) == 1001)
+
+    run(main())
+
+
+def test_points_are_decided_as_lines_are_and_make_one_batch() -> None:
+    async def main() -> None:
+        intake, sink = make(SEVERAL)
+        intake.put_points(PointList([], [], []))
+        intake.put_points(PointList(["a.x", "a.x", "b.x"], [1, 1.5, "2"], [1, 2.5, "3"]))
+        intake.put_points(PointList(["a..x", "b.y"], [1, 1], [1, float("nan")]))
+        assert sink.writes == 0
+        await until(lambda: sink.writes)
+        assert sink.lines == [b"a.x 1 1\n", b"a.x 2.5 1.5\n", b"b.x 3 2\n"]
+        found = {key: value for key, value in counts(intake).items() if value}
+        assert found == {
+            ("received", ""): 5,
+            ("accepted", ""): 3,
+            ("dropped", "throughput"): 1,
+            ("malformed", "value"): 1,
+            ("batches", ""): 1,
+        }
+
+    run(main())
+
+
+def test_a_bug_in_deciding_costs_no_point_that_is_no_line_either() -> None:
+    def admit(_offered: object) -> Admission:
+        raise ZeroDivisionError("a bug")
+
+    async def main() -> None:
+        sink = KeepingSink()
+        intake = Intake(admit, sink, clock=ManualClock())
+        intake.put_points(PointList(["a", "b"], [1, 2], [1, 2]))
+        intake.flush()
+        assert sink.lines == [b"a 1 1\n", b"b 2 2\n"]
+
+    run(main())
+
+
+def test_many_points_do_not_wait() -> None:
+    async def main() -> None:
+        intake, sink = make(batching=Batching(size=100, delay=1000))
+        intake.put_points(PointList(["a"] * 3, [1] * 3, [1] * 3))
+        assert sink.lines == []
+        intake.put_points(PointList(["a"], [1], [1]))
+        assert len(sink.lines) == 4
 
     run(main())
 
@@ -189,7 +236,7 @@ def test_datagrams_are_thrown_away_while_the_sink_is_full() -> None:
 
 
 def test_a_bug_in_deciding_costs_no_point(caplog: pytest.LogCaptureFixture) -> None:
-    def admit(_lines: bytes) -> Admission:
+    def admit(_offered: object) -> Admission:
         raise ZeroDivisionError("a bug")
 
     async def main() -> None:
