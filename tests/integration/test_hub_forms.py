@@ -204,3 +204,95 @@ def test_no_other_site_can_send_a_form(client: Client, hub: Hub) -> None:
             assert client.request("POST", path + given, content="name=x", headers=HEADERS | session).status_code == 403
         good = client.request("POST", f"{path}?csrf={csrf}", content="", headers=HEADERS | session)
         assert good.status_code in {404, 422}, "it is read, and found wanting"
+
+
+LINES = 'customer,provider,bytes,metrics\nacme,,2 KiB,\nacme,east,,7\nnew,,"1,000",none\n'
+
+
+def plan_of(answer: httpx.Response) -> list[str]:
+    page = answer.text[answer.text.index('id="plan"') :] if 'id="plan"' in answer.text else ""
+    found = re.findall(r"<tr>.*?</tr>", page, re.DOTALL)
+    return [" ".join(unescape(re.sub(r"<[^>]*>", " ", row)).split()) for row in found[1:]]
+
+
+def test_many_quotas_are_shown_before_and_after_and_changed_in_one_audited_step(client: Client, hub: Hub) -> None:
+    looked = send(client, "/quotas", text=LINES, action="look")
+    assert plan_of(looked) == [
+        "2 acme all providers bytes 1,000 B → becomes 2.00 KiB",
+        "3 acme east metrics no limit → becomes 7",
+        "4 new all providers bytes no limit → becomes 1,000 B",
+    ]
+    assert "3 changes, 0 of them delete a quota; 0 stay as they are; 1 new customer." in looked.text
+    assert len(hub.writing.entries()) == 2, "nothing is changed yet"
+    seen = re.findall(r'name="seen" value="(\w+)"', looked.text)[0]
+    done = send(client, "/quotas", text=LINES, seen=seen, why="a new year", action="apply")
+    assert (done.status_code, done.headers["location"]) == (303, "/quotas?changed=3")
+    assert "3 quotas changed." in client.get("/quotas?changed=3").text
+    assert hub.quotas.quota("acme").limits == Amounts(bytes=2048)
+    assert hub.quotas.quota("acme", "east").limits == Amounts(metrics=7)
+    assert hub.quotas.quota("new").limits == Amounts(bytes=1000)
+    entries = hub.writing.entries(limit=3)
+    assert {(one.action, one.why) for one in entries} == {("set quota", "a new year")}
+    assert len({one.time for one in entries}) == 1
+    # What is in force is the beginning of the next change, and changes nothing itself.
+    filled = client.get("/quotas?from=").text
+    text = unescape(filled[filled.index("<textarea") :].partition("\n")[2].partition("</textarea>")[0])
+    assert text == "customer,provider,bytes,metrics\nacme,,2048,\nacme,east,,7\nnew,,1000,\n"
+    assert "0 changes, 0 of them delete a quota; 3 stay as they are" in send(client, "/quotas", text=text).text
+    ended = send(client, "/quotas", text="customer\tbytes\r\nnew\tNONE\r\n", action="look")
+    assert "1 change, 1 of them deletes a quota" in ended.text
+    seen = re.findall(r'name="seen" value="(\w+)"', ended.text)[0]
+    assert send(client, "/quotas", text="customer;bytes\nnew;none", seen=seen, action="apply").status_code == 303
+    assert hub.quotas.quotas("new") == []
+
+
+def test_many_quotas_that_somebody_changed_meanwhile_are_shown_anew(client: Client, hub: Hub) -> None:
+    seen = re.findall(r'name="seen" value="(\w+)"', send(client, "/quotas", text=LINES).text)[0]
+    set_quota(hub, "acme", bytes=7)
+    answer = send(client, "/quotas", text=LINES, seen=seen, action="apply")
+    assert (answer.status_code, plan_of(answer)[0]) == (412, "2 acme all providers bytes 7 B → becomes 2.00 KiB")
+    assert "somebody changed one of these quotas meanwhile" in alert(answer)
+    assert hub.quotas.quota("acme").limits == Amounts(bytes=7)
+    assert "new" not in hub.book.numbers
+
+
+def test_each_line_that_cannot_be_is_told_and_nothing_is_written(client: Client, hub: Hub) -> None:
+    text = (
+        "customer,provider,bytes\nacme,,much\nno/name,,1\nacme,nowhere,1\n\nacme,,5\nacme,,6\nacme,east\nacme,,1,2\n"
+        "b,,99999999 EiB\n"
+    )
+    answer = send(client, "/quotas", text=text, action="apply")
+    assert answer.status_code == 422
+    assert [unescape(one) for one in re.findall(r"<li>(line .*?)</li>", answer.text)] == [
+        "line 2: bytes: 'much' is no amount: write it as 10,000, 10k or 10 GiB",
+        (
+            "line 3: 'no/name' is no name of a customer: it begins with a letter or digit, has at most 200 characters, "
+            "and all of them are letters, digits, or one of . _ @ : + -"
+        ),
+        "line 4: there is no provider called 'nowhere': an administrator makes it",
+        "line 7: the same quota stands in line 6 already",
+        "line 8: there is no limit here: write an amount, or none for no limit",
+        "line 9: there are 4 cells, and 3 columns",
+        "line 10: bytes: '99999999 EiB' is not a whole number from 0 to 9,223,372,036,854,775,807",
+    ]
+    assert hub.quotas.quota("acme").limits == Amounts(bytes=1000)
+    assert text in unescape(answer.text), "what was written stays"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "line 1: there is no quota here: the first line names the columns, such as customer,provider,bytes"),
+        ("customer,bites\nacme,1", "line 1: there is no column called 'bites': they are customer, provider, bytes, "),
+        ("acme,5", "line 1: there is no column called 'acme'"),
+        ("customer,provider\nacme,", "line 1: the first line names the columns: the customer, and at least one"),
+        ("customer,bytes,bytes\nacme,1,1", "line 1: a column stands twice"),
+        ('customer,bytes\nacme,"1', "line 2: this is no line of a table: unexpected end of data"),
+        ("customer,bytes\n" + "".join(f"c{n},1\n" for n in range(10_001)), "line 10,002: at most 10,000 quotas"),
+    ],
+)  # fmt: skip
+def test_what_is_no_table_of_quotas_is_told(client: Client, hub: Hub, text: str, said: str) -> None:
+    answer = send(client, "/quotas", text=text, action="apply")
+    assert answer.status_code == 422
+    assert said in unescape(answer.text)
+    assert list(hub.book.numbers) == ["acme"]

@@ -31,6 +31,8 @@ FORMS = (
     "/quota",
     "/quota?customer=acme",
     "/quota?customer=acme&provider=east",
+    "/quotas",
+    "/quotas?from=acme",
     "/customer/edit?name=acme",
     "/provider",
     "/provider?name=east",

@@ -58,10 +58,11 @@ def decimal(name: str, given: str, least: float, most: float) -> float:
 
 def amounts(form: Form) -> Amounts:
     """The limits of a quota, a field a control; an empty one is no limit."""
-    return Amounts(**{control: _amount(control, form.get(f"limit-{control}", "")) for control in CONTROLS})
+    return Amounts(**{control: amount(control, form.get(f"limit-{control}", "")) for control in CONTROLS})
 
 
-def _amount(control: str, given: str) -> int | None:
+def amount(control: str, given: str) -> int | None:
+    """One limit as it is written, None where nothing is."""
     given = given.strip().translate(_NEUTRAL)
     if not given:
         return None

@@ -11,6 +11,7 @@ from carbonquota.hub.pages.changes import ChangePages
 from carbonquota.hub.pages.customers import CustomerPages
 from carbonquota.hub.pages.fleet import FleetPages
 from carbonquota.hub.pages.forms import PageGate
+from carbonquota.hub.pages.many_quotas import ManyQuotaPages
 from carbonquota.hub.pages.namespaces import FleetNamespaces
 from carbonquota.hub.pages.providers import ProviderPages
 from carbonquota.hub.pages.quotas import QuotaPages
@@ -23,7 +24,7 @@ from carbonquota.web.page.namespaces import NamespacePages
 
 _PLACES: Final = (
     NavigationEntry("Fleet", "/"),
-    NavigationEntry("Customers", "/customers", frozenset({"/customer", "/customer/edit", "/quota"})),
+    NavigationEntry("Customers", "/customers", frozenset({"/customer", "/customer/edit", "/quota", "/quotas"})),
     NavigationEntry("Providers", "/providers", frozenset({"/provider"})),
     NavigationEntry("Explore", "/explore"),
     NavigationEntry("Growth", "/growth"),
@@ -76,10 +77,11 @@ def make_router(hub: Hub, pages: Pages) -> APIRouter:
 
 def _add_forms(router: APIRouter, gate: PageGate, hub: Hub, pages: Pages) -> None:
     """What administrators alone see and do."""
-    quota, customer = QuotaPages(hub, pages), CustomerPages(hub, pages)
+    quota, many, customer = QuotaPages(hub, pages), ManyQuotaPages(hub, pages), CustomerPages(hub, pages)
     provider, tokens = ProviderPages(hub, pages), TokenPages(hub, pages)
     for path, show, take in (
         ("/quota", quota.show, quota.take),
+        ("/quotas", many.show, many.take),
         ("/customer/edit", customer.show, customer.take),
         ("/provider", provider.show, provider.take),
         ("/tokens", tokens.show, tokens.take),

@@ -65,6 +65,19 @@ class CustomerQuotas:
             if limits != Amounts()
         ]
 
+    def several(self, customers: Sequence[str]) -> dict[tuple[str, str], Quota]:
+        """All quotas of these customers, by customer and provider, from the database; who is not known has none."""
+        ids = self._holding.ids(customers)
+        names = {one: name for one, name in zip(ids, customers, strict=True) if one}
+        with self._writing.database.reading() as connection:
+            stored = read_quotas(connection, names)
+        found = {}
+        for (customer, at), (limits, change) in sorted(stored.items()):
+            if limits != Amounts():
+                quota = Quota(names[customer], limits, self._book.provider_name(at), change)
+                found[quota.customer, quota.provider] = quota
+        return found
+
     def _stored(self, number: int) -> tuple[dict[int, Stored], float]:
         """Quotas by provider, and how old they may be: from memory where the database was away a moment ago."""
         if not self._synchronizer.trouble:
