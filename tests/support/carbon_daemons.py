@@ -23,7 +23,9 @@ from typing import Any, Final, Literal
 import whisper
 from loopback_ports import free_ports
 
+from tests.support import preloaded
 from tests.support.daemon import LONG, PATIENCE, wait_until
+from tests.support.preloaded import Process
 
 HOST: Final = socket.gethostname().replace(".", "_")
 """This machine, as carbon writes it in the names of its own metrics."""
@@ -160,7 +162,7 @@ class CarbonDaemon:
         self.ports = ports
         self.environment: dict[str, str] = {}
         self._script = Path(sysconfig.get_path("scripts")) / (f"carbonquota-{self.name}" if ours else f"{self.name}.py")
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._marks = 0
 
     @property
@@ -220,12 +222,13 @@ class CarbonDaemon:
     def launch(self) -> None:
         """Run it in the foreground."""
         with self._log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.command("--nodaemon", "start"),
-                env=self._environment(),
+            script, *arguments = self.command("--nodaemon", "start")
+            self._process = preloaded.start(
+                arguments,
+                script=Path(script),
                 cwd=self.graphite.root,
-                stdout=log,
-                stderr=log,
+                output=log,
+                environment=self._environment(),
             )
 
     def wait_until_it_listens(self) -> None:

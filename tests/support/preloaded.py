@@ -26,11 +26,20 @@ from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 MODULES: Final[Mapping[str, tuple[str, ...]]] = {
-    "run": ("carbonquota.cli.run", "carbonquota.daemon.daemon"),
-    "serve": ("carbonquota.cli.serve", "carbonquota.hub.settings", "carbonquota.hub.server"),
-    "limit": ("carbonquota.cli.limit", "carbonquota.limiter.process.load", "carbonquota.limiter.process.process"),
+    "run": ("carbonquota.cli.run", "carbonquota.daemon.daemon", "pydantic.v1"),
+    "serve": ("carbonquota.cli.serve", "carbonquota.hub.settings", "carbonquota.hub.server", "pydantic.v1"),
+    "limit": ("carbonquota.cli.limit", "carbonquota.limiter.process.process", "pydantic.v1"),
 }
-"""What each command imports as it starts."""
+"""What each command imports as it starts; pydantic.v1 is what FastAPI asks each model for."""
+CARBON_MODULES: Final = (
+    "carbonquota.service.runtime",
+    "carbonquota.service.lifecycle",
+    "twisted.application.internet",
+    "twisted.scripts.twistd",
+    "twisted.spread.pb",
+    "whisper",
+)
+"""What a carbon with quotas imports beside itself. A reactor is not among it, since carbon's options choose one."""
 _ROOT: Final = Path(__file__).parents[2]
 _MOST: Final = 1 << 20
 """Bytes of a request."""
@@ -98,15 +107,23 @@ class ForkedProcess:
 def start(
     arguments: Sequence[str],
     *,
+    script: Path | None = None,
     cwd: Path | None = None,
     output: IO[bytes],
     environment: Mapping[str, str] | None = None,
 ) -> ForkedProcess:
-    """A process that runs `carbonquota` with the arguments; both of its outputs go to `output`."""
+    """A process that runs `carbonquota`, or a script of carbon's, with the arguments.
+
+    Both of its outputs go to `output`.
+    """
     environment = os.environ if environment is None else environment
-    server = _server(MODULES[arguments[0]], environment)
+    server = _server(MODULES[arguments[0]] if script is None else CARBON_MODULES, environment)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    request = {"arguments": list(arguments), "cwd": str(cwd or Path.cwd()), "environment": dict(environment)}
+    request = {
+        "command": [str(script or "carbonquota"), *arguments],
+        "cwd": str(cwd or Path.cwd()),
+        "environment": dict(environment),
+    }
     with theirs:
         socket.send_fds(server, [json.dumps(request).encode()], [output.fileno(), theirs.fileno()])
     return ForkedProcess(arguments, ours)
@@ -147,7 +164,11 @@ def _server(modules: tuple[str, ...], environment: Mapping[str, str]) -> socket.
             number = theirs.fileno()
             command = [sys.executable, "-m", __spec__.name, str(number), *modules]
             process = subprocess.Popen(
-                command, pass_fds=[number], env=dict(environment), cwd=_ROOT, stdin=subprocess.DEVNULL
+                command,
+                pass_fds=[number],
+                env={**environment, "OPENBLAS_NUM_THREADS": "1"},
+                cwd=_ROOT,
+                stdin=subprocess.DEVNULL,
             )
         _servers[key] = _Server(process, ours)
     return _servers[key].connection
@@ -212,7 +233,7 @@ def _become(request: dict[str, Any], output: int) -> None:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])
-    sys.argv = ["carbonquota", *request["arguments"]]
+    sys.argv = request["command"]
 
 
 def _main() -> None:
@@ -221,8 +242,10 @@ def _main() -> None:
             importlib.import_module(name)
         gc.freeze()
         is_child = _serve(control)
-    if is_child:
+    if is_child and sys.argv[0] == "carbonquota":
         runpy.run_module("carbonquota.cli", run_name="__main__", alter_sys=True)
+    elif is_child:
+        runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 if __name__ == "__main__":
