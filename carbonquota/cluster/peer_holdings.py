@@ -30,6 +30,9 @@ class PeerTimeouts:
     again: float = 1.0
 
 
+_EVER: Final = 1e18
+"""More seconds than any clock tells."""
+
 _MOST_RUNS: Final = 4_096
 """Runs that are kept."""
 
@@ -42,7 +45,7 @@ class _Peer:
     holdings: RunHoldings = field(default_factory=RunHoldings)
     last: int = 0
     is_declared: bool = False
-    asked: float = -1e18
+    asked: float = -_EVER
 
     @property
     def is_known(self) -> bool:
@@ -124,6 +127,11 @@ class PeerHoldings:
         """Forget nodes that have been silent for long."""
         for run in [one for one, peer in self._peers.items() if now - peer.heard > self._patience.silence]:
             self._forget(run)
+
+    def ask_at_once(self) -> None:
+        """What was asked for may not have been heard: ask for it anew."""
+        for peer in self._peers.values():
+            peer.asked = -_EVER
 
     def missing(self, now: float) -> Iterator[tuple[Run, int]]:
         """The runs of which something is missing, after which version; each now and then."""

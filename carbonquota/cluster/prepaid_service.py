@@ -110,9 +110,11 @@ class PrepaidService:
         """Have this called, on the cluster's thread, after each tick; to be set before `start`."""
         self._on_answer = call
 
-    def over_all_nodes(self, names: Sequence[str], own: Sequence[Column]) -> Sequence[Column]:
+    def over_all_nodes(
+        self, names: Sequence[str], own: Sequence[Column], interval: float | None = None
+    ) -> Sequence[Column]:
         """The usage over all nodes of namespaces that use `own` here; StoreError where the store is away."""
-        return self._look.over_all_nodes(names, own)
+        return self._look.over_all_nodes(names, own, interval)
 
     def hurry(self) -> None:
         """Have the next tick come at once, as points wait for it."""

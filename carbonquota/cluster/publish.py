@@ -56,12 +56,15 @@ class _OnlyKey:
 class Publisher:
     """The sockets of one node."""
 
-    def __init__(self, listen: str, longest: int, key: Key | None = None, own: bytes = b"") -> None:
+    def __init__(
+        self, listen: str, longest: int, key: Key | None = None, own: bytes = b"", reconnect: float = 0.05
+    ) -> None:
         """Listen at an endpoint, such as tcp://127.0.0.1:2005; OSError (zmq.ZMQError) where that cannot be.
 
         Longer messages than of `longest` bytes make their sender be cut off. Of messages that begin with `TO_ONE`, only
-        those come that go on with `own`.
+        those come that go on with `own`. A connection that ends is tried anew every `reconnect` seconds, or twice that.
         """
+        self._reconnect = max(round(reconnect * 1000), 10)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._key = key
         self._authenticator: Any = None
@@ -98,8 +101,9 @@ class Publisher:
         socket.setsockopt(zmq.SNDHWM, _HIGH_WATER)
         socket.setsockopt(zmq.RCVHWM, _HIGH_WATER)
         socket.setsockopt(zmq.IPV6, 1)
-        socket.setsockopt(zmq.RECONNECT_IVL, 100)
-        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2_000)
+        # Always as soon, so that nodes know all of each other right after a network is whole again.
+        socket.setsockopt(zmq.RECONNECT_IVL, self._reconnect)
+        socket.setsockopt(zmq.CONNECT_TIMEOUT, 1_000)
         # A peer whose machine went away is noticed, and its connection made anew.
         socket.setsockopt(zmq.HEARTBEAT_IVL, 1_000)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3_000)

@@ -101,9 +101,11 @@ class SyncService:
         """Whether what is held is counted over all nodes."""
         return self._stocks is not None
 
-    def over_all_nodes(self, names: Sequence[str], own: Sequence[Column]) -> Sequence[Column]:
+    def over_all_nodes(
+        self, names: Sequence[str], own: Sequence[Column], interval: float | None = None
+    ) -> Sequence[Column]:
         """The usage over all nodes of namespaces that use `own` here."""
-        columns = self._node.over_all_nodes(names, own)
+        columns = self._node.over_all_nodes(names, own, interval)
         return columns if self._stocks is None else self._stocks.over_all_nodes(names, columns)
 
     def bind(self, batches: Batches[Any], finish: Callable[[], None]) -> None:
@@ -123,7 +125,11 @@ class SyncService:
         listen = self._settings.listen
         try:
             self._publisher = Publisher(
-                f"tcp://{_to_bind(listen)}", self._node.codec.longest, self._key, self._own.node
+                f"tcp://{_to_bind(listen)}",
+                self._node.codec.longest,
+                self._key,
+                self._own.node,
+                self._settings.sync_interval / 2,
             )
         except zmq.ZMQError as error:
             raise QuotaError(

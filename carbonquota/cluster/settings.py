@@ -11,6 +11,8 @@ from carbonquota.cluster.peers import Peer
 Mode = Literal["off", "sync", "slices"]
 OnOutage = Literal["share", "accept", "reject"]
 """What a node may accept while the store is away: its part of each limit, all of it, or nothing more."""
+Reports = Literal["node", "cluster"]
+"""Whose usage a node's reports tell: its own, or that of all nodes together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,8 @@ class ClusterSettings:
 
     `name` tells clusters apart. In mode "sync" it listens at `listen`, `host:port`, and connects to `peers`, encrypted
     where `key_file` holds the cluster's key. In mode "slices" limits are kept in `store`, a URL, which may take
-    `store_timeout` to answer. `sync_interval` passes between two messages, or two round trips to the store.
+    `store_timeout` to answer. `sync_interval` passes between two messages, or two round trips to the store. `reports`
+    says whose usage they tell.
     """
 
     mode: Mode = "off"
@@ -32,6 +35,7 @@ class ClusterSettings:
     store_password_file: str = ""
     store_timeout: float = 1.0
     on_outage: OnOutage = "share"
+    reports: Reports = "node"
 
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")

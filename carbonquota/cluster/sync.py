@@ -117,12 +117,15 @@ class SyncNode:
         """How many nodes are known here, this one included."""
         return 1 + len({run.node for run, _ in self._elsewhere.nodes(self._clock())})
 
-    def over_all_nodes(self, names: Sequence[str], own: Sequence[Column]) -> list[Column]:
+    def over_all_nodes(
+        self, names: Sequence[str], own: Sequence[Column], interval: float | None = None
+    ) -> list[Column]:
         """The usage over all nodes of namespaces that use `own` here, a column for each control; from any thread.
 
-        Only throughput is told to others.
+        Only throughput is told to others: that of the running interval, or of the one that began at a time.
         """
-        digests, counts = self._elsewhere.total(self._interval)
+        number = self._interval if interval is None else round(interval / self._length)
+        digests, counts = self._elsewhere.total(number)
         wanted = digests_of(names, self._cluster)
         places = np.searchsorted(digests, wanted)
         inside = np.flatnonzero(places < len(digests))

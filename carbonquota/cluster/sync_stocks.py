@@ -180,7 +180,9 @@ class StockNode:
                 self._digests = {}
             self._is_ready = self._is_ready or self._knows_enough(now, wanted, connected)
             if speaks:
+                # Somebody has just begun to listen, who may have missed what was said, and asked, before.
                 self._spoke = -_SPEAK
+                self._peers.ask_at_once()
         yield from self._news(now)
         yield from self.replies()
 

@@ -61,7 +61,8 @@ class DaemonParts:
         self.follower = fleet.follower(self.runtime)
         self.whisper = self._make_whisper() if settings.whisper.enabled else None
         self.sink: Sink = self.whisper or RelaySink(settings.relay, time.monotonic, self._on_room)
-        self.runtime.join(make_service(settings.cluster, self.runtime, node, on_loop=on_data_thread))
+        cluster = make_service(settings.cluster, self.runtime, node, on_loop=on_data_thread)
+        self.runtime.join(cluster, reports_all=settings.cluster.reports == "cluster")
         self.intake = self._make_intake()
         self.receivers = Receivers(settings.inputs, self.intake)
         self.systemd = Systemd(os.environ, time.monotonic)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, get_args
 
 from carbonquota.cluster.peers import Peer, peer_of
-from carbonquota.cluster.settings import ClusterSettings, Mode, OnOutage, is_private
+from carbonquota.cluster.settings import ClusterSettings, Mode, OnOutage, Reports, is_private
 from carbonquota.cluster.store_url import check_store_url
 
 _DEFAULTS: Final = ClusterSettings()
@@ -83,6 +83,7 @@ READERS: Final[Mapping[str, tuple[Callable[[object], object], object]]] = {
     "QUOTA_CLUSTER_STORE_PASSWORD_FILE": (_file, ""),
     "QUOTA_CLUSTER_STORE_TIMEOUT": (_seconds, _DEFAULTS.store_timeout),
     "QUOTA_CLUSTER_ON_OUTAGE": (_word(*get_args(OnOutage)), _DEFAULTS.on_outage),
+    "QUOTA_CLUSTER_REPORTS": (_word(*get_args(Reports)), _DEFAULTS.reports),
 }
 """How each setting is read, and its default as carbon would have it."""
 

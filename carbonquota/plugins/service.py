@@ -103,7 +103,7 @@ class CarbonParts:
         self.runtime = runtime = Runtime(settings.runtime, fleet.profile(profile), clock)
         self.follower = fleet.follower(runtime)
         cluster = make_service(settings.cluster, runtime, node, on_loop=carbon.on_data_thread)
-        runtime.join(cluster)
+        runtime.join(cluster, reports_all=settings.cluster.reports == "cluster")
         waiting: HeldPoints[list[Point]] | None = None
         if is_grantor(cluster):
             waiting = HeldPoints(runtime.engine, cluster, carbon.timers, bounds=_BOUNDS)

@@ -68,6 +68,9 @@ HEALTH: Final[dict[str, HealthStat]] = {
     "batches": HealthStat(COUNTER, "Batches decided"),
     "decision_seconds": HealthStat(COUNTER, "Time spent deciding, in seconds"),
     "report_seconds": HealthStat(GAUGE, "How long the last report took, in seconds"),
+    "report_usage_untold": HealthStat(
+        COUNTER, "Namespaces whose usage over all nodes was missing in a report, as the cluster could not be asked"
+    ),
     "patterns_aside": HealthStat(GAUGE, "Patterns of metrics that took too long and are set aside"),
     "pattern_timeouts": HealthStat(COUNTER, "New metrics that a pattern could not be matched with in time"),
     "event_loop_lag_seconds": HealthStat(GAUGE, "Seconds since the event loop last turned, half a second being usual"),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import nlargest
 from itertools import chain
 from math import floor
@@ -24,10 +24,12 @@ import numpy as np
 
 from carbonquota.controls import QuotaColumns
 from carbonquota.engine import QuotaEngine
+from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.service.health import Health, HealthSample, summed
 from carbonquota.service.totals import OverQuota, Totals
 from carbonquota.stats import StandingColumns, named_values, plaintext_lines
+from carbonquota.trie.columns import Column
 
 MARGIN: Final = 0.01
 """Seconds after an interval's end at which its report is due: a timer that fires a hair early must not cut it short."""
@@ -51,6 +53,13 @@ class Emitter(Protocol):
 
     def emit(self, values: Iterable[tuple[str, float]]) -> None:
         """Send values by name; a failure is counted, not raised."""
+
+
+ClusterUsage = Callable[[Sequence[str], Sequence[Column], float], Sequence[Column]]
+"""The usage over all nodes of namespaces that use so much here, throughput in the interval that began at that time.
+
+QuotaError where it cannot be told now.
+"""
 
 
 class Piece(NamedTuple):
@@ -82,6 +91,27 @@ OWN_STATS: Final = ("quota", "usage", "throttle", "dropped", "carbonquota")
 """What the name of each value of a report begins with, behind the graph prefix."""
 
 
+class _OverAll:
+    """The usage over all nodes for one report; once it cannot be told it is not asked for again."""
+
+    def __init__(self, usage: ClusterUsage, interval: float, note_untold: Callable[[int], None]) -> None:
+        """For the interval that began at this time."""
+        self._usage = usage
+        self._interval = interval
+        self._note_untold = note_untold
+        self._is_away = False
+
+    def usage(self, names: Sequence[str], own: Sequence[Column]) -> Sequence[Column] | None:
+        """The usage of these namespaces, which use `own` here; None where it cannot be told."""
+        if not self._is_away:
+            try:
+                return self._usage(names, own, self._interval)
+            except QuotaError:
+                self._is_away = True
+        self._note_untold(len(names))
+        return None
+
+
 class Reporter:
     """Makes the reports of one engine; no other part of the program may call the engine's `report`."""
 
@@ -111,13 +141,22 @@ class Reporter:
         self._own_points = 0
         self._seconds = 0.0
         self._last_over: Sequence[OverQuota] = ()
+        self._over_all: ClusterUsage | None = None
+        self._untold = 0
         health.add(self.health)
+
+    def tell_over_all(self, usage: ClusterUsage) -> None:
+        """Have reports tell the usage of all nodes that share limits, where this one's would stand."""
+        self._over_all = usage
 
     def report(self) -> Report:
         """Close the interval and make its report; not to be called by two threads at once."""
         start = self._stopwatch()
         timestamp = self._timetable.stamp()
         columns, over = self._take()
+        if self._over_all is not None:
+            over_all = _OverAll(self._over_all, self._timetable.start_of(timestamp), self._note_untold)
+            columns = replace(columns, over_all=over_all.usage)
         samples = summed(self._health.samples())
         creates = int(samples.get(("dropped", "creates"), 0))
         health = health_values(samples)
@@ -126,6 +165,10 @@ class Reporter:
         created, self._creates = self._creates, creates
         self._last_over = nlargest(_MOST_KEPT, over, key=lambda tally: tally.over)
         return Report(timestamp, self._pieces(columns, health, timestamp, start), over, creates - created)
+
+    def _note_untold(self, namespaces: int) -> None:
+        """Count namespaces whose usage could not be told."""
+        self._untold += namespaces
 
     def _pieces(
         self, columns: StandingColumns, health: Mapping[str, float], timestamp: int, start: float
@@ -172,6 +215,8 @@ class Reporter:
         """What this part has to say of itself."""
         yield HealthSample("own_points", self._own_points)
         yield HealthSample("report_seconds", self._seconds)
+        if self._over_all is not None:
+            yield HealthSample("report_usage_untold", self._untold)
         for emitter in self._emitters:
             yield HealthSample("emitter_errors", emitter.errors, emitter.name)
 
@@ -199,6 +244,10 @@ class Timetable:
             return int(boundary + self._interval)
         self._reported = boundary
         return int(boundary)
+
+    def start_of(self, timestamp: float) -> float:
+        """When the interval began that ended at this time."""
+        return timestamp - self._interval
 
     def due(self, now: float) -> float:
         """The seconds from `now` until just after the running interval's end."""

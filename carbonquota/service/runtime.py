@@ -87,10 +87,13 @@ class ClusterNode(TroubledPart, Protocol):
     def shares_capacities(self) -> bool:
         """Whether what is held is counted over all nodes, and not throughput alone."""
 
-    def over_all_nodes(self, names: Sequence[str], own: Sequence[Column]) -> Sequence[Column]:
+    def over_all_nodes(
+        self, names: Sequence[str], own: Sequence[Column], interval: float | None = None
+    ) -> Sequence[Column]:
         """The usage over all nodes of namespaces that use `own` here, a column for each control.
 
-        From any thread; QuotaError where it cannot be told now.
+        Throughput is that of the running interval, or of the one that began at a time. From any thread; QuotaError
+        where it cannot be told now.
         """
 
 
@@ -165,11 +168,13 @@ class Runtime:
         self.scanner = Scanner(tree, self.engine, on_data_thread=on_data_thread, clock=self.clock)
         self.add_troubled_parts(self.scanner)
 
-    def join(self, cluster: ClusterNode | None) -> None:
-        """Count throughput together with other nodes, if there is a cluster."""
+    def join(self, cluster: ClusterNode | None, *, reports_all: bool = False) -> None:
+        """Count together with other nodes, if there is a cluster; where it `reports_all`, reports tell what all use."""
         self.cluster = cluster
         if cluster is not None:
             self.add_troubled_parts(cluster)
+            if reports_all:
+                self.reporter.tell_over_all(cluster.over_all_nodes)
 
     @property
     def troubles(self) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Final
 
 import numpy as np
@@ -20,25 +21,33 @@ _PIECE: Final = 500
 class Standings:
     """How every quota stands at a report: parallel sequences, one entry a quota.
 
-    `names` are the namespaces' names in stats. `usages` holds a sequence for each control, in their order;
-    `throttle` and `dropped` are points over quota, and of these the ones really dropped.
+    `names` are the namespaces' names in stats. `usages` holds a sequence for each control, in their order, or is None
+    where that cannot be told; `throttle` and `dropped` are points over quota, and of these the ones really dropped.
     """
 
     names: Sequence[str]
     limits: Sequence[Limits]
-    usages: Sequence[Sequence[int]]
+    usages: Sequence[Sequence[int]] | None
     throttle: Sequence[int]
     dropped: Sequence[int]
 
 
+UsageOverAll = Callable[[Sequence[str], Sequence[Column]], Sequence[Column] | None]
+"""The usage of namespaces over all nodes that share limits, in the place of this one's; None where it is not known."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StandingColumns:
-    """The same as the index has it, quick to copy; what takes a step for each quota is left to `at`."""
+    """The same as the index has it, quick to copy; what takes a step for each quota is left to `at`.
+
+    With `over_all`, the usage is that of all nodes.
+    """
 
     taken: TakenQuotas
     limits: Sequence[Limits]
     throttle: Column
     dropped: Column
+    over_all: UsageOverAll | None = None
 
     def __len__(self) -> int:
         """How many quotas there are."""
@@ -47,10 +56,13 @@ class StandingColumns:
     def at(self, places: slice | Column) -> Standings:
         """Those at these places as sequences; needs no lock."""
         taken = self.taken
+        usages: Sequence[Column] | None = [usage[places] for usage in (*taken.usages[:-1], taken.ended)]
+        if self.over_all is not None and usages is not None:
+            usages = self.over_all(taken.namespaces[places].tolist(), usages)
         return Standings(
             names=taken.stat_names(places),
             limits=[self.limits[rule] for rule in taken.rules[places].tolist()],
-            usages=[usage[places].tolist() for usage in (*taken.usages[:-1], taken.ended)],
+            usages=None if usages is None else [usage.tolist() for usage in usages],
             throttle=self.throttle[places].tolist(),
             dropped=self.dropped[places].tolist(),
         )
@@ -77,10 +89,12 @@ def ended_intervals(taken: TakenQuotas, counts: TakenCounts, limits: Sequence[Li
 def named_values(standings: Standings) -> dict[str, int]:
     """Each stat by its name, without the graph prefix; limits and usage only of the controls that are set.
 
+    Where the usage cannot be told, there is none.
+
     The names are those of go-carbon (`quota.<control>.<name>`, `usage.…`, `throttle.<name>`), and `dropped.<name>`.
     """
     values: dict[str, int] = {}
-    for control, usage in zip(CONTROL_FIELDS, standings.usages, strict=True):
+    for control, usage in zip(CONTROL_FIELDS, standings.usages or repeat(None, len(CONTROL_FIELDS)), strict=True):
         limits = [getattr(limit, control) for limit in standings.limits]
         values |= _pairs(control, standings.names, limits, usage)
     for name, throttle, dropped in zip(standings.names, standings.throttle, standings.dropped, strict=True):
@@ -90,10 +104,11 @@ def named_values(standings: Standings) -> dict[str, int]:
 
 
 def _pairs(
-    control: str, names: Sequence[str], limits: Sequence[int | None], usage: Sequence[int]
+    control: str, names: Sequence[str], limits: Sequence[int | None], usage: Sequence[int] | None
 ) -> Iterator[tuple[str, int]]:
     """Quota and usage of one control."""
-    for name, limit, used in zip(names, limits, usage, strict=True):
+    for place, (name, limit) in enumerate(zip(names, limits, strict=True)):
         if limit is not None:
             yield f"quota.{control}.{name}", limit
-            yield f"usage.{control}.{name}", used
+            if usage is not None:
+                yield f"usage.{control}.{name}", usage[place]

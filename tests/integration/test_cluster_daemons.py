@@ -112,6 +112,7 @@ store = "{server.url}"
 store-timeout = "1s"
 sync-interval = "50ms"
 on-outage = "{on_outage}"
+reports = "cluster"
 """
     with ExitStack() as stack:
         daemons = []
@@ -356,6 +357,19 @@ def held_by(daemon: Daemon, whose: str) -> dict[str, int]:
     return {namespace: control["usage"] for namespace, control in found if control["control"] == "metrics"}
 
 
+def reported(collector: Collector, stat: str) -> list[int]:
+    """The values that nodes reported of a stat, as they came."""
+    beginning = f"carbon.agents.test.{stat} ".encode()
+    return [int(line.split()[1]) for line in collector.lines.copy() if line.startswith(beginning)]
+
+
+def assert_reported(collector: Collector, stat: str, value: int) -> None:
+    """That reports have this value from now on, whichever of two nodes they are of."""
+    before = len(reported(collector, stat))
+    wait_until(lambda: len(reported(collector, stat)) >= before + 6, "no reports")
+    assert reported(collector, stat)[-2:] == [value, value]
+
+
 def test_new_metrics_that_come_to_all_nodes_count_once(sharers: list[Daemon], collector: Collector) -> None:
     daemons = sharers[:2]
     names = [f"stock.a.m{number}" for number in range(1_000)] + [f"group.a.n{number}.m" for number in range(30)]
@@ -389,6 +403,7 @@ def test_new_metrics_that_come_to_all_nodes_count_once(sharers: list[Daemon], co
     assert held_by(daemons[0], "cluster")["stock.a"] == 100
     tree = json.loads(daemons[0].get("/api/usage?namespace=stock&depth=1&of=cluster")[1])["usage"]
     assert {line["namespace"]: line["metrics"] for line in tree} == {"stock": 140, "stock.a": 100, "stock.b": 40}
+    assert_reported(collector, "usage.metrics.stock-b", 40)
     url = "http://{}:{}".format(*daemons[0].address("HTTP"))
     shown = subprocess.run(
         [

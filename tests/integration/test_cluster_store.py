@@ -11,9 +11,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from carbonquota.cluster.claim_store import ClaimStore
+from carbonquota.cluster.look import Look
+from carbonquota.cluster.messages import digests_of
 from carbonquota.cluster.store import (
     IntervalSpan,
     Membership,
@@ -24,6 +27,7 @@ from carbonquota.cluster.store import (
     TakenSlices,
     connector,
 )
+from carbonquota.testing import ManualClock
 from tests.support.valkey import ValkeyServer, valkey_server
 
 LENGTH = 60_000
@@ -187,6 +191,20 @@ def test_the_share_of_a_node_that_may_be_cut_off_is_kept_back(server: ValkeyServ
     while points := other.take(third, 1, [SliceRequest(A, 100, 100)]).points[0]:
         given += points
     assert given == 100
+
+
+def test_what_was_given_out_is_told_of_the_running_interval_and_of_one_that_ended(server: ValkeyServer) -> None:
+    clock = ManualClock(1_000_000.0 * LENGTH / 1000)
+    name, own = "team.a", [np.zeros(2, np.int64) for _ in range(6)]
+    (digest,) = digests_of([name], "test").tolist()
+    server.client().hset(f"{{cq:test}}:flow:{LENGTH}:1000000", digest.to_bytes(8, "little"), 30)
+    look = Look(store(server), "test", LENGTH / 1000, clock)
+    assert [column.tolist() for column in look.over_all_nodes([name, "b"], own)] == [[0, 0]] * 5 + [[30, 0]]
+    started = clock()
+    clock.advance(LENGTH / 1000)
+    assert look.over_all_nodes([name, "b"], own)[-1].tolist() == [0, 0]
+    assert look.over_all_nodes([name, "b"], own, started)[-1].tolist() == [30, 0]
+    look.close()
 
 
 def test_functions_that_are_gone_are_loaded_again(server: ValkeyServer) -> None:

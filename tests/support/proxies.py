@@ -51,6 +51,8 @@ class TcpProxy:
             self._tls.wrap_socket(taken, server_side=True) if self._tls else taken as near,
             socket.create_connection(("127.0.0.1", self._target)) as far,
         ):
+            for one in (near, far):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._open |= {near, far}
             with selectors.DefaultSelector() as selector:
                 selector.register(near, selectors.EVENT_READ, far)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final, get_args
 
 from carbonquota.client.fleet_values import HUB_GROUP, HUB_TOKEN, HUB_URL
-from carbonquota.cluster.settings import Mode, OnOutage
+from carbonquota.cluster.settings import Mode, OnOutage, Reports
 from carbonquota.controls import ThroughputUnit
 from carbonquota.daemon.inputs import INPUTS
 from carbonquota.daemon.settings import Cache
@@ -93,6 +93,7 @@ KEYS: Final[Mapping[str, Mapping[str, ValueKind]]] = {
         "store-password-file": FILE,
         "store-timeout": duration(least=0.01),
         "on-outage": choice(*get_args(OnOutage)),
+        "reports": choice(*get_args(Reports)),
     },
     "hub": {
         "url": HUB_URL,

@@ -97,6 +97,13 @@ def test_what_all_nodes_accepted_can_be_told_of_each_namespace() -> None:
     own = [np.array([1, 2, 3]) for _ in range(5)] + [np.array([4, 0, 0])]
     told = fleet.nodes[0].over_all_nodes(["a", "b", "never.seen"], own)
     assert [column.tolist() for column in told] == [[1, 2, 3]] * 5 + [[9, 5, 0]]
+    ended = fleet.clock()
+    fleet.clock.advance(LENGTH)
+    fleet.exchange()
+    # A report tells of the interval that has just ended.
+    own = [np.zeros(1, np.int64) for _ in range(6)]
+    for interval, expected in ((None, 0), (ended, 5)):
+        assert fleet.nodes[0].over_all_nodes(["b"], own, interval)[-1].tolist() == [expected]
 
 
 def test_each_interval_begins_anew_on_all_nodes() -> None:

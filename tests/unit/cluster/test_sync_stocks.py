@@ -183,6 +183,25 @@ def test_loaded_metrics_and_those_of_a_populated_index_count_whatever_the_limits
     assert fleet.send(1, "a.other") == 0
 
 
+def test_a_question_that_was_not_heard_is_asked_again_as_soon_as_somebody_begins_to_listen() -> None:
+    fleet = Fleet(2)
+    fleet.cut = {1}
+    fleet.send(0, "a.x")
+    fleet.exchange()
+    one, other = fleet.nodes
+
+    def questions(*, joined: bool) -> int:
+        return sum(message.startswith(TO_ONE) for message in other.tick(1, 1, speaks=joined))
+
+    # The way back is cut still: what the other misses, it learns from the first that it hears again.
+    fleet.clock.advance(2.0)
+    for message in one.tick(1, 1, speaks=True):
+        other.hear(message)
+    assert questions(joined=False) == 1
+    assert questions(joined=False) == 0
+    assert questions(joined=True) == 1
+
+
 def test_a_node_that_starts_decides_on_nothing_new_before_it_knows_what_others_hold() -> None:
     fleet = Fleet(2)
     fleet.send(0, *(f"a.m{k}" for k in range(LIMIT)))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pytest
 
 from carbonquota import QuotaEngine, RuleSet
 from carbonquota.controls import QuotaColumns
+from carbonquota.errors import QuotaError
 from carbonquota.model import MAXIMUM
 from carbonquota.service.health import HEALTH, Health, HealthSample, summed
 from carbonquota.service.reporter import MARGIN, Piece, Report, Reporter, Timetable
 from carbonquota.service.totals import OverQuota
 from carbonquota.stats import StandingColumns
 from carbonquota.testing import ManualClock
+from carbonquota.trie.columns import Column
 from tests.support.small import engine_under
 
 RULES = "[team]\nmetrics = 2\nthroughput = 3\nlogical-size = max\nstat-metric-prefix = t.\n"
@@ -87,6 +89,45 @@ def test_a_report_has_every_stat_of_the_quotas_and_of_health() -> None:
     }
     assert {line.rsplit(b" ", 1)[1] for line in lines.splitlines()} == {b"60"}
     assert (report.timestamp, points) == (60, 13)
+
+
+class Cluster:
+    """Another node uses as much of everything as this one."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.asked: list[tuple[float, int]] = []
+
+    def usage(self, names: Sequence[str], own: Sequence[Column], interval: float) -> list[Column]:
+        self.asked.append((interval, len(names)))
+        if self.is_away:
+            raise QuotaError("the store cannot be reached")
+        return [2 * column for column in own]
+
+
+def test_a_report_can_tell_what_all_nodes_use_and_leaves_that_out_where_it_is_not_known() -> None:
+    clock, cluster = ManualClock(0.0), Cluster()
+    engine = engine_under("[*]\nmetrics = 2\nthroughput = 3\n", clock=clock)
+    reporter = reporter_of(engine, clock)
+    reporter.tell_over_all(cluster.usage)
+    engine.admit(b"".join(b"n%d.x 1 1\n" % number for number in range(1_200)) + b"n0.x 1 1\n" * 4)
+    clock.set(60.01)
+    lines, _ = taken(reporter.report())
+    values = values_of(lines)
+    own = {name: values[f"carbon.here.{name}.n0"] for name in ("usage.metrics", "usage.throughput", "quota.metrics")}
+    assert own == {"usage.metrics": "2", "usage.throughput": "6", "quota.metrics": "2"}
+    # What was dropped is this node's own.
+    assert values["carbon.here.dropped.n0"] == "2"
+    assert {interval for interval, _ in cluster.asked} == {0.0}
+    assert sum(names for _, names in cluster.asked) == 1_200
+    cluster.is_away, cluster.asked = True, []
+    clock.set(120.01)
+    values = values_of(taken(reporter.report())[0])
+    assert values["carbon.here.quota.metrics.n0"] == "2"
+    assert not [name for name in values if ".usage." in name]
+    # It is asked once, and not for each piece, as each may take as long as a store that does not answer.
+    assert [interval for interval, _ in cluster.asked] == [60.0]
+    assert {sample.stat: sample.value for sample in reporter.health()}["report_usage_untold"] == 1_200
 
 
 def test_a_report_of_many_namespaces_comes_in_pieces_and_has_each_once() -> None:
