@@ -90,7 +90,8 @@ def in_process() -> Iterator[Row]:
     checks: dict[str, Check] = {
         "a compiled limit": own.check,
         "a rule's limit by key": keyed.check,
-        "the limiter, with rules, lists and counts": lambda one: limiter.check(
+        "the limiter, with rules, lists and counts": lambda one: limiter.check_one("bench", (("client", one),)),
+        "the same, of a request that is made for it": lambda one: limiter.check(
             Request("bench", (Descriptor((("client", one),)),))
         ),
         "the same, yes or no": lambda one: limiter.allows("bench", (("client", one),)),

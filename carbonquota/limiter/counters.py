@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from carbonquota.kernel import COMPILED
 from carbonquota.limiter.abuse import Bans, Brownout, Counts
 from carbonquota.limiter.charge import Counters
-from carbonquota.limiter.model import Answer, Request
+from carbonquota.limiter.model import Answer, Entry, Request
 from carbonquota.limiter.reference import PlainCounters
 from carbonquota.limiter.rules import Domain, DomainRules
 from carbonquota.model import Clock
@@ -28,16 +28,19 @@ def local_counters(clock: Clock = time.time, most: int = MOST_KEYS) -> Counters:
 
 
 class RuleDecider(Protocol):
-    """Decides by rules in one step, where it can: None of an answer says that it cannot, and that nothing was done."""
+    """Decides by rules in one step, where it can, and has all else decided in several."""
 
     def apply(self, rules: DomainRules) -> None:
         """Decide by these rules from here on."""
 
-    def check(self, request: Request) -> Answer | None:
+    def check(self, request: Request) -> Answer:
         """The answer to a request, which is counted."""
 
-    def allows(self, domain: str, entries: tuple[tuple[str, str], ...], hits: int = 1) -> bool | None:
-        """Whether a request with one descriptor passes; it is counted as well."""
+    def check_one(self, domain: str, entries: tuple[Entry, ...], hits: int = 1) -> Answer:
+        """The same for a request with one descriptor."""
+
+    def allows(self, domain: str, entries: tuple[Entry, ...], hits: int = 1) -> bool:
+        """Whether such a request passes; it is counted as well."""
 
 
 def make_counts() -> Counts:
@@ -50,13 +53,21 @@ def make_counts() -> Counts:
 
 
 def make_decider(
-    counters: Counters, counts: Counts, bans: Bans, brownout: Brownout, refused: Callable[[Domain, Request], object]
+    counters: Counters,
+    counts: Counts,
+    bans: Bans,
+    brownout: Brownout,
+    refused: Callable[[Domain, Request], object],
+    in_steps: Callable[[Request], Answer],
 ) -> RuleDecider | None:
-    """What decides in one step on the compiled counters; None on all others. `refused` is told who did not pass."""
+    """What decides in one step on the compiled counters; None on all others.
+
+    `refused` is told who did not pass, and `in_steps` decides on what is too rare for one step.
+    """
     if not COMPILED:
         return None
     from carbonquota.limiter.native import NativeCounters, RuleDecider  # noqa: PLC0415 - only where it was built
 
     if not isinstance(counters, NativeCounters):
         return None
-    return RuleDecider(counters.table, counts.tally, refused, bans.denied, brownout)
+    return RuleDecider(counters.table, counts.tally, refused, bans.denied, brownout, in_steps)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 UNLIMITED: Final = 2**32 - 1
 """What remains of no limit: the greatest number that fits into an answer of Envoy's protocol."""
@@ -151,12 +151,40 @@ class Lease:
     places: int = 1
 
 
-class Answer(NamedTuple):
-    """What is to be done with a request: it passes if none of its descriptors is over its limit.
+class Answer(Protocol):
+    """What is to be done with a request: it passes if none of its descriptors is over its limit."""
 
-    There is a status a descriptor, in their order. `challenge` asks the edge to challenge the client rather than to
-    refuse it. `leases` are to be handed to `Limiter.release` when the request is done.
-    """
+    @property
+    def code(self) -> Code:
+        """Whether it passes, as Envoy's protocol has it."""
+
+    @property
+    def statuses(self) -> tuple[Status, ...]:
+        """A status a descriptor, in their order."""
+
+    @property
+    def challenge(self) -> bool:
+        """Whether the edge should challenge the client rather than refuse it."""
+
+    @property
+    def leases(self) -> tuple[Lease, ...]:
+        """To be handed to `Limiter.release` when the request is done."""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the request passes."""
+
+    @property
+    def tightest(self) -> Status | None:
+        """The status to tell a client of: what refuses it for longest, or leaves it least; None without a limit."""
+
+    @property
+    def retry_after(self) -> float | None:
+        """The seconds to wait before asking again, 0 where it passes; None where waiting does not help."""
+
+
+class FullAnswer(NamedTuple):
+    """An `Answer` with all there is to it; that of the compiled counters makes its status when it is asked for."""
 
     code: Code
     statuses: tuple[Status, ...]

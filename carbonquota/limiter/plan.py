@@ -8,7 +8,7 @@ from typing import Final
 
 from carbonquota.limiter.algorithms import NEVER, Algorithm, Outcome, policy_of
 from carbonquota.limiter.charge import Charge, ChargeKind, Decision
-from carbonquota.limiter.model import Answer, Code, Descriptor, Lease, Reason, Request, Status
+from carbonquota.limiter.model import Answer, Code, Descriptor, FullAnswer, Lease, Reason, Request, Status
 from carbonquota.limiter.rules.lists import ADDRESS_KEYS
 from carbonquota.limiter.rules.model import SEPARATOR, CompiledLimit, DescriptorRule, Domain, Match, OnOutage, escaped
 
@@ -33,16 +33,16 @@ _DENIED: Final = Status(Code.OVER_LIMIT, Reason.DENIED, remaining=0, retry_after
 def listed(domain: Domain, request: Request) -> Answer | None:
     """The answer to who is on a list of the domain; being denied comes first."""
     if domain.deny and domain.deny.has(request):
-        return Answer(Code.OVER_LIMIT, (_DENIED,) * len(request.descriptors))
+        return FullAnswer(Code.OVER_LIMIT, (_DENIED,) * len(request.descriptors))
     if domain.allow and domain.allow.has(request):
-        return Answer(Code.OK, (_ALLOWED,) * len(request.descriptors))
+        return FullAnswer(Code.OK, (_ALLOWED,) * len(request.descriptors))
     return None
 
 
 def banned(request: Request, left: float) -> Answer:
     """The answer to a client that is denied for so many seconds more."""
     status = Status(Code.OVER_LIMIT, Reason.BANNED, remaining=0, reset=left, retry_after=left)
-    return Answer(Code.OVER_LIMIT, (status,) * len(request.descriptors))
+    return FullAnswer(Code.OVER_LIMIT, (status,) * len(request.descriptors))
 
 
 def identity_of(request: Request) -> str:
@@ -123,7 +123,7 @@ class RequestPlan:
             if status.code is Code.OVER_LIMIT and match is not None:
                 challenge = challenge or match.rule.challenge
         leases = tuple(self._lease(at, token) for at, token in decision.tokens.items()) if decision.tokens else ()
-        return Answer(Code.OK if decision.passes else Code.OVER_LIMIT, tuple(statuses), challenge, leases)
+        return FullAnswer(Code.OK if decision.passes else Code.OVER_LIMIT, tuple(statuses), challenge, leases)
 
     def _lease(self, at: int, token: int) -> Lease:
         charge = self.charges[at]

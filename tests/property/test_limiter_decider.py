@@ -39,6 +39,7 @@ def test_one_step_decides_as_several(seed: int) -> None:
         if len(request.descriptors) == 1:
             asked = (request.domain, request.descriptors[0].entries, request.hits)
             assert ours.allows(*asked) == theirs.allows(*asked)
+            assert ours.check_one(*asked) == theirs.check_one(*asked)
     assert ours.counts.rows() == theirs.counts.rows()
     assert ours.offenders.top() == theirs.offenders.top()
     assert ours.bans.listed() == theirs.bans.listed()

@@ -8,6 +8,7 @@ table never calls Python while it holds the lock.
 
 import os
 
+cimport cython
 from libc.math cimport llround
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -18,7 +19,7 @@ from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 
 from carbonquota.limiter.native._c cimport *
 from carbonquota.limiter.algorithms.policy import Outcome
-from carbonquota.limiter.model import Answer, Code, Descriptor, Reason, Request, Status
+from carbonquota.limiter.model import Code, Descriptor, FullAnswer, Reason, Request, Status
 from carbonquota.limiter.plan import NO_RULE, identity_of
 from carbonquota.limiter.rules.model import escaped
 
@@ -28,7 +29,7 @@ DEF LONGEST = 256
 cdef int IN_FLIGHT = 4
 cdef int SHADOW = 1, CHARGE_DENIED = 2, GUARANTEE = 4, QUOTA = 32, QUOTA_BEGINS = 64
 # Names of C, as those of the module are looked up each time.
-cdef object A_REQUEST = Request, A_DESCRIPTOR = Descriptor, AN_ANSWER = Answer, A_STATUS = Status, UNRULED = NO_RULE
+cdef object A_REQUEST = Request, A_DESCRIPTOR = Descriptor, AN_ANSWER = FullAnswer, A_STATUS = Status, UNRULED = NO_RULE
 cdef object AN_OUTCOME = Outcome
 cdef object NO_WAIT = 0.0, NO_LEASES = ()
 cdef object OK = Code.OK, OVER = Code.OVER_LIMIT, UNDER = Reason.UNDER, PASSED_OVER = Reason.OVER
@@ -336,4 +337,5 @@ cdef class KeyedLimit:
 
 
 include "_rules.pxi"
+include "_answer.pxi"
 include "_decider.pxi"

@@ -31,17 +31,19 @@ cdef class RuleDecider:
     """Decides by rules on a table's counters; `apply` tells it the rules.
 
     `tally_of` gives the `Tally` of a rule, route and tier, `refused` is told of each domain and request that did not
-    pass. `bans` has who is denied, `brownout` the factors, `switches` which of these there are.
+    pass. `bans` has who is denied, `brownout` the factors, `switches` which of these there are. `in_steps` decides on
+    requests that are not decided here.
     """
 
     cdef Table table
-    cdef object tally_of, refused, brownout
+    cdef object tally_of, refused, brownout, in_steps
     cdef dict bans, switches, domains
     cdef ReadyRule nobody
 
-    def __cinit__(self, Table table, tally_of, refused, dict bans, brownout):
+    def __cinit__(self, Table table, tally_of, refused, dict bans, brownout, in_steps):
         self.table, self.tally_of, self.refused = table, tally_of, refused
         self.bans, self.brownout, self.switches = bans, brownout, brownout.switches
+        self.in_steps = in_steps
         self.domains = {}
         self.nobody = ReadyRule.__new__(ReadyRule)
         self.nobody.name, self.nobody.tallies, self.nobody.tally = "", {}, None
@@ -51,6 +53,11 @@ cdef class RuleDecider:
         self.domains = {name: ready_domain(self.table, domain) for name, domain in rules.domains.items()}
 
     def check(self, request):
+        """The answer to a request."""
+        answer = self.tried(request)
+        return self.in_steps(request) if answer is None else answer
+
+    cdef object tried(self, object request):
         """The answer to a request; None where it has to be decided in steps, for nothing was done then."""
         cdef ReadyDomain domain = <ReadyDomain>self.domains.get(request[0]) if type(request) is A_REQUEST else None
         cdef cl_plan plan
@@ -59,6 +66,8 @@ cdef class RuleDecider:
         cdef tuple descriptors = <tuple>(<tuple>request)[1], entries
         cdef str tier = tier_of(<tuple>request)
         cdef Py_ssize_t count = len(descriptors), at
+        if count == 1:
+            return self.check_alone(domain, <tuple>request, <tuple>descriptors[0], tier)
         if count == 0 or count > MOST or (count > 1 and domain.replaces) or self.is_named(domain, <tuple>request):
             return None
         factor = self.brownout.factor(tier) if self.switches else None
@@ -74,23 +83,40 @@ cdef class RuleDecider:
                 return None
         return self.answer(&plan, domain, <tuple>request, tier, self.decide(&plan) == 0)
 
-    def allows(self, str domain, tuple entries, hits=1):
-        """Whether a request with one descriptor passes; None as above."""
+    def check_one(self, str domain, tuple entries, hits=1):
+        """The answer to a request with one descriptor."""
         cdef ReadyDomain own = <ReadyDomain>self.domains.get(domain)
         cdef cl_plan plan
+        cdef QuickAnswer made
         cdef str tier = ""
         if own is None or own.deny is not None or own.allow is not None or self.bans or self.switches:
-            return self.allows_in_full(domain, entries, hits)
+            return self.check(Request(domain, (Descriptor(entries),), hits))
         if len(entries) == 1 and (<tuple>entries[0])[0] == "tier":
             tier = <str>(<tuple>entries[0])[1]
         plan.count = plan.asked_count = 0
         if not self.plan_one(&plan, own, entries, hits, tier, None):
-            return None
-        return self.passes(&plan, own, entries, hits, tier, self.decide(&plan) != 0)
+            return self.in_steps(Request(domain, (Descriptor(entries),), hits))
+        if plan.count != 1:
+            request = Request(domain, (Descriptor(entries),), hits)
+            return self.answer(&plan, own, <tuple>request, tier, self.decide(&plan) == 0)
+        made = self.quick(&plan, "", tier)
+        if made.is_over:
+            self.refused(own.domain, Request(domain, (Descriptor(entries),), hits))
+        return made
 
-    cdef object allows_in_full(self, str domain, tuple entries, object hits):
-        answer = self.check(Request(domain, (Descriptor(entries),), hits))
-        return None if answer is None else answer[0] is OK
+    def allows(self, str domain, tuple entries, hits=1):
+        """Whether a request with one descriptor passes."""
+        cdef ReadyDomain own = <ReadyDomain>self.domains.get(domain)
+        cdef cl_plan plan
+        cdef str tier = ""
+        if own is None or own.deny is not None or own.allow is not None or self.bans or self.switches:
+            return self.check(Request(domain, (Descriptor(entries),), hits)).allowed
+        if len(entries) == 1 and (<tuple>entries[0])[0] == "tier":
+            tier = <str>(<tuple>entries[0])[1]
+        plan.count = plan.asked_count = 0
+        if not self.plan_one(&plan, own, entries, hits, tier, None):
+            return self.in_steps(Request(domain, (Descriptor(entries),), hits)).allowed
+        return self.passes(&plan, own, entries, hits, tier, self.decide(&plan) != 0)
 
     cdef object passes(self, cl_plan* plan, ReadyDomain domain, tuple entries, object hits, str tier, bint made):
         """Count what was decided, and tell whether it passes."""
@@ -106,6 +132,38 @@ cdef class RuleDecider:
             self.refused(domain.domain, Request(domain.domain.name, (Descriptor(entries),), hits))
             return False
         return True
+
+    cdef object check_alone(self, ReadyDomain domain, tuple request, object descriptor, str tier):
+        """The answer to a request with one descriptor, as most are."""
+        cdef cl_plan plan
+        if type(descriptor) is not A_DESCRIPTOR or (<tuple>descriptor)[2] is not None or self.is_named(domain, request):
+            return None
+        factor = self.brownout.factor(tier) if self.switches else None
+        hits = (<tuple>descriptor)[1]
+        if hits is None:
+            hits = request[2]
+        plan.count = plan.asked_count = 0
+        if not self.plan_one(&plan, domain, <tuple>(<tuple>descriptor)[0], hits, tier, factor):
+            return None
+        if plan.count != 1:
+            return self.answer(&plan, domain, request, tier, self.decide(&plan) == 0)
+        cdef QuickAnswer made = self.quick(&plan, <str>request[6], tier)
+        if made.is_over:
+            self.refused(domain.domain, request)
+        return made
+
+    cdef QuickAnswer quick(self, cl_plan* plan, str route, str tier):
+        """Decide on one charge, and count it."""
+        # While these are made and found, the slot is on its way, and then the record.
+        cdef QuickAnswer made = QuickAnswer.__new__(QuickAnswer)
+        cdef ReadyRule rule = <ReadyRule>plan.asked[0].rule
+        cdef Tally tally = self.tally(rule, route, tier)
+        cl_prefetch_record(&self.table.table, plan.digests[0])
+        made.rule, made.limit = rule, <RuleLimit>(<tuple>plan.asked[0].limits)[0]
+        made.is_over = self.decide(plan) == 0
+        made.outcome = plan.charges[0].outcome
+        cl_count_one(&tally.numbers[0 if made.outcome.fits else 1 if made.is_over else 2])
+        return made
 
     cdef bint is_named(self, ReadyDomain domain, tuple request) except -1:
         """Whether the request is by somebody on a list, or who is denied for a while."""
@@ -290,18 +348,8 @@ cdef object status_of(cl_plan* plan, cl_asked* asked, ReadyRule rule, int* outco
     for at in range(asked.first + 1, asked.last):
         if leaves_less(&plan.charges[at].outcome, told):
             tells, told = at, &plan.charges[at].outcome
-    cdef bint is_over = not told.fits and not rule.is_shadow
-    outcome[0] = 1 if is_over else 0 if told.fits else 2
-    status = cl_new_tuple(A_STATUS, 8)
-    put(status, 0, OVER if is_over else OK)
-    put(status, 1, UNDER if told.fits else PASSED_OVER)
-    put(status, 2, (<RuleLimit>(<tuple>asked.limits)[tells - asked.first]).limit)
-    put(status, 3, told.remaining)
-    put(status, 4, told.reset / 1e6)
-    put(status, 5, NO_WAIT if not is_over else None if told.retry < 0 else told.retry / 1e6)
-    put(status, 6, outcome[0] == 2)
-    put(status, 7, rule.name)
-    return status
+    outcome[0] = 0 if told.fits else 2 if rule.is_shadow else 1
+    return told_status(rule, <RuleLimit>(<tuple>asked.limits)[tells - asked.first], told)
 
 
 cdef bint leaves_less(const cl_outcome* one, const cl_outcome* other) noexcept nogil:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 
-from carbonquota.limiter.model import Code, Descriptor, Limit, Reason, Request, Unit
+from carbonquota.limiter.model import Answer, Code, Descriptor, FullAnswer, Limit, Reason, Request, Unit
 from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
 from carbonquota.testing import ManualClock
@@ -66,3 +67,15 @@ def test_a_limit_that_comes_with_the_request_takes_the_place_of_the_rule() -> No
     own = Descriptor((("client", "a"),), limit=Limit(1, Unit.HOUR))
     answers = [asyncio.run(subject.check_async(Request("shop", (own,)))).code for _ in range(2)]
     assert answers == [Code.OK, Code.OVER_LIMIT]
+
+
+def test_an_answer_is_what_it_tells_wherever_it_comes_from() -> None:
+    subject = limiter(ManualClock(1000.0))
+    answers: list[Answer] = [subject.check_one("shop", (("client", "a"),)) for _ in range(3)]
+    for answer in answers:
+        full = FullAnswer(answer.code, answer.statuses, answer.challenge, answer.leases)
+        assert (answer.allowed, answer.tightest, answer.retry_after) == (full.allowed, full.tightest, full.retry_after)
+        assert answer == full == pickle.loads(pickle.dumps(answer))  # noqa: S301 - our own
+        assert (hash(answer), repr(answer)) == (hash(full), repr(full))
+    assert answers[0] != answers[1]
+    assert [answer.retry_after for answer in answers] == [0.0, 0.0, 30.0]

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from carbonquota.limiter.faces.grpc.messages import MOST_DESCRIPTORS
-from carbonquota.limiter.model import Answer, Code, Descriptor, Lease, Request
+from carbonquota.limiter.model import Answer, Code, Descriptor, FullAnswer, Lease, Request
 from carbonquota.web.grpc.replies import MessageError
 
 MOST_QUESTIONS: Final = 1_000
@@ -33,7 +33,7 @@ def read_questions(body: bytes) -> list[Request]:
 
 def read_leases(body: bytes) -> Answer:
     """The leases of a body, as the answer that they came with; MessageError where they are none."""
-    return Answer(Code.OK, (), leases=tuple(map(_lease, _list_of(body, "leases"))))
+    return FullAnswer(Code.OK, (), leases=tuple(map(_lease, _list_of(body, "leases"))))
 
 
 def write_verdicts(answers: Sequence[Answer]) -> dict[str, Any]:

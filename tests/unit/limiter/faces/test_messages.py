@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from carbonquota.limiter.faces.grpc.messages import Messages, read_request, write_answer
 from carbonquota.limiter.faces.headers import HeaderStyle
-from carbonquota.limiter.model import Answer, Code, Descriptor, Limit, Reason, Request, Status, Unit
+from carbonquota.limiter.model import Code, Descriptor, FullAnswer, Limit, Reason, Request, Status, Unit
 from carbonquota.web.grpc.replies import MessageError
 
 
@@ -78,7 +78,7 @@ def test_any_bytes_are_a_question_or_an_error(raw: bytes) -> None:
 @pytest.mark.parametrize("unit", list(Unit))
 def test_an_answer_has_a_status_a_descriptor(unit: Unit) -> None:
     over = Status(Code.OVER_LIMIT, Reason.OVER, Limit(10, unit, "ten"), 0, 1.5, 1.5, rule="d.a")
-    written = write_answer(Answer(Code.OVER_LIMIT, (Status(Code.OK, Reason.NO_RULE), over)), HeaderStyle())
+    written = write_answer(FullAnswer(Code.OVER_LIMIT, (Status(Code.OK, Reason.NO_RULE), over)), HeaderStyle())
     assert json_format.MessageToDict(written) == {
         "overallCode": "OVER_LIMIT",
         "statuses": [
@@ -100,5 +100,5 @@ def test_an_answer_has_a_status_a_descriptor(unit: Unit) -> None:
 
 def test_what_remains_is_told_as_far_as_the_protocol_can() -> None:
     status = Status(Code.OK, Reason.UNDER, Limit(2**40, Unit.DAY), 2**40 - 1)
-    (written,) = write_answer(Answer(Code.OK, (status,)), HeaderStyle()).statuses
+    (written,) = write_answer(FullAnswer(Code.OK, (status,)), HeaderStyle()).statuses
     assert (written.current_limit.requests_per_unit, written.limit_remaining) == (2**32 - 1, 2**32 - 1)

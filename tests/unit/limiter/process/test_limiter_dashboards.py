@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from carbonquota.limiter.faces.checker import FaceStats
-from carbonquota.limiter.model import Answer, Code
+from carbonquota.limiter.model import Code, FullAnswer
 from carbonquota.limiter.process.exposition import ALL_STATS, LimiterExposition
 from carbonquota.limiter.stats import Sample
 from tests.support.dashboards import (
@@ -32,7 +32,7 @@ RULES, PANELS = FILES.rules, FILES.panels
 def scraped() -> dict[str, set[str]]:
     """The labels of every metric of a page on which there is all that can be."""
     face = FaceStats()
-    face.note(Answer(Code.OK, ()), 0.001)
+    face.note(FullAnswer(Code.OK, ()), 0.001)
     face.faults["bug"] = 1
     own = [Sample(name, 1.0, tuple("x" for _ in stat.labels)) for name, stat in ALL_STATS.items()]
     # Those that the faces give by themselves.
