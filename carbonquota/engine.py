@@ -39,15 +39,15 @@ from carbonquota.controls.capacity_limits import NamespaceLimits, RefusedMetric
 from carbonquota.controls.children import Children, names_at, take_children, usages_at
 from carbonquota.controls.explain import explain
 from carbonquota.controls.holding import AnyDecision, HeldBack, hold_back, let_go
+from carbonquota.controls.quota_columns import QuotaColumns, quota_columns, unnamed_quota_columns, usage_of
 from carbonquota.controls.rejections import Rejections
 from carbonquota.controls.sharing import Counted, NamespaceRows
-from carbonquota.controls.standing import QuotaColumns, standing, unnamed_standing, usage_of
 from carbonquota.controls.table import CompiledRule
 from carbonquota.kernel import UNKNOWN, Lock, Malformed, PlainLines, PlainNames, PointList
 from carbonquota.metric_name import Name, dotted_part, normalize, normalize_namespace
 from carbonquota.model import MAXIMUM, ROOT, Clock, Size, SizeOf, Storable, Usage, Verdict
 from carbonquota.rules import RuleSet, Schemas
-from carbonquota.stats import StandingColumns, ended_intervals
+from carbonquota.stats import ReportColumns, ended_intervals
 from carbonquota.trie import Change, ChangeRun, Holdings, Index, Rebuild, Taking, take_counts, take_ended_counts
 from carbonquota.trie.columns import Column
 from carbonquota.trie.quotas import in_turn
@@ -369,7 +369,7 @@ class QuotaEngine:
             values |= piece
         return values
 
-    def report_with_counts(self) -> tuple[StandingColumns, QuotaColumns, QuotaColumns]:
+    def report_with_counts(self) -> tuple[ReportColumns, QuotaColumns, QuotaColumns]:
         """`report` as columns, with how all quotas stood right before and after it.
 
         A position is the same quota's in all three.
@@ -396,8 +396,8 @@ class QuotaEngine:
             after = take_counts(quotas)
             self._index.prune_reported()
         taken = taking.taken()
-        columns = ended_intervals(taken, ended, [grant.limits for grant in in_force])
-        return columns, standing(taken, before, in_force), standing(taken, after, in_force)
+        columns = ended_intervals(taken, ended, [rule.limits for rule in in_force])
+        return columns, quota_columns(taken, before, in_force), quota_columns(taken, after, in_force)
 
     def _give_stat_names(self) -> None:
         """Give new namespaces their names in stats, some at a time: nobody is to wait long for the lock."""
@@ -583,7 +583,7 @@ class QuotaEngine:
             self._index.note_absent()
             taking.take(self._index)
             counts, in_force = take_counts(self._index.quotas), self._decider.compiled
-        return standing(taking.taken(), counts, in_force)
+        return quota_columns(taking.taken(), counts, in_force)
 
     def unnamed_quota_columns(self) -> QuotaColumns:
         """The same for who shows a few of them: names are looked up by `names_at` alone, and may be gone by then."""
@@ -594,7 +594,7 @@ class QuotaEngine:
             taking.take_unnamed(self._index)
             counts, in_force = take_counts(self._index.quotas), self._decider.compiled
             index = self._index
-        return unnamed_standing(taking.taken_unnamed(index), counts, in_force)
+        return unnamed_quota_columns(taking.taken_unnamed(index), counts, in_force)
 
     def explain(self, metric: Name, points: int = 1) -> Explanation:
         """Everything that decides about an offer of this metric now; nothing is charged. Raises what `offer` does.

@@ -90,8 +90,10 @@ def _check_configuration(text: str, path: str, linting: Linting | None) -> Itera
     """The report on a daemon's configuration, and those on its files, as far as it tells them."""
     read = read_configuration(text, path)
     sections = None if read.problems else 0
-    notes = (*read.notes.lines(), *_notes_on_tree(read.settings)) if linting and not read.problems else ()
-    findings = tuple(Finding(UNKNOWN, Severity.WARNING, warning) for warning in read.notes.warnings) if linting else ()
+    notes = (*read.diagnostics.lines(), *_notes_on_tree(read.settings)) if linting and not read.problems else ()
+    findings = (
+        tuple(Finding(UNKNOWN, Severity.WARNING, warning) for warning in read.diagnostics.warnings) if linting else ()
+    )
     yield CheckReport(path, FileKind.CONFIGURATION, sections, read.problems, findings, notes)
     yield from _check_named_files(read.settings, linting)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from carbonquota.cli.demands import Demand
+from carbonquota.cli.limit_usages import LimitUsage
 from carbonquota.cli.trial import TrialOutcome, TrialTarget
 from carbonquota.rules import diff
 
@@ -17,9 +17,9 @@ class LimitChange:
     `latest` is the new one, or the old one where the limit is gone.
     """
 
-    latest: Demand
-    old: Demand | None
-    new: Demand | None
+    latest: LimitUsage
+    old: LimitUsage | None
+    new: LimitUsage | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ def compare(old: TrialTarget, new: TrialTarget) -> RulesComparison:
 
 def _pairs(old: TrialOutcome, new: TrialOutcome) -> Iterator[LimitChange]:
     """Every limit of either side, with its counterpart."""
-    before = {(demand.namespace, demand.control): demand for demand in old.demands}
-    for demand in new.demands:
-        yield LimitChange(demand, before.pop((demand.namespace, demand.control), None), demand)
-    for demand in before.values():
-        yield LimitChange(demand, demand, None)
+    before = {(one.namespace, one.control): one for one in old.limits}
+    for one in new.limits:
+        yield LimitChange(one, before.pop((one.namespace, one.control), None), one)
+    for one in before.values():
+        yield LimitChange(one, one, None)
 
 
-def _gist(demand: Demand | None) -> tuple[int, int, int, bool] | None:
+def _gist(one: LimitUsage | None) -> tuple[int, int, int, bool] | None:
     """What of a demand makes a difference."""
-    return (demand.limit, demand.over, demand.rejected, demand.rule.enforcing) if demand else None
+    return (one.limit, one.over, one.rejected, one.rule.enforcing) if one else None

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import TypeVar
 
 from carbonquota.cli.comparison import LimitChange, RulesComparison
-from carbonquota.cli.demands import Demand
 from carbonquota.cli.intake import SourceIntake
+from carbonquota.cli.limit_usages import LimitUsage
 from carbonquota.cli.output import Column, Json, Output, TextTable, Tone, number, plural
 from carbonquota.cli.trial import Rejection, TrialOutcome
 from carbonquota.model import Rule
@@ -17,7 +17,7 @@ from carbonquota.service.documents import rule_document
 
 Item = TypeVar("Item")
 
-_DEMAND_COLUMNS = (
+_LIMIT_COLUMNS = (
     Column("namespace", folds=True),
     Column("control"),
     Column("limit", numeric=True),
@@ -27,7 +27,7 @@ _DEMAND_COLUMNS = (
     Column("rejected", numeric=True),
     Column("rule", folds=True),
 )
-_CHANGE_COLUMNS = tuple(column for column in _DEMAND_COLUMNS if column.heading != "percent")
+_CHANGE_COLUMNS = tuple(column for column in _LIMIT_COLUMNS if column.heading != "percent")
 _REJECTION_COLUMNS = (
     Column("rejected by", folds=True),
     Column("control"),
@@ -45,12 +45,12 @@ def show(outcome: TrialOutcome, intake: SourceIntake, output: Output, top: int) 
     output.document(
         _summary(outcome, intake)
         | {
-            "quotas": [_demand_document(demand) for demand in _first(outcome.demands, top)],
+            "quotas": [_limit_document(one) for one in _first(outcome.limits, top)],
             "rejections": [_rejection_document(rejection) for rejection in _first(outcome.rejections, top)],
         }
     )
-    if outcome.demands:
-        _show_table(output, _DEMAND_COLUMNS, outcome.demands, _demand_row, top)
+    if outcome.limits:
+        _show_table(output, _LIMIT_COLUMNS, outcome.limits, _limit_row, top)
     else:
         output.line("No rule holds any of these namespaces.")
     if outcome.rejections:
@@ -101,12 +101,12 @@ def _first(items: Sequence[Item], top: int) -> Sequence[Item]:
 
 def _tone(item: object) -> Tone:
     """The colour of a row: what is rejected stands out, and so does what is only over its limit."""
-    demand = item.latest if isinstance(item, LimitChange) else item
-    if not isinstance(demand, Demand):
+    one = item.latest if isinstance(item, LimitChange) else item
+    if not isinstance(one, LimitUsage):
         return Tone.PLAIN
-    if demand.rejected:
+    if one.rejected:
         return Tone.BAD
-    return Tone.WARNING if demand.over else Tone.PLAIN
+    return Tone.WARNING if one.over else Tone.PLAIN
 
 
 def _show_verdict(outcome: TrialOutcome, output: Output) -> None:
@@ -119,17 +119,17 @@ def _show_verdict(outcome: TrialOutcome, output: Output) -> None:
         output.line(f"{amount}: all would be accepted.")
 
 
-def _demand_row(demand: Demand) -> tuple[str, ...]:
+def _limit_row(one: LimitUsage) -> tuple[str, ...]:
     """The cells of one limit."""
     return (
-        demand.namespace,
-        demand.control,
-        number(demand.limit),
-        number(demand.usage),
-        _percent(demand.percent),
-        _unless_zero(demand.over),
-        _unless_zero(demand.rejected),
-        _rule(demand.rule),
+        one.namespace,
+        one.control,
+        number(one.limit),
+        number(one.usage),
+        _percent(one.percent),
+        _unless_zero(one.over),
+        _unless_zero(one.rejected),
+        _rule(one.rule),
     )
 
 
@@ -151,11 +151,11 @@ def _change_row(change: LimitChange) -> tuple[str, ...]:
     return (latest.namespace, latest.control, limit, number(latest.usage), over, rejected, rule)
 
 
-def _sides(demand: Demand | None) -> tuple[str, str, str, str]:
+def _sides(one: LimitUsage | None) -> tuple[str, str, str, str]:
     """Limit, amount over it, rejected points and rule on one side of a change; dashes where it sets no limit."""
-    if demand is None:
+    if one is None:
         return "-", "-", "-", "-"
-    return number(demand.limit), number(demand.over), number(demand.rejected), _rule(demand.rule)
+    return number(one.limit), number(one.over), number(one.rejected), _rule(one.rule)
 
 
 def _arrow(old: str, new: str) -> str:
@@ -188,20 +188,20 @@ def _summary(outcome: TrialOutcome, intake: SourceIntake) -> Json:
     return {"points": points, "metrics": outcome.metrics, "namespaces": outcome.namespaces} | intake.document()
 
 
-def _demand_document(demand: Demand) -> Json:
+def _limit_document(one: LimitUsage) -> Json:
     """One limit in JSON."""
-    return {"namespace": demand.namespace, "control": demand.control} | _amounts(demand)
+    return {"namespace": one.namespace, "control": one.control} | _amounts(one)
 
 
-def _amounts(demand: Demand) -> Json:
+def _amounts(one: LimitUsage) -> Json:
     """What a limit is and what is asked of it, in JSON."""
     return {
-        "limit": demand.limit,
-        "usage": demand.usage,
-        "percent": None if math.isinf(demand.percent) else round(demand.percent, 2),
-        "over": demand.over,
-        "rejected": demand.rejected,
-        "rule": asdict(rule_document(demand.rule)),
+        "limit": one.limit,
+        "usage": one.usage,
+        "percent": None if math.isinf(one.percent) else round(one.percent, 2),
+        "over": one.over,
+        "rejected": one.rejected,
+        "rule": asdict(rule_document(one.rule)),
     }
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from carbonquota.cli.missing import part
-from carbonquota.daemon.configuration import Notes, format_settings, load_settings
+from carbonquota.daemon.configuration import Diagnostics, format_settings, load_settings
 from carbonquota.service.process_log import start_log
 
 _LEVELS = ("debug", "info", "warning", "error")
@@ -33,22 +33,22 @@ def command(ctx: click.Context, *, config: str | None, print_config: bool, log_l
     if config is None:
         param = next(one for one in ctx.command.params if one.name == "config")
         raise click.MissingParameter("`carbonquota init DIRECTORY` writes one to start from.", ctx=ctx, param=param)
-    settings, notes = load_settings(config)
+    settings, diagnostics = load_settings(config)
     if print_config:
         click.echo(format_settings(settings), nl=False)
         return
     # The journal of systemd puts its own times.
     start_log(log_level, sys.stderr, with_time="JOURNAL_STREAM" not in os.environ)
-    _tell(notes)
+    _tell(diagnostics)
     daemon = part("carbonquota.daemon.daemon", "the daemon", "daemon")
     ctx.exit(daemon.run(settings, progress=_progress if sys.stderr.isatty() else None))
 
 
-def _tell(notes: Notes) -> None:
+def _tell(diagnostics: Diagnostics) -> None:
     """Log what of the configuration was passed over."""
-    for warning in notes.warnings:
+    for warning in diagnostics.warnings:
         logging.getLogger(__name__).warning("%s", warning)
-    for note in notes.lines():
+    for note in diagnostics.lines():
         logging.getLogger(__name__).info("%s", note)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from carbonquota.cli.demands import Demand, Place, demands_on
+from carbonquota.cli.limit_usages import LimitUsage, Place, usages_of_limits
 from carbonquota.controls import ThroughputUnit, compiled_rules
 from carbonquota.engine import QuotaEngine
 from carbonquota.model import CONTROL_FIELDS, Limits, Rule, Size, SizeOf, Verdict
@@ -45,13 +45,13 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class TrialOutcome:
-    """How a trial went: the demands with the most pressing first, and the rejections with the largest first."""
+    """How a trial went: the limits with the most pressing first, and the rejections with the largest first."""
 
     accepted: int
     rejected: int
     metrics: int
     namespaces: int
-    demands: Sequence[Demand]
+    limits: Sequence[LimitUsage]
     rejections: tuple[Rejection, ...]
 
 
@@ -63,7 +63,7 @@ class TrialTarget:
     ) -> None:
         """`size_of` gives the size of metrics that come without one; `interval` is in seconds."""
         self.rules = rules
-        self._grants = compiled_rules(rules.rules, interval, unit)
+        self._compiled = compiled_rules(rules.rules, interval, unit)
         self._engine = QuotaEngine(rules, size_of=size_of, clock=lambda: 0.0, interval=interval, throughput_unit=unit)
         self._accepted = 0
         self._rejected = 0
@@ -108,7 +108,7 @@ class TrialTarget:
             rejected=self._rejected,
             metrics=len(self._engine),
             namespaces=self._engine.namespace_count(),
-            demands=demands_on(self._engine.quotas(), self._grants, rejected),
+            limits=usages_of_limits(self._engine.quotas(), self._compiled, rejected),
             rejections=tuple(sorted(self._rejections.values(), key=lambda rejection: -rejection.points)),
         )
 

@@ -29,7 +29,7 @@ from carbonquota.trie.columns import Column
 
 _log = logging.getLogger(__name__)
 
-_PATIENCE: Final = 10.0
+_END_TIMEOUT: Final = 10.0
 """Seconds that the thread has to end."""
 
 
@@ -110,7 +110,7 @@ class ClaimService:
         self._stopping.set()
         self._due.set()
         if self._thread is not None:
-            self._thread.join(_PATIENCE)
+            self._thread.join(_END_TIMEOUT)
             self._thread = None
         self._gate.is_closed = True
         self._on_loop(self._finish)

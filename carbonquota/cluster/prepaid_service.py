@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 _SHORTEST_WAIT: Final = 0.005
 """Seconds between two ticks that are hurried."""
 
-_PATIENCE: Final = 10.0
+_END_TIMEOUT: Final = 10.0
 """Seconds that the thread has to end."""
 
 
@@ -98,7 +98,7 @@ class PrepaidService:
         self._stopping.set()
         self._due.set()
         if self._thread is not None:
-            self._thread.join(_PATIENCE)
+            self._thread.join(_END_TIMEOUT)
             self._thread = None
 
     @property

@@ -49,7 +49,7 @@ _PARTS: Final = 4
 _SPEAK: Final = 1.0
 """Seconds after which a node says which version is its last, where there is nothing new."""
 
-_PATIENCE: Final = 5.0
+_TIMEOUT: Final = 5.0
 """Seconds that a node which starts waits for what the others hold."""
 
 
@@ -91,7 +91,7 @@ class StockNode:
         self._doubts: dict[str, None] = {}
         self._spoke = -_SPEAK
         self._answers: dict[bytes, Iterator[VersionsPart]] = {}
-        self._double_at = -_PATIENCE
+        self._double_at = -_TIMEOUT
 
     @property
     def is_ready(self) -> bool:
@@ -101,7 +101,7 @@ class StockNode:
     @property
     def has_double(self) -> bool:
         """Whether another node that goes by this one's name was heard lately."""
-        return self._clock() - self._double_at < _PATIENCE
+        return self._clock() - self._double_at < _TIMEOUT
 
     def claim(self, metrics: Sequence[str], namespaces: Sequence[str]) -> list[RefusedMetric | None]:
         """Whether new metrics may come, in this order, or what refuses each; those that may are counted from now on.
@@ -199,7 +199,7 @@ class StockNode:
 
     def _knows_enough(self, now: float, wanted: int, connected: int) -> bool:
         """Whether all peers told what they hold, or have had enough time for it."""
-        if now - self._began >= _PATIENCE:
+        if now - self._began >= _TIMEOUT:
             return True
         heard = len(self._peers.nodes) + self._hears_itself
         return connected >= wanted and heard >= connected and self._peers.are_known
@@ -354,7 +354,7 @@ class StockNode:
             self._hears_itself = True
         elif message.run.node == self._run.node:
             # What this node said before it began again may still be under way, but not for long.
-            if self._clock() - self._began > _PATIENCE:
+            if self._clock() - self._began > _TIMEOUT:
                 self._double_at = self._clock()
         else:
             with self._lock:

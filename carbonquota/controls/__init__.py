@@ -10,9 +10,9 @@ from carbonquota.controls.admission import WHY_MALFORMED, Admission, BatchDecisi
 from carbonquota.controls.backend import Backend, Turn
 from carbonquota.controls.children import Children
 from carbonquota.controls.explanation import ControlState, Explanation, NamespaceExplanation, NamespaceQuota
+from carbonquota.controls.quota_columns import QuotaColumns
 from carbonquota.controls.reference import Decider, ReferenceBackend
 from carbonquota.controls.refill import ClockWatch, FixedWindow, Refill
-from carbonquota.controls.standing import QuotaColumns
 from carbonquota.controls.table import THROUGHPUT, CompiledRule, compiled_rules
 from carbonquota.kernel import COMPILED
 from carbonquota.model import ThroughputUnit

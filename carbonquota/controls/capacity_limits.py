@@ -65,10 +65,10 @@ def limits_above(decider: Decider, namespaces: Iterable[str]) -> list[NamespaceL
         if namespace in found:
             continue
         is_limited = False
-        for name, grant in _way_down(decider, namespace):
+        for name, rule in _way_down(decider, namespace):
             known = found.get(name)
             if known is None:
-                limits = _UNLIMITED if grant is None else _limits(grant)
+                limits = _UNLIMITED if rule is None else _limits(rule)
                 is_limited = is_limited or limits != _UNLIMITED
                 found[name] = NamespaceLimits(name, limits, is_limited)
             else:
@@ -87,11 +87,11 @@ def _way_down(decider: Decider, namespace: str) -> Iterator[tuple[str, CompiledR
         yield name, None if rule < 0 else compiled[rule]
 
 
-def _limits(grant: CompiledRule) -> tuple[int, ...]:
+def _limits(rule: CompiledRule) -> tuple[int, ...]:
     """What a rule rejects new metrics by."""
-    if not grant.enforcing:
+    if not rule.enforcing:
         return _UNLIMITED
-    limits = dict(grant.checks)
+    limits = dict(rule.checks)
     return tuple(limit if (limit := limits.get(control, -1)) <= MOST_SHARED else -1 for control in CAPACITY_ORDER)
 
 

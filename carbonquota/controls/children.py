@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from carbonquota.controls.standing import usage_of
+from carbonquota.controls.quota_columns import usage_of
 from carbonquota.kernel import UNKNOWN
 from carbonquota.model import Usage
 from carbonquota.trie import Index

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from carbonquota.control import CONTROLS, amounts_of
 from carbonquota.controls.explanation import ControlState, Explanation, NamespaceExplanation
+from carbonquota.controls.quota_columns import usage_of
 from carbonquota.controls.reference.decision import Decider
-from carbonquota.controls.standing import usage_of
 from carbonquota.controls.table import CAPACITY_ORDER, NAMESPACES, THROUGHPUT
 from carbonquota.kernel import UNKNOWN
 from carbonquota.metric_name import dotted_part

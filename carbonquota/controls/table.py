@@ -62,10 +62,10 @@ class CompiledRule:
 
 def compiled_rules(rules: Iterable[Rule], interval: float, unit: ThroughputUnit) -> tuple[CompiledRule, ...]:
     """The rules compiled for report intervals of `interval` seconds."""
-    return tuple(_grant(rule, interval, unit) for rule in rules)
+    return tuple(_compiled(rule, interval, unit) for rule in rules)
 
 
-def _grant(rule: Rule, interval: float, unit: ThroughputUnit) -> CompiledRule:
+def _compiled(rule: Rule, interval: float, unit: ThroughputUnit) -> CompiledRule:
     """One compiled rule."""
     limits = rule.limits
     throughput = limits.throughput

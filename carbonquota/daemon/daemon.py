@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 _GRACE: Final = 2.0
 """Seconds that senders have to finish what they have begun, once the daemon stops."""
-_PATIENCE: Final = 30.0
+_SINK_TIMEOUT: Final = 30.0
 """Seconds that the sink has to get out what waits, once the daemon stops."""
 
 _THREADS: Final = 16
@@ -190,7 +190,7 @@ class Daemon:
             parts.follower.stop()
         await self._lifecycle.end()
         self._on_loop.end()
-        await attempt("closing the sink", lambda: parts.sink.stop(_PATIENCE))
+        await attempt("closing the sink", lambda: parts.sink.stop(_SINK_TIMEOUT))
         await attempt("closing the state", self._in_thread(self._lifecycle.close_state))
         await attempt("closing the patterns", self._in_thread(self._runtime.patterns.close))
         http = parts.http

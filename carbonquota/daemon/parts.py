@@ -151,7 +151,7 @@ class DaemonParts:
             clock=self.runtime.clock,
             leftovers=str(Path(state.directory) / "unwritten") if state.enabled else None,
             on_unstored=self.runtime.engine.forget,
-            search=self.runtime.patterns.patiently,
+            search=self.runtime.patterns.search_for_files,
         )
         rulebook.on_schemas(lambda schemas: sink.replace(schemas, rulebook.loaded.aggregations))
         rulebook.on_aggregations(lambda aggregations: sink.replace(rulebook.loaded.schemas, aggregations))

@@ -32,8 +32,8 @@ class Sink(Protocol):
     def prepare(self, admission: Admission) -> Callable[[], None]:
         """Bring the points that an answer passes into the form that is stored or sent; what is returned writes them."""
 
-    async def stop(self, patience: float) -> None:
-        """Get out what waits, for at most `patience` seconds, then keep the rest on disk or count it as lost."""
+    async def stop(self, seconds: float) -> None:
+        """Get out what waits, for at most so many `seconds`, then keep the rest on disk or count it as lost."""
 
     @property
     def troubles(self) -> tuple[str, ...]:

@@ -65,9 +65,9 @@ def read_retentions(text: str) -> tuple[tuple[Retention, ...], tuple[Flaw, ...],
             read.append((found, start, written))
         offset += len(definition) + 1
     read.sort(key=lambda item: item[0].seconds_per_point)
-    unfit = [flaw for finer, coarser in pairwise(read) if (flaw := _mismatch(finer, coarser))]
+    invalid = [flaw for finer, coarser in pairwise(read) if (flaw := _mismatch(finer, coarser))]
     retentions = tuple(retention for retention, _, _ in read)
-    return retentions, tuple(flaws), tuple(sorted(unfit, key=lambda flaw: flaw.offset))
+    return retentions, tuple(flaws), tuple(sorted(invalid, key=lambda flaw: flaw.offset))
 
 
 def _read_retention(written: str, offset: int) -> Retention | Flaw:

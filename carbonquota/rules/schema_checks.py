@@ -78,7 +78,7 @@ def without_unknown_keys(section: Section, known: Collection[str]) -> tuple[Sect
     return replace(section, entries=kept), tuple(findings)
 
 
-def unfit_retentions(entry: Entry, flaws: tuple[Flaw, ...]) -> Iterator[Finding]:
+def invalid_retentions(entry: Entry, flaws: tuple[Flaw, ...]) -> Iterator[Finding]:
     """S004: for each pair of retentions that do not go together."""
     for flaw in flaws:
         message = f"{flaw.message}; as carbon does, this schema is passed over"

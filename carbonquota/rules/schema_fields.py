@@ -14,7 +14,7 @@ from carbonquota.rules.glob import Flaw
 from carbonquota.rules.ini import Entry, Section
 from carbonquota.rules.lint import Finding
 from carbonquota.rules.retentions import Retention, read_retentions
-from carbonquota.rules.schema_checks import misplaced_keys, pattern_findings, unfit_retentions, without_unknown_keys
+from carbonquota.rules.schema_checks import invalid_retentions, misplaced_keys, pattern_findings, without_unknown_keys
 
 _SWITCH: Final = choice_of({"true": True, "false": False}, "values")
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
@@ -49,14 +49,14 @@ def read_schema(section: Section) -> tuple[Schema | None, tuple[Problem, ...], t
     problems += missing
     if problems or section.name is None:
         return None, problems, ()
-    retentions, unfit = values["retentions"]
+    retentions, invalid = values["retentions"]
     findings = (
         *unknown,
         *misplaced_keys(section),
         *pattern_findings(section.entry("pattern"), values["pattern"]),
-        *unfit_retentions(section.entry("retentions"), unfit),
+        *invalid_retentions(section.entry("retentions"), invalid),
     )
-    if unfit:
+    if invalid:
         return None, problems, findings
     schema = Schema(
         name=section.name,
@@ -93,13 +93,13 @@ def _read_retention_list(entry: Entry) -> tuple[tuple[Retention, ...], tuple[Fla
     """The retentions, and why they do not go together."""
     if not entry.value:
         raise ConfigError([entry.value_problem("there are no retentions", _REQUIRED["retentions"])])
-    retentions, flaws, unfit = read_retentions(entry.value)
+    retentions, flaws, invalid = read_retentions(entry.value)
     if flaws:
         raise ConfigError(
             entry.line.problem(entry.value_column + flaw.offset, flaw.width, flaw.message, flaw.suggestion)
             for flaw in flaws
         )
-    return retentions, unfit
+    return retentions, invalid
 
 
 def _read_priority(entry: Entry) -> int:

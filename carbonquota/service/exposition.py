@@ -61,7 +61,7 @@ class Exposition:
 
     def pieces(self) -> Iterator[bytes]:
         """The same, piece by piece; for any thread, and best not for one that has traffic to serve."""
-        quotas, tallies = self._reporter.standings()
+        quotas, tallies = self._reporter.quotas_and_counts()
         shown = self._shown(quotas)
         left_out = len(quotas) - len(shown)
         if left_out:
@@ -119,26 +119,26 @@ class _Page:
 
     def _limits(self) -> Iterator[str]:
         for position in self.shown:
-            grant = self.quotas.compiled[self.quotas.rules[position]]
-            labels = _labels(self.quotas.names[position], grant.rule)
+            compiled = self.quotas.compiled[self.quotas.rules[position]]
+            labels = _labels(self.quotas.names[position], compiled.rule)
             for control in CONTROLS:
-                if (limit := getattr(grant.limits, control.stat)) is not None:
+                if (limit := getattr(compiled.limits, control.stat)) is not None:
                     yield f'carbonquota_quota_limit{{control="{control.stat}",{labels}}} {_number(limit)}\n'
 
     def _usages(self) -> Iterator[str]:
         for position in self.shown:
-            grant = self.quotas.compiled[self.quotas.rules[position]]
-            labels = _labels(self.quotas.names[position], grant.rule)
+            compiled = self.quotas.compiled[self.quotas.rules[position]]
+            labels = _labels(self.quotas.names[position], compiled.rule)
             for control, usage in zip(CONTROLS, self.quotas.usages, strict=True):
-                if getattr(grant.limits, control.stat) is not None:
+                if getattr(compiled.limits, control.stat) is not None:
                     used = _number(int(usage[position]))
                     yield f'carbonquota_quota_usage{{control="{control.stat}",{labels}}} {used}\n'
 
     def _counted(self, gone: Iterable[OverQuota]) -> Iterator[tuple[str, Limits, OverQuota | None]]:
         """The labels and limits of each namespace, and what was counted there, if anything ever was."""
         for position in self.shown:
-            name, grant = self.quotas.names[position], self.quotas.compiled[self.quotas.rules[position]]
-            yield _labels(name, grant.rule), grant.limits, self.tallies.get(name)
+            name, compiled = self.quotas.names[position], self.quotas.compiled[self.quotas.rules[position]]
+            yield _labels(name, compiled.rule), compiled.limits, self.tallies.get(name)
         for tally in gone:
             yield _labels(tally.quota.namespace, tally.quota.rule), tally.quota.limits, tally
 

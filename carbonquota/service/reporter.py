@@ -3,9 +3,9 @@
 Theory of operation. The engine counts anew after each report, while a Prometheus counter must never go back. So all
 looks at the engine's counts pass through one lock here, and `Totals` adds up what each report gave. The lock is held
 while the engine is asked, and not while anything is formatted or sent; the decisions on traffic never wait for it.
-`report` and `standings` may run on any thread. The lines of a report are returned rather than written, since a sink
-belongs to its host's thread; and they are made a piece at a time, as there may be millions, and neither the memory nor
-whoever takes them is to have all at once.
+`report` and `quotas_and_counts` may run on any thread. The lines of a report are returned rather than written, since a
+sink belongs to its host's thread; and they are made a piece at a time, as there may be millions, and neither the
+memory nor whoever takes them is to have all at once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from carbonquota.errors import QuotaError
 from carbonquota.model import Clock
 from carbonquota.service.health import Health, HealthSample, summed
 from carbonquota.service.totals import OverQuota, Totals
-from carbonquota.stats import StandingColumns, named_values, plaintext_lines
+from carbonquota.stats import ReportColumns, named_values, plaintext_lines
 from carbonquota.trie.columns import Column
 
 MARGIN: Final = 0.01
@@ -37,7 +37,7 @@ MARGIN: Final = 0.01
 _MOST_KEPT: Final = 100
 """Namespaces that are remembered of the last report."""
 
-_UNFIT: Final = re.compile(r"[^A-Za-z0-9_]")
+_OTHER_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9_]")
 
 
 class Emitter(Protocol):
@@ -171,7 +171,7 @@ class Reporter:
         self._untold += namespaces
 
     def _pieces(
-        self, columns: StandingColumns, health: Mapping[str, float], timestamp: int, start: float
+        self, columns: ReportColumns, health: Mapping[str, float], timestamp: int, start: float
     ) -> Iterator[Piece]:
         """The lines of a report that was begun at `start`."""
         values: Mapping[str, float]
@@ -182,7 +182,7 @@ class Reporter:
             yield Piece(lines, points)
         self._seconds = self._stopwatch() - start
 
-    def _take(self) -> tuple[StandingColumns, list[OverQuota]]:
+    def _take(self) -> tuple[ReportColumns, list[OverQuota]]:
         """The engine's report, and what was counted since the last one."""
         with self._lock:
             columns, before, after = self._engine.report_with_counts()
@@ -192,7 +192,7 @@ class Reporter:
             over = self._totals.report(map(before.value, positions), values, map(after.value, positions))
             return columns, over
 
-    def standings(self) -> tuple[QuotaColumns, dict[str, OverQuota]]:
+    def quotas_and_counts(self) -> tuple[QuotaColumns, dict[str, OverQuota]]:
         """How every namespace under a rule stands now, and what was over quota since the start, by namespace.
 
         The second knows only namespaces that were over their quota, some of which may be gone by now.
@@ -257,6 +257,6 @@ class Timetable:
 def health_values(samples: Mapping[tuple[str, str], float]) -> dict[str, float]:
     """Health as named values: `carbonquota.<name>`, and the label, if any, in letters that make no path of it."""
     return {
-        f"carbonquota.{stat}.{_UNFIT.sub('_', label)}" if label else f"carbonquota.{stat}": value
+        f"carbonquota.{stat}.{_OTHER_CHARACTERS.sub('_', label)}" if label else f"carbonquota.{stat}": value
         for (stat, label), value in samples.items()
     }

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from carbonquota.stats.plaintext import plaintext_lines
-from carbonquota.stats.report import StandingColumns, Standings, ended_intervals, named_values
+from carbonquota.stats.report import ReportColumns, ReportedQuotas, ended_intervals, named_values
 
-__all__ = ["StandingColumns", "Standings", "ended_intervals", "named_values", "plaintext_lines"]
+__all__ = ["ReportColumns", "ReportedQuotas", "ended_intervals", "named_values", "plaintext_lines"]

@@ -18,7 +18,7 @@ _PIECE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Standings:
+class ReportedQuotas:
     """How every quota stands at a report: parallel sequences, one entry a quota.
 
     `names` are the namespaces' names in stats. `usages` holds a sequence for each control, in their order, or is None
@@ -37,7 +37,7 @@ UsageOverAll = Callable[[Sequence[str], Sequence[Column]], Sequence[Column] | No
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StandingColumns:
+class ReportColumns:
     """The same as the index has it, quick to copy; what takes a step for each quota is left to `at`.
 
     With `over_all`, the usage is that of all nodes.
@@ -53,13 +53,13 @@ class StandingColumns:
         """How many quotas there are."""
         return len(self.taken)
 
-    def at(self, places: slice | Column) -> Standings:
+    def at(self, places: slice | Column) -> ReportedQuotas:
         """Those at these places as sequences; needs no lock."""
         taken = self.taken
         usages: Sequence[Column] | None = [usage[places] for usage in (*taken.usages[:-1], taken.ended)]
         if self.over_all is not None and usages is not None:
             usages = self.over_all(taken.namespaces[places].tolist(), usages)
-        return Standings(
+        return ReportedQuotas(
             names=taken.stat_names(places),
             limits=[self.limits[rule] for rule in taken.rules[places].tolist()],
             usages=None if usages is None else [usage.tolist() for usage in usages],
@@ -73,7 +73,7 @@ class StandingColumns:
             yield named_values(self.at(slice(start, start + _PIECE)))
 
 
-def ended_intervals(taken: TakenQuotas, counts: TakenCounts, limits: Sequence[Limits]) -> StandingColumns:
+def ended_intervals(taken: TakenQuotas, counts: TakenCounts, limits: Sequence[Limits]) -> ReportColumns:
     """How quotas that were taken at one moment stand, with the counts of ended intervals.
 
     `limits` are those in force, by rule number.
@@ -83,10 +83,10 @@ def ended_intervals(taken: TakenQuotas, counts: TakenCounts, limits: Sequence[Li
     throttle[counted] = counts.over
     for more in counts.dropped:
         dropped[counted] += np.minimum(more.astype(np.int64), MAXIMUM - dropped[counted])
-    return StandingColumns(taken, limits, throttle, dropped)
+    return ReportColumns(taken, limits, throttle, dropped)
 
 
-def named_values(standings: Standings) -> dict[str, int]:
+def named_values(quotas: ReportedQuotas) -> dict[str, int]:
     """Each stat by its name, without the graph prefix; limits and usage only of the controls that are set.
 
     Where the usage cannot be told, there is none.
@@ -94,10 +94,10 @@ def named_values(standings: Standings) -> dict[str, int]:
     The names are those of go-carbon (`quota.<control>.<name>`, `usage.…`, `throttle.<name>`), and `dropped.<name>`.
     """
     values: dict[str, int] = {}
-    for control, usage in zip(CONTROL_FIELDS, standings.usages or repeat(None, len(CONTROL_FIELDS)), strict=True):
-        limits = [getattr(limit, control) for limit in standings.limits]
-        values |= _pairs(control, standings.names, limits, usage)
-    for name, throttle, dropped in zip(standings.names, standings.throttle, standings.dropped, strict=True):
+    for control, usage in zip(CONTROL_FIELDS, quotas.usages or repeat(None, len(CONTROL_FIELDS)), strict=True):
+        limits = [getattr(limit, control) for limit in quotas.limits]
+        values |= _pairs(control, quotas.names, limits, usage)
+    for name, throttle, dropped in zip(quotas.names, quotas.throttle, quotas.dropped, strict=True):
         values[f"throttle.{name}"] = throttle
         values[f"dropped.{name}"] = dropped
     return values

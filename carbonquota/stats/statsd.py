@@ -15,7 +15,7 @@ from carbonquota.stats.plaintext import number
 PACKET_SIZE: Final = 1432
 """Bytes of a datagram that pass an Ethernet in one piece, over IPv4 and IPv6."""
 
-_UNFIT: Final = re.compile(r"[^!-~]|[:|@#]")
+_OTHER_CHARACTERS: Final = re.compile(r"[^!-~]|[:|@#]")
 """What StatsD reads as something else than a name, or not at all."""
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class StatsDEmitter:
         self.errors = 0
         self._host = host
         self._port = port
-        self._prefix = f"{_UNFIT.sub('_', prefix)}." if prefix else ""
+        self._prefix = f"{_OTHER_CHARACTERS.sub('_', prefix)}." if prefix else ""
         self._packet_size = packet_size
         self._failing = False
         self._target = self._resolve()
@@ -100,7 +100,7 @@ class StatsDEmitter:
 
     def _gauge(self, name: str, value: float) -> bytes:
         """One gauge. A sign means a change to StatsD, so that a negative value is set by way of 0."""
-        stat = f"{self._prefix}{_UNFIT.sub('_', name)}"
+        stat = f"{self._prefix}{_OTHER_CHARACTERS.sub('_', name)}"
         return (f"{stat}:0|g\n{stat}:{value}|g" if value < 0 else f"{stat}:{value}|g").encode("ascii")
 
     def _note_failure(self, error: Exception) -> None:

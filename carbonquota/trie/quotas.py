@@ -48,7 +48,7 @@ _STRETCH: Final = 16_384
 
 
 class QuotaTerms(Protocol):
-    """What a quota's rule grants, as far as the index needs to know it."""
+    """What a quota's rule says, as far as the index needs to know it."""
 
     @property
     def throughput(self) -> int:
@@ -113,7 +113,7 @@ class Quotas(Columns):
     named_at: View
 
     def __init__(self, terms: tuple[QuotaTerms, ...], name_of: Callable[[int], str]) -> None:
-        """Start without quotas, for rules that grant `terms`; `name_of` gives the name of a namespace by its row."""
+        """Start without quotas, for rules of these `terms`; `name_of` gives the name of a namespace by its row."""
         self.terms = terms
         self._name_of = name_of
         self._names: Names = np.empty(1, np.object_)

@@ -57,8 +57,8 @@ class Blocking:
         self.runner = asyncio.Runner()
         self.client = AsyncLimiterClient(nodes, **more)
 
-    def check(self, question: Question, patience: RetryPolicy | None = None) -> LimiterVerdict:
-        return self.runner.run(self.client.check(question, patience))
+    def check(self, question: Question, retry: RetryPolicy | None = None) -> LimiterVerdict:
+        return self.runner.run(self.client.check(question, retry))
 
     def check_many(self, questions: list[Question]) -> list[LimiterVerdict]:
         return self.runner.run(self.client.check_many(questions))

@@ -68,7 +68,7 @@ class KeepingSink:
     async def start(self) -> None:
         """Nothing to open."""
 
-    async def stop(self, patience: float) -> None:
+    async def stop(self, seconds: float) -> None:
         """Nothing to get out."""
 
     def health(self) -> Iterable[HealthSample]:

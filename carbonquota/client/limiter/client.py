@@ -45,14 +45,14 @@ class LimiterClient:
         """Let go of its connections."""
         self._wire.close()
 
-    def check(self, question: Question, patience: RetryPolicy | None = None) -> LimiterVerdict:
-        """Whether a request may pass: asked once, unless `patience` says to wait and to ask again while it may not."""
-        if patience is None:
+    def check(self, question: Question, retry: RetryPolicy | None = None) -> LimiterVerdict:
+        """Whether a request may pass: asked once, unless `retry` says to wait and to ask again while it may not."""
+        if retry is None:
             return self.check_many([question])[0]
         retrying = Retrying(
             retry=retry_if_result(is_worth_waiting),
-            wait=RetryAfter(patience),
-            stop=stop_before_delay(patience.seconds),
+            wait=RetryAfter(retry),
+            stop=stop_before_delay(retry.seconds),
             sleep=self._sleep,
             retry_error_callback=last_verdict,
         )

@@ -55,18 +55,18 @@ def is_worth_waiting(verdict: LimiterVerdict) -> bool:
 class RetryAfter(wait_base):
     """Waits what the limiter says, or longer each time, and a random part of it more."""
 
-    def __init__(self, patience: RetryPolicy) -> None:
-        """As long as `patience` says."""
-        self._patience = patience
+    def __init__(self, retry: RetryPolicy) -> None:
+        """As long as `retry` says."""
+        self._policy = retry
 
     def __call__(self, retry_state: RetryCallState) -> float:
         """The seconds until the next try."""
-        patience = self._patience
+        retry = self._policy
         verdict: Any = retry_state.outcome.result() if retry_state.outcome is not None else None
         told = verdict.retry_after if verdict is not None else None
-        grown = min(patience.first * 2.0 ** (retry_state.attempt_number - 1), patience.longest)
+        grown = min(retry.first * 2.0 ** (retry_state.attempt_number - 1), retry.longest)
         wait = max(told or 0.0, grown)
-        return wait * (1 + random.random() * patience.jitter)  # noqa: S311 - no secret
+        return wait * (1 + random.random() * retry.jitter)  # noqa: S311 - no secret
 
 
 def last_verdict(state: RetryCallState) -> LimiterVerdict:

@@ -33,9 +33,9 @@ def bind(ledger: Ledger, index: Index, compiled: Sequence[CompiledRule]) -> None
     namespaces, quotas, seen = index.namespaces, index.quotas, index.seen
     columns = {
         "generation": namespaces.generation,
-        "rule_metered": np.array([grant.metered for grant in compiled], np.int64),
-        "rule_throughput": np.array([grant.throughput for grant in compiled], np.int64),
-        "rule_enforcing": np.array([grant.enforcing for grant in compiled], np.int64),
+        "rule_metered": np.array([rule.metered for rule in compiled], np.int64),
+        "rule_throughput": np.array([rule.throughput for rule in compiled], np.int64),
+        "rule_enforcing": np.array([rule.enforcing for rule in compiled], np.int64),
         **{name: getattr(quotas, name) for name in ("remaining", "limit", "throttle")},
     }
     ledger.bind(
@@ -51,7 +51,7 @@ def bind(ledger: Ledger, index: Index, compiled: Sequence[CompiledRule]) -> None
         dropped=quotas.dropped,
         rates=quotas.rates,
         capacities=quotas.capacities,
-        checks=np.array([_checks(grant) for grant in compiled], np.int64).reshape(-1, len(CAPACITY_ORDER) + 1, 2),
+        checks=np.array([_checks(rule) for rule in compiled], np.int64).reshape(-1, len(CAPACITY_ORDER) + 1, 2),
         size_number=index.series.size_number,
         seen=None if seen is None else seen.time,
         matcher=_flat(ledger, cast("Matcher", index.matcher)),
@@ -66,14 +66,14 @@ def _flat(ledger: Ledger, matcher: Matcher) -> FlatMatcher:
     return flat if flat is not None and flat.of is matcher else FlatMatcher(matcher, matcher.plan())
 
 
-def _rejects_alone(grant: CompiledRule) -> bool:
+def _rejects_alone(rule: CompiledRule) -> bool:
     """Whether a rule may reject a metric by a namespace that holds nothing yet."""
-    return grant.throughput < 1 or any(
-        control.index not in {NAMESPACES, METRICS} and getattr(grant.limits, control.stat) is not None
+    return rule.throughput < 1 or any(
+        control.index not in {NAMESPACES, METRICS} and getattr(rule.limits, control.stat) is not None
         for control in CAPACITIES
     )
 
 
-def _checks(grant: CompiledRule) -> list[tuple[int, int]]:
+def _checks(rule: CompiledRule) -> list[tuple[int, int]]:
     """A rule's limits of stocks as they are asked, with none behind the last of them."""
-    return [*grant.checks, *[_NO_CHECK] * (len(CAPACITY_ORDER) + 1 - len(grant.checks))]
+    return [*rule.checks, *[_NO_CHECK] * (len(CAPACITY_ORDER) + 1 - len(rule.checks))]

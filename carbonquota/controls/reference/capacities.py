@@ -32,9 +32,9 @@ class Need:
         return 1 if control == METRICS else CONTROLS[control].amount(self.size())
 
 
-def first_over(grant: CompiledRule, held: Sequence[int], need: Need, *, gains: bool) -> int:
+def first_over(rule: CompiledRule, held: Sequence[int], need: Need, *, gains: bool) -> int:
     """The first control over whose limit a new metric would bring a namespace that holds so much, or -1."""
-    for control, limit in grant.checks:
+    for control, limit in rule.checks:
         if held[control] + need.of(control, gains=gains) > limit:
             return control
     return -1

@@ -55,7 +55,7 @@ class Coming:
 
     namespace: str
     rule: int
-    grant: CompiledRule
+    compiled: CompiledRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Decider:
 
     def divide(self, parts: int) -> None:
         """Have throughput limits of new namespaces begin with one of so many parts."""
-        self.compiled = tuple(grant.divided(parts) for grant in self._undivided)
+        self.compiled = tuple(rule.divided(parts) for rule in self._undivided)
 
     def keep_time(self, now: float) -> None:
         """Set the decision clock to `now`, in seconds since the epoch; only whole ones matter."""
@@ -216,8 +216,8 @@ class Decider:
             if quotas.remaining_at[quota] < points:
                 yield Over(quota, THROUGHPUT, quotas.is_enforcing(quota))
         for number, coming in enumerate(place.coming):
-            if coming.grant.throughput < points:
-                yield Over(~number, THROUGHPUT, coming.grant.enforcing)
+            if coming.compiled.throughput < points:
+                yield Over(~number, THROUGHPUT, coming.compiled.enforcing)
 
     def _capacities_over(self, place: NewPlace, need: Need) -> Iterator[Over]:
         """The limits of what is held, from the root down; of each namespace's only the first."""
@@ -225,15 +225,15 @@ class Decider:
         usage = namespaces.usage_at
         gaining = namespaces.gaining(place.row, missing=bool(place.missing))
         for quota in quotas.chain(namespaces.quota_at[place.row]):
-            grant, row = self.compiled[quotas.rule_at[quota]], quotas.namespace_at[quota]
+            rule, row = self.compiled[quotas.rule_at[quota]], quotas.namespace_at[quota]
             held = [column[row] for column in usage]
-            control = first_over(grant, held, need, gains=row == gaining)
+            control = first_over(rule, held, need, gains=row == gaining)
             if control >= 0:
-                yield Over(quota, control, grant.enforcing)
+                yield Over(quota, control, rule.enforcing)
         for number, coming in enumerate(place.coming):
-            control = first_over(coming.grant, (0,) * len(usage), need, gains=False)
+            control = first_over(coming.compiled, (0,) * len(usage), need, gains=False)
             if control >= 0:
-                yield Over(~number, control, coming.grant.enforcing)
+                yield Over(~number, control, coming.compiled.enforcing)
 
     def _reject(self, place: NewPlace, overs: Sequence[Over], points: int) -> Outcome:
         """Count the points of a rejected metric at the quotas that they are over, of which the last rejects."""

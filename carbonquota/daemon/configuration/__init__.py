@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from carbonquota.daemon.configuration.go_carbon import Notes
+from carbonquota.daemon.configuration.go_carbon import Diagnostics
 from carbonquota.daemon.configuration.keys import KEYS
 from carbonquota.daemon.configuration.load import Configuration, format_settings, load_settings, read_configuration
 from carbonquota.daemon.configuration.recognize import is_configuration
@@ -10,7 +10,7 @@ from carbonquota.daemon.configuration.recognize import is_configuration
 __all__ = [
     "KEYS",
     "Configuration",
-    "Notes",
+    "Diagnostics",
     "format_settings",
     "is_configuration",
     "load_settings",

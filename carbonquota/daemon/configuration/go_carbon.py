@@ -103,7 +103,7 @@ _OWN_KEYS: Final = frozenset(["throughput-unit"])
 
 
 @dataclass(frozen=True, slots=True)
-class Notes:
+class Diagnostics:
     """What was read without being an error, to be told once: what is ignored, and remarks with their places.
 
     `warnings` are about what neither we nor any go-carbon know.
@@ -124,7 +124,7 @@ class Notes:
         yield from self.remarks
 
 
-def foreign_notes(document: TomlDocument) -> Notes:
+def diagnostics_of(document: TomlDocument) -> Diagnostics:
     """What is ignored of a file."""
     table = document.table
     keys = [
@@ -135,7 +135,7 @@ def foreign_notes(document: TomlDocument) -> Notes:
         if key in known
     ]
     sections = tuple(f"[{section}]" for section in table if section in FOREIGN_SECTIONS)
-    return Notes(document.source, sections, tuple(keys), tuple(_remarks(document)))
+    return Diagnostics(document.source, sections, tuple(keys), tuple(_remarks(document)))
 
 
 def _remarks(document: TomlDocument) -> Iterator[str]:

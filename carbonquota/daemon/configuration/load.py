@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from carbonquota.daemon.configuration.cross_checks import cross_check, remarks_on, resolve_sink
-from carbonquota.daemon.configuration.go_carbon import Notes, find_unknown, foreign_notes
+from carbonquota.daemon.configuration.go_carbon import Diagnostics, diagnostics_of, find_unknown
 from carbonquota.daemon.configuration.keys import KEYS
 from carbonquota.daemon.settings import Settings
 from carbonquota.daemon.values.kinds import HOST
@@ -27,11 +27,11 @@ class Configuration:
     """A file as far as it could be read: `settings` has the defaults for all that the `problems` are about."""
 
     settings: Settings
-    notes: Notes
+    diagnostics: Diagnostics
     problems: tuple[Problem, ...] = ()
 
 
-def load_settings(path: str | os.PathLike[str], *, hostname: str | None = None) -> tuple[Settings, Notes]:
+def load_settings(path: str | os.PathLike[str], *, hostname: str | None = None) -> tuple[Settings, Diagnostics]:
     """Read a file; raises ConfigError with all of its problems.
 
     `hostname` stands for `{host}`, with `_` for its dots; without it this machine's is taken.
@@ -40,7 +40,7 @@ def load_settings(path: str | os.PathLike[str], *, hostname: str | None = None) 
     configuration = read_configuration(read_text(source), source, hostname=hostname)
     if configuration.problems:
         raise ConfigError(configuration.problems)
-    return configuration.settings, configuration.notes
+    return configuration.settings, configuration.diagnostics
 
 
 def read_configuration(text: str, source: str, *, hostname: str | None = None) -> Configuration:
@@ -48,7 +48,7 @@ def read_configuration(text: str, source: str, *, hostname: str | None = None) -
     try:
         document = read_toml(text, source)
     except ConfigError as error:
-        return Configuration(Settings(source), Notes(source), error.problems)
+        return Configuration(Settings(source), Diagnostics(source), error.problems)
     problems: list[Problem] = []
     sections: dict[str, dict[str, Any]] = {}
     for section in KEYS:
@@ -60,10 +60,12 @@ def read_configuration(text: str, source: str, *, hostname: str | None = None) -
     settings = resolve_sink(_settings(source, sections, host), document)
     if not problems:
         problems += cross_check(settings, document)
-    notes = foreign_notes(document)
+    diagnostics = diagnostics_of(document)
     warnings = tuple(one.problem for one in unknown if not one.is_error)
-    notes = replace(notes, remarks=(*notes.remarks, *remarks_on(settings)), warnings=warnings)
-    return Configuration(settings, notes, tuple(sorted(problems, key=lambda problem: (problem.line, problem.column))))
+    diagnostics = replace(diagnostics, remarks=(*diagnostics.remarks, *remarks_on(settings)), warnings=warnings)
+    return Configuration(
+        settings, diagnostics, tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+    )
 
 
 def _settings(source: str, sections: dict[str, dict[str, Any]], host: str) -> Settings:

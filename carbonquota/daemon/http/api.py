@@ -178,11 +178,11 @@ class Api:
 
     def rules(self) -> RulesDocument:
         """The rules in force with their places, their limits as their file has them, and how much each holds."""
-        quotas = self.standing()
+        quotas = self.recent_quotas()
         numbers = np.bincount(quotas.rules, minlength=len(quotas.compiled)).tolist()
         held = {
-            (grant.rule.pattern, grant.rule.line): number
-            for grant, number in zip(quotas.compiled, numbers, strict=True)
+            (compiled.rule.pattern, compiled.rule.line): number
+            for compiled, number in zip(quotas.compiled, numbers, strict=True)
         }
         rules = self._engine.rules.rules
         return RulesDocument(tuple(rule_row(rule, held.get((rule.pattern, rule.line), 0)) for rule in rules))
@@ -201,7 +201,7 @@ class Api:
 
         Where there are very many, the answer may be seconds old. Names are sorted by their first 64 bytes.
         """
-        quotas = self._over_all_nodes() if of == "cluster" else self.standing()
+        quotas = self._over_all_nodes() if of == "cluster" else self.recent_quotas()
         positions = self._quota_order.get(
             (quotas, sort, order, over), lambda: _ordered(quotas, sort, order, only_over=over)
         )
@@ -210,7 +210,7 @@ class Api:
         there: tuple[QuotaRow, ...] = tuple(row for row in rows if row.namespace)
         return QuotaPage(len(positions), offset, limit, there)
 
-    def standing(self) -> QuotaColumns:
+    def recent_quotas(self) -> QuotaColumns:
         """How all quotas stand, or stood a moment ago."""
         return self._quotas.get((), self._engine.unnamed_quota_columns)
 

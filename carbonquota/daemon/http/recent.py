@@ -15,7 +15,7 @@ from typing import Final
 from carbonquota.daemon.http.documents import Stats, stats_document
 from carbonquota.service.health import HealthSample
 
-_PATIENCE: Final = 0.5
+_TIMEOUT: Final = 0.5
 """Seconds that the values are waited for."""
 
 TOO_OLD: Final = "the values are old: a part of the daemon does not answer"
@@ -36,7 +36,7 @@ class RecentStats:
             self._asked = Future()
             Thread(target=_answer, args=(self._asked, self._samples), name="http-health", daemon=True).start()
         asked = self._asked
-        done, _ = await asyncio.wait((asyncio.wrap_future(asked),), timeout=_PATIENCE)
+        done, _ = await asyncio.wait((asyncio.wrap_future(asked),), timeout=_TIMEOUT)
         if not done:
             return self._last, False
         if self._asked is asked:

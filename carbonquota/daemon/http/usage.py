@@ -30,7 +30,7 @@ class DaemonUsage:
         self._source = source
         self._api = api
 
-    def standing(self) -> SourceStatus:
+    def status(self) -> SourceStatus:
         """How the daemon is."""
         source, status = self._source, self._source.status()
         reasons = (*status.failing, *status.not_ready, *status.degraded)
@@ -46,7 +46,7 @@ class DaemonUsage:
             uptime=status.uptime,
             metrics=len(source.engine),
             namespaces=source.engine.namespace_count(),
-            ruled=len(self._api.standing()),
+            ruled=len(self._api.recent_quotas()),
             rules=len(source.engine.rules.rules),
             interval=source.interval,
             counts=counts,
@@ -59,7 +59,7 @@ class DaemonUsage:
 
     def pressing(self, most: int) -> Pressing:
         """Who drops the most, in this interval and the one before, and who is nearest to a limit."""
-        quotas = self._api.standing()
+        quotas = self._api.recent_quotas()
         last = self._source.last_over()
         before = {(one.quota.namespace, key): points for one in last for key, points in one.dropped.items()}
         dropping = [quota_row(quotas.value(at)) for at in _largest(quotas.throttle, most) if quotas.throttle[at]]

@@ -22,33 +22,33 @@ from carbonquota.service.values.address import Address
 _READ_SIZE: Final = 65_536
 
 
-async def connect(address: Address, patience: float) -> socket.socket:
-    """A socket connected to the first of the address's hosts that answers within `patience` seconds. OSError."""
+async def connect(address: Address, seconds: float) -> socket.socket:
+    """A socket connected to the first of the address's hosts that answers within so many `seconds`. OSError."""
     loop = asyncio.get_running_loop()
     failure = OSError("the name has no address")
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(seconds):
             found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except UnicodeError as error:
         raise OSError(f"not a name of a host: {error}") from error
     except TimeoutError:
-        raise TimeoutError(f"the name was not resolved within {patience:g} s") from None
+        raise TimeoutError(f"the name was not resolved within {seconds:g} s") from None
     for family, kind, protocol, _, place in found:
         try:
-            return await _connect_to(socket.socket(family, kind, protocol), place, patience)
+            return await _connect_to(socket.socket(family, kind, protocol), place, seconds)
         except OSError as error:
             failure = error
     raise failure
 
 
-async def _connect_to(sock: socket.socket, place: tuple[Any, ...], patience: float) -> socket.socket:
+async def _connect_to(sock: socket.socket, place: tuple[Any, ...], seconds: float) -> socket.socket:
     sock.settimeout(0)
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(seconds):
             await asyncio.get_running_loop().sock_connect(sock, place)
     except TimeoutError:
         sock.close()
-        raise TimeoutError(f"no answer within {patience:g} s") from None
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
     except BaseException:
         sock.close()
         raise
@@ -63,11 +63,11 @@ class RelayConnection:
     machine acknowledged: a machine ends a connection in order only where nothing is left to be read, else it resets it.
     """
 
-    def __init__(self, sock: socket.socket, timeout: float, clock: Clock, on_writable: Callable[[], None]) -> None:
-        """Take the socket over; `timeout` is in seconds by the clock."""
+    def __init__(self, sock: socket.socket, seconds: float, clock: Clock, on_writable: Callable[[], None]) -> None:
+        """Take the socket over; `seconds` is in seconds by the clock."""
         self._sock = sock
         self._clock = clock
-        self._timeout = timeout
+        self._timeout = seconds
         self._on_writable = on_writable
         self._loop = asyncio.get_running_loop()
         self._waits_since = 0.0
@@ -81,7 +81,7 @@ class RelayConnection:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if sys.platform == "linux":
             # What the kernel holds is waiting, too: it gives up a peer that acknowledges nothing for that long.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(int(timeout * 1000), 1))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(int(seconds * 1000), 1))
         self._loop.add_reader(sock, self._read)
 
     def send(self, buffers: Sequence[bytes | memoryview]) -> int:

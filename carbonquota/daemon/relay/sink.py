@@ -107,12 +107,12 @@ class RelaySink:
         """What writes the lines that an answer passes."""
         return partial(self.write, admission.accepted, admission.points)
 
-    async def stop(self, patience: float) -> None:
-        """Send what waits, for at most `patience` seconds; the rest goes to the spool, or is lost without one.
+    async def stop(self, seconds: float) -> None:
+        """Send what waits, for at most so many `seconds`; the rest goes to the spool, or is lost without one.
 
         With a spool, a destination that is away is not waited for.
         """
-        deadline = self._clock() + patience
+        deadline = self._clock() + seconds
         # The kernel tells nobody when the last byte was acknowledged.
         while self._clock() < deadline and self._is_worth_waiting():  # noqa: ASYNC110
             await asyncio.sleep(_POLL)

@@ -31,7 +31,7 @@ from carbonquota.storage.tree import compressed_file
 _log = logging.getLogger(__name__)
 
 _LAST_WRITE: Final = 1.0
-"""Seconds that the one write under way is waited for after patience has ended."""
+"""Seconds that the one write under way is waited for after that time."""
 
 
 class WhisperSink:
@@ -110,11 +110,11 @@ class WhisperSink:
         """Make new files by these from now on. From any thread."""
         self._files.follow(schemas.searching(self._search), aggregations.searching(self._search))
 
-    async def stop(self, patience: float) -> None:
+    async def stop(self, seconds: float) -> None:
         """Write what waits at full speed, for at most so many seconds; then keep the rest, or count it as lost."""
         if self._thread.is_alive():
             self._writer.finish()
-            await asyncio.to_thread(self._thread.join, patience)
+            await asyncio.to_thread(self._thread.join, seconds)
             self._writer.abandon()
             await asyncio.to_thread(self._thread.join, _LAST_WRITE)
         self._keep_rest()

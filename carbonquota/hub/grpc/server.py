@@ -21,7 +21,7 @@ from carbonquota.web.make_access import Access
 _MOST_MESSAGE: Final = 16 * 1024 * 1024
 _MOST: Final = 4096
 """Connections at a time."""
-_PATIENCE: Final = 30.0
+_TIMEOUT: Final = 30.0
 """Seconds that a client may take to send a message, or to take an answer."""
 
 _STREAMING: Final = frozenset(call.path.encode() for call in CALLS.values() if call.is_stream)
@@ -43,7 +43,7 @@ class GrpcServer:
         """Listen; QuotaError where that cannot be."""
         sockets = await open_sockets(ListenPlace("--grpc-listen", self._wanted, socket.SOCK_STREAM))
         bounds = Bounds(message=_MOST_MESSAGE, window=2 * _MOST_MESSAGE, is_streaming=_STREAMING.__contains__)
-        make = partial(GrpcProtocol, self.calls, _PATIENCE, bounds)
+        make = partial(GrpcProtocol, self.calls, _TIMEOUT, bounds)
         self._listener = Listener("gRPC", make, self.calls.stats, _MOST)
         await self._listener.start(sockets, self._tls)
         self.address = Address(self._wanted.host, bound_address(sockets[0]).port)

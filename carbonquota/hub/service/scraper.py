@@ -27,7 +27,7 @@ from carbonquota.model import Clock
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.urls import url_opener
 
-_PATIENCE: Final = 10.0
+_TIMEOUT: Final = 10.0
 """Seconds that a page may take."""
 _MOST: Final = 64 * 1024 * 1024
 """Bytes of a page."""
@@ -39,7 +39,7 @@ def fetch(url: str, token_file: str = "") -> str:
     if token_file:
         headers["Authorization"] = f"Bearer {_token(token_file)}"
     request = Request(url, headers=headers)  # noqa: S310 - checked to be http or https
-    with url_opener(url).open(request, timeout=_PATIENCE) as answer:
+    with url_opener(url).open(request, timeout=_TIMEOUT) as answer:
         page = answer.read(_MOST + 1)
     if len(page) > _MOST:
         raise InvalidError(f"the page is larger than {_MOST:,} bytes")

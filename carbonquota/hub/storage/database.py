@@ -28,7 +28,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from carbonquota.hub.domain.errors import ConflictError, InvalidError, UnavailableError
 
-_PATIENCE: Final = 5.0
+_TIMEOUT: Final = 5.0
 """Seconds to wait for a connection, a lock or an answer."""
 _WRITES: Final = "carbonquota_writes"
 _QUICK: Final = "carbonquota_quick"
@@ -109,14 +109,14 @@ def _make_engine(url: str) -> Engine:
     backend = parsed.get_backend_name()
     if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
         _make_folder(Path(parsed.database))
-        arguments: dict[str, Any] = {"timeout": _PATIENCE, "check_same_thread": False}
+        arguments: dict[str, Any] = {"timeout": _TIMEOUT, "check_same_thread": False}
     elif backend == "postgresql":
-        arguments = {"connect_timeout": int(_PATIENCE), "options": f"-c statement_timeout={int(_PATIENCE * 6000)}"}
+        arguments = {"connect_timeout": int(_TIMEOUT), "options": f"-c statement_timeout={int(_TIMEOUT * 6000)}"}
     else:
         raise InvalidError(_bad_url(url))
     try:
         engine = create_engine(parsed, connect_args=arguments, pool_pre_ping=backend != "sqlite", pool_size=10,
-                               max_overflow=20, pool_timeout=_PATIENCE)  # fmt: skip
+                               max_overflow=20, pool_timeout=_TIMEOUT)  # fmt: skip
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise InvalidError(f"the database at {parsed.render_as_string()} needs a package: {error}") from None
     if backend == "sqlite":

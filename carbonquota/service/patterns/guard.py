@@ -34,14 +34,14 @@ _REFILL: Final = 0.05
 """Seconds that its budget gains each second."""
 _FREE: Final = 0.0001
 """Seconds of a search that are not taken from the budget."""
-_PATIENCE: Final = 0.6
+_TIMEOUT: Final = 0.6
 """Seconds that those who ask wait at a stretch at most."""
 _GAIN: Final = 0.2
-"""Seconds of patience that come back each second: so much of the time new metrics may hold up all others."""
+"""Seconds of waiting that come back each second: so much of the time new metrics may hold up all others."""
 _FOR_FILES: Final = 30.0
 """Seconds that are waited where a file is to be made by the answer: no search takes so long."""
 _LEAST: Final = 0.2
-"""With less patience than that nothing is asked: it would hardly be answered."""
+"""With less time than that nothing is asked: it would hardly be answered."""
 _MOST_CHARACTERS: Final = 8_000
 """The names of one request: they must fit into a pipe, escaped."""
 
@@ -56,24 +56,24 @@ class PatternGuard:
         self._budgets: dict[str, _Refilled] = {}
         self._aside: dict[str, str] = {}
         self._unanswered = 0
-        self._patience = _Refilled(_PATIENCE, _GAIN)
+        self._time = _Refilled(_TIMEOUT, _GAIN)
         self._bounded = BoundedLog(_log, monotonic)
 
     def __call__(self, pattern: re.Pattern[str], names: Sequence[str]) -> Sequence[bool]:
         """Whether the pattern is found in each of the names; within half a second, whatever they cost."""
-        begun, patience = monotonic(), self._patience.left
+        begun, time_left = monotonic(), self._time.left
         # While one asks for a file, the others wait for no longer than they would for their own answer.
-        if patience < _LEAST or not self._lock.acquire(timeout=patience):
+        if time_left < _LEAST or not self._lock.acquire(timeout=time_left):
             if pattern.pattern not in self._aside:
                 self._count_unanswered(pattern.pattern, len(names))
             return [False] * len(names)
         try:
-            return self._search_all(pattern, names, begun + patience)
+            return self._search_all(pattern, names, begun + time_left)
         finally:
-            self._patience.take(monotonic() - begun)
+            self._time.take(monotonic() - begun)
             self._lock.release()
 
-    def patiently(self, pattern: re.Pattern[str], names: Sequence[str]) -> Sequence[bool]:
+    def search_for_files(self, pattern: re.Pattern[str], names: Sequence[str]) -> Sequence[bool]:
         """The same for a thread that may wait: only a pattern that is set aside has no answer."""
         with self._lock:
             return self._search_all(pattern, names, monotonic() + _FOR_FILES)
@@ -144,7 +144,7 @@ class PatternGuard:
     def _count_unanswered(self, text: str, names: int) -> None:
         self._unanswered += names
         self._bounded.warning(text, "pattern = %s: no answer in %g s, so %d new metrics follow the next pattern that "
-                              "matches", text, _PATIENCE, names)  # fmt: skip
+                              "matches", text, _TIMEOUT, names)  # fmt: skip
 
     def _begin(self) -> None:
         """Have a helper running."""

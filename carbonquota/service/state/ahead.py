@@ -11,17 +11,17 @@ from collections.abc import Callable
 from threading import Lock, Thread
 from typing import Final
 
-PATIENCE: Final = 0.5
+TIMEOUT: Final = 0.5
 """Seconds that a write may hold up the event loop, once for each time that the disk hangs."""
 
 
-class PatientWrite:
+class BoundedWrite:
     """Has `write` done on a thread that lives until the process ends. To be called by one thread at a time."""
 
-    def __init__(self, write: Callable[[], None], patience: float = PATIENCE) -> None:
+    def __init__(self, write: Callable[[], None], timeout: float = TIMEOUT) -> None:
         """`write` raises nothing. The thread begins with the first call, so a process may still fork before it."""
         self._write = write
-        self._patience = patience
+        self._timeout = timeout
         self._wanted, self._done = Lock(), Lock()
         self._wanted.acquire()
         self._done.acquire()
@@ -29,7 +29,7 @@ class PatientWrite:
         self._is_late = False
 
     def __call__(self) -> bool:
-        """Have it done; whether it was done within the patience. While a late one lasts, it is not waited for."""
+        """Have it done; whether it was done in time. While a late one lasts, it is not waited for."""
         if self._is_late:
             if not self._done.acquire(blocking=False):
                 return False
@@ -40,7 +40,7 @@ class PatientWrite:
         self._wanted.release()
         # Late already if the wait is broken off, lest the end of this one is taken for that of the next.
         self._is_late = True
-        self._is_late = not self._done.acquire(timeout=self._patience)
+        self._is_late = not self._done.acquire(timeout=self._timeout)
         return not self._is_late
 
     def _run(self) -> None:

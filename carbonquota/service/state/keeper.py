@@ -31,7 +31,7 @@ from carbonquota.model import Clock
 from carbonquota.service.bounded_log import BoundedLog
 from carbonquota.service.disk import cause_of, may_pass
 from carbonquota.service.health import HealthSample
-from carbonquota.service.state.ahead import PATIENCE, PatientWrite
+from carbonquota.service.state.ahead import TIMEOUT, BoundedWrite
 from carbonquota.service.state.files import (
     DirectoryLock,
     generations,
@@ -90,15 +90,15 @@ class Restored:
 class StateKeeper:
     """Keeps the state of one engine in one directory. `write_ahead` is for one thread, all else for any."""
 
-    def __init__(self, directory: str, engine: KeptIndex, clock: Clock = time, patience: float = PATIENCE) -> None:
+    def __init__(self, directory: str, engine: KeptIndex, clock: Clock = time, timeout: float = TIMEOUT) -> None:
         """Nothing is touched before `restore`; `clock` gives the seconds since the epoch.
 
-        `patience` is how many seconds a disk that hangs may hold up `write_ahead`.
+        `timeout` is how many seconds a disk that hangs may hold up `write_ahead`.
         """
         self._directory = Path(directory)
         self._engine = engine
         self._clock = clock
-        self._patience = patience
+        self._timeout = timeout
         self._notices = BoundedLog(_log, monotonic)
         # What is written, and where: held for plain writes only, and as a generation begins.
         self._lock = Lock()
@@ -106,7 +106,7 @@ class StateKeeper:
         self._sync_lock = Lock()
         # Held as long as a snapshot is written. They are taken in the order snapshot, write, sync.
         self._snapshot_lock = Lock()
-        self._ahead = PatientWrite(self._write_now, patience)
+        self._ahead = BoundedWrite(self._write_now, timeout)
         self._directory_lock: DirectoryLock | None = None
         self._journal: Journal | None = None
         self._generation = 0
@@ -189,7 +189,7 @@ class StateKeeper:
     def write_ahead(self) -> None:
         """Hand to the system what changed, so that the death of the process forgets none of it.
 
-        Raises nothing, and waits for a disk that hangs no longer than the patience, once. While the disk takes
+        Raises nothing, and waits for a disk that hangs no longer than the timeout, once. While the disk takes
         nothing, this leaves it to `flush` to try again.
         """
         if not self._is_live or not self._engine.has_changes or self._troubles.keys() & {"journal"}:
@@ -198,7 +198,7 @@ class StateKeeper:
             self._troubles.pop("slow", None)
         elif "slow" not in self._troubles:
             self._errors += 1
-            trouble = f"the disk of {self._directory} took no new metric within {self._patience:g} s"
+            trouble = f"the disk of {self._directory} took no new metric within {self._timeout:g} s"
             self._troubles["slow"] = trouble
             self._notices.warning("slow", "%s; those that come meanwhile would be forgotten by a kill", trouble)
 

@@ -1,6 +1,6 @@
 """One client's HTTP/2 connection without its socket: bytes in, whole calls out; answers in, bytes out.
 
-Theory of operation. A server of calls needs little of HTTP/2: heads, bodies, both sides' windows, and patience with
+Theory of operation. A server of calls needs little of HTTP/2: heads, bodies, both sides' windows, and time for
 what else a client may send. A stream is remembered from its head until its answer is out, and so many may be open
 at a time; a client that resets them early does not have more. What the bodies of unfinished calls hold is bounded by
 the connection's window, which grows again only when a call is whole. Frames that bring no call nearer (pings,

@@ -66,7 +66,7 @@ _SETTING: Final = struct.Struct(">HI")
 
 
 class Http2Error(Exception):
-    """The other side breaks the protocol, or our patience: the connection ends with this code."""
+    """The other side breaks the protocol, or takes too long: the connection ends with this code."""
 
     def __init__(self, code: ErrorCode, why: str) -> None:
         """`why` is for the debug data of GOAWAY."""

@@ -68,9 +68,9 @@ class Calls(Protocol):
 class GrpcProtocol(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, calls: Calls, patience: float, bounds: Bounds, listener: Listener) -> None:
-        """Answer by `calls`. For a frame, a call, or taking its answer, a client may take `patience` seconds."""
-        self._patience = patience
+    def __init__(self, calls: Calls, timeout: float, bounds: Bounds, listener: Listener) -> None:
+        """Answer by `calls`. For a frame, a call, or taking its answer, a client may take `timeout` seconds."""
+        self._timeout = timeout
         self._calls = calls
         self._listener = listener
         self._connection = Http2Connection(self._on_call, bounds)
@@ -171,7 +171,7 @@ class GrpcProtocol(asyncio.Protocol):
         """Whether it takes too long for what it has begun."""
         connection = self._connection
         begun = (connection.oldest_unfinished(), connection.middle_since, self._paused_since, self._no_preface_since)
-        return any(since is not None and now - since > self._patience for since in begun)
+        return any(since is not None and now - since > self._timeout for since in begun)
 
     def end(self) -> None:
         """Take no more calls, and close when the last is answered."""

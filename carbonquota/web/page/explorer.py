@@ -53,7 +53,7 @@ class Explorer:
         """What is near its quota, and what is being dropped."""
         pressing = self._source.pressing(MOST_PRESSING)
         values = {
-            "standing": self._source.standing(),
+            "source": self._source.status(),
             "chart": self._chart(),
             "dropping": list(dropping_rows(pressing.dropping, pressing.before))[:MOST_PRESSING],
             "near": list(most_pressing_rows(pressing.near)),
@@ -112,7 +112,7 @@ class Explorer:
             "rows": rows[offset : offset + PAGE],
             "findings": findings[:MOST_FINDINGS],
             "more_findings": max(len(findings) - MOST_FINDINGS, 0),
-            "standing": self._source.standing(),
+            "source": self._source.status(),
             "paging": paging_of("/rules", {}, offset, PAGE, len(rows)),
         }
         return self._pages.answer(request, "rules.html", values=values)

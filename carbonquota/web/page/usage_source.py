@@ -51,7 +51,7 @@ class Pressing:
 class UsageSource(Protocol):
     """Whose usage is shown. Every call may wait, and come from any thread."""
 
-    def standing(self) -> SourceStatus:
+    def status(self) -> SourceStatus:
         """How it is now."""
 
     def rates(self) -> RateHistory | None:

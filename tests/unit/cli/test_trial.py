@@ -60,9 +60,9 @@ def test_demand_is_what_the_names_ask_for_whatever_is_rejected(
 ) -> None:
     names = [name for batch in batches for name in batch]
     outcome = outcome_of(rule_set(rules), batches)
-    for demand in outcome.demands:
-        assert demand.usage == demand_of(demand.namespace, demand.control, names), demand
-        assert demand.over == max(demand.usage - demand.limit, 0)
+    for one in outcome.limits:
+        assert one.usage == demand_of(one.namespace, one.control, names), one
+        assert one.over == max(one.usage - one.limit, 0)
     assert outcome.metrics == len(set(names))
     assert outcome.accepted + outcome.rejected == len(names)
 
@@ -79,10 +79,7 @@ def test_every_limit_of_every_ruled_namespace_is_shown_once(
         for field in ("namespaces", "metrics", "data_points", "throughput"):
             if rule and (limit := getattr(rule.limits, field)) is not None:
                 expected[namespace, field.replace("_", "-"), limit, rule.line] += 1
-    shown = Counter(
-        (demand.namespace, demand.control, demand.limit, demand.rule.line)
-        for demand in outcome_of(ruled, batches).demands
-    )
+    shown = Counter((one.namespace, one.control, one.limit, one.rule.line) for one in outcome_of(ruled, batches).limits)
     assert shown == expected
 
 
@@ -100,7 +97,7 @@ def test_enforcement_is_what_an_engine_does_one_by_one(
     outcome = outcome_of(rule_set(rules), batches)
     assert outcome.rejected == expected.total()
     assert {(rejection.namespace, rejection.control): rejection.points for rejection in outcome.rejections} == expected
-    shown = {(demand.namespace, demand.control): demand.rejected for demand in outcome.demands if demand.rejected}
+    shown = {(one.namespace, one.control): one.rejected for one in outcome.limits if one.rejected}
     assert shown == expected
 
 
@@ -113,7 +110,7 @@ def test_metrics_of_known_size_fare_like_lines(
         for name in batch:
             trial.take_metric(name, SIZE)
     found, expected = trial.outcome(), outcome_of(rule_set(rules), batches)
-    assert (found.demands, found.accepted, found.rejected) == (expected.demands, expected.accepted, expected.rejected)
+    assert (found.limits, found.accepted, found.rejected) == (expected.limits, expected.accepted, expected.rejected)
 
 
 @given(RULES, BATCHES)
@@ -121,10 +118,10 @@ def test_the_most_pressing_limit_comes_first_and_else_the_names_tell(
     rules: list[tuple[str, dict[str, int], str]], batches: list[list[str]]
 ) -> None:
     controls = ["namespaces", "metrics", "logical-size", "physical-size", "data-points", "throughput"]
-    demands = outcome_of(rule_set(rules), batches).demands
-    keys = [(-demand.percent, demand.namespace, controls.index(demand.control)) for demand in demands]
+    limits = outcome_of(rule_set(rules), batches).limits
+    keys = [(-one.percent, one.namespace, controls.index(one.control)) for one in limits]
     assert keys == sorted(keys)
-    assert demands[1:3] == [demands[place] for place in range(len(demands))][1:3]
+    assert limits[1:3] == [limits[place] for place in range(len(limits))][1:3]
 
 
 def test_samples_are_a_few_names_and_each_once() -> None:

@@ -209,7 +209,7 @@ def test_within_the_bound_nothing_is_left_out() -> None:
 def families_of_ours(host: Host) -> list[Metric]:
     """The families of namespaces as prometheus-client would have made them of what the engine says."""
     quotas = host.engine.quotas()
-    tallies = host.reporter.standings()[1]
+    tallies = host.reporter.quotas_and_counts()[1]
     limit = GaugeMetricFamily("carbonquota_quota_limit", "", labels=("namespace", "control", "rule"))
     usage = GaugeMetricFamily("carbonquota_quota_usage", "", labels=("namespace", "control", "rule"))
     over = CounterMetricFamily("carbonquota_quota_over", "", labels=("namespace", "rule"))

@@ -68,7 +68,7 @@ def test_a_pattern_that_takes_too_long_is_set_aside_and_no_other(
             searching(re.compile(ENDLESS), [NAME])
             if searching.troubles:
                 break
-            # On a busy machine patience runs out first, and comes back.
+            # On a busy machine the time runs out first, and comes back.
             time.sleep(0.2)
     assert caplog.messages == [ASIDE]
     assert list(searching.troubles) == [f"pattern = {ENDLESS} took too long and is set aside: mend it and reload"]
@@ -83,12 +83,12 @@ def test_who_makes_files_gets_an_answer_where_others_have_waited_enough(
     searching: PatternGuard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     doubled = re.compile(r"(.)\1")
-    assert list(searching.patiently(doubled, ["aa", "ab"])) == [True, False]
+    assert list(searching.search_for_files(doubled, ["aa", "ab"])) == [True, False]
     monkeypatch.setattr(guard, "_LEAST", 1.0)
     assert list(searching(doubled, ["aa"])) == [False]
     assert unanswered(searching) == 1
-    assert list(searching.patiently(doubled, ["aa", "ab"])) == [True, False]
-    assert list(searching.patiently(re.compile(ENDLESS), [NAME, "aa"])) == [False, False]
+    assert list(searching.search_for_files(doubled, ["aa", "ab"])) == [True, False]
+    assert list(searching.search_for_files(re.compile(ENDLESS), [NAME, "aa"])) == [False, False]
     assert searching.troubles
 
 
@@ -96,10 +96,10 @@ def test_while_an_answer_for_a_file_takes_long_others_wait_no_longer_than_ever(
     searching: PatternGuard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     doubled = re.compile(r"(.)\1")
-    searching.patiently(doubled, ["aa"])
+    searching.search_for_files(doubled, ["aa"])
     monkeypatch.setattr(guard, "BUDGET", 3.0)
-    monkeypatch.setattr(guard, "_PATIENCE", 0.3)
-    slow = Thread(target=searching.patiently, args=(re.compile(ENDLESS), [NAME]))
+    monkeypatch.setattr(guard, "_TIMEOUT", 0.3)
+    slow = Thread(target=searching.search_for_files, args=(re.compile(ENDLESS), [NAME]))
     slow.start()
     while slow.is_alive() and unanswered(searching) == 0:
         searching(doubled, ["aa"])
@@ -220,4 +220,4 @@ def _late(*_: object) -> None:
 
 
 def test_the_limits_leave_room_within_a_second() -> None:
-    assert guard._PATIENCE + guard.BUDGET < 1  # noqa: SLF001 - what docs promise
+    assert guard._TIMEOUT + guard.BUDGET < 1  # noqa: SLF001 - what docs promise

@@ -14,7 +14,7 @@ from carbonquota.model import MAXIMUM
 from carbonquota.service.health import HEALTH, Health, HealthSample, summed
 from carbonquota.service.reporter import MARGIN, Piece, Report, Reporter, Timetable
 from carbonquota.service.totals import OverQuota
-from carbonquota.stats import StandingColumns
+from carbonquota.stats import ReportColumns
 from carbonquota.testing import ManualClock
 from carbonquota.trie.columns import Column
 from tests.support.small import engine_under
@@ -261,7 +261,7 @@ class Interrupted(QuotaEngine):
     thread: threading.Thread
     finished_meanwhile: bool
 
-    def report_with_counts(self) -> tuple[StandingColumns, QuotaColumns, QuotaColumns]:
+    def report_with_counts(self) -> tuple[ReportColumns, QuotaColumns, QuotaColumns]:
         values = super().report_with_counts()
         self.thread = threading.Thread(target=self.meanwhile)
         self.thread.start()
@@ -277,7 +277,7 @@ def test_nobody_looks_at_the_totals_in_the_midst_of_a_report() -> None:
     engine.load("a.x")
     engine.offer("a.x", 5)
     seen: list[int] = []
-    engine.meanwhile = lambda: seen.append(reporter.standings()[1]["a"].over)
+    engine.meanwhile = lambda: seen.append(reporter.quotas_and_counts()[1]["a"].over)
     reporter.report()
     engine.thread.join()
     assert not engine.finished_meanwhile
@@ -292,7 +292,7 @@ class Watcher:
         self._seen: dict[tuple[str, str], int] = {}
 
     def look(self) -> dict[str, OverQuota]:
-        tallies = self._reporter.standings()[1]
+        tallies = self._reporter.quotas_and_counts()[1]
         for namespace, tally in tallies.items():
             for control, points in {"over": tally.over, **tally.dropped}.items():
                 assert points >= self._seen.get((namespace, control), 0)

@@ -11,17 +11,17 @@ from carbonquota.controls import compiled_rules
 from carbonquota.controls.reference import throughput
 from carbonquota.controls.table import METRICS, THROUGHPUT
 from carbonquota.model import MAXIMUM
-from carbonquota.stats import StandingColumns, Standings, ended_intervals, named_values
+from carbonquota.stats import ReportColumns, ReportedQuotas, ended_intervals, named_values
 from carbonquota.trie import Index, Taking, take_ended_counts
 
 
-def standings_of(*rows: tuple[str, Limits, tuple[int, ...], int, int]) -> Standings:
+def reported(*rows: tuple[str, Limits, tuple[int, ...], int, int]) -> ReportedQuotas:
     """Standings of quotas by: name, limits, usage by control, throttle, dropped."""
     names, limits, usages, throttle, dropped = zip(*rows, strict=True)
-    return Standings(names, limits, list(zip(*usages, strict=True)), throttle, dropped)
+    return ReportedQuotas(names, limits, list(zip(*usages, strict=True)), throttle, dropped)
 
 
-def taken(index: Index, limits: list[Limits]) -> StandingColumns:
+def taken(index: Index, limits: list[Limits]) -> ReportColumns:
     """The counts of ended intervals as they are now."""
     taking = Taking(index)
     taking.take(index)
@@ -29,14 +29,14 @@ def taken(index: Index, limits: list[Limits]) -> StandingColumns:
     return ended_intervals(taking.taken(), take_ended_counts(index.quotas), limits)
 
 
-def values_of(columns: StandingColumns) -> dict[str, int]:
+def values_of(columns: ReportColumns) -> dict[str, int]:
     """All of a report's values."""
     return dict(chain.from_iterable(piece.items() for piece in columns.pieces()))
 
 
 def test_every_set_control_has_its_quota_and_usage_and_no_other() -> None:
     everything = Limits(10, 20, 30, 40, 50, 60)
-    assert named_values(standings_of(("sys-app", everything, (1, 2, 3, 4, 5, 6), 7, 8))) == {
+    assert named_values(reported(("sys-app", everything, (1, 2, 3, 4, 5, 6), 7, 8))) == {
         "quota.namespaces.sys-app": 10,
         "usage.namespaces.sys-app": 1,
         "quota.metrics.sys-app": 20,
@@ -55,7 +55,7 @@ def test_every_set_control_has_its_quota_and_usage_and_no_other() -> None:
 
 
 def test_a_rule_without_limits_has_its_counters_alone() -> None:
-    assert named_values(standings_of(("root", Limits(), (1, 2, 3, 4, 5, 6), 0, 0))) == {
+    assert named_values(reported(("root", Limits(), (1, 2, 3, 4, 5, 6), 0, 0))) == {
         "throttle.root": 0,
         "dropped.root": 0,
     }
@@ -63,7 +63,7 @@ def test_a_rule_without_limits_has_its_counters_alone() -> None:
 
 def test_namespaces_stand_side_by_side() -> None:
     values = named_values(
-        standings_of(
+        reported(
             ("a", Limits(metrics=5), (0, 1, 0, 0, 0, 0), 2, 1),
             ("p.b", Limits(throughput=MAXIMUM), (0, 9, 0, 0, 0, 3), 0, 0),
         )

@@ -249,7 +249,7 @@ def test_a_disk_that_hangs_holds_up_the_data_path_once_and_no_longer_than_it_may
         assert may_end.wait(30)
         write(descriptor, content)
 
-    kept = StateKeeper(str(tmp_path), engine, ManualClock(NOW), patience=0.2)
+    kept = StateKeeper(str(tmp_path), engine, ManualClock(NOW), timeout=0.2)
     kept.restore()
     kept.go_live()
     monkeypatch.setattr(journal, "write_all", hangs)

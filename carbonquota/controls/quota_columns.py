@@ -119,14 +119,14 @@ class UnnamedColumns(QuotaColumns):
         return self.on_demand.at(positions)
 
 
-def unnamed_standing(taken: UnnamedQuotas, counts: TakenCounts, compiled: Sequence[CompiledRule]) -> QuotaColumns:
+def unnamed_quota_columns(taken: UnnamedQuotas, counts: TakenCounts, compiled: Sequence[CompiledRule]) -> QuotaColumns:
     """How all quotas stand that were taken without names; `names` has none of them."""
     counted, over = _counted(taken.rows, counts)
     none = np.empty(0, np.object_)
     return UnnamedColumns(none, taken.rules, taken.usages, over, counted, counts.dropped, compiled, taken.names)
 
 
-def standing(taken: TakenQuotas, counts: TakenCounts, compiled: Sequence[CompiledRule]) -> QuotaColumns:
+def quota_columns(taken: TakenQuotas, counts: TakenCounts, compiled: Sequence[CompiledRule]) -> QuotaColumns:
     """How all quotas stand that were taken at one moment, with these counts; `compiled` are those in force then."""
     counted, over = _counted(taken.rows, counts)
     return QuotaColumns(taken.namespaces, taken.rules, taken.usages, over, counted, counts.dropped, compiled)

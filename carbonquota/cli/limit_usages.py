@@ -1,7 +1,7 @@
 """What sources ask of every limit that holds them, with the most pressing limit first.
 
-There may be hundreds of thousands of limits, of which a person is shown fifty. So all are put in order, and a `Demand`
-is made of those that are looked at.
+There may be hundreds of thousands of limits, of which a person is shown fifty. So all are put in order, and those
+that are looked at become a `LimitUsage` each.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class LimitInForce:
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class LimitUsage:
     """One limit of one namespace, and what the sources ask of it.
 
     `usage` is what there would be if nothing were rejected; `rejected` are the points that this limit turns away.
@@ -55,8 +55,8 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True)
-class Demands(Sequence[Demand]):
-    """The demands on all limits: the nearest to its limit, or the furthest above it, first; else by name.
+class LimitUsages(Sequence[LimitUsage]):
+    """The usages of all limits: the nearest to its limit, or the furthest above it, first; else by name.
 
     `asked` has namespace, limit and usage of each, in that order; `rejected` the points of those that rejected some.
     """
@@ -69,28 +69,28 @@ class Demands(Sequence[Demand]):
         return len(self.asked)
 
     @overload
-    def __getitem__(self, index: int) -> Demand: ...
+    def __getitem__(self, index: int) -> LimitUsage: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Demand]: ...
+    def __getitem__(self, index: slice) -> Sequence[LimitUsage]: ...
 
-    def __getitem__(self, index: int | slice) -> Demand | Sequence[Demand]:
-        """The demand at a place, or those of a slice."""
+    def __getitem__(self, index: int | slice) -> LimitUsage | Sequence[LimitUsage]:
+        """The value at a place, or those of a slice."""
         if isinstance(index, slice):
-            return [self._demand(*asked) for asked in self.asked[index]]
-        return self._demand(*self.asked[index])
+            return [self._value(*asked) for asked in self.asked[index]]
+        return self._value(*self.asked[index])
 
-    def _demand(self, namespace: str, limit: LimitInForce, usage: int) -> Demand:
+    def _value(self, namespace: str, limit: LimitInForce, usage: int) -> LimitUsage:
         """The value for one limit."""
         rejected = self.rejected.get((namespace, limit.control), 0)
-        return Demand(namespace, limit.control, limit.rule, limit.amount, usage, rejected)
+        return LimitUsage(namespace, limit.control, limit.rule, limit.amount, usage, rejected)
 
 
-def demands_on(
-    quotas: Iterable[NamespaceQuota], grants: Iterable[CompiledRule], rejected: Mapping[Place, int]
-) -> Demands:
-    """The demands on the limits that `grants` set, by the usage in `quotas`, whose rules stand in the same places."""
-    limits = {(grant.rule.source, grant.rule.line): _limits(grant) for grant in grants}
+def usages_of_limits(
+    quotas: Iterable[NamespaceQuota], compiled: Iterable[CompiledRule], rejected: Mapping[Place, int]
+) -> LimitUsages:
+    """The usages of the limits that `compiled` rules set, by the usage in `quotas`, whose rules stand in the same places."""
+    limits = {(rule.rule.source, rule.rule.line): _limits(rule) for rule in compiled}
     asked = [
         (quota.namespace, limit, getattr(quota.usage, limit.field))
         for quota in sorted(quotas, key=attrgetter("namespace"))
@@ -99,14 +99,14 @@ def demands_on(
     percents = [_percent(usage, limit.amount) for _, limit, usage in asked]
     # Sorting is stable, reversed too: what is equal stays by name, and in the order of the controls.
     order = sorted(range(len(asked)), key=percents.__getitem__, reverse=True)
-    return Demands([asked[place] for place in order], rejected)
+    return LimitUsages([asked[place] for place in order], rejected)
 
 
-def _limits(grant: CompiledRule) -> list[LimitInForce]:
+def _limits(rule: CompiledRule) -> list[LimitInForce]:
     """The limits that a rule sets, in the order of the controls."""
-    amounts = [(control, getattr(grant.limits, control.stat)) for control in CONTROLS]
+    amounts = [(control, getattr(rule.limits, control.stat)) for control in CONTROLS]
     return [
-        LimitInForce(grant.rule, control.stat, control.key, amount) for control, amount in amounts if amount is not None
+        LimitInForce(rule.rule, control.stat, control.key, amount) for control, amount in amounts if amount is not None
     ]
 
 
