@@ -56,5 +56,5 @@ def _pairs(old: TrialOutcome, new: TrialOutcome) -> Iterator[LimitChange]:
 
 
 def _gist(one: LimitUsage | None) -> tuple[int, int, int, bool] | None:
-    """What of a demand makes a difference."""
+    """What of it makes a difference."""
     return (one.limit, one.over, one.rejected, one.rule.enforcing) if one else None

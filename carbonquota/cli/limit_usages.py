@@ -89,7 +89,7 @@ class LimitUsages(Sequence[LimitUsage]):
 def usages_of_limits(
     quotas: Iterable[NamespaceQuota], compiled: Iterable[CompiledRule], rejected: Mapping[Place, int]
 ) -> LimitUsages:
-    """The usages of the limits that `compiled` rules set, by the usage in `quotas`, whose rules stand in the same places."""
+    """The usages of all limits of `compiled` rules, by the usage in `quotas`, whose rules stand in the same places."""
     limits = {(rule.rule.source, rule.rule.line): _limits(rule) for rule in compiled}
     asked = [
         (quota.namespace, limit, getattr(quota.usage, limit.field))

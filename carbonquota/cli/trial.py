@@ -1,7 +1,7 @@
 """What rules would do to a stream of metrics, found out by really offering it to an engine.
 
 Theory of operation. Two questions are answered in one reading of the sources. *Enforcement*: everything is offered
-in order under the rules, and what they reject is noted and kept. *Demand*: then the same rules are applied with
+in order under the rules, and what they reject is noted and kept. *Usage*: then the same rules are applied with
 ample limits, and what was rejected is offered again, so that usage is now what the sources ask for, and shows how far
 that is above the real limits. The clock stands still: all points fall into one interval.
 """

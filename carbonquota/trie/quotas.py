@@ -13,7 +13,7 @@ in use have.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from weakref import WeakSet
 
 import numpy as np
@@ -21,13 +21,9 @@ from numpy.typing import NDArray
 
 from carbonquota.control import CONTROLS
 from carbonquota.model import MAXIMUM
-from carbonquota.naming import stat_name, stat_names
 from carbonquota.trie.chains import PADDING, Chains, Matrix
-from carbonquota.trie.columns import OWN as _WANTED
-from carbonquota.trie.columns import Column, Columns, NarrowColumn, Numbers, View
-from carbonquota.trie.rows_by_hash import Room
-from carbonquota.trie.stat_names import StatNames
-from carbonquota.trie.taken import Names, TakenNames
+from carbonquota.trie.columns import Column, Numbers, View
+from carbonquota.trie.quota_names import QuotaNames
 
 NO_QUOTA: Final = PADDING
 NO_RULE: Final = -1
@@ -36,12 +32,6 @@ _DROPPED: Final = tuple(f"dropped_{control.stat}" for control in CONTROLS)
 _COUNTS: Final = ("throttle", *_DROPPED)
 """What is counted in an interval beside throughput."""
 
-
-_UNNAMED: Final = None
-"""Stands for a name that nobody asked for."""
-
-_NAMED: Final = 1
-"""Stands in `named` where a quota has its name in stats; less than 0 is its turn to get one."""
 
 _STRETCH: Final = 16_384
 """The intervals of so many quotas end at a time, so that this takes little memory."""
@@ -74,14 +64,13 @@ class LazyReference(Protocol):
         """Look it up now; to be called under the index's lock."""
 
 
-class Quotas(Columns):
+class Quotas(QuotaNames):
     """All quotas. `namespace` is the row held, `rule` the index in `terms`.
 
     `limit` is what may be accepted in the running interval: the throughput limit, or less where other nodes share it;
     where there is none, limit and `remaining` are one, and may be anything.
     Where it is prepaid (`parts` is not 1), it is what was granted, and `ahead` was granted for the next interval.
     `waiting` are points that were rejected here, and are held back until more may be granted; no report has them.
-    Names in stats are given when somebody wants to know them, as most quotas of a flood go before that.
     """
 
     COLUMNS = " ".join(
@@ -93,9 +82,8 @@ class Quotas(Columns):
     )
 
     NARROW = "namespace rule named"
+    """The namespace held, the number of its rule, and whether it has a name in stats: see `QuotaNames`."""
 
-    namespace: NarrowColumn
-    rule: NarrowColumn
     limit: Column
     remaining: Column
     ahead: Column
@@ -103,25 +91,18 @@ class Quotas(Columns):
     throttle: Column
     closed_throughput: Column
     closed_throttle: Column
-    named: NarrowColumn
     namespace_at: View
-    rule_at: View
     limit_at: View
     remaining_at: View
     throttle_at: View
     closed_throughput_at: View
-    named_at: View
 
     def __init__(self, terms: tuple[QuotaTerms, ...], name_of: Callable[[int], str]) -> None:
         """Start without quotas, for rules of these `terms`; `name_of` gives the name of a namespace by its row."""
         self.terms = terms
-        self._name_of = name_of
-        self._names: Names = np.empty(1, np.object_)
-        self._takers: WeakSet[TakenNames] = WeakSet()
         self._throughputs = np.array([one.throughput for one in terms], np.int64)
         self._metered = np.array([one.metered for one in terms], np.bool_)
         self._enforcing = np.array([one.enforcing for one in terms], np.bool_)
-        self._prefixes = [one.stat_prefix for one in terms]
         self.references: WeakSet[LazyReference] = WeakSet()
         """Who has something to look up before a quota goes."""
         self._capacity_chains, self._rate_chains = (Chains(lambda: self.size) for _ in range(2))
@@ -129,16 +110,13 @@ class Quotas(Columns):
         """The quotas from the root down to the one at a row, itself included."""
         self.rate_chain = self._rate_chains.of
         """Those of them with a throughput limit."""
-        self._stat_names = StatNames()
-        self._named_until = 0
-        """Up to this turn names were given."""
         self._is_lowered = False
         self.parts = self.next_parts = 1
         """By what throughput limits that reject are divided where they begin: in this interval, and from the next on.
 
         0: nothing is left of them.
         """
-        super().__init__()
+        super().__init__(name_of, [one.stat_prefix for one in terms])
         self._grow(self.capacity)
         self._renew()
         self._begin(0, NO_RULE)
@@ -225,125 +203,19 @@ class Quotas(Columns):
         self._bind_moved()
         return rows
 
-    def name(self, row: int) -> str:
-        """Whose quota it is, by name."""
-        return str(self.names(np.array([row]))[0])
-
-    def names(self, rows: NDArray[np.integer[Any]]) -> Names:
-        """The same for many; needs no lock."""
-        known = self._names
-        names: Names = known[np.minimum(rows, len(known) - 1)]
-        unknown = np.flatnonzero((names == _UNNAMED) | (rows >= len(known)))
-        if len(unknown):
-            distinct, which = np.unique(rows[unknown], return_inverse=True)
-            made = np.array([self._name_of(row) for row in self.namespace[distinct].tolist()], np.object_)
-            names[unknown] = made[which]
-        return names
-
-    def kept_names(self, rows: Column) -> Names:
-        """The same under the lock. They are kept, as they will be asked for again at each report."""
-        names = self.names(rows)
-        if len(self._names) < self.size:
-            self._keep_names_in(self._longer_names())
-        self._names[rows] = names
-        return names
-
-    def _longer_names(self) -> Names:
-        # A copy touches each name, so it is made seldom.
-        return np.empty(2 * self.size, np.object_)
-
-    def _keep_names_in(self, longer: Names) -> None:
-        longer[: len(self._names)] = self._names
-        self._names = longer
-
-    def lacks_room_for_names(self, count: int) -> bool:
-        """Whether so many quotas more cannot be given names without room being made."""
-        return len(self._names) < self.size or self._stat_names.lacks_room(count)
-
-    def room_for_names(self, count: int) -> tuple[Names, Room]:
-        """What `take_room_for_names` takes, for so many quotas more; needs no lock."""
-        return self._longer_names(), self._stat_names.room(count)
-
-    def take_room_for_names(self, room: tuple[Names, Room], count: int) -> None:
-        """Have this room, as far as it is wanted for so many quotas more."""
-        longer, slots = room
-        if len(self._names) < self.size:
-            self._keep_names_in(longer)
-        if self._stat_names.lacks_room(count):
-            self._stat_names.take_room(slots)
-
-    def want_names(self, rows: Column) -> None:
-        """Have new quotas get names in stats, in this order, before anybody is told of these."""
-        wanted = self._meter_at[_WANTED]
-        self.named[rows] = np.arange(-wanted - 1, -wanted - 1 - len(rows), -1)
-        self._meter_at[_WANTED] = wanted + len(rows)
-
-    @property
-    def wanting_names(self) -> int:
-        """How many quotas have no name in stats yet, at most."""
-        return self._meter_at[_WANTED] - self._named_until
-
-    def waiting_names(self) -> tuple[Column, NarrowColumn]:
-        """The quotas that want names in stats, and in which turn they are, for `in_turn` and `name_some`."""
-        waiting = np.flatnonzero(self.named[: self.size] < 0)
-        return waiting, self.named[waiting]
-
-    def name_some(self, rows: Column, turns: NarrowColumn) -> None:
-        """Give quotas the names in stats that they want, but for those that have gone since they had this turn."""
-        if not len(rows):
-            return
-        rows = rows[self.named[rows] == turns]
-        names = self.kept_names(rows).tolist()
-        self._stat_names.give_many(rows, self._plain_names(rows, names), names, self._plain_name)
-        self.named[rows] = _NAMED
-        self._named_until = min(-int(turns[-1]), self._meter_at[_WANTED])
-
-    def give_names(self) -> None:
-        """Give all quotas the names in stats that they want, the first to come first."""
-        if self._meter_at[_WANTED]:
-            self.name_some(*in_turn(*self.waiting_names()))
-            self._named_until = self._meter_at[_WANTED] = 0
-
-    def take_names(self) -> TakenNames:
-        """What it takes to tell what the namespaces of quotas are called, to be taken under the lock."""
-        self.give_names()
-        taken = TakenNames(self._names, self._prefixes, self._stat_names.suffixed())
-        self._takers.add(taken)
-        return taken
-
-    def stat_names(self, rows: Column) -> Sequence[str]:
-        """What the namespaces of quotas are called in stats."""
-        return self.take_names().stat_names(rows, self.names(rows), self.rule[rows])
-
-    def _plain_names(self, rows: Column, namespaces: Sequence[str]) -> list[str]:
-        """What they would be called if each were the first to have its name."""
-        names = stat_names(namespaces)
-        if any(self._prefixes):
-            names = [self._prefixes[rule] + name for rule, name in zip(self.rule[rows].tolist(), names, strict=True)]
-        return names
-
-    def _plain_name(self, row: int) -> str:
-        """The same for one."""
-        return stat_name(self.name(row), self._prefixes[self.rule_at[row]])
-
     def remove(self, row: int) -> None:
         """Take a quota out; no quota below it may be left."""
         if self.references:
             self.resolve_references()
-        if self.named_at[row] == _NAMED:
-            self._stat_names.take_back(row, self._plain_name)
+        self.forget_name(row)
         self.give_row(row)
-        if row < len(self._names):
-            for taker in self._takers:
-                taker.keep(row)
-            self._names[row] = _UNNAMED
         self.rule_at[row] = NO_RULE
         self.remaining_at[row] = self.limit_at[row] = MAXIMUM
 
     def resolve_references(self) -> None:
         """Have those who keep rows look up whose they are, as this may change."""
-        for witness in list(self.references):
-            witness.resolve()
+        for reference in list(self.references):
+            reference.resolve()
         self.references.clear()
 
     def rows(self) -> list[int]:
@@ -526,10 +398,3 @@ def _add_saturating(total: Column, rows: Column | slice, more: Column) -> None:
     """Add at distinct rows in place, stopping at 2^63 - 1; no number may be negative."""
     before = total[rows]
     total[rows] = before + np.minimum(more, MAXIMUM - before)
-
-
-def in_turn(rows: Column, turns: NarrowColumn) -> tuple[Column, NarrowColumn]:
-    """What `waiting_names` gave, the first to come first; needs no lock."""
-    # Rows that were used before come in any turn, and all others one after the other.
-    order = np.argsort(-turns, kind="stable")
-    return rows[order], turns[order]

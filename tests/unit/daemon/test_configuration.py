@@ -34,7 +34,7 @@ def settings_of(text: str) -> Settings:
 
 def remarks(text: str) -> list[str]:
     """The notes but those that every short text gets."""
-    lines = [line.replace("/etc/c/", "") for line in read(text).notes.lines()]
+    lines = [line.replace("/etc/c/", "") for line in read(text).diagnostics.lines()]
     return [line for line in lines if "-file is not set" not in line]
 
 
@@ -224,7 +224,7 @@ def test_a_cache_without_bound_has_one_all_the_same() -> None:
     ],
 )
 def test_what_go_carbon_passes_over_is_a_warning(text: str, warning: str) -> None:
-    (found,) = read(text).notes.warnings
+    (found,) = read(text).diagnostics.warnings
     assert f"{found.line}:{found.column}: {found.message}|{found.suggestion}" == warning
     assert not read(text).problems
 
@@ -342,11 +342,11 @@ sample-tick = ""
 
 def test_a_file_with_keys_of_all_releases_of_go_carbon_starts_us() -> None:
     configuration = read(EVERY_KEY_OF_GO_CARBON)
-    assert (configuration.problems, configuration.notes.warnings) == ((), ())
+    assert (configuration.problems, configuration.diagnostics.warnings) == ((), ())
 
 
 def test_a_daemon_without_files_of_rules_says_so() -> None:
-    assert list(read("").notes.lines()) == [
+    assert list(read("").diagnostics.lines()) == [
         "/etc/c/c.conf: whisper.quotas-file is not set: there are no quotas, and everything passes",
         "/etc/c/c.conf: whisper.schemas-file is not set: every metric keeps 172,800 points, one a second",
     ]

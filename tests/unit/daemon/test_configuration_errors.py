@@ -299,7 +299,7 @@ def test_what_belongs_together_is_there_together(text: str, message: str) -> Non
     ],
 )
 def test_what_lets_others_in_is_remarked(text: str, remark: str) -> None:
-    assert any(remark in one for one in read_configuration(text, "c.conf", hostname="h").notes.remarks)
+    assert any(remark in one for one in read_configuration(text, "c.conf", hostname="h").diagnostics.remarks)
 
 
 def test_a_token_is_printed_nowhere() -> None:

@@ -13,7 +13,7 @@ from carbonquota.controls.table import LOGICAL_SIZE, METRICS, PHYSICAL_SIZE
 from carbonquota.model import MAXIMUM, Size
 from carbonquota.naming import collision_suffix
 from carbonquota.trie import NO_QUOTA, ROOT_ROW, Index, Quotas
-from carbonquota.trie.quotas import in_turn
+from carbonquota.trie.quota_names import in_turn
 
 
 @dataclass(frozen=True, slots=True)
