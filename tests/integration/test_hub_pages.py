@@ -123,6 +123,40 @@ def test_a_draft_is_checked_tried_kept_released_and_rolled_back(client: Client, 
     assert rows(client.get("/rules").text)[1].startswith("all 1 enforced 3")
 
 
+def test_limits_are_drafted_compared_released_and_rolled_back_beside_the_rules(tmp_path: Path) -> None:
+    hub = shown_hub(tmp_path)
+    client = Client(make_app(hub))
+    assert "No version was kept yet" in client.get("/limits").text
+    first = unescape(client.get("/limits/edit").text)
+    assert "requests_per_unit: 100" in first
+    assert "1 rule, no errors" in first
+    assert "Try on present usage" not in first
+    text = "domain: d\ndescriptors:\n  - {key: user, rate_limit: {unit: hour, requests_per_unit: 5}}\n"
+    bad = post(client, "/limits/edit", text=text.replace("hour", "huor"), action="keep")
+    assert bad.status_code == 422
+    assert 'unknown unit "huor"' in unescape(bad.text)
+    lint = unescape(post(client, "/limits/lint", text=text.replace("key", "kye")).text)
+    assert 'unknown key "kye"' in lint[lint.index('id="checked"') :]
+    assert post(client, "/limits/edit", text=text, action="keep").headers["location"] == "/limits?kept=2"
+    assert post(client, "/limits/release", version="2", mode="shadow", group="").headers["location"] == "/limits"
+    # What a draft changes is shown line by line.
+    draft = unescape(post(client, "/limits/edit", text=text.replace("5", "6"), action="check").text)
+    assert "-  - {key: user, rate_limit: {unit: hour, requests_per_unit: 5}}" in draft
+    assert "+  - {key: user, rate_limit: {unit: hour, requests_per_unit: 6}}" in draft
+    post(client, "/limits/edit", text=text.replace("5", "6"), action="keep", why="more")
+    post(client, "/limits/release", version="3", mode="enforced", group="")
+    hub.limits.note_daemon(FleetDaemon("edge1", "", 3, hub.clock()))
+    assert rows(client.get("/limits").text)[1].startswith("all 3 enforced 3")
+    assert "1 of 1" in rows(client.get("/limits").text)[1]
+    # Neither is to be found among the other.
+    assert "edge1" not in client.get("/rules").text
+    assert rows(client.get("/rules").text)[1].startswith("all 1 enforced 1")
+    assert post(client, "/limits/rollback", group="").status_code == 303
+    assert rows(client.get("/limits").text)[1].startswith("all 2 shadow 4")
+    assert post(client, "/limits/release", version="1", mode="shadow").status_code == 404
+    hub.close()
+
+
 def test_the_namespaces_of_the_whole_fleet_are_added_up(tmp_path: Path) -> None:
     hub = shown_hub(tmp_path)
     hub.rules.note_daemon(FleetDaemon("web2", "", 0, hub.clock()))

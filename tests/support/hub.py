@@ -24,6 +24,7 @@ from carbonquota.hub.domain.controls import Amounts
 from carbonquota.hub.domain.values import Actor, QuotaChange
 from carbonquota.hub.service.hub import Hub
 from carbonquota.hub.storage.database import Database
+from carbonquota.limiter.rules.releases import checked_limits
 from carbonquota.testing import ManualClock
 from carbonquota.web.access import Role
 from carbonquota.web.token_file import append_token
@@ -149,7 +150,7 @@ def new_postgres_database(server: str) -> str:
 def open_hub(url: str, clock: ManualClock | None = None, most_held: int = 1000) -> Hub:
     """A service on a database, opened; it is the test's to close."""
     clock = clock or ManualClock(1_000_000.0)
-    hub = Hub(Database(url), clock, clock)
+    hub = Hub(Database(url), clock, clock, check_limits=checked_limits)
     hub.book.held.most = most_held
     hub.open()
     return hub

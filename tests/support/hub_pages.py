@@ -23,6 +23,8 @@ PAGES = (
     "/rules",
     "/rules/edit",
     "/suggest",
+    "/limits",
+    "/limits/edit",
     "/providers",
     "/changes",
     "/changes?of=customer/acme",

@@ -120,9 +120,9 @@ def checksum_of(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def checked_quotas(text: str, before: str | None) -> None:
-    """ConfigError with every error of a text, also where all rules of the text `before` are lost."""
-    checked_rules(text, None if before is None else RuleSet.from_text(before))
+def checked_quotas(text: str, before: str | None) -> int:
+    """How many rules a text has; ConfigError with all of its errors, also where all rules of `before` are lost."""
+    return len(checked_rules(text, None if before is None else RuleSet.from_text(before)).rules)
 
 
 def checked_rules(text: str, before: RuleSet | None = None) -> RuleSet:

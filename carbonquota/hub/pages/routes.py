@@ -15,7 +15,7 @@ from carbonquota.hub.pages.many_quotas import ManyQuotaPages
 from carbonquota.hub.pages.namespaces import FleetNamespaces
 from carbonquota.hub.pages.providers import ProviderPages
 from carbonquota.hub.pages.quotas import QuotaPages
-from carbonquota.hub.pages.rules import RulePages
+from carbonquota.hub.pages.rules import LIMITS, QUOTAS, RulePages, Shelf
 from carbonquota.hub.pages.tokens import TokenPages
 from carbonquota.hub.service.hub import Hub
 from carbonquota.web.access import EVERYBODY, Role, identity_of
@@ -29,6 +29,7 @@ _PLACES: Final = (
     NavigationEntry("Explore", "/explore"),
     NavigationEntry("Growth", "/growth"),
     NavigationEntry("Rules", "/rules", frozenset({"/rules/edit", "/suggest"})),
+    NavigationEntry("Limits", "/limits", frozenset({"/limits/edit"})),
     NavigationEntry("Changes", "/changes"),
     NavigationEntry("API", "/docs"),
 )
@@ -57,22 +58,28 @@ def make_router(hub: Hub, pages: Pages) -> APIRouter:
         ("/changes", gate.shown(changes.show, Role.OPERATOR)),
         ("/explore", gate.shown(lambda request, _: namespaces.explore(request), Role.OPERATOR)),
         ("/growth", gate.shown(fleet.growth, Role.OPERATOR)),
-        ("/rules", gate.shown(rules.overview, Role.OPERATOR)),
-        ("/rules/edit", gate.shown(rules.edit, Role.OPERATOR)),
         ("/suggest", gate.shown(rules.suggest, Role.OPERATOR)),
     ):
         router.add_api_route(path, endpoint, response_model=None)
-    for path, endpoint in (
-        ("/rules/edit", gate.taken(rules.take_edit, Role.OPERATOR)),
-        ("/rules/lint", gate.taken(rules.take_lint, Role.OPERATOR)),
-        ("/rules/release", gate.taken(rules.take_release)),
-        ("/rules/rollback", gate.taken(rules.take_rollback)),
-        ("/rules/approve", gate.taken(rules.take_approval)),
-    ):
-        router.add_api_route(path, endpoint, methods=["POST"], response_model=None)
+    _add_rules(router, gate, QUOTAS, rules)
+    _add_rules(router, gate, LIMITS, RulePages(hub, pages, LIMITS))
     _add_forms(router, gate, hub, pages)
     router.include_router(pages.login_router())
     return router
+
+
+def _add_rules(router: APIRouter, gate: PageGate, shelf: Shelf, pages: RulePages) -> None:
+    """Rules of one kind."""
+    for path, endpoint in (("", pages.overview), ("/edit", pages.edit)):
+        router.add_api_route(shelf.path + path, gate.shown(endpoint, Role.OPERATOR), response_model=None)
+    for path, taken in (
+        ("/edit", gate.taken(pages.take_edit, Role.OPERATOR)),
+        ("/lint", gate.taken(pages.take_lint, Role.OPERATOR)),
+        ("/release", gate.taken(pages.take_release)),
+        ("/rollback", gate.taken(pages.take_rollback)),
+        ("/approve", gate.taken(pages.take_approval)),
+    ):
+        router.add_api_route(shelf.path + path, taken, methods=["POST"], response_model=None)
 
 
 def _add_forms(router: APIRouter, gate: PageGate, hub: Hub, pages: Pages) -> None:

@@ -38,7 +38,7 @@ from carbonquota.rules import RuleSet
 
 _log = logging.getLogger(__name__)
 
-CheckRules = Callable[[str, str | None], object]
+CheckRules = Callable[[str, str | None], int]
 
 MOST_STANDINGS: Final = 200
 MOST_DAEMONS: Final = 10_000
@@ -67,7 +67,8 @@ class Rules:
     ) -> None:
         """`clock` gives seconds since the epoch. With `needs_second` another administrator approves of releases.
 
-        `check` is given a text that was sent, and the one in force, None where there is none; ConfigError from it.
+        `check` is given a text that was sent, and the one in force, None where there is none, and tells how many rules
+        it has; ConfigError from it.
         """
         self._writing = writing
         self._clock = clock
@@ -127,6 +128,10 @@ class Rules:
             entry = self._writing.entry(actor, f"send {name}", f"{name}/{number}", None, told)
             self._writing.audit(connection, [entry])
         return version
+
+    def count(self, text: str) -> int:
+        """How many rules a text has; ConfigError with every error and its place."""
+        return self._check(text, None)
 
     def newest(self) -> RuleVersion | None:
         """The version that was sent last."""
@@ -335,7 +340,7 @@ class Rules:
             raise
 
 
-def not_checked(text: str, before: str | None) -> None:  # noqa: ARG001 - as those that check have it
+def not_checked(text: str, before: str | None) -> int:  # noqa: ARG001 - as those that check have it
     """InvalidError: nobody here knows rules of this kind."""
     raise InvalidError("limits cannot be checked here: install carbonquota with its extra limiter")
 

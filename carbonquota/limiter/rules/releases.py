@@ -38,8 +38,9 @@ def check_not_emptied(source: str, texts: Iterable[str], before: int, after: int
     raise ConfigError([Problem(source, 0, 0, 0, "", message, remedy)])
 
 
-def checked_limits(text: str, before: str | None) -> None:
-    """ConfigError with every error of a text, also where all rules of the text `before` are lost."""
-    after = DomainRules.from_text(text, "limits.yaml")
+def checked_limits(text: str, before: str | None) -> int:
+    """How many rules a text has; ConfigError with all of its errors, also where all rules of `before` are lost."""
+    after = len(DomainRules.from_text(text, "limits.yaml").rules())
     if before is not None:
-        check_not_emptied("limits.yaml", [text], len(DomainRules.from_text(before).rules()), len(after.rules()))
+        check_not_emptied("limits.yaml", [text], len(DomainRules.from_text(before).rules()), after)
+    return after
