@@ -76,10 +76,15 @@ class OwnHoldings:
         return self.last > self._told
 
     def news(self, most: int) -> Iterator[VersionsPart]:
-        """What came and went since this was last called, in parts of so many metrics; one if that is nothing."""
+        """What came and went since this was last called, in parts of so many metrics; one if that is nothing.
+
+        Where more went than is remembered, it is all there is, so that what is not in it is known to be gone.
+        """
         fresh, self._fresh = self._fresh, []
         told, self._told = self._told, self.last
-        return self._parts(told, fresh, most, self.last)
+        if told < self._gone_before:
+            return self._parts(0, list(self._at), most)
+        return self._parts(told, fresh, most)
 
     def since(self, version: int, most: int) -> Iterator[VersionsPart]:
         """All after a version, in parts, for who knows everything until then; or all there is, if that is long ago.
@@ -87,11 +92,17 @@ class OwnHoldings:
         Metrics may come and go before the next part is taken.
         """
         after = version if self._gone_before <= version <= self.last else 0
-        return self._parts(after, [one for one in self._at if one > after], most, self.last)
+        return self._parts(after, [one for one in self._at if one > after], most)
 
-    def _parts(self, after: int, versions: Sequence[int], most: int, end: int) -> Iterator[VersionsPart]:
-        """A stretch from after a version until `end`, in parts; of the versions those are left out that are gone."""
-        gone = deque(both for both in self._gone if after < both[0] <= end)
+    def _parts(self, after: int, versions: Sequence[int], most: int) -> Iterator[VersionsPart]:
+        """A stretch from after a version until the last, in parts; those versions are left out that go meanwhile."""
+        gone = deque(both for both in self._gone if after < both[0])
+        return self._cut(after, versions, gone, most, self.last)
+
+    def _cut(
+        self, after: int, versions: Sequence[int], gone: deque[tuple[int, int]], most: int, end: int
+    ) -> Iterator[VersionsPart]:
+        """The parts of a stretch that ends with a version."""
         for start in range(0, max(len(versions), 1), most):
             some = versions[start : start + most]
             until = some[-1] if start + most < len(versions) else end

@@ -60,6 +60,7 @@ REMEDIES: Final = {
         "(it needs +fcall +function +info +time +@hash +pexpireat and the keys {cq:*)"
     ),
     "read_only": "takes no writes: it is a replica",
+    "alone": "takes no writes, as too few replicas hear it (min-replicas-to-write)",
     "full": "is full (its maxmemory is reached)",
     "loading": "is still loading its data",
     "failed": "failed",
@@ -238,6 +239,8 @@ def kind_of(error: Exception) -> str:
         return "full"
     if "READONLY" in text or "read only replica" in text:
         return "read_only"
+    if "NOREPLICAS" in text:
+        return "alone"
     if "NOPERM" in text or "ACL failure" in text:
         return "permission"
     return next((kind for type_, kind in _KINDS if isinstance(error, type_)), "failed")

@@ -1,4 +1,4 @@
-"""A store, the way to it and its nodes fail for five seconds each, in both ways of going on without it."""
+"""A store, the way to it and its nodes fail for five seconds each, with both settings for an outage; and a failover."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.test_cluster_chaos import check_nodes_under_failures
 from tests.integration.test_cluster_daemons import Collector
+from tests.integration.test_cluster_topologies import check_failover
 
 
 @pytest.mark.parametrize("on_outage", ["share", "reject"])
@@ -17,3 +18,7 @@ def test_pauses_of_five_seconds_pass_no_limit(tmp_path: Path, on_outage: str) ->
         check_nodes_under_failures(tmp_path, collector, on_outage, lasting=5.0)
     finally:
         collector.close()
+
+
+def test_a_replica_that_knows_nothing_and_takes_over_gives_nothing_twice(tmp_path: Path) -> None:
+    check_failover(tmp_path, empties=True)

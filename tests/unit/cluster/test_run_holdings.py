@@ -130,6 +130,21 @@ def test_who_missed_messages_notices_and_knows_all_once_he_was_told(
     assert peers.are_known
 
 
+def test_more_that_went_between_two_messages_than_is_remembered_is_known_to_be_gone() -> None:
+    speaker = Speaker(RUNS[0], most_gone=2)
+    for metric in range(5):
+        speaker.toggle(metric)
+    speaker.tell()
+    for metric in range(4):
+        speaker.toggle(metric)
+    speaker.tell()
+    peers = PeerHoldings(stock := Stock())
+    for message in speaker.said:
+        peers.hear(message, 0.0)
+    assert known(stock) == truth([speaker])
+    assert peers.are_known
+
+
 def test_a_node_that_begins_again_is_another_run_and_the_one_before_counts_until_all_is_told() -> None:
     before, again = Speaker(Run(b"a" * 16, 1)), Speaker(Run(b"a" * 16, 2))
     for metric in range(5):
