@@ -10,10 +10,16 @@ from playwright.sync_api import Browser, expect
 
 from carbonquota import QuotaEngine
 from carbonquota.daemon.http import make_app
+from carbonquota.limiter.model import Descriptor, Request
+from carbonquota.limiter.process.admin import make_admin
+from carbonquota.limiter.process.load import read_settings
+from carbonquota.limiter.process.parts import LimiterParts
 from carbonquota.rules import lint
 from carbonquota.service.health import HealthSample
 from carbonquota.service.rates import RateHistory
 from carbonquota.testing import ManualClock
+from carbonquota.web.access_settings import AccessSettings
+from carbonquota.web.make_access import make_access
 from carbonquota.web.page.statics import VENDORED
 from tests.support.browser import keep_screenshot, opened, running_browser, violations
 from tests.support.http import serving, source_of
@@ -78,7 +84,24 @@ def url(engine: QuotaEngine) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser(url: str) -> Iterator[Browser]:
+def limiter_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A rate limiter's page with something in each of its tables."""
+    folder = tmp_path_factory.mktemp("limiter")
+    (folder / "limits.yaml").write_text(
+        "domain: d\ndescriptors:\n  - {key: a, rate_limit: {unit: hour, requests_per_unit: 1}}\n"
+    )
+    parts = LimiterParts(read_settings('[limiter]\nrules = ["limits.yaml"]\n', str(folder / "limiter.toml")))
+    for _ in range(3):
+        parts.limiter.check(Request("d", (Descriptor((("a", HOSTILE),)),), client=HOSTILE, route="GET /x"))
+    parts.limiter.bans.add(HOSTILE, 3600.0, "blocked often", "anna")
+    parts.limiter.brownout.set("free", 0.5, 3600.0)
+    with serving(make_admin(parts, make_access(AccessSettings()))) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser(url: str, limiter_url: str) -> Iterator[Browser]:
+    """It begins last: no server can be started on a thread that drives a browser."""
     with running_browser() as browser:
         yield browser
 
@@ -90,6 +113,16 @@ def test_everybody_can_use_every_page(browser: Browser, url: str, tmp_path: Path
             assert violations(page) == [], name
             assert tab.overflow <= 0, name
             keep_screenshot(page, f"daemon-{name}-light", tmp_path)
+
+
+def test_everybody_can_use_the_page_of_a_rate_limiter(browser: Browser, limiter_url: str, tmp_path: Path) -> None:
+    for scheme, width in (("light", 1280), ("dark", 360)):
+        with opened(browser, limiter_url, color_scheme=scheme, viewport={"width": width, "height": 800}) as tab:
+            page = tab.go("/")
+            assert violations(page) == [], scheme
+            assert tab.overflow <= 0, scheme
+            assert page.locator("table").count() == 3
+            keep_screenshot(page, f"limiter-{scheme}", tmp_path)
 
 
 def test_dark_pages_are_as_easy_to_read(browser: Browser, url: str, tmp_path: Path) -> None:
