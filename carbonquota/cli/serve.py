@@ -44,6 +44,8 @@ _part = partial(part, what="the quota service", extra="hub")
               help="A name that the service is reached by, beside this machine's own. Repeatable.")  # fmt: skip
 @click.option("--freshness", type=click.FloatRange(0.05, 60), default=1.0, show_default=True,
               help="How often to read what other servers changed, in seconds.")  # fmt: skip
+@click.option("--max-grant", type=click.IntRange(min=1), default=10 * 1024 * 1024, show_default=True, metavar="SIZE",
+              help="A larger write is granted in slices of this; the client asks again as it goes.")  # fmt: skip
 @click.option("--customers-in-memory", "most_held", type=click.IntRange(min=1), default=2_000_000, show_default=True,
               metavar="COUNT",
               help="Of more, those asked for least recently are read again when they are asked for.")  # fmt: skip

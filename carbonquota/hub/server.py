@@ -16,6 +16,7 @@ from carbonquota.cluster.store import connector
 from carbonquota.cluster.store_url import check_store_url
 from carbonquota.errors import QuotaError
 from carbonquota.hub.domain.errors import InvalidError, UnavailableError
+from carbonquota.hub.domain.grants import GrantTerms
 from carbonquota.hub.grpc.server import GrpcServer
 from carbonquota.hub.http.app import is_open, make_app
 from carbonquota.hub.service.hub import Hub
@@ -51,7 +52,8 @@ _GRACE: Final = 5.0
 def serve(settings: HubSettings, check_limits: CheckRules = not_checked) -> int:
     """Serve until told to end; the exit code. QuotaError where it cannot start. `check_limits` knows limits' rules."""
     raise_file_limit()
-    hub = Hub(Database(settings.database), check_limits=check_limits, store=_make_store(settings))
+    terms = GrantTerms(max_grant=settings.max_grant)
+    hub = Hub(Database(settings.database), terms=terms, check_limits=check_limits, store=_make_store(settings))
     hub.book.held.most = settings.most_held
     try:
         hub.open()

@@ -24,8 +24,8 @@ from tests.support.valkey import valkey_server
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[ServedHub]:
-    served = ServedHub(folder)
+def serving(folder: Path, *arguments: str) -> Iterator[ServedHub]:
+    served = ServedHub(folder, *arguments)
     served.start()
     try:
         yield served
@@ -35,7 +35,7 @@ def serving(folder: Path) -> Iterator[ServedHub]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedHub]:
-    with serving(tmp_path_factory.mktemp("hub")) as one:
+    with serving(tmp_path_factory.mktemp("hub"), "--max-grant", "90000") as one:
         one.put("providers/ssd")
         yield one
 
@@ -56,6 +56,8 @@ def test_both_clients_set_quotas_push_and_ask(served: ServedHub) -> None:
         assert answers.granted == [200, 0, 0]
         assert [(at, one.left) for at, one in sorted(answers.refused.items())] == [(1, 300), (2, None)]
         assert client.deleted("acme", "ssd", 100) == 100
+        client.set_quotas([hub_pb2.Quota(customer="large", limits=hub_pb2.Limits(bytes=10**6))])
+        assert client.write_ok("large", "ssd", 200_000).granted == 90_000, "a slice, as --max-grant says"
         with pytest.raises(grpc.RpcError) as error:
             client.set_quotas([hub_pb2.Quota(customer="acme", limits=limits, version=0)])
         assert (error.value.code(), "version" in str(error.value.details())) == (grpc.StatusCode.ABORTED, True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from carbonquota.hub.domain.controls import Amounts
-from carbonquota.hub.domain.values import QuotaChange
+from carbonquota.hub.domain.values import Customer, Provider, QuotaChange
 from carbonquota.hub.http.app import make_app
 from carbonquota.hub.service.hub import Hub
 from tests.support.http import Client
@@ -66,6 +66,22 @@ def test_of_many_changes_all_are_made_or_none(hub: Hub) -> None:
     assert hub.quotas.quota("old").limits.bytes == 1
     assert "new" not in hub.book.numbers
     assert len(hub.writing.entries()) == 1
+
+
+def test_quotas_of_many_customers_are_got_page_by_page(hub: Hub, client: Client) -> None:
+    hub.providers.put(ADMIN, Provider("ssd"))
+    for number in range(5):
+        set_quota(hub, f"c{number}", bytes=number)
+    set_quota(hub, "c1", "ssd", metrics=9)
+    set_quota(hub, "other", bytes=1)
+    hub.quotas.put_customer(ADMIN, Customer("c9"))
+    found, after = [], ""
+    while after is not None:
+        page = client.json("/v1/quotas", after=after, begin="c", limit=2)
+        found += [(one["customer"], one["provider"], one["version"]) for one in page["quotas"]]
+        after = page["next"]
+    assert found == [("c0", "", 2), ("c1", "", 3), ("c1", "ssd", 7), ("c2", "", 4), ("c3", "", 5), ("c4", "", 6)]
+    assert client.json("/v1/quotas", begin="c%")["quotas"] == client.json("/v1/quotas", after="z")["quotas"] == []
 
 
 def test_another_server_on_the_database_knows_what_was_changed(hub: Hub, database_url: str) -> None:

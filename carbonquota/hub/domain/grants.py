@@ -33,6 +33,10 @@ Numbers = NDArray[np.int64]
 _NOTHING: Final[View] = memoryview(np.zeros(0, np.int64))  # type: ignore[arg-type] # numpy's types hide its buffer
 
 
+MAX_GRANT: Final = 10 * 1024 * 1024
+"""What is granted at a time, in the unit of the control."""
+
+
 @dataclass(frozen=True, slots=True)
 class GrantTerms:
     """How writes are granted; sizes in the unit of the control, times in seconds.
@@ -41,7 +45,7 @@ class GrantTerms:
     apart. What was reserved and not needed for `idle` seconds is handed back.
     """
 
-    max_grant: int = 10 * 1024 * 1024
+    max_grant: int = MAX_GRANT
     lifetime: float = 30.0
     skew: float = 1.0
     idle: float = 5.0

@@ -9,7 +9,15 @@ from fastapi import APIRouter, Query, Response
 from carbonquota.hub.domain.names import LONGEST
 from carbonquota.hub.domain.values import AGGREGATE, Actor, Customer, QuotaChange
 from carbonquota.hub.http.answers import CHANGES, READS
-from carbonquota.hub.http.documents import Changed, CustomerDocument, CustomerOrder, CustomerPage, QuotaBatch
+from carbonquota.hub.http.documents import (
+    Changed,
+    CustomerDocument,
+    CustomerOrder,
+    CustomerPage,
+    QuotaBatch,
+    QuotaPage,
+    quota_document,
+)
 from carbonquota.hub.http.etags import Expected, etag
 from carbonquota.hub.http.parameters import Admin, CustomerName, CustomerReader, Limit, Operator, Reason
 from carbonquota.hub.service.hub import Hub
@@ -27,6 +35,7 @@ def make_router(hub: Hub) -> APIRouter:
     router.add_api_route(
         one, endpoints.delete, methods=["DELETE"], status_code=204, summary="Delete a customer", responses=CHANGES
     )
+    router.add_api_route("/quotas", endpoints.quotas, summary="Quotas of many customers", responses=READS)
     router.add_api_route(
         "/quotas", endpoints.put_quotas, methods=["PUT"], summary="Change many quotas together", responses=CHANGES
     )
@@ -65,6 +74,18 @@ class _CustomerEndpoints:
     def delete(self, customer: CustomerName, who: Admin, expect: Expected, why: Reason = "") -> None:
         """With all its quotas."""
         self._quotas.delete_customer(Actor(who.name, why), customer, expect)
+
+    def quotas(
+        self,
+        _: Operator,
+        after: Annotated[str, Query(max_length=LONGEST)] = "",
+        begin: Annotated[str, Query(max_length=LONGEST, description="Of customers whose names begin so")] = "",
+        limit: Limit = 100,
+    ) -> QuotaPage:
+        """All quotas of `limit` customers by name, those behind `after`."""
+        names = [one.name for one in self._quotas.customers(after=after, begin=begin, limit=limit)]
+        found = [quota_document(one) for one in self._quotas.several(names).values()]
+        return QuotaPage(quotas=found, next=names[-1] if len(names) == limit else None)
 
     def put_quotas(self, batch: QuotaBatch, who: Admin) -> Changed:
         """All of them are changed or none; customers who are not known are made."""

@@ -62,6 +62,13 @@ class QuotaList(BaseModel):
     quotas: list[QuotaDocument]
 
 
+class QuotaPage(BaseModel):
+    """Quotas of some customers. Where `next` is not null there may be more: ask again for those after it."""
+
+    quotas: list[QuotaDocument]
+    next: str | None
+
+
 class Changed(BaseModel):
     """What was changed is this version now."""
 

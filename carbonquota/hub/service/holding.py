@@ -7,7 +7,7 @@ here. While the database is away those in memory are told of on; of others it ca
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 from carbonquota.hub.domain.book import Book, Numbers
 from carbonquota.hub.domain.errors import NotFoundError
@@ -54,19 +54,19 @@ class Holding:
     def numbers(self, names: Sequence[str]) -> list[int]:
         """The numbers of customers, 0 where there is none called so; UnavailableError where that cannot be known."""
         found = self._in_memory(names)
-        missing = [name for name, number in zip(names, found, strict=True) if not number]
-        if missing and not self._held.is_complete:
-            self._synchronizer.hold(missing)
+        if 0 in found and not self._held.is_complete:
+            self._synchronizer.hold(name for name, number in zip(names, found, strict=True) if not number)
             found = self._in_memory(names)
             self._let_go()
         return found
 
     def _in_memory(self, names: Sequence[str]) -> list[int]:
-        numbers = [number or 0 for number in map(self.book.numbers.get, names)]
+        found = list(map(self.book.numbers.get, names))
         now = self._clock()
-        if 0 in numbers and not self._held.is_complete:
+        if None in found and not self._held.is_complete:
             with self.book.lock:
-                numbers = [self._held.found(name, now) or 0 for name in names]
+                found = [self._held.found(name, now) for name in names]
+        numbers = [number or 0 for number in found] if None in found else cast("list[int]", found)
         self._held.note_used(numbers, now)
         return numbers
 

@@ -72,11 +72,11 @@ class CustomerQuotas:
         with self._writing.database.reading() as connection:
             stored = read_quotas(connection, names)
         found = {}
-        for (customer, at), (limits, change) in sorted(stored.items()):
+        for (customer, at), (limits, change) in stored.items():
             if limits != Amounts():
                 quota = Quota(names[customer], limits, self._book.provider_name(at), change)
                 found[quota.customer, quota.provider] = quota
-        return found
+        return dict(sorted(found.items()))
 
     def _stored(self, number: int) -> tuple[dict[int, Stored], float]:
         """Quotas by provider, and how old they may be: from memory where the database was away a moment ago."""
