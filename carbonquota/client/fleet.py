@@ -91,6 +91,10 @@ class FleetClient:
         except ValueError as error:
             raise ServiceAwayError(f"what it answers is not known to this version: {error}") from None
 
+    def tell_drops(self, drops: list[dict[str, Any]]) -> None:
+        """Tell what was dropped since the last time."""
+        self._service.ask("PUT", "/v1/rules/drops", {"drops": drops}, query={"node": self._node})
+
     def tell_usage(self, namespaces: list[dict[str, Any]]) -> None:
         """Tell what namespaces hold, for trials."""
         self._service.ask("PUT", "/v1/rules/usage", {"namespaces": namespaces}, query={"node": self._node})

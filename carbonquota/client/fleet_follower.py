@@ -29,7 +29,7 @@ _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 5.0
 
 Usages = Callable[[], list[dict[str, Any]]]
-"""Gives what namespaces hold now, as the service takes it."""
+"""Gives what is to be told of namespaces, as the service takes it."""
 
 
 class ReleaseSource(Protocol):
@@ -61,11 +61,13 @@ class Reloads(Protocol):
 class FleetFollower:
     """The thread that follows."""
 
-    def __init__(self, source: ReleaseSource, rulebook: Reloads, usages: Usages = list) -> None:
-        """Put releases in force by `rulebook`, which reads `source`."""
+    def __init__(self, source: ReleaseSource, rulebook: Reloads, usages: Usages = list, drops: Usages = list) -> None:
+        """Put releases in force by `rulebook`, which reads `source`. `drops` is what was dropped since it was asked."""
         self._source = source
         self._rulebook = rulebook
         self._usages = usages
+        self._drops = drops
+        self._has_drops = False
         self._ending = Event()
         self._seen = source.running
         self._is_up = False
@@ -117,6 +119,7 @@ class FleetFollower:
         if rules is not None and not self._ending.is_set():
             self._on_rules(rules)
         self._tell_usage()
+        self._tell_drops()
 
     def _on_failure(self, error: QuotaError) -> None:
         """Say why, and wait a while."""
@@ -166,6 +169,17 @@ class FleetFollower:
     def _refuse(self, text: str) -> None:
         self._refused = text
         _log.error("%s; the rules in force stay", text)
+
+    def _tell_drops(self) -> None:
+        """Tell what was dropped since the last time, also once that it is nothing any more."""
+        drops = self._drops()
+        if not drops and not self._has_drops:
+            return
+        try:
+            self._source.client.tell_drops(drops)
+            self._has_drops = bool(drops)
+        except (ServiceAwayError, ServiceRefusedError) as error:
+            self._notices.warning("drops", "the quota service cannot be told what is dropped: %s", error)
 
     def _tell_usage(self) -> None:
         """Tell what namespaces hold, when it is time to."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from carbonquota.client.fleet import FleetSettings
 from carbonquota.client.fleet_follower import FleetFollower
 from carbonquota.client.fleet_source import FleetSource
-from carbonquota.client.fleet_usage import node_name, usages_of
+from carbonquota.client.fleet_usage import DropsSince, node_name, usages_of
 from carbonquota.client.kept_rules import KeptRules
 from carbonquota.service.rule_source import RuleFiles
 from carbonquota.service.runtime import HostProfile, Runtime
@@ -36,6 +36,9 @@ class FleetMember:
         """What follows the service for this runtime, made with that profile; None where there is none to follow."""
         if not self._sources:
             return None
-        follower = FleetFollower(self._sources[0], runtime.rulebook, lambda: usages_of(runtime.engine))
+        drops = DropsSince(lambda: runtime.reporter.quotas_and_counts()[1])
+        follower = FleetFollower(
+            self._sources[0], runtime.rulebook, lambda: usages_of(runtime.engine), drops.take
+        )  # fmt: skip
         runtime.add_troubled_parts(follower)
         return follower

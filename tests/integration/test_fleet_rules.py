@@ -112,6 +112,8 @@ def test_a_release_is_in_force_counts_as_shadow_is_kept_and_reported(hub: HubPro
             lambda: [one["running"] for one in hub.rules.daemons() if one["group"] == "life"] == [number],
             lambda: str(hub.rules.daemons()),
         )
+        page = {"Authorization": f"Bearer {hub.tokens[Role.OPERATOR]}"}
+        wait_until(lambda: ">team.a</th>" in httpx.get(hub.url, headers=page).text, lambda: daemon.log)
         wait_until(lambda: hub.rules.trial(ONE, "life")["over"] == 1, lambda: str(hub.rules.trial(ONE, "life")))
         hub.rules.rollback("life")
         await_limits(daemon, {"team.*": (1, True)})

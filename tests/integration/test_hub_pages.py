@@ -63,6 +63,12 @@ def test_the_fleet_shows_who_is_nearest_to_a_quota(client: Client) -> None:
     assert rows(client.get("/").text)[1] == "acme all providers bytes 105.0 % 1.03 KiB 1,000 B"
 
 
+def test_the_fleet_shows_what_is_being_dropped_the_most_first(client: Client) -> None:
+    page = client.get("/").text
+    dropped = rows(page[page.index('id="dropped"') : page.index('id="daemons"')])
+    assert dropped[1:] == [f"{HOSTILE} web1 throughput 34 0 s ago", "team.a web1 metrics 12 0 s ago"]
+
+
 def test_a_customer_sees_usage_by_provider_and_what_is_stale(client: Client) -> None:
     page = client.get("/customer?name=acme").text
     assert rows(page)[1].startswith("bytes 105.0 % 1.03 KiB 1,000 B -50 B 10 min old stale")

@@ -75,7 +75,8 @@ def test_quotas_of_many_customers_are_got_page_by_page(hub: Hub, client: Client)
     set_quota(hub, "c1", "ssd", metrics=9)
     set_quota(hub, "other", bytes=1)
     hub.quotas.put_customer(ADMIN, Customer("c9"))
-    found, after = [], ""
+    found = []
+    after: str | None = ""
     while after is not None:
         page = client.json("/v1/quotas", after=after, begin="c", limit=2)
         found += [(one["customer"], one["provider"], one["version"]) for one in page["quotas"]]

@@ -62,6 +62,7 @@ def shown_hub(folder: Path) -> Hub:
     version = hub.rules.upload(ADMIN, RULES)
     hub.rules.release(ADMIN, version.number, Mode.ENFORCED)
     hub.rules.note_daemon(FleetDaemon("web1", "", 0, clock(), HOSTILE))
+    hub.drops.note("web1", [("team.a", "metrics", 12), (HOSTILE, "throughput", 34)])
     hub.rules.note_usage(
         "web1",
         [

@@ -173,6 +173,24 @@ class DaemonUsageDocument(BaseModel):
     namespaces: Annotated[list[NamespaceUsage], Field(max_length=20_000)]
 
 
+class NamespaceDrops(BaseModel):
+    """Points that were dropped of a namespace by one control."""
+
+    model_config = STRICT
+
+    namespace: Annotated[str, Field(max_length=4096)]
+    control: Annotated[str, Field(max_length=40)]
+    points: Whole
+
+
+class DaemonDropsDocument(BaseModel):
+    """What a daemon dropped since it told of it last, where it was the most."""
+
+    model_config = STRICT
+
+    drops: Annotated[list[NamespaceDrops], Field(max_length=100)]
+
+
 class InForce(BaseModel):
     """What a daemon is to have: a release, and the text of its version with the SHA-256 of that."""
 

@@ -15,6 +15,7 @@ from carbonquota.hub.domain.values import Actor
 from carbonquota.hub.http.answers import CHANGES, READS
 from carbonquota.hub.http.rule_documents import (
     CheckedDocument,
+    DaemonDropsDocument,
     DaemonList,
     DaemonUsageDocument,
     InForce,
@@ -58,6 +59,7 @@ def make_router(hub: Hub) -> APIRouter:
     add("/trial", own.trial, methods=["POST"], summary="Try a text on what the fleet uses now", responses=READS)
     add("/daemons", fleet.daemons, summary="All daemons, and which release they run", responses=READS)
     add("/usage", fleet.usage, methods=["PUT"], status_code=204, summary="Tell what namespaces hold", responses=CHANGES)
+    add("/drops", fleet.drops, methods=["PUT"], status_code=204, summary="Tell what is dropped", responses=CHANGES)
     _add_releases(router, own, fleet)
     return router
 
@@ -175,6 +177,10 @@ class _Fleet:
     def usage(self, told: DaemonUsageDocument, who: Store, node: Node) -> None:
         """A daemon tells what its namespaces hold, for trials; it takes the place of what it told before."""
         self._rules.note_usage(_name(who, node), [(one.namespace, one.amounts()) for one in told.namespaces])
+
+    def drops(self, told: DaemonDropsDocument, who: Store, node: Node) -> None:
+        """A daemon tells what it dropped since the last time; it takes the place of what it told before."""
+        self._hub.drops.note(_name(who, node), [(one.namespace, one.control, one.points) for one in told.drops])
 
     async def in_force(  # noqa: PLR0913 - each is a parameter of the request
         self,

@@ -53,10 +53,10 @@ class FleetPages:
         full = self._fullest.get((), lambda: fullest(hub.book, MOST))
         trouble = hub.synchronizer.trouble
         try:
-            daemons, entries = hub.rules.daemons(), hub.writing.entries(limit=10)
+            daemons, entries, drops = hub.rules.daemons(), hub.writing.entries(limit=10), hub.drops.largest(MOST)
         except UnavailableError as error:
             # What is in memory is shown on.
-            daemons, entries, trouble = [], [], str(error)
+            daemons, entries, drops, trouble = [], [], [], str(error)
         values = {
             "full": full,
             "customers": hub.book.total,
@@ -64,6 +64,7 @@ class FleetPages:
             "age": ceil(hub.synchronizer.age),
             "providers": hub.providers.all(),
             "daemons": daemons,
+            "drops": drops,
             "now": hub.clock(),
             "entries": entries,
             "trouble": trouble,

@@ -13,6 +13,7 @@ from carbonquota.hub.domain.grants import GrantBook, GrantTerms
 from carbonquota.hub.domain.ranking import UsageHistory
 from carbonquota.hub.domain.rules import RuleKind
 from carbonquota.hub.domain.usages import Usages
+from carbonquota.hub.service.drops import Drops
 from carbonquota.hub.service.grants import Granting
 from carbonquota.hub.service.history import History
 from carbonquota.hub.service.holding import Holding
@@ -65,6 +66,7 @@ class Hub:
         self.quotas = CustomerQuotas(self.writing, self.book, self.holding, self.synchronizer)
         self.tokens = Tokens(self.writing, clock, monotonic)
         self.rules = Rules(self.writing, clock)
+        self.drops = Drops(self.writing, self.rules, clock)
         self.limits = Rules(self.writing, clock, RuleKind.LIMITS, check_limits)
         self.utilization = Utilization(self.book, self.holding, self.synchronizer, clock, terms.skew)
         self.scraper = Scraper(database, self.book, self.utilization, clock)

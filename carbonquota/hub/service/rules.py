@@ -265,13 +265,17 @@ class Rules:
 
     def note_usage(self, name: str, lines: Iterable[tuple[str, tuple[int, ...]]]) -> None:
         """A daemon told what its namespaces hold: a name and an amount a control each."""
-        if not self._knows(name):
-            raise InvalidError(f"no daemon {name!r} has asked for rules: ask for them first")
+        self.check_known(name)
         rows = [[namespace, *amounts] for namespace, amounts in lines]
         if any(len(row) != 1 + len(CONTROL_FIELDS) for row in rows):
             raise InvalidError(f"each line is a namespace and {len(CONTROL_FIELDS)} amounts")
         with self._writing.database.writing(quick=True) as connection:
             stored.write_usage(connection, name, self._clock(), rows)
+
+    def check_known(self, name: str) -> None:
+        """InvalidError where no daemon of that name was ever seen."""
+        if not self._knows(name):
+            raise InvalidError(f"no daemon {name!r} has asked for rules: ask for them first")
 
     def _knows(self, name: str) -> bool:
         """Whether a daemon was seen, by this server or another one."""
