@@ -172,6 +172,8 @@ def started(folder: Path, figures: Figures) -> None:
         while not answers(client):
             time.sleep(0.05)
         figures["start until ready, seconds"] = time.perf_counter() - begun
+        spent = psutil.Process(process.pid).cpu_times()
+        figures["start until ready, seconds of the processor"] = spent.user + spent.system
         figures["memory, MB"] = psutil.Process(process.pid).memory_info().rss / 1e6
         over_grpc(client, f"127.0.0.1:{grpc}", figures)
     finally:

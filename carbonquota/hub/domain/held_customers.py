@@ -60,7 +60,7 @@ class HeldCustomers:
         return int(self._at[id]) if id < len(self._at) else 0
 
     def put(self, ids: Sequence[int], names: Sequence[str], now: float) -> Numbers:
-        """Hold these; their numbers."""
+        """Hold these, one or more; their numbers."""
         numbers = self.at(np.array(ids, np.int64))
         new = np.flatnonzero(numbers == 0)
         if len(new):
@@ -69,11 +69,15 @@ class HeldCustomers:
         self._at[ids] = numbers
         self.ids[numbers] = ids
         self._used[numbers] = now
-        for name, number in zip(names, numbers.tolist(), strict=True):
-            self.names[number] = name
-            self.numbers[name] = number
+        listed: list[int] = numbers.tolist()
+        self.numbers.update(zip(names, listed, strict=True))
+        if listed == list(range(listed[0], listed[0] + len(listed))):
+            self.names[listed[0] : listed[0] + len(listed)] = names
+        else:
+            for name, number in zip(names, listed, strict=True):
+                self.names[number] = name
         if self._leaving:
-            for name, number in zip(names, numbers.tolist(), strict=True):
+            for name, number in zip(names, listed, strict=True):
                 self._leaving.pop(number, None)
                 self._leaving_names.pop(name, None)
         return numbers

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from threading import Lock
 
 import numpy as np
@@ -132,16 +133,16 @@ class Synchronizer:
             first = newest_customers(connection, held.most)
             held.is_complete = not first
         for rows in changed_customers(connection, since, first):
+            there = [(row[0], row[1]) for row in rows if not row[2]]
             with self._book.lock:
-                new = [(row[0], row[1]) for row in rows if not row[2] and not self._is_held(row[0])]
-                for row in rows:
+                for row in rows if len(there) < len(rows) else ():
                     if row[2]:
                         self._book.delete(row[0], row[1], self._clock())
-                if not since:
-                    self._book.hold(new, self._clock())
-            if since and new:
-                self._read_new(connection, new)
-            highest = max(highest, *(row[3] for row in rows))
+                if there and not since:
+                    self._book.hold(there, self._clock())
+            if there and since:
+                self._read_new(connection, [one for one in there if not self._is_held(one[0])])
+            highest = max(highest, *map(itemgetter(3), rows))
         self._note("customers", last_change(connection, customers) if first else highest)
         if highest or first:
             self._book.total = len(self._book.numbers) if held.is_complete else count_customers(connection)
@@ -156,7 +157,7 @@ class Synchronizer:
         held = self._book.held
         room = max(held.most - len(held.numbers), 0)
         held.is_complete &= len(new) <= room
-        if room:
+        if new[:room]:
             self._load(connection, new[:room])
 
     def hold(self, names: Iterable[str]) -> None:
