@@ -1,15 +1,17 @@
 """Measures the limiter's faces beside the usual gRPC server: requests a second, and a second of the processor.
 
-Each server is a process of its own on loopback; the load is made in this one, of prepared bytes. With --against,
-another server of Envoy's protocol is asked the same, such as envoyproxy/ratelimit; it must know the domain "d" and the
-key "k".
+Each server is a process of its own on loopback; the load is made in this one, of prepared bytes. With --ratelimit, the
+program of envoyproxy/ratelimit is run on the same Valkey with the same rules, and asked the same; with --against, any
+server of Envoy's protocol that runs already and knows the domain "d" and the key "k".
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -18,7 +20,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,9 @@ descriptors:
     rate_limit: {unit: second, requests_per_unit: 1000000}
 ---
 """
+MINUTES: Final = RULES.replace("unit: second", "unit: minute")
+"""Of such limits some hits are taken ahead for longer, so that most requests are decided without the store."""
+
 GATEWAY: Final = """
 domain: gateway
 descriptors:
@@ -140,14 +144,64 @@ def valkey() -> Iterator[str]:
         process.wait(30)
 
 
-def limiter(folder: Path, *more: str) -> list[str]:
+def limiter(folder: Path, *more: str, rules: str = RULES) -> list[str]:
     """The command of a limiter."""
-    (folder / "d.yaml").write_text(RULES.removesuffix("---\n"))
-    (folder / "gateway.yaml").write_text(GATEWAY)
+    (folder / "d.yaml").write_text(rules.removesuffix("---\n"))
+    (folder / "gateway.yaml").write_text(GATEWAY if rules is RULES else GATEWAY.replace("unit: second", "unit: minute"))
     listens = [part for face in ("grpc", "http", "admin") for part in (f"--{face}", "127.0.0.1:0")]
     trusted = ["--trusted-proxy", "127.0.0.1"]
     files = [str(folder / "d.yaml"), str(folder / "gateway.yaml")]
     return [sys.executable, "-m", "carbonquota.cli", "limit", *files, *listens, *trusted, *more]
+
+
+@contextmanager
+def ratelimit(program: Path, folder: Path, store: str) -> Iterator[tuple[Server, int]]:
+    """envoyproxy/ratelimit on a store, and the port where it is asked."""
+    rules = folder / "ratelimit" / "config"
+    rules.mkdir(parents=True, exist_ok=True)
+    (rules / "d.yaml").write_text(RULES.removesuffix("---\n"))
+    port = free_port()
+    own = {
+        "GRPC_HOST": "127.0.0.1", "GRPC_PORT": str(port), "HOST": "127.0.0.1", "PORT": str(free_port()),
+        "DEBUG_HOST": "127.0.0.1", "DEBUG_PORT": str(free_port()), "USE_STATSD": "false", "LOG_LEVEL": "error",
+        "REDIS_SOCKET_TYPE": "tcp", "REDIS_URL": store.removeprefix("valkey://"), "RUNTIME_ROOT": str(folder),
+        "RUNTIME_SUBDIRECTORY": "ratelimit", "RUNTIME_WATCH_ROOT": "false",
+    }  # fmt: skip
+    log = folder / "ratelimit.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen([str(program)], stdout=stream, stderr=stream, env=os.environ | own)
+    try:
+        deadline = time.monotonic() + 30
+        while not listens(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"--ratelimit {program}: it does not listen for gRPC: {log.read_text()[-500:]}")
+            time.sleep(0.05)
+        yield Server(psutil.Process(process.pid), {}), port
+    finally:
+        process.kill()
+        process.wait(30)
+
+
+def listens(port: int) -> bool:
+    """Whether somebody does at a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def program_of(text: str) -> Path:
+    """A program that can be run."""
+    path = Path(text).absolute()
+    if not (path.is_file() and os.access(path, os.X_OK)):
+        raise argparse.ArgumentTypeError(f"{text} is no program: give the path of envoyproxy/ratelimit's")
+    return path
+
+
+def running(text: str) -> tuple[int, psutil.Process]:
+    """The port and the process of a server."""
+    port, _, pid = text.partition(":")
+    if not (port.isdecimal() and pid.isdecimal() and psutil.pid_exists(int(pid)) and listens(int(port))):
+        raise argparse.ArgumentTypeError(f"{text} is not the port and the process id of a server, as in 8081:4711")
+    return int(port), psutil.Process(int(pid))
 
 
 def measure(server: Server, seconds: Callable[[int], float], total: int, rounds: int) -> dict[str, float]:
@@ -175,36 +229,53 @@ def http_of(port: int) -> Callable[[int], float]:
     return lambda total: uvloop.run(http_seconds(port, total))
 
 
-def main() -> None:
-    """Measure all, and print a row for each."""
+def read_options() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--against", metavar="PORT:PID", help="another server of Envoy's protocol on this machine")
-    options = parser.parse_args()
+    parser.add_argument("--ratelimit", metavar="PATH", type=program_of, help="the program of envoyproxy/ratelimit")
+    parser.add_argument("--against", metavar="PORT:PID", type=running, help="another server of Envoy's protocol")
+    return parser.parse_args()
+
+
+Row = Callable[[str, Server, Callable[[int], float]], None]
+
+
+def measure_ours(row: Row, folder: Path, where: str, *more: str, rules: str = RULES) -> None:
+    """One limiter, by both faces."""
+    with started(limiter(folder, *more, rules=rules), folder / "log") as own:
+        row(f"gRPC{where}, 64 in flight", own, grpc_of(own.ports["gRPC"]))
+        if not more:
+            row("gRPC, 8 connections, 64 in flight", own, grpc_of(own.ports["gRPC"], 8))
+        row(f"HTTP check{where}, 64 connections", own, http_of(own.ports["HTTP"]))
+
+
+def main() -> None:
+    """Measure all, and print a row for each."""
+    options = read_options()
     figures: dict[str, dict[str, float]] = {}
 
     def row(name: str, server: Server, load: Callable[[int], float]) -> None:
         figures[name] = measure(server, load, options.requests, options.rounds)
         shown = figures[name]
-        print(f"{name:44} {shown['a_second']:10,.0f}/s {shown['a_cpu_second']:10,.0f} a CPU second", flush=True)
+        print(f"{name:48} {shown['a_second']:10,.0f}/s {shown['a_cpu_second']:10,.0f} a CPU second", flush=True)
 
     with tempfile.TemporaryDirectory() as scratch, valkey() as store:
         folder = Path(scratch)
-        with started(limiter(folder), folder / "log") as own:
-            row("gRPC, one connection, 64 in flight", own, grpc_of(own.ports["gRPC"]))
-            row("gRPC, 8 connections, 64 in flight", own, grpc_of(own.ports["gRPC"], 8))
-            row("HTTP check, 64 connections", own, http_of(own.ports["HTTP"]))
-        with started(limiter(folder, "--store", store), folder / "log") as own:
-            row("gRPC on Valkey, 64 in flight", own, grpc_of(own.ports["gRPC"]))
-            row("HTTP check on Valkey, 64 connections", own, http_of(own.ports["HTTP"]))
+        measure_ours(row, folder, "")
+        measure_ours(row, folder, " on Valkey", "--store", store)
+        if options.ratelimit:
+            with ratelimit(options.ratelimit, folder, store) as (other, port):
+                row("envoyproxy/ratelimit on Valkey", other, grpc_of(port))
+        measure_ours(row, folder, " on Valkey, by the minute", "--store", store, rules=MINUTES)
         for name, text in USUAL_SERVERS.items():
             with started([sys.executable, "-c", text, str(folder / "d.yaml")], folder / "log") as peer:
                 row(name, peer, grpc_of(peer.ports["gRPC"]))
     if options.against:
-        port, pid = map(int, options.against.split(":"))
-        row("the other server", Server(psutil.Process(pid), {}), partial(grpc_of(port)))
+        port, process = options.against
+        row("the other server", Server(process, {}), grpc_of(port))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
