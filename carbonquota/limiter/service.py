@@ -96,8 +96,17 @@ class Limiter:
         """The same, for an event loop."""
         if self.is_local:
             return self.check(request)
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        answer = self.check_soon(request, settling(future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        settle = settling(future)
+
+        def done(made: Answer | Exception) -> None:
+            if future.cancelled() and not isinstance(made, Exception) and made.leases:
+                # Whoever asked has given up, so nobody is in flight.
+                loop.run_in_executor(None, self.release, made)
+            settle(made)
+
+        answer = self.check_soon(request, done)
         return await future if answer is None else answer
 
     def check_soon(self, request: Request, done: Callable[[Answer | Exception], object]) -> Answer | None:

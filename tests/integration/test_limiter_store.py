@@ -116,6 +116,26 @@ def test_requests_in_flight_are_counted_over_processes_and_given_back(server: Va
     wait_for(lambda: other.decide(dying).passes)
 
 
+def test_who_gives_up_while_the_store_is_asked_holds_no_place(server: ValkeyServer) -> None:
+    rules = "domain: d\ndescriptors: [{key: j, rate_limit: {algorithm: concurrency, unit: hour, requests_per_unit: 1}}]"
+    subject = Limiter(DomainRules.from_text(rules), counters=counters(server, "gives-up"))
+    job = Request("d", (Descriptor((("j", "x"),)),))
+
+    async def ask() -> None:
+        given_up = asyncio.create_task(subject.check_async(job))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        deadline = time.monotonic() + 15
+        while not (answer := await subject.check_async(job)).allowed:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        assert len(answer.leases) == 1
+        subject.close()
+
+    asyncio.run(ask())
+
+
 def wait_for(condition: Callable[[], object], within: float = 15.0) -> None:
     deadline = time.monotonic() + within
     while not condition():

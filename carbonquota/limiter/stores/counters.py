@@ -15,9 +15,10 @@ from carbonquota.cluster.store import StoreError, async_connector, connector
 from carbonquota.limiter.algorithms import Outcome, Policy, scaled
 from carbonquota.limiter.algorithms.policy import refused
 from carbonquota.limiter.charge import Charge, ChargeKind, Decision, Done
+from carbonquota.limiter.counters import local_counters
 from carbonquota.limiter.later import settling
 from carbonquota.limiter.model import Lease
-from carbonquota.limiter.reference import PlainCounters, PlainLimit
+from carbonquota.limiter.reference import PlainLimit
 from carbonquota.limiter.stats import Sample
 from carbonquota.limiter.stores.async_calls import AsyncCalls, GatheredCalls, PipelinedCalls
 from carbonquota.limiter.stores.breaker import Breaker
@@ -63,7 +64,7 @@ class StoreCounters:
         self._calls = StoreCalls(connect or connector(settings.url, settings.timeout, settings.password), settings.name)
         self._memory = Memory(monotonic, slices=settings.slices)
         self._breaker = Breaker(monotonic)
-        self._own = PlainCounters(clock)
+        self._own = local_counters(clock)
         self._shares: dict[Policy, Policy] = {}
         self._connect = None if connect else async_connector(settings.url, settings.timeout, settings.password)
         self._asking: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncCalls] = WeakKeyDictionary()
