@@ -185,7 +185,9 @@ class BatchDecision:
         """
         return {
             (group.namespace, KEYS[group.control]): Drop(
-                group.points, self._rule(group.rule), tuple(self._names(group.positions))
+                group.points,
+                None if group.rule == NO_RULE else self._compiled[group.rule].rule,
+                tuple(self._names(group.positions)),
             )
             for group in (() if self._rejections is None else self._rejections.groups(self._metric, self._compiled))
         }
@@ -194,10 +196,6 @@ class BatchDecision:
     def dropped_by_control(self) -> dict[str, int]:
         """How many points were dropped by each control that dropped some, `creates` among them."""
         return {} if self._rejections is None else self._rejections.by_control()
-
-    def _rule(self, number: int) -> Rule | None:
-        """The rule of that number."""
-        return None if number == NO_RULE else self._compiled[number].rule
 
     def _metric(self, position: int) -> str:
         """The normal name of the metric on a line."""

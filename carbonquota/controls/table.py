@@ -11,7 +11,6 @@ from carbonquota.model import MAXIMUM, ROOT, Limits, Rule, ThroughputUnit, throu
 
 _INDEX: Final = {control.stat: control.index for control in CONTROLS}
 NAMESPACES, METRICS, THROUGHPUT = _INDEX["namespaces"], _INDEX["metrics"], _INDEX["throughput"]
-LOGICAL_SIZE, PHYSICAL_SIZE, DATA_POINTS = _INDEX["logical_size"], _INDEX["physical_size"], _INDEX["data_points"]
 """The indices of the controls that something is said of by name."""
 
 CREATES: Final = len(CONTROLS)

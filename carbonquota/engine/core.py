@@ -92,14 +92,10 @@ class EngineCore:
         self._parts = self._index.quotas.parts
         self._is_shared = prepaid
         self._clock_watch = None if steady is None else ClockWatch(steady, clock())
-        turn = Turn(self._lock, clock, clock_is_system=clock is time, begin=self._begin)
+        turn = Turn(self._lock, clock, clock_is_system=clock is time, begin=self._keep_time)
         self._backend = backend_of(self._decider, turn)
         # Until the clock leaves this stretch, it is the same interval and, where these matter, the same second.
         self._quiet_from, self._quiet_until = 0.0, 0.0
-
-    def _begin(self) -> None:
-        """What comes before a decision: time may have passed."""
-        self._keep_time()
 
     def _keep_time(self) -> None:
         """End the running interval if its time has passed."""

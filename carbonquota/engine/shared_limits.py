@@ -60,7 +60,7 @@ class SharedLimits(EngineCore):
     ) -> tuple[Rejections, dict[Malformed, Sequence[int]], Sequence[CompiledRule]]:
         """Count what is refused: the rejections, nothing malformed, and what they were decided by."""
         with self._lock:
-            self._begin()
+            self._keep_time()
             return capacity_limits.refuse(self._decider, refused), {}, self._decider.compiled
 
     def limits_above(self, namespaces: Iterable[str]) -> list[NamespaceLimits]:

@@ -1,7 +1,7 @@
 """What one pattern has to do with another: whether it holds all of its namespaces, or any of them.
 
 A pattern's namespaces are all combinations of its components' names, so it is enough to compare components. The
-answers err on the safe side: `covers` says yes, and `may_overlap` says no, only when that is certain. Comparing
+answers err on the safe side: `covers_above` says yes, and `may_overlap` says no, only when that is certain. Comparing
 two components as automata takes a while, so in files with very many hard ones the last are not compared.
 """
 
@@ -29,10 +29,6 @@ class PatternComparison:
         self._included: dict[tuple[Component, Component], bool] = {}
         self._overlapping: dict[tuple[Component, Component], bool] = {}
         self._left = _MOST
-
-    def covers(self, outer: Pattern, inner: Pattern) -> bool:
-        """Whether each namespace of `inner` surely is one of `outer`."""
-        return outer.depth == inner.depth and self.covers_above(outer, inner)
 
     def covers_above(self, outer: Pattern, inner: Pattern) -> bool:
         """Whether each namespace of `inner` surely is, or has above it, one of `outer`."""

@@ -43,11 +43,6 @@ class RowsByHash:
         self._left = 0
         """So many rows there are in it, at most."""
 
-    @property
-    def slot_count(self) -> int:
-        """How many slots there are, of 8 bytes each."""
-        return self._slots.count + (self._full.count if self._full is not None else 0)
-
     def rows(self, key: int) -> list[int]:
         """The rows that may be under this hash, and all that are."""
         rows = self._slots.rows(key & _TAG)

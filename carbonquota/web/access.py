@@ -3,7 +3,7 @@
 Theory of operation. A middleware (`web.authentication`) finds out who asks and leaves it in the request. An endpoint
 names the roles that may use it by `require`, which answers 401 or 403 to all others; an administrator may use each.
 The roles stand in the OpenAPI document, so that a table of every endpoint and role can be made from it. An endpoint
-that is for everybody says so, too, by `PUBLIC`: one without either is a mistake that `rule_of_access` finds.
+that is for everybody says so, too, by `PUBLIC`: one without either is a mistake that tests of the document find.
 Whether a customer may see one certain name is for the service to say, as it answers as if other names did not exist.
 """
 
@@ -88,12 +88,3 @@ def identity_of(request: Request) -> Identity | None:
     """Who asks; None where that is not known."""
     found: Identity | None = request.scope.get(IDENTITY)
     return found
-
-
-def rule_of_access(operation: dict[str, Any]) -> frozenset[Role] | None:
-    """The roles that may use an operation of an OpenAPI document, None for everybody; LookupError without a rule."""
-    try:
-        security = operation["security"]
-    except KeyError:
-        raise LookupError(f"the operation has no rule of access: {operation.get('summary')}") from None
-    return frozenset(Role(scope) for one in security for scope in one[_SCHEME.scheme_name]) if security else None

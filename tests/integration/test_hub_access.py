@@ -26,11 +26,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from carbonquota.hub.domain.values import Actor
 from carbonquota.hub.http.app import make_app
 from carbonquota.hub.service.hub import Hub
-from carbonquota.web.access import Role, rule_of_access
+from carbonquota.web.access import Role
 from carbonquota.web.openapi import operations
 from tests.support.http import Client
 from tests.support.hub import open_hub, set_quota
-from tests.support.web import bearer
+from tests.support.web import bearer, rule_of_access
 
 SUBJECTS = {Role.CUSTOMER: "acme", Role.PROVIDER: "store1"}
 PATHS = {"customer": "acme", "provider": "store1", "number": "0123456789ab"}

@@ -22,7 +22,11 @@ def test_the_latest_covering_and_overlapping_patterns_are_found(names: list[str]
     for number, pattern in enumerate(patterns):
         index.add(pattern, number)
     for number, inner in enumerate(patterns):
-        covering = [at for at, outer in enumerate(patterns) if at > number and comparison.covers(outer, inner)]
+        covering = [
+            at
+            for at, outer in enumerate(patterns)
+            if at > number and outer.depth == inner.depth and comparison.covers_above(outer, inner)
+        ]
         assert index.latest_covering(inner, after=number) == max(covering, default=number)
         for depth in range(inner.depth):
             overlapping = [

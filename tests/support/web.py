@@ -89,3 +89,12 @@ def key_set(**keys: Any) -> str:  # noqa: ANN401 - private keys of two kinds
         algorithm = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
         entries.append(json.loads(algorithm.to_jwk(key.public_key())) | {"kid": number})
     return json.dumps({"keys": entries})
+
+
+def rule_of_access(operation: dict[str, Any]) -> frozenset[Role] | None:
+    """The roles that may use an operation of an OpenAPI document, None for everybody; LookupError without a rule."""
+    try:
+        security = operation["security"]
+    except KeyError:
+        raise LookupError(f"the operation has no rule of access: {operation.get('summary')}") from None
+    return frozenset(Role(scope) for one in security for scope in one["token"]) if security else None

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 import pytest
 
+from carbonquota.control import CONTROLS
 from carbonquota.controls.reference import throughput
-from carbonquota.controls.table import DATA_POINTS, METRICS, THROUGHPUT
+from carbonquota.controls.table import METRICS, THROUGHPUT
 from carbonquota.model import MAXIMUM
 from carbonquota.trie import NO_QUOTA, Quotas
+
+DATA_POINTS = next(control.index for control in CONTROLS if control.stat == "data_points")
 
 
 @dataclass(frozen=True, slots=True)

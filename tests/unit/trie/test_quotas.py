@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from carbonquota.control import CONTROLS
 from carbonquota.controls.reference import throughput
-from carbonquota.controls.table import LOGICAL_SIZE, METRICS, PHYSICAL_SIZE
+from carbonquota.controls.table import METRICS
 from carbonquota.model import MAXIMUM, Size
 from carbonquota.naming import collision_suffix
 from carbonquota.trie import NO_QUOTA, ROOT_ROW, Index, Quotas
 from carbonquota.trie.quota_names import in_turn
+
+LOGICAL_SIZE, PHYSICAL_SIZE = (control.index for control in CONTROLS if control.stat.endswith("_size"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from math import inf
 import pytest
 
 from carbonquota.errors import QuotaError
-from carbonquota.web.access import Identity, Role, rule_of_access
+from carbonquota.web.access import Identity, Role
 from carbonquota.web.authentication import AuthenticationUnavailable
 from carbonquota.web.failed_logins import FailedLogins
 from carbonquota.web.openapi import operations
 from carbonquota.web.tokens import TokenAuthenticator, TokenRecord, mint
 from tests.support.http import Client
-from tests.support.web import ManualClock, bearer, endpoints, guarded
+from tests.support.web import ManualClock, bearer, endpoints, guarded, rule_of_access
 
 NOW = 1_700_000_000.0
 SUBJECTS = {Role.CUSTOMER: "acme", Role.PROVIDER: "store1"}

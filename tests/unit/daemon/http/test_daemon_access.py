@@ -13,14 +13,14 @@ from fastapi.routing import APIRoute
 from starlette.routing import Route
 
 from carbonquota.daemon.http import make_app
-from carbonquota.web.access import Role, rule_of_access
+from carbonquota.web.access import Role
 from carbonquota.web.access_settings import AccessSettings, Reading
 from carbonquota.web.make_access import make_access
 from carbonquota.web.openapi import operations
 from carbonquota.web.token_file import append_token
 from carbonquota.web.tokens import mint
 from tests.support.http import Client, engine_with_names, source_of
-from tests.support.web import bearer
+from tests.support.web import bearer, rule_of_access
 
 SUBJECTS = {Role.CUSTOMER: "acme", Role.PROVIDER: "store1"}
 OPENAPI: dict[str, Any] = make_app(source_of(engine_with_names())).openapi()

@@ -13,14 +13,14 @@ import pytest
 from carbonquota.limiter.process.admin import make_admin
 from carbonquota.limiter.process.load import read_settings
 from carbonquota.limiter.process.parts import LimiterParts
-from carbonquota.web.access import Role, rule_of_access
+from carbonquota.web.access import Role
 from carbonquota.web.access_settings import AccessSettings
 from carbonquota.web.make_access import make_access
 from carbonquota.web.openapi import operations
 from carbonquota.web.token_file import append_token
 from carbonquota.web.tokens import mint
 from tests.support.http import Client
-from tests.support.web import bearer
+from tests.support.web import bearer, rule_of_access
 
 RULES = "domain: d\ndescriptors:\n  - {key: a, rate_limit: {unit: hour, requests_per_unit: 1}}\n"
 ELSEWHERE = "192.0.2.1"
