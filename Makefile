@@ -165,7 +165,7 @@ $(TOOLS): $(STAMP)
 
 # The installation above leaves the kernel to this rule, which needs no pip to build it anew after a change. Where there
 # is none yet, it tries each time, for a compiler may have come.
-$(BUILT): $(STAMP) setup.py $(foreach folder,$(KERNEL) $(DECISION) $(LIMITS),$(wildcard $(foreach kind,pyx pxd pxi h,$(folder)/*.$(kind))))
+$(BUILT): $(STAMP) setup.py carbonquota/control.py $(foreach folder,$(KERNEL) $(DECISION) $(LIMITS),$(wildcard $(foreach kind,pyx pxd pxi h,$(folder)/*.$(kind))))
 $(BUILT): $(if $(and $(wildcard $(KERNEL)/_cy.*.so),$(wildcard $(DECISION)/_cy.*.so),$(wildcard $(LIMITS)/_cy.*.so)),,FORCE)
 	@echo "Building the compiled kernel ..."
 	@$(BIN)/python setup.py --quiet build_ext --inplace --force \

@@ -19,6 +19,10 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 from setuptools.errors import CompileError
 
+sys.path.insert(0, str(Path(__file__).parent))
+from carbonquota.control import CAPACITIES
+
+CONTROLS = Path("carbonquota/control.py")
 KERNEL = Path("carbonquota/kernel")
 EXAMPLES = Path("etc")
 DECISION = Path("carbonquota/controls/native")
@@ -128,8 +132,15 @@ def extension(folder: Path, below: list[Path]) -> Extension:
         str(path) for suffix in ("pxd", "pxi", "h") for one in folders for path in sorted(one.glob(f"*.{suffix}"))
     ]
     name = ".".join((*folder.parts, "_cy"))
+    # How many controls there are is said in one place only.
+    macros: list[tuple[str, str | None]] = [("CQ_CAPACITIES", str(len(CAPACITIES)))] if folder == DECISION else []
     return Extension(
-        name, [str(folder / "_cy.pyx")], depends=depends, include_dirs=list(map(str, folders)), optional=True
+        name,
+        [str(folder / "_cy.pyx")],
+        depends=[*depends, *([str(CONTROLS)] if macros else [])],
+        include_dirs=list(map(str, folders)),
+        define_macros=macros,
+        optional=True,
     )
 
 

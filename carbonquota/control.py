@@ -1,9 +1,9 @@
 """The controls, each declared once: what the rules can limit, in the order of all columns that go by control.
 
 From a row here follow the keys of the rule file, the columns of usage and of counts, what is asked of a new metric, the
-stats, what the compiled decision goes over, and what is shown of a namespace. A control's amount
-has a field in `Limits` and in `Usage`, too; what a metric brings of it by its size has one in `Size`. `_coming.h` has
-their number, which C wants to know.
+stats, what the compiled decision goes over, and what is shown of a namespace. A control's amount has a field in
+`Limits` and in `Usage`, too; what a metric brings of it by its size has one in `Size`. C is told their number when it
+is built.
 """
 
 from __future__ import annotations

@@ -11,8 +11,11 @@
 #include "_lines.h"
 #include "_matcher.h"
 
-#define CQ_CAPACITIES 5 /* controls of what is held, which come first; one of what passes is behind them */
-#define CQ_CONTROLS (CQ_CAPACITIES + 1)
+/* CQ_CAPACITIES, the number of controls of what is held, which come first, is given by setup.py. */
+#ifndef CQ_CAPACITIES
+#error "build this by setup.py, which says how many controls there are"
+#endif
+#define CQ_CONTROLS (CQ_CAPACITIES + 1) /* one of what passes is behind them */
 #define CQ_MOST_COMING 16 /* rules of missing namespaces above one metric; what has more is left to the caller */
 
 /* A missing namespace that is under a rule: how much of the metric's name is its own. */
