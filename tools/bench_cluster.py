@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import random
 import subprocess
 import sys
@@ -84,7 +85,10 @@ class OfferClock:
 
 
 def work(one: Work, answers: Any) -> None:  # noqa: ANN401 - a queue of multiprocessing has no type of its own
-    """Be a node: offer points at a rate until the end, and tell how many were accepted in each interval."""
+    """Be a node: offer points at a rate until the end, and tell how many were accepted in each interval.
+
+    A batch counts to the interval in which the engine decided it, and not to the one in which it was made.
+    """
     prepaid = one.settings.mode == "slices"
     clock = OfferClock()
     engine = QuotaEngine(RuleSet.from_text(RULES), clock=clock, interval=LENGTH, prepaid=prepaid)
@@ -137,7 +141,7 @@ def run_nodes(settings: list[ClusterSettings], rate: float, intervals: int) -> t
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
     # From the middle of an interval on, so that nodes know each other before the first whole one.
-    first = (time.time() + 15.0 + 2 * len(settings)) // LENGTH + 1
+    first = (time.time() + (15.0 + 2 * len(settings)) * max(1.0, os.getloadavg()[0] / 4)) // LENGTH + 1
     begin, end = (first - 0.5) * LENGTH, (first + intervals) * LENGTH - 0.02
     processes = [
         context.Process(target=work, args=(Work(one, number, len(settings), rate, begin, end), answers))

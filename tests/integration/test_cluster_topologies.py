@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import pytest
-
 from carbonquota import QuotaEngine, RuleSet, Size
 from carbonquota.cluster.claim_store import Claimed, ClaimStatus, ClaimStore, Metrics, StoredRun
 from carbonquota.cluster.store import (
@@ -223,19 +221,18 @@ def test_a_cluster_without_one_shard_serves_the_names_of_the_others(tmp_path: Pa
         until(lambda: all(serves(name) for name in names))
 
 
-@pytest.mark.parametrize("kind", ["sentinel", "cluster"])
-def test_three_daemons_pass_no_limit_by_one_while_the_server_that_keeps_it_is_killed(tmp_path: Path, kind: str) -> None:
+def test_three_daemons_pass_no_limit_by_one_while_the_shard_that_keeps_it_is_killed(tmp_path: Path) -> None:
+    with three_shards(tmp_path / "store") as shards:
+        url = "cluster://" + ",".join(f"127.0.0.1:{shard.port}" for shard in shards)
+        check_daemons(tmp_path, url, partial(restart_the_keeper, shards))
+
+
+def check_daemons(folder: Path, url: str, kill: Callable[[], None]) -> None:
+    """Have three daemons let in all that a limit allows while what keeps it is killed: that comes out of them."""
     collector = Collector()
     with ExitStack() as stack:
         stack.callback(collector.close)
-        if kind == "sentinel":
-            watched = stack.enter_context(watched_by_a_sentinel(tmp_path / "store"))
-            url, kill = watched.url, watched.kill_the_master
-        else:
-            shards = stack.enter_context(three_shards(tmp_path / "store"))
-            url = "cluster://" + ",".join(f"127.0.0.1:{shard.port}" for shard in shards)
-            kill = partial(restart_the_keeper, shards)
-        daemons = stack.enter_context(sharing_a_store(tmp_path, 3, collector, url, "reject", STOCK_RULES))
+        daemons = stack.enter_context(sharing_a_store(folder, 3, collector, url, "reject", STOCK_RULES))
         first = time.time() // SLICES_INTERVAL
         senders = [Sender(daemon, f"n{number}", "k", 2_000) for number, daemon in enumerate(daemons)]
         for turn in range(3):
