@@ -74,12 +74,13 @@ def tier_of(request: Request) -> str:
 class RequestPlan:
     """The charges of a request, and the answer behind them."""
 
-    __slots__ = ("_dim", "_grants", "_request", "_spans", "charges", "matches", "tier")
+    __slots__ = ("_dim", "_grants", "_request", "_spans", "charges", "domain", "matches", "tier")
 
     def __init__(self, domain: Domain | None, request: Request, tier: str, dim: Dim | None = None) -> None:
         """Match a request of a tier in its domain, None where there is no such; `dim` changes its limits."""
         self._request = request
         self._dim = dim
+        self.domain = domain
         self.tier = tier
         self.matches = [_match(domain, request.domain, one) for one in request.descriptors]
         self.charges: list[Charge] = []
@@ -161,6 +162,14 @@ class KnownPlans:
 
     def __init__(self) -> None:
         self._plans: dict[Request, RequestPlan] = {}
+
+    def unlisted(self, request: Request) -> RequestPlan | None:
+        """The plan of a request that is known, in a domain without lists; None of any other."""
+        try:
+            plan = self._plans.get(request)
+        except TypeError:
+            return None
+        return plan if plan is not None and not (plan.domain and (plan.domain.deny or plan.domain.allow)) else None
 
     def of(self, domain: Domain | None, request: Request, tier: str) -> RequestPlan:
         """The plan of a request of a tier."""

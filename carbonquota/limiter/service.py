@@ -116,11 +116,15 @@ class Limiter:
         """
         if self.is_local:
             return self.check(request)
-        domain, tier = self._rules.domains.get(request.domain), tier_of(request)
-        answer = self._listed(domain, request)
-        if answer is not None:
-            return self._counted(domain, request, tier, answer, is_listed=True)
-        plan = self._plan(domain, request, tier)
+        plan = None if self.bans or self.brownout.switches else self._plans.unlisted(request)
+        if plan is not None:
+            domain, tier = plan.domain, plan.tier
+        else:
+            domain, tier = self._rules.domains.get(request.domain), tier_of(request)
+            answer = self._listed(domain, request)
+            if answer is not None:
+                return self._counted(domain, request, tier, answer, is_listed=True)
+            plan = self._plan(domain, request, tier)
 
         def decided(decision: Decision | Exception) -> None:
             made: Answer | Exception

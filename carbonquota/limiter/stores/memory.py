@@ -69,6 +69,8 @@ class Memory:
 
     def decide(self, charges: Sequence[Charge]) -> Decision | None:
         """The decision where it is known here; None where the store has to be asked."""
+        if not self._refused and not self._taken:
+            return None
         now = self.now()
         with self._lock:
             return self._refusal(charges, now) or self._from_slices(charges, now)

@@ -141,7 +141,12 @@ def tell(loop: asyncio.AbstractEventLoop, waiting: Iterable[Done], answer: objec
         try:
             done(answer)
         except Exception as error:  # noqa: BLE001 - the edge: it is told, and the others go on
-            loop.call_exception_handler({"message": "a bug in what waits for the store", "exception": error})
+            tell_bug(loop, error)
+
+
+def tell_bug(loop: asyncio.AbstractEventLoop, error: Exception) -> None:
+    """Have a bug in what waits for the store logged."""
+    loop.call_exception_handler({"message": "a bug in what waits for the store", "exception": error})
 
 
 class _Link(asyncio.Protocol):
@@ -182,7 +187,11 @@ class _Link(asyncio.Protocol):
             if not self._waiting:
                 self._lose(StoreError("failed", "it answers what nobody asked"))
                 return
-            tell(self._loop, (self._waiting.popleft()[1],), answer)
+            done = self._waiting.popleft()[1]
+            try:
+                done(answer)
+            except Exception as error:  # noqa: BLE001 - the edge: it is told, and the others go on
+                tell_bug(self._loop, error)
 
     def _look(self) -> None:
         """Whether who waits for longest has waited too long."""
