@@ -14,11 +14,13 @@ from tests.support.valkey import valkey_server
 KILLS = length("HUB_KILLS", 100)
 
 
-@pytest.mark.parametrize("where", ["sqlite", "postgres", "store"])
+@pytest.mark.parametrize("where", ["sqlite", "few held", "postgres", "store"])
 def test_no_kill_passes_a_quota_or_loses_what_was_acknowledged(tmp_path: Path, where: str) -> None:
     with postgres_server() as postgres, valkey_server(tmp_path / "valkey") as valkey:
         arguments = {
             "sqlite": (),
+            # Of two customers that are asked for all the while one is in memory.
+            "few held": ("--customers-in-memory", "1"),
             "postgres": ("--database", new_postgres_database(postgres)),
             "store": ("--database", new_postgres_database(postgres), "--store", valkey.url),
         }[where]
