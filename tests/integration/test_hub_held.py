@@ -18,6 +18,8 @@ from tests.support.http import Client
 from tests.support.hub import ADMIN, open_hub, set_quota
 
 NAMES = [f"c{number}" for number in range(6)]
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""What is about memory alone is the same on any database."""
 
 
 @pytest.fixture
@@ -97,6 +99,7 @@ def test_what_is_told_and_changed_of_those_away_is_there_when_they_come(
     assert [[moment.usage for moment in hub.stored_history.of(name, "bytes")] for name in ("c0", "c2")] == [[0], [8]]
 
 
+@on_sqlite
 def test_a_number_is_another_customers_only_once_nobody_can_be_at_work_with_it(hub: Hub, clock: ManualClock) -> None:
     numbers = {}
     for name in ("c3", "c4", "c0", "c1"):
@@ -116,6 +119,7 @@ def test_a_number_is_another_customers_only_once_nobody_can_be_at_work_with_it(h
     assert (used(hub, "c2"), hub.book.limits_of(hub.holding.number("c2"))) == (2, Amounts(bytes=1002))
 
 
+@on_sqlite
 def test_one_that_is_deleted_and_made_again_begins_anew(hub: Hub, others: Hub, clock: ManualClock) -> None:
     others.quotas.delete_customer(ADMIN, "c5")
     hub.synchronizer.sync()
