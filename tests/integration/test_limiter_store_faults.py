@@ -27,7 +27,7 @@ descriptors:
 STORE = """
 [store]
 url = "valkey://127.0.0.1:{port}"
-timeout = "200ms"
+timeout = "500ms"
 processes = 4
 """
 
@@ -114,14 +114,14 @@ FAULTS = {
     "SIGSTOP": Fault(
         lambda scene: os.kill(scene.store.pid, signal.SIGSTOP),
         lambda scene: os.kill(scene.store.pid, signal.SIGCONT),
-        "the store does not answer: nothing came within 2.2 s: it was stopped, or hangs",
+        "the store does not answer: nothing came within 2.5 s: it was stopped, or hangs",
         "silent",
         range(30, 71),
     ),
     "a slow store": Fault(
         slow,
         lambda scene: scene.proxy.mend(),
-        "s, and [store] timeout is 0.2 s",
+        "s, and [store] timeout is 0.5 s",
         "slow",
         range(30, 71),
     ),

@@ -47,7 +47,7 @@ class Pipeline:
         self._loop = asyncio.get_running_loop()
         self._connect = connect
         self._timeout = timeout
-        self._patience = max(_PATIENCE, 8 * timeout)
+        self._patience = max(_PATIENCE, 4 * timeout)
         self._blob = blob
         self._diagnosed = diagnosed
         self._gathered: list[bytes] = []
