@@ -25,6 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from carbonquota.cluster.backoff import Backoff
 from carbonquota.cluster.claim_store import Claimed, ClaimStatus, Metrics, StoredRun, refusal
 from carbonquota.cluster.claiming import ClaimAnswer, Claims, DeclaringEngine
 from carbonquota.cluster.hold import Hold, WaitingMetrics
@@ -52,9 +53,6 @@ WAITS: Final = (
     "(if this stays, look whether it evicts keys: it needs maxmemory-policy noeviction)"
 )
 """What is told then."""
-
-_FIRST_PAUSE: Final = 0.2
-_LONGEST_PAUSE: Final = 5.0
 
 
 @dataclass
@@ -113,7 +111,6 @@ class ClaimNode:
         self._settle = settle
         self._clock = clock
         self._on_outage = on_outage
-        self._jitter = jitter
         self._at_once = at_once
         self._run: StoredRun | None = None
         self._is_declared = False
@@ -122,7 +119,7 @@ class ClaimNode:
         self._epoch = ""
         self._recalled = Recalled()
         self._doubts = _Doubts()
-        self._retry_at, self._pause = 0.0, _FIRST_PAUSE
+        self._backoff = Backoff(jitter)
         self._granted_at = clock()
 
     @property
@@ -140,14 +137,14 @@ class ClaimNode:
 
     def cycle(self) -> None:
         """Begin if it is time to, tell what came and went, claim what waits, and give up on what waited too long."""
-        if self._clock() >= self._retry_at:
+        if self._backoff.is_due(self._clock()):
             try:
                 self.trouble = ""
                 self._work()
-                self._pause = _FIRST_PAUSE
+                self._backoff.succeed()
             except StoreError as error:
                 self._fail(error)
-        self._give_up(at_once=self._clock() < self._retry_at and self._on_outage == "accept")
+        self._give_up(at_once=not self._backoff.is_due(self._clock()) and self._on_outage == "accept")
 
     def _work(self) -> None:
         """All that needs the store."""
@@ -168,8 +165,7 @@ class ClaimNode:
     def _fail(self, error: StoreError) -> None:
         """Try again after a pause."""
         self.trouble = str(error)
-        self._retry_at = self._clock() + self._pause * (0.5 + self._jitter())
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        self._backoff.fail(self._clock())
 
     def _begin(self) -> None:
         """Begin a run, and declare all that is held here."""

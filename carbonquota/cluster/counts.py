@@ -111,7 +111,7 @@ class Elsewhere:
                 self.refused += 1
                 return NONE
             heard = self._heard[message.run] = _Heard(now)
-        heard.last = max(heard.last, now)
+        heard.last = now
         self._note_sequence(heard, message.sequence)
         tally = self._tally(heard, message.interval)
         if tally is None:

@@ -26,6 +26,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from carbonquota.cluster.backoff import Backoff
 from carbonquota.cluster.directory import Directory, Positions
 from carbonquota.cluster.settings import OnOutage
 from carbonquota.cluster.slices import Amounts, Pace, Rates, needed, smoothed, spare, wanted
@@ -39,10 +40,6 @@ AHEAD: Final = 0.9
 
 _MOST_REQUESTS: Final = 20_000
 """Limits asked for in one round trip."""
-
-_FIRST_PAUSE: Final = 0.2
-_LONGEST_PAUSE: Final = 5.0
-"""Seconds between two attempts to reach a store that is away."""
 
 _SKEW: Final = 0.5
 """Seconds that a node's clock and the store's may be apart."""
@@ -114,15 +111,15 @@ class PrepaidNode:
         self._lapse = lapse
         self._steady = steady or clock
         self._ahead_of_steady = clock() - self._steady()
-        self._jitter = jitter
         self._pace = Pace()
         self._directory = Directory(cluster, engine.names_of)
         self._rates: Rates = np.empty(0, np.float64)
         self._seen: Amounts = np.empty(0, np.int64)
         self._ahead: NDArray[np.bool_] = np.empty(0, np.bool_)
         self._is_spent: NDArray[np.bool_] = np.empty(0, np.bool_)
-        self._start = self._last_attempt = self._retry_at = -math.inf
-        self._last_tick, self._pause = clock(), _FIRST_PAUSE
+        self._start = self._last_attempt = -math.inf
+        self._last_tick = clock()
+        self._backoff = Backoff(jitter)
         self.nodes = self._share = 0
         """Members of the cluster, as the store last said; 0 before it said anything."""
         self.spent: Column = np.empty(0, np.int64)
@@ -146,12 +143,12 @@ class PrepaidNode:
         now = self._clock()
         found = self._engine.counted()
         positions = self._look(found, now)
-        if self.trouble and not self._is_back(now):
+        if self.trouble and not self._is_back():
             return
         try:
             self._exchange(found, positions, now)
         except StoreError as error:
-            self._fail(error, now)
+            self._fail(error)
 
     def _look(self, found: Counted, now: float) -> Positions:
         """Bring the rates up to date; where the namespaces found stand, -1 for one that is gone."""
@@ -260,13 +257,13 @@ class PrepaidNode:
         """By what this node would divide limits if it were alone from now on."""
         return self._share if self._on_outage == "share" else -1
 
-    def _fail(self, error: StoreError, now: float) -> None:
+    def _fail(self, error: StoreError) -> None:
         """The store cannot be used: go on without it, and try again later."""
         if not self.trouble:
             self.outages[error.kind] += 1
         self.trouble = str(error)
-        self._retry_at = now + self._pause * (0.5 + self._jitter())
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        # By a clock that cannot be set: it would not be tried for long otherwise.
+        self._backoff.fail(self._steady())
         self._live_alone()
 
     def _live_alone(self) -> None:
@@ -284,17 +281,18 @@ class PrepaidNode:
         seconds = self._clock() - self._steady() - self._ahead_of_steady
         return seconds if abs(seconds) > _SKEW else 0.0
 
-    def _is_back(self, now: float) -> bool:
+    def _is_back(self) -> bool:
         """Whether a store that was away can be used again. Trying must not make the store take us for well."""
         self._live_alone()
-        if now < self._retry_at:
+        if not self._backoff.is_due(self._steady()):
             return False
         try:
             self._store.ping()
         except StoreError as error:
-            self._fail(error, now)
+            self._fail(error)
             return False
-        self.trouble, self._pause = "", _FIRST_PAUSE
+        self.trouble = ""
+        self._backoff.succeed()
         self._engine.prepay(0)
         return True
 

@@ -149,7 +149,8 @@ class SyncNode:
         there = positions >= 0
         self._tidings.look(positions[there], found.accepted[there], found.limits[there])
         self._look_for_overshoot(found, positions)
-        full = full or now - self._last_full >= self._timing.full
+        # A clock that was set back must not keep it from that for long.
+        full = full or not 0 <= now - self._last_full < self._timing.full
         self._forget_silent(now)
         return self._message(positions[there], now, full=full)
 

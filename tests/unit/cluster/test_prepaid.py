@@ -185,6 +185,20 @@ def test_a_node_whose_clock_is_set_while_it_is_alone_has_no_share_until_that_is_
     assert fleet.run(1.8 * LENGTH, (3, 0, 0))[0] == LIMIT // 3
 
 
+def test_a_clock_that_is_set_back_by_an_hour_while_the_store_is_away_keeps_no_node_from_coming_back() -> None:
+    fleet = warmed_up(2)
+    fleet.shelf.is_up = False
+    for _ in range(20):
+        fleet.tick()
+    assert all(node.trouble for node in fleet.nodes)
+    fleet.ahead[0] = -3_600.0
+    fleet.tick()
+    fleet.shelf.is_up = True
+    for _ in range(60):
+        fleet.tick()
+    assert [node.trouble for node in fleet.nodes] == ["", ""]
+
+
 def test_what_was_granted_of_the_next_interval_is_not_for_another() -> None:
     fleet = warmed_up()
     fleet.run(9.5, (1, 1, 1))

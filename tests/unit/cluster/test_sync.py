@@ -295,6 +295,21 @@ def test_clocks_that_differ_are_measured_and_counts_go_to_the_senders_interval()
     assert not fleet.engines[0].offer("a.x", 1).accepted
 
 
+def test_a_clock_that_is_set_back_keeps_nobody_from_telling_all_counts_and_from_being_heard() -> None:
+    fleet = Fleet("[*]\nthroughput = 10\n", 2)
+    fleet.engines[1].offer("a.x", 1)
+    fleet.exchange()
+    fleet.clock.set(fleet.clock() - 10 * LENGTH)
+    fleet.engines[0].offer("a.x", 4)
+    lost = fleet.nodes[0].tick()
+    assert lost is not None
+    fleet.clock.advance(2.0)
+    fleet.exchange()
+    assert not fleet.engines[1].offer("a.x", 7).accepted
+    assert fleet.engines[0].usage("a").throughput == 4
+    assert [round(peer.age, 1) for peer in fleet.nodes[1].peers()] == [0.0]
+
+
 def test_what_came_in_over_a_limit_is_seen_beside_its_bound() -> None:
     fleet = Fleet("[a]\nthroughput = 10\n[b]\nthroughput = 1\ndropping-policy = none\n", 2)
     for engine in fleet.engines:
