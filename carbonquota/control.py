@@ -89,6 +89,9 @@ HELD: Final = tuple(control.stat for control in SHOWN if control.kind is Control
 """The fields of `Usage` that are amounts of what is held, as they are shown."""
 
 
+_AMOUNTS: Final = tuple(control.amount for control in CAPACITIES)
+
+
 def amounts_of(size: Size) -> tuple[int, ...]:
     """What a metric of this size adds to each namespace above it, by the index of `CAPACITIES`."""
-    return tuple(control.amount(size) for control in CAPACITIES)
+    return tuple([amount(size) for amount in _AMOUNTS])

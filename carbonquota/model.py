@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from fractions import Fraction
+from operator import attrgetter
 from typing import Final, Literal, Protocol, runtime_checkable
 
 MAXIMUM: Final = 2**63 - 1
@@ -39,6 +40,9 @@ class Size:
             if not 0 <= amount <= MAXIMUM:
                 raise ValueError(f"a size is from 0 to {MAXIMUM}, not {amount}")
 
+
+size_fields: Final[Callable[[Size], tuple[int, ...]]] = attrgetter(*(one.name for one in fields(Size)))
+"""A size as a tuple; `astuple` takes twenty times as long, as it copies what it finds."""
 
 SizeOf = Callable[[str], Size]
 """Gives the size that a new metric will have, from its name in normal form."""

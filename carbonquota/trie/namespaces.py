@@ -175,8 +175,10 @@ class Namespaces(Columns):
     def can_hold(self, size: Size, instead_of: Size | None = None) -> bool:
         """Whether the root's sums stay within 2^63 - 1 with a metric of this size more, or instead of another's."""
         less = (0,) * len(CAPACITIES) if instead_of is None else amounts_of(instead_of)
-        held = zip(self.usage_at, amounts_of(size), less, strict=True)
-        return all(used[ROOT_ROW] + more - gone <= MAXIMUM for used, more, gone in held)
+        for used, more, gone in zip(self.usage_at, amounts_of(size), less, strict=True):
+            if used[ROOT_ROW] + more - gone > MAXIMUM:
+                return False
+        return True
 
     def _amounts(self, size: Size) -> list[tuple[View, int]]:
         """What a metric of this size adds to which columns."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from carbonquota.model import Size
+from carbonquota.model import Size, size_fields
 from carbonquota.trie.columns import Column, Columns, View
 
 _NEVER: Final = 2**32 - 1
@@ -51,7 +50,7 @@ class Series(Columns):
 
     def number(self, size: Size, holders: int) -> int:
         """The number of a size, for so many more series that have it."""
-        key = astuple(size)
+        key = size_fields(size)
         number = self._numbers.get(key)
         if number is None:
             number = self._unused.pop() if self._unused else len(self.sizes)
@@ -72,7 +71,7 @@ class Series(Columns):
         self._holders[number] += more
         if not self._holders[number]:
             size = self.sizes[number]
-            del self._numbers[astuple(size)]
+            del self._numbers[size_fields(size)]
             self._unused.append(number)
 
     def size_of(self, row: int) -> Size:

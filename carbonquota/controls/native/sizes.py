@@ -8,13 +8,12 @@ namespaces all new metrics have one, so that it asks once for these.
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from typing import Final
 
 from carbonquota.control import amounts_of
 from carbonquota.controls.native._cy import Batch, Ledger
 from carbonquota.controls.reference import Decider
-from carbonquota.model import Size, SizeOf, SizeTable
+from carbonquota.model import Size, SizeOf, SizeTable, size_fields
 
 _MOST: Final = 4_096
 """With more sizes than so many, all are forgotten before the next batch."""
@@ -65,7 +64,7 @@ class Sizes:
 
     def number(self, size: Size) -> int:
         """The number of a size."""
-        key = astuple(size)
+        key = size_fields(size)
         number = self._numbers.get(key)
         if number is None:
             # It is held here, so that its number by series stays.
