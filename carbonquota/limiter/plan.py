@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Final
@@ -161,7 +162,7 @@ class KnownPlans:
     """Plans of requests that were asked lately, under the same rules. Safe to use from any thread."""
 
     def __init__(self) -> None:
-        self._plans: dict[Request, RequestPlan] = {}
+        self._plans: OrderedDict[Request, RequestPlan] = OrderedDict()
 
     def unlisted(self, request: Request) -> RequestPlan | None:
         """The plan of a request that is known, in a domain without lists; None of any other."""
@@ -182,7 +183,7 @@ class KnownPlans:
         plan = RequestPlan(domain, request, tier)
         if _length(request) <= _LONGEST_KNOWN:
             if len(self._plans) >= _MOST_KNOWN:
-                self._plans.pop(next(iter(self._plans), request), None)
+                self._plans.popitem(last=False)
             self._plans[request] = plan
         return plan
 

@@ -2,13 +2,16 @@
 
 Theory of operation. The dict is in the order of use. Where there is no room, the key that was not used for longest
 goes, but one that is being limited gets a second chance, as it would be let in anew. A key is being limited when its
-last charge was refused, and its state is not yet as good as none.
+last charge was refused, and its state is not yet as good as none. Before a key is added to many, the two that were not
+used for longest go where their states are as good as none, so that what has expired takes no memory.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from threading import Lock
+from typing import Final
 
 from carbonquota.limiter.algorithms import State, functions_of
 from carbonquota.limiter.algorithms.concurrency import give_back
@@ -20,6 +23,9 @@ from carbonquota.limiter.reference.keyed import PlainLimit
 from carbonquota.limiter.stats import Sample
 from carbonquota.model import Clock
 
+_FEW: Final = 1_024
+"""Keys of which none is looked for to be forgotten before there is no room, as in the compiled table."""
+
 
 class PlainCounters:
     """States by key, `most` of them at once."""
@@ -28,8 +34,9 @@ class PlainCounters:
         """Start empty; `clock` gives seconds since the epoch."""
         self._clock = clock
         self._most = most
-        self._free: dict[str, tuple[Policy, State]] = {}
-        self._limited: dict[str, tuple[Policy, State]] = {}
+        # Of a plain dict, the first key is found the slower the more of those before it have gone.
+        self._free: OrderedDict[str, tuple[Policy, State]] = OrderedDict()
+        self._limited: OrderedDict[str, tuple[Policy, State]] = OrderedDict()
         self._lock = Lock()
         self.evicted = 0
 
@@ -94,17 +101,31 @@ class PlainCounters:
             held = self._free.pop(charge.key, None) or self._limited.pop(charge.key, None)
             state = behind.get(charge.key, held[1] if held else None)
             if state is not None:
-                if held is None and len(self) >= self._most:
-                    self._evict(now)
+                if held is None:
+                    self._make_room(now)
                 is_limited = not outcome.fits and not charge.kind & ChargeKind.GUARANTEE
                 (self._limited if is_limited else self._free)[charge.key] = (charge.policy, state)
 
-    def _evict(self, now: int) -> None:
+    def _make_room(self, now: int) -> None:
         """Make room for a key."""
+        if len(self) >= _FEW:
+            for states in (self._free, self._limited):
+                for _ in range(2):
+                    if states and _has_expired(states, now):
+                        states.popitem(last=False)
+        if len(self) >= self._most:
+            self._evict(now)
+
+    def _evict(self, now: int) -> None:
+        """Have a key go."""
         self.evicted += 1
-        if self._limited:
-            key, (policy, state) = next(iter(self._limited.items()))
-            if not self._free or functions_of(policy).expiry(policy, state) <= now:
-                del self._limited[key]
-                return
-        del self._free[next(iter(self._free))]
+        if self._limited and (not self._free or _has_expired(self._limited, now)):
+            self._limited.popitem(last=False)
+        else:
+            self._free.popitem(last=False)
+
+
+def _has_expired(states: OrderedDict[str, tuple[Policy, State]], now: int) -> bool:
+    """Whether the state of the first key is as good as none."""
+    policy, state = states[next(iter(states))]
+    return functions_of(policy).expiry(policy, state) <= now

@@ -8,6 +8,7 @@ counted from before the store was asked, on a clock that only grows.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Final, TypeVar
@@ -58,8 +59,9 @@ class Memory:
         self._clock = clock
         self._slices = slices
         self._lock = Lock()
-        self._refused: dict[str, tuple[Policy, int, int, Outcome]] = {}
-        self._taken: dict[str, tuple[Policy, int, int, Outcome, int]] = {}
+        # Of a plain dict, what was kept first is found the slower the more of it has gone.
+        self._refused: OrderedDict[str, tuple[Policy, int, int, Outcome]] = OrderedDict()
+        self._taken: OrderedDict[str, tuple[Policy, int, int, Outcome, int]] = OrderedDict()
         self.refusals = 0
         self.sliced = 0
 
@@ -164,8 +166,8 @@ def _same(one: Policy, other: Policy) -> bool:
     return one is other or one == other
 
 
-def _put(kept: dict[str, Kept], key: str, value: Kept) -> None:
+def _put(kept: OrderedDict[str, Kept], key: str, value: Kept) -> None:
     """Keep a value, and drop the one that was kept first where there is no room."""
     if key not in kept and len(kept) >= _MOST:
-        del kept[next(iter(kept))]
+        kept.popitem(last=False)
     kept[key] = value

@@ -15,7 +15,7 @@ from carbonquota.limiter.model import Descriptor, Request
 from carbonquota.limiter.rules import DomainRules
 from carbonquota.limiter.service import Limiter
 from carbonquota.testing import ManualClock
-from tests.support.limit_counters import BOTH, NATIVE, Make, needs_native
+from tests.support.limit_counters import BOTH, NATIVE, Make, needs_native, plain
 
 HOUR = policy_of(Algorithm.FIXED_WINDOW, 2, 3_600)
 PLACES = policy_of(Algorithm.CONCURRENCY, 1, 60)
@@ -179,3 +179,15 @@ def test_where_all_of_many_are_limited_one_of_the_next_goes() -> None:
     assert all(limit.check(f"new-{number}") for number in range(1_000))
     assert table.evicted == 1_000
     assert table.evicted_limited <= 5
+
+
+def test_places_in_flight_that_have_run_out_take_no_memory() -> None:
+    clock = ManualClock(1_000.0)
+    subject = plain(clock, 1_000_000)
+    jobs = policy_of(Algorithm.CONCURRENCY, 1, 10.0)
+    for number in range(30_000):
+        clock.advance(0.01)
+        assert subject.decide([Charge(f"job-{number}", jobs)]).passes
+    # A thousand run at a time; some more are kept while there are few.
+    assert all(one.value <= 1_100 for one in subject.samples() if one.stat == "limiter_keys")
+    assert not subject.decide([Charge("job-29999", jobs)]).passes
