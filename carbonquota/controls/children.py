@@ -37,7 +37,7 @@ def take_children(index: Index, row: int, amount: str) -> Children:
     namespaces = index.namespaces
     rows = np.empty(0, np.int64) if row == UNKNOWN else namespaces.children(row)
     rows = rows[namespaces.metrics[rows] > 0]
-    return Children(rows, namespaces.generation[rows], _amounts(index, rows, amount))
+    return Children(rows, namespaces.generations(rows), _amounts(index, rows, amount))
 
 
 def _amounts(index: Index, rows: Column, amount: str) -> Column:
@@ -61,5 +61,5 @@ def names_at(index: Index, children: Children) -> list[str]:
     """Their names, empty for those that are gone; may be called at any time."""
     namespaces = index.namespaces
     names = namespaces.names_at(children.rows)
-    still = (namespaces.generation[children.rows] == children.generation).tolist()
+    still = (namespaces.generations(children.rows) == children.generation).tolist()
     return [name if there else "" for name, there in zip(names, still, strict=True)]

@@ -54,7 +54,7 @@ def hold_back(index: Index, decision: AnyDecision, spent: Column, most: int) -> 
     counts = np.bincount(rejections.by[which], minlength=index.quotas.size)[rows]
     _move(index.quotas, rows, counts)
     held = index.quotas.namespace[rows].astype(np.int64)
-    namespaces = NamespaceRows(held, index.namespaces.generation[held])
+    namespaces = NamespaceRows(held, index.namespaces.generations(held))
     held_back = HeldBack(rejections.positions[which], int(sizes[fitting - 1]), namespaces, counts)
     return decision.holding_back(which), held_back
 
@@ -68,7 +68,7 @@ def _hopeful(index: Index, rejections: Rejections, spent: Column) -> Column:
     limits = quotas.throughputs(rows)
     # Where the interval ended meanwhile, what was rejected is counted in the one before.
     may_be = (quotas.limit[rows] < limits) & (limits < MAXIMUM) & (quotas.throttle[rows] >= counts)
-    may_be &= ~np.isin(index.namespaces.generation[quotas.namespace[rows]], spent)
+    may_be &= ~np.isin(index.namespaces.generations(quotas.namespace[rows]), spent)
     return np.array([row for row in rows[may_be].tolist() if not _is_over_above(quotas, row)], np.int64)
 
 
@@ -88,7 +88,7 @@ def let_go(index: Index, held: HeldBack) -> None:
     """Have them wait no more, where their namespaces are still there."""
     quotas, namespaces = index.quotas, held.namespaces
     there = np.flatnonzero(namespaces.rows < index.namespaces.size)
-    there = there[index.namespaces.generation[namespaces.rows[there]] == namespaces.generation[there]]
+    there = there[index.namespaces.generations(namespaces.rows[there]) == namespaces.generation[there]]
     rows = index.namespaces.quota[namespaces.rows[there]]
     own = quotas.namespace[rows] == namespaces.rows[there]
     quotas.waiting[rows[own]] = np.maximum(quotas.waiting[rows[own]] - held.counts[there[own]], 0)

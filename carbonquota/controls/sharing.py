@@ -49,7 +49,7 @@ class Counted:
 
 def counted(index: Index, start: float) -> Counted:
     """What was accepted so far in the running interval, which began at `start`, in seconds since the epoch."""
-    quotas, generation = index.quotas, index.namespaces.generation
+    quotas = index.quotas
     used = quotas.limit[: quotas.size] != quotas.remaining[: quotas.size]
     over = quotas.throttle[: quotas.size] + quotas.waiting[: quotas.size]
     rows = np.flatnonzero(used | (over != 0))
@@ -58,7 +58,7 @@ def counted(index: Index, start: float) -> Counted:
     held = quotas.namespace[rows].astype(np.int64)
     return Counted(
         start=start,
-        namespaces=NamespaceRows(held, generation[held]),
+        namespaces=NamespaceRows(held, index.namespaces.generations(held)),
         accepted=quotas.limit[rows] - quotas.remaining[rows],
         over=over[rows],
         allowed=quotas.limit[rows],
@@ -71,13 +71,13 @@ def are_there(index: Index, namespaces: NamespaceRows) -> NDArray[np.bool_]:
     """Which of these namespaces still exist."""
     inside = namespaces.rows < index.namespaces.size
     there = np.zeros(len(namespaces.rows), np.bool_)
-    there[inside] = index.namespaces.generation[namespaces.rows[inside]] == namespaces.generation[inside]
+    there[inside] = index.namespaces.generations(namespaces.rows[inside]) == namespaces.generation[inside]
     return there
 
 
 def names(index: Index, namespaces: NamespaceRows) -> list[str]:
     """The full names of namespaces, the root's being "/"; empty for one that is gone."""
-    there = index.namespaces.generation[namespaces.rows] == namespaces.generation
+    there = index.namespaces.generations(namespaces.rows) == namespaces.generation
     found = index.namespaces.names_at(namespaces.rows)
     return [name if is_there else "" for name, is_there in zip(found, there.tolist(), strict=True)]
 

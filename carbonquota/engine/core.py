@@ -61,7 +61,8 @@ class EngineCore:
         """Start without metrics.
 
         `size_of` gives the size of a new metric (without it: what no schema means, 172,800 points); it is called
-        under the engine's lock, so it must be quick and not call the engine. `clock` gives the seconds since the
+        under the engine's lock, so it must be quick and not call the engine. What it says of a metric that is then
+        rejected may be remembered until `apply` gives another. `clock` gives the seconds since the
         epoch, `interval` is the length of a report interval in seconds, at least 1, and `throughput_unit` tells whether
         throughput limits are per interval or per minute. `record_changes` is for `take_changes` and `dump`, and
         `keep_seen` for `expire`. `max_creates_per_second`, at least 1, bounds the metrics that offers may create in a
@@ -80,9 +81,8 @@ class EngineCore:
         self._unit: ThroughputUnit = throughput_unit
         self._rules = rules
         compiled = compiled_rules(rules.rules, interval, throughput_unit)
-        default_size = Schemas.from_text("").default_size
         self._index = Index(rules.matcher(), compiled, record_changes=record_changes, keep_seen=keep_seen)
-        size_of = size_of or (lambda _: default_size)
+        size_of = Schemas.from_text("") if size_of is None else size_of
         self._decider = Decider(self._index, compiled, size_of, max_creates_per_second, storable, hold_new=hold_new)
         self._unclaimed: tuple[list[str], list[str]] | None = None
         self._timed = keep_seen or max_creates_per_second is not None

@@ -67,7 +67,7 @@ cdef extern from "_bulk.h" nogil:
         uint64_t hash
         uint32_t name_length
         uint32_t namespace_row
-        unsigned char odd
+        unsigned char odd, plain
     ctypedef struct cq_times:
         int64_t earliest
         int64_t latest

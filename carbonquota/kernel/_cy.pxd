@@ -15,6 +15,7 @@ cdef class Lock:
 cdef class NameTable:
     cdef cq_names names
     cdef cq_keys* keys
+    cdef NameTable like
     cdef bint taken
     cdef int64_t called(self, int64_t row, const unsigned char** name) noexcept
 
@@ -36,6 +37,7 @@ cdef class Lines:
     cdef cq_batch batch
     cdef uint64_t generation
     cdef cq_line* at(self, int64_t position) except NULL
+    cpdef normal_name(self, int64_t position)
 
 
 cdef class FlatMatcher:

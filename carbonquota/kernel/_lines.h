@@ -362,7 +362,10 @@ static inline int cq_look_closer(const cq_keys *keys, cq_batch *batch, cq_line *
 {
     int64_t dot;
     line->path = line->known = 0;
-    if (cq_is_plain_name(batch->text + line->start, line->name_length, &dot)) {
+    const unsigned char *name = batch->text + line->start;
+    /* Where most come in another spelling, these are not tried for a few that do not. */
+    if (cq_is_plain_name(name, line->name_length, &dot) ||
+        (!batch->respells && cq_is_plain_with_tags(name, line->name_length, batch->text + batch->length, &dot))) {
         line->path = dot > 0 ? (uint32_t)dot : 0;
         line->plain = 1;
         return 0;
@@ -416,10 +419,44 @@ static inline uint32_t cq_path_above(const unsigned char *name, uint32_t path)
     return path;
 }
 
-/* How long the name of the namespace below another is, on the way to the one of this path. */
-static inline uint32_t cq_path_below(const unsigned char *name, uint32_t above, uint32_t path)
+/* Where the parts of a name end that lead to a namespace: the dots among its first bytes, a bit each, if it has no more. */
+typedef struct {
+    const unsigned char *name;
+    uint64_t dots;
+    int all; /* whether these are all */
+} cq_parts;
+
+static inline cq_parts cq_parts_of(const unsigned char *name, uint32_t path, const unsigned char *end)
 {
-    for (above++; above < path && name[above] != '.'; above++)
+    cq_parts parts = {name, 0, 0};
+#if CQ_SSE2
+    if (path < CQ_BLOCK && end - name >= CQ_BLOCK) {
+        parts.dots = cq_places_of(name, '.') & cq_bits_below(path);
+        parts.all = 1;
+    }
+#endif
+    (void)path;
+    (void)end;
+    return parts;
+}
+
+/* `cq_path_above` for the namespace that they lead to, or one above it. */
+static inline uint32_t cq_next_above(const cq_parts *parts, uint32_t path)
+{
+    if (!parts->all)
+        return cq_path_above(parts->name, path);
+    uint64_t above = parts->dots & cq_bits_below(path);
+    return above == 0 ? 0 : (uint32_t)cq_last_bit(above);
+}
+
+/* How long the name of the namespace below another is, on the way to the one of this path. */
+static inline uint32_t cq_next_below(const cq_parts *parts, uint32_t above, uint32_t path)
+{
+    if (parts->all) {
+        uint64_t below = parts->dots & ~cq_bits_below(above + 1);
+        return below == 0 ? path : (uint32_t)cq_first_bit(below);
+    }
+    for (above++; above < path && parts->name[above] != '.'; above++)
         ;
     return above;
 }
@@ -447,6 +484,7 @@ static inline void cq_place_group(cq_names *names, cq_batch *batch, cq_line *lin
     uint64_t hashes[CQ_GROUP];
     cq_search searches[CQ_GROUP];
     int64_t rows[CQ_GROUP], left = 0, last = -1, length;
+    cq_parts parts[CQ_GROUP];
     for (int64_t at = 0; at < count; at++) {
         cq_line *line = &lines[at];
         if (line->row != CQ_UNKNOWN)
@@ -458,10 +496,11 @@ static inline void cq_place_group(cq_names *names, cq_batch *batch, cq_line *lin
         if (line->path == 0)
             continue;
         uint32_t path = line->path;
+        parts[at] = cq_parts_of(name, path, cq_end_of_names(batch, line));
         for (uint32_t missing = batch->missing; missing > 0 && path > 0; missing--)
-            path = cq_path_above(name, path);
+            path = cq_next_above(&parts[at], path);
         ways[at] = path > 0 ? CQ_FIRST : CQ_BELOW;
-        asked[at] = path > 0 ? path : cq_path_below(name, 0, line->path);
+        asked[at] = path > 0 ? path : cq_next_below(&parts[at], 0, line->path);
         waiting[left++] = (uint8_t)at;
         last = at;
     }
@@ -491,9 +530,9 @@ static inline void cq_place_group(cq_names *names, cq_batch *batch, cq_line *lin
                 if (ways[place] == CQ_ABOVE || path == line->path)
                     continue;
                 ways[place] = CQ_BELOW;
-                asked[place] = cq_path_below(name, path, line->path);
+                asked[place] = cq_next_below(&parts[place], path, line->path);
             } else {
-                if (ways[place] == CQ_BELOW || (path = cq_path_above(name, path)) == 0)
+                if (ways[place] == CQ_BELOW || (path = cq_next_above(&parts[place], path)) == 0)
                     continue;
                 ways[place] = CQ_ABOVE;
                 asked[place] = path;
@@ -506,9 +545,9 @@ static inline void cq_place_group(cq_names *names, cq_batch *batch, cq_line *lin
         batch->missing = cq_count_missing(cq_name_of(batch, &lines[last], &length), &lines[last]);
 }
 
-/* Have the nearest namespace above a new metric be right again, where some came or went since it was found. To be
- * called by the one that may write. */
-static inline void cq_place_again(cq_names *names, const cq_batch *batch, cq_line *line)
+/* Have the nearest namespace above a new metric be right again, where some came or went since it was found; `hash` is that
+ * of its own one's name. To be called by the one that may write. */
+static inline void cq_place_again(cq_names *names, const cq_batch *batch, cq_line *line, uint64_t hash)
 {
     int64_t length;
     const unsigned char *name = cq_name_of(batch, line, &length), *end = cq_end_of_names(batch, line);
@@ -518,7 +557,9 @@ static inline void cq_place_again(cq_names *names, const cq_batch *batch, cq_lin
     else if (batch->inserted == names->inserted)
         return;
     for (uint32_t path = line->path; path > least; path = cq_path_above(name, path)) {
-        int64_t row = cq_find_name(names, cq_hash(names->keys, name, path, end), name, path);
+        if (path < line->path)
+            hash = cq_hash(names->keys, name, path, end);
+        int64_t row = cq_find_name(names, hash, name, path);
         if (row >= 0) {
             line->known = path;
             line->namespace_row = (uint32_t)row;

@@ -84,7 +84,7 @@ cdef class Lines:
         cdef cq_line* line = self.at(position)
         return self.buffer[line.start : line.start + line.name_length]
 
-    def normal_name(self, int64_t position):
+    cpdef normal_name(self, int64_t position):
         """The same in normal form, as text; None where only `normalize` can tell, which raises if there is none."""
         cdef cq_line* line = self.at(position)
         cdef int64_t length
@@ -92,7 +92,11 @@ cdef class Lines:
         if not cq_is_normal(&self.batch, line):
             return None
         name = cq_name_of(&self.batch, line, &length)
-        return PyUnicode_DecodeUTF8(<const char*>name, length, NULL)
+        if not line.plain:
+            return PyUnicode_DecodeUTF8(<const char*>name, length, NULL)
+        text = PyUnicode_New(length, 127)
+        memcpy(PyUnicode_1BYTE_DATA(text), name, length)
+        return text
 
     def put_row(self, int64_t position, int64_t row):
         """Note what stands for a row where a line is no data point: BLANK, or why it is malformed."""

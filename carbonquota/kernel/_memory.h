@@ -23,23 +23,43 @@
 
 #define CQ_PAGE ((size_t)1 << 16) /* a whole number of pages, whatever these are */
 
-/* Zeroed pages. Large ones spare who looks up at random the wait for page tables. */
-static inline void *cq_map(size_t size, int large)
+#ifdef MAP_NORESERVE
+#define CQ_NO_RESERVE MAP_NORESERVE /* some systems refuse more memory than they have, whether it is used or not */
+#else
+#define CQ_NO_RESERVE 0
+#endif
+
+/* Zeroed pages on small pages, which take memory where they are written to. */
+static inline char *cq_map_pages(size_t size, int flags)
 {
     size_t pages = (size + CQ_PAGE - 1) & ~(CQ_PAGE - 1);
-    char *mapped = mmap(NULL, pages + CQ_LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *mapped = mmap(NULL, pages + CQ_LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
     if (mapped == MAP_FAILED)
         return NULL;
     size_t before = (CQ_LARGE - ((uintptr_t)mapped & (CQ_LARGE - 1))) & (CQ_LARGE - 1);
     if (before > 0)
         munmap(mapped, before);
     munmap(mapped + before + pages, CQ_LARGE - before);
-#ifdef MADV_HUGEPAGE
-    if (large)
-        madvise(mapped + before, size, MADV_HUGEPAGE);
-#endif
-    (void)large;
     return mapped + before;
+}
+
+/* Have memory lie on large pages, which spare who looks up at random the wait for page tables. */
+static inline void cq_use_large_pages(void *start, size_t size)
+{
+#ifdef MADV_HUGEPAGE
+    madvise(start, size, MADV_HUGEPAGE);
+#endif
+    (void)start;
+    (void)size;
+}
+
+/* Zeroed pages, large ones or not. */
+static inline void *cq_map(size_t size, int large)
+{
+    char *mapped = cq_map_pages(size, 0);
+    if (mapped != NULL && large)
+        cq_use_large_pages(mapped, size);
+    return mapped;
 }
 
 /* Zeroed memory on a cache line's boundary. */

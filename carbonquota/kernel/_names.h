@@ -108,10 +108,12 @@ static inline int64_t cq_find_name(cq_names *names, uint64_t hash, const unsigne
 static inline int cq_insert_name(cq_names *names, uint64_t hash, const unsigned char *name, int64_t length, int64_t row)
 {
     cq_text *text = NULL;
-    if (cq_cover(&names->spaces, row / CQ_ROWS(cq_space) + 1) != 0 || cq_reserve(&names->slots, &names->epochs, 1) != 0)
-        return -1;
     if (length > CQ_SHORT && (text = cq_new_text(name, length)) == NULL)
         return -1;
+    if (cq_cover(&names->spaces, row / CQ_ROWS(cq_space) + 1) != 0 || cq_reserve(&names->slots, &names->epochs, 1) < 0) {
+        free(text);
+        return -1;
+    }
     cq_reclaim(&names->epochs);
     cq_space *space = cq_space_at(names, row);
     if (row >= names->size)

@@ -8,8 +8,9 @@ from carbonquota.kernel._lines import UNKNOWN
 class NameTable:
     """The names of namespaces, each with the row that the caller gives it. To be used under the caller's lock."""
 
-    def __init__(self) -> None:
-        """Start without names."""
+    def __init__(self, like: NameTable | None = None) -> None:
+        """Start without names. `like` is a table to share hashes with, of which this kernel has none."""
+        del like
         self._rows: dict[bytes, int] = {}
         self._names: list[bytes] = []
 

@@ -276,7 +276,7 @@ typedef struct {
 } cq_tag;
 
 /* Read the tag that ends at `end`; whether it is one. */
-static inline int cq_read_tag(const unsigned char *text, const unsigned char *end, cq_tag *tag)
+CQ_INLINED int cq_read_tag(const unsigned char *text, const unsigned char *end, cq_tag *tag)
 {
     const unsigned char *at = text;
     for (; at < end && *at != '='; at++)
@@ -288,11 +288,68 @@ static inline int cq_read_tag(const unsigned char *text, const unsigned char *en
     return at > text && end - at > 1 && at[1] != '~';
 }
 
-static inline int cq_comes_before(const cq_tag *one, const cq_tag *other)
+CQ_INLINED int cq_comes_before(const cq_tag *one, const cq_tag *other)
 {
     int64_t shorter = one->length < other->length ? one->length : other->length;
     int order = memcmp(one->text, other->text, (size_t)shorter);
     return order < 0 || (order == 0 && one->length < other->length);
+}
+
+#if CQ_SSE2
+/* Which of 64 bytes are in no plain name, a semicolon apart, or have a meaning in tags; a bit each. */
+static inline uint64_t cq_odd_in_tags(const unsigned char *block)
+{
+    uint64_t bits = 0;
+    for (int part = 0; part < 4; part++) {
+        const __m128i bytes = _mm_loadu_si128((const __m128i *)(block + 16 * part));
+        __m128i odd = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x22)); /* up to the exclamation mark, and from 0x80 on */
+        odd = _mm_or_si128(odd, _mm_cmpgt_epi8(bytes, _mm_set1_epi8('}' - 1)));
+        odd = _mm_or_si128(odd, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('^')));
+        odd = _mm_or_si128(odd, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('/')));
+        bits |= (uint64_t)(uint32_t)_mm_movemask_epi8(odd) << (16 * part);
+    }
+    return bits;
+}
+#endif
+
+/* Whether a short name with tags is in normal form beyond doubt: plain but for these, which are in order, each of another
+ * name than the one before. Gives where the last dot before the tags is, or -1. Memory may be read up to `end`. */
+static inline int cq_is_plain_with_tags(
+    const unsigned char *name, int64_t length, const unsigned char *end, int64_t *last_dot)
+{
+#if CQ_SSE2
+    cq_tag before = {NULL, 0, 0};
+    if (length > CQ_BLOCK || end - name < CQ_BLOCK)
+        return 0;
+    uint64_t inside = cq_bits_below(length), semicolons = cq_places_of(name, ';') & inside;
+    if (semicolons == 0 || (cq_odd_in_tags(name) & inside) != 0)
+        return 0;
+    int path = cq_first_bit(semicolons);
+    uint64_t dots = cq_places_of(name, '.') & cq_bits_below(path);
+    if (path == 0 || ((dots | UINT64_C(1) << path) & (dots << 1 | 1)) != 0)
+        return 0;
+    while (semicolons != 0) {
+        cq_tag tag;
+        int start = cq_first_bit(semicolons) + 1;
+        semicolons &= semicolons - 1;
+        if (!cq_read_tag(name + start, name + (semicolons == 0 ? length : cq_first_bit(semicolons)), &tag) ||
+            (tag.name_length == 4 && memcmp(tag.text, "name", 4) == 0))
+            return 0;
+        if (before.text != NULL &&
+            (!cq_comes_before(&before, &tag) || (tag.name_length == before.name_length &&
+                                                 memcmp(tag.text, before.text, (size_t)tag.name_length) == 0)))
+            return 0;
+        before = tag;
+    }
+    *last_dot = dots == 0 ? -1 : cq_last_bit(dots);
+    return 1;
+#else
+    (void)name;
+    (void)length;
+    (void)end;
+    (void)last_dot;
+    return 0;
+#endif
 }
 
 /* Put a tag among others in their order, in place of one of that name; how many there are then. */

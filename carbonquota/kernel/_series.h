@@ -29,7 +29,7 @@ typedef struct {
     cq_column records;
     int64_t size; /* one more than the highest row ever given */
     uint64_t generation; /* grows with each removal */
-    uint64_t inserted;   /* grows with each that comes */
+    uint64_t inserted;   /* grows with each that comes, and where slots have moved */
 } cq_series;
 
 /* To be asked before the slots are: what is found after it was removed no later than this tells. */
@@ -99,7 +99,10 @@ static inline int cq_reserve_series(cq_series *series, int64_t more)
     int64_t size = series->size + more;
     if (size > CQ_MOST_ROWS || cq_cover(&series->records, size / CQ_ROWS(cq_record) + 1) != 0)
         return -1;
-    return cq_reserve(&series->slots, epochs, more);
+    int reserved = cq_reserve(&series->slots, epochs, more);
+    if (reserved > 0)
+        __atomic_store_n(&series->inserted, series->inserted + 1, __ATOMIC_RELEASE);
+    return reserved < 0 ? -1 : 0;
 }
 
 /* The row of a series that is put into a namespace, or -1. Its name is `name`, of which `leaf` is where the rest after

@@ -2,15 +2,21 @@
 
 
 cdef class NameTable:
-    """The names of namespaces, each with the row that the caller gives it. To be used under the caller's lock."""
+    """The names of namespaces, each with the row that the caller gives it. To be used under the caller's lock.
 
-    def __cinit__(self):
-        cdef bytes random = os.urandom(sizeof(cq_keys))
-        self.keys = <cq_keys*>calloc(1, sizeof(cq_keys))
-        if self.keys == NULL:
-            raise MemoryError
-        memcpy(self.keys, _characters(random), sizeof(cq_keys))
-        cq_make_names(&self.names, self.keys)
+    With `like`, names have the hashes that they have in that table.
+    """
+
+    def __cinit__(self, NameTable like=None):
+        cdef bytes random
+        self.like = like
+        if like is None:
+            random = os.urandom(sizeof(cq_keys))
+            self.keys = <cq_keys*>calloc(1, sizeof(cq_keys))
+            if self.keys == NULL:
+                raise MemoryError
+            memcpy(self.keys, _characters(random), sizeof(cq_keys))
+        cq_make_names(&self.names, self.keys if like is None else like.names.keys)
         if cq_reserve(&self.names.slots, &self.names.epochs, 1):
             raise MemoryError
 

@@ -17,6 +17,9 @@
 #define CQ_SSE2 0
 #endif
 
+/* What several call of which each has to have it inlined. */
+#define CQ_INLINED static inline __attribute__((always_inline))
+
 #define CQ_LITTLE_ENDIAN (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
 #define CQ_BLOCK 64
 #define CQ_LONGEST_NAME 16384 /* bytes: 4,096 characters of UTF-8 at most */
@@ -42,6 +45,25 @@ static inline uint64_t cq_separators(const unsigned char *block)
 #endif
     return bits;
 }
+
+#if CQ_SSE2
+/* Where one byte is among 64, a bit each. */
+static inline uint64_t cq_places_of(const unsigned char *block, char byte)
+{
+    const __m128i wanted = _mm_set1_epi8(byte);
+    uint64_t bits = 0;
+    for (int part = 0; part < 4; part++) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(block + 16 * part));
+        bits |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, wanted)) << (16 * part);
+    }
+    return bits;
+}
+#endif
+
+/* The bits below one. */
+static inline uint64_t cq_bits_below(int64_t bit) { return bit >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << bit) - 1; }
+
+static inline int cq_last_bit(uint64_t bits) { return 63 - __builtin_clzll(bits); }
 
 /* Whether a text is digits with at most one dot between, before or after them. */
 static inline int cq_is_plain_number(const unsigned char *text, int64_t length, const unsigned char *end)

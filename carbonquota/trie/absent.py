@@ -33,11 +33,11 @@ class Absent(Columns):
     throttle: Column
     throttle_at: View
 
-    def __init__(self, most: int | None = None) -> None:
-        """Start without namespaces; at most so many are kept, or `MOST_ABSENT`."""
+    def __init__(self, there: NameTable | None = None) -> None:
+        """Start without namespaces; `there` are those that exist. At most `MOST_ABSENT` are kept."""
         super().__init__()
-        self.most = MOST_ABSENT if most is None else most
-        self.names = NameTable()
+        self.most = MOST_ABSENT
+        self.names = NameTable(there)
         self.cover(self.most)
         self.dropped: Sequence[Column] = [getattr(self, name) for name in _DROPPED]
         self._dropped_at: Sequence[View] = [getattr(self, f"{name}_at") for name in _DROPPED]

@@ -1,4 +1,4 @@
-"""Chains: for each quota, the quotas that an offer below it has to pass, root first, as the rows of one matrix."""
+"""Chains: for each quota, the throughput limits that an offer below it has to pass, root first, as a matrix."""
 
 from __future__ import annotations
 

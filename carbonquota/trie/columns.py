@@ -45,7 +45,8 @@ class Columns:
     over these.
 
     Who has the memory's addresses can give out rows as well: `meter` (int64) has how many rows were ever given out and
-    how many of these are free again, and `free` (int64) which, the one to be taken next last. Free rows are all zeros.
+    how many of these are free again, and `free` (int64) which, the one to be taken next last. Free rows are all zeros,
+    but for what a subclass says of them.
     """
 
     COLUMNS: ClassVar[str]

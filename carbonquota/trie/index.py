@@ -56,7 +56,7 @@ class Index:
         for columns in (self.namespaces, self.quotas, self.series, self.seen):
             if columns is not None:
                 columns.moved = self._have_moved
-        self.absent = Absent()
+        self.absent = Absent(self.namespaces.table)
         """What was counted in the running interval at namespaces that do not exist."""
         self._idle: set[int] = set()
         state, rule = matcher.root()
@@ -181,6 +181,14 @@ class Index:
         self.catch_up()
         return [] if self.changes is None else self.changes.take()
 
+    def chain(self, row: int) -> tuple[int, ...]:
+        """The quotas of the namespaces from the root down to the one at `row`."""
+        namespaces, chain = self.namespaces, []
+        while row != UNKNOWN and (quota := namespaces.quota_at[row]) != NO_QUOTA:
+            chain.append(quota)
+            row = namespaces.parent_at[self.quotas.namespace_at[quota]]
+        return tuple(reversed(chain))
+
     def own_quota(self, row: int) -> int:
         """The quota that holds this very namespace, or NO_QUOTA."""
         quota = self.namespaces.quota_at[row]
@@ -223,7 +231,7 @@ class Index:
         idle, self._idle = self._idle, set()
         for row in idle:
             # It may be in use again, or gone with one below it.
-            if self.namespaces.generation_at[row]:
+            if self.namespaces.is_in_use(row):
                 self.prune(row)
 
     def replace_rules(self, matcher: RuleMatcher, quotas: Quotas) -> None:
@@ -235,8 +243,8 @@ class Index:
         self.moved()
         # What waited for a report under the rules before may have nothing to report under these.
         namespaces = self.namespaces
-        empty = namespaces.metrics[: namespaces.size] == 0
-        self._idle.update(np.flatnonzero(empty & (namespaces.generation[: namespaces.size] != 0)).tolist())
+        rows = namespaces.in_use()
+        self._idle.update(rows[namespaces.metrics[rows] == 0].tolist())
         self.prune_reported()
 
     def locate(self, path: str) -> tuple[int, list[str]]:

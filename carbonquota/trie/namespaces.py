@@ -4,6 +4,10 @@ Invariants: row 0 is the root. A row is linked below its parent from `create` to
 over the series at and below it; `namespaces` counts its children that hold a metric. A namespace that holds none is
 *empty*: it is there only as long as its counters of this interval are wanted, and usage does not show it.
 
+Each namespace has a *generation*, a number that no other one of this index has; parents have lower ones. It is the
+row's number, one more, and the row's `lag`: 0 for the first namespace there, as long as no row was given twice, so that
+a column of these takes no memory in a flood.
+
 Names are in the kernel's table as bytes, the root's as empty ones, so that a metric's name is its namespace's, a dot
 and a leaf.
 """
@@ -23,23 +27,26 @@ from carbonquota.trie.columns import Column, Columns, NarrowColumn, Numbers, Vie
 
 ROOT_ROW: Final = 0
 
+_GONE: Final = -1
+"""The `lag` of a row that is not in use."""
+
 
 class Namespaces(Columns):
     """All namespaces. `state` is the rule matcher's, `quota` the row of the nearest quota at or above."""
 
-    COLUMNS = " ".join(("generation", *(control.stat for control in CAPACITIES)))
+    COLUMNS = " ".join(("lag", *(control.stat for control in CAPACITIES)))
     NARROW = "parent quota child_count state"
 
     parent: NarrowColumn
     quota: NarrowColumn
-    generation: Column
+    lag: Column
     namespaces: Column
     metrics: Column
     child_count: NarrowColumn
     state: NarrowColumn
     parent_at: View
     quota_at: View
-    generation_at: View
+    lag_at: View
     namespaces_at: View
     metrics_at: View
     child_count_at: View
@@ -55,6 +62,8 @@ class Namespaces(Columns):
     def _bind(self) -> None:
         """Point the attributes at the stores, and list the usage once more."""
         super()._bind()
+        # A row that goes keeps what tells that it has gone.
+        self._views = [view for view in self._views if view is not self.lag_at]
         self.usage: list[Column] = [getattr(self, control.stat) for control in CAPACITIES]
         """What is held, by the index of `CAPACITIES`."""
         self.usage_at: list[View] = [getattr(self, f"{control.stat}_at") for control in CAPACITIES]
@@ -73,15 +82,21 @@ class Namespaces(Columns):
 
     @property
     def births(self) -> int:
-        """How many rows were ever created; a row's `generation` is this number at its creation, so parents come first.
-
-        A row that is not in use has 0.
-        """
+        """How many namespaces were ever created, which is the generation of the last one."""
         return self._meter_at[_BIRTHS]
+
+    def generations(self, rows: Numbers) -> Column:
+        """The generations of the namespaces at these rows, of which each is in use or was; 0 where none is."""
+        lag = self.lag[rows]
+        return np.where(lag == _GONE, 0, rows + (lag + 1))
+
+    def is_in_use(self, row: int) -> bool:
+        """Whether there is a namespace at this row, which there was."""
+        return self.lag_at[row] != _GONE
 
     def in_use(self) -> Column:
         """The rows of all namespaces, empty ones and the root included, in ascending order."""
-        return np.flatnonzero(self.generation[: self.size])
+        return np.flatnonzero(self.lag[: self.size] != _GONE)
 
     def occupied(self) -> Column:
         """The rows of the namespaces that hold a metric, the root left out, in ascending order."""
@@ -119,7 +134,7 @@ class Namespaces(Columns):
         row = self.take_row()
         self.table.insert(_text(name), row)
         self._meter_at[_BIRTHS] += 1
-        self.generation_at[row] = self.births
+        self.lag_at[row] = self.births - (row + 1)
         return row
 
     def create_many(self, names: Sequence[str], parents: Column) -> Column:
@@ -127,7 +142,7 @@ class Namespaces(Columns):
         rows = self.take_rows(len(names))
         for row, name in zip(rows.tolist(), names, strict=True):
             self.table.insert(_text(name), row)
-        self.generation[rows] = np.arange(self.births + 1, self.births + 1 + len(rows))
+        self.lag[rows] = np.arange(self.births, self.births + len(rows)) - rows
         self._meter_at[_BIRTHS] += len(rows)
         parents = rows_at(parents, rows)
         self.parent[rows] = parents
@@ -137,8 +152,8 @@ class Namespaces(Columns):
     def remove(self, row: int) -> None:
         """Take out an empty namespace that has no children."""
         self.child_count_at[self.parent_at[row]] -= 1
-        # In this order, so that a reader without the lock that finds `generation` unchanged behind has the right name.
-        self.generation_at[row] = 0
+        # In this order, so that a reader without the lock that finds `lag` unchanged behind has the right name.
+        self.lag_at[row] = _GONE
         self.table.remove(row)
         self.give_row(row)
 
@@ -148,7 +163,7 @@ class Namespaces(Columns):
 
     def children(self, row: int) -> Column:
         """The rows of direct sub-namespaces, empty ones included, in ascending order; it costs a look at all."""
-        below = (self.parent[: self.size] == row) & (self.generation[: self.size] != 0)
+        below = (self.parent[: self.size] == row) & (self.lag[: self.size] != _GONE)
         return np.flatnonzero(below)
 
     def lineage(self, row: int) -> list[int]:

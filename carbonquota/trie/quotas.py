@@ -1,8 +1,9 @@
 """The quotas: a row for each namespace that a rule holds, with its counters of the running interval.
 
-Theory of operation. Deciding an offer needs the quotas above a metric, root first. Row `row` of the matrix `capacities`
-has the rows of all quotas from the root down to this one, and row `row` of `rates` those of them with a throughput
-limit, both padded with `NO_QUOTA` at the end. So a quota's rows are its parent's with one more.
+Theory of operation. Deciding an offer needs the quotas above a metric, root first. Those with a throughput limit are
+asked at each point, so row `row` of the matrix `rates` has theirs, from the root down to this one, padded with
+`NO_QUOTA` at the end: a quota's row is that of the one above with one more. All others are only asked for new metrics,
+and found by way of the namespaces: see `Index.chain`.
 
 Counters. `remaining` is what the throughput limit still allows in this interval, so a check reads one number.
 `throttle` and `dropped_<control>` count points. When an interval ends its counts move to the `closed_` columns, where
@@ -105,11 +106,9 @@ class Quotas(QuotaNames):
         self._enforcing = np.array([one.enforcing for one in terms], np.bool_)
         self.references: WeakSet[LazyReference] = WeakSet()
         """Who has something to look up before a quota goes."""
-        self._capacity_chains, self._rate_chains = (Chains(lambda: self.size) for _ in range(2))
-        self.chain = self._capacity_chains.of
-        """The quotas from the root down to the one at a row, itself included."""
+        self._rate_chains = Chains(lambda: self.size)
         self.rate_chain = self._rate_chains.of
-        """Those of them with a throughput limit."""
+        """The quotas with a throughput limit from the root down to the one at a row, itself included."""
         self._is_lowered = False
         self.parts = self.next_parts = 1
         """By what throughput limits that reject are divided where they begin: in this interval, and from the next on.
@@ -132,27 +131,23 @@ class Quotas(QuotaNames):
         self._running_at = [getattr(self, f"{count}_at") for count in _COUNTS]
         self.dropped: list[Column] = self.counts[1:]
         self.dropped_at: list[View] = [getattr(self, f"{count}_at") for count in _DROPPED]
-        self.capacities: Matrix = self._capacity_chains.matrix
         self.rates: Matrix = self._rate_chains.matrix
 
     def _grow(self, capacity: int) -> None:
         """Have room for so many rows in everything that goes by row."""
         super()._grow(capacity)
-        for chains in (self._capacity_chains, self._rate_chains):
-            chains.lengthen(self.capacity)
+        self._rate_chains.lengthen(self.capacity)
 
     def _expect(self, rows: int) -> None:
         """Be ready for so many rows to be used."""
         super()._expect(rows)
-        for chains in (self._capacity_chains, self._rate_chains):
-            chains.expect(rows)
+        self._rate_chains.expect(rows)
 
     def create(self, namespace: int, rule: int, above: int) -> int:
         """A quota on the namespace at row `namespace`, by rule number `rule`, below the quota `above`."""
         terms = self.terms[rule]
         row = self._begin(namespace, rule)
         self.limit_at[row] = self.remaining_at[row] = self._first_part(terms)
-        self._capacity_chains.put(row, above, own=True)
         self._rate_chains.put(row, above, own=terms.metered)
         self._bind_moved()
         self.want_names(np.array([row]))
@@ -189,7 +184,7 @@ class Quotas(QuotaNames):
 
     def _bind_moved(self) -> None:
         """Point the attributes at the chains where these have become longer."""
-        if self._capacity_chains.matrix is not self.capacities or self._rate_chains.matrix is not self.rates:
+        if self._rate_chains.matrix is not self.rates:
             self._renew()
 
     def create_many(self, namespaces: Column, rules: Column, above: Numbers) -> Column:
@@ -198,7 +193,6 @@ class Quotas(QuotaNames):
         self.namespace[rows] = namespaces
         self.rule[rows] = rules
         self.limit[rows] = self.remaining[rows] = self._first_parts(rows)
-        self._capacity_chains.put_many(rows, above, np.ones(len(rows), np.bool_))
         self._rate_chains.put_many(rows, above, self._metered[rules])
         self._bind_moved()
         return rows

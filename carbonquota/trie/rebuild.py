@@ -4,7 +4,7 @@ Theory of operation. `Rebuild` is made under the lock: it copies the links of al
 goes through the copy, parents first, and works out every namespace's state and quota under the new rules. `finish`,
 under the lock again, does the same for the few namespaces that were created meanwhile, drops what was removed, carries
 the counts over, and puts the result in place in one step. A row that was removed and given out again has another
-`generation`.
+generation.
 
 Names are not copied, as there may be a million. `run` reads each when it comes to it, and only then looks whether
 its namespace is still the one that was born there.
@@ -39,7 +39,7 @@ class Rebuild:
         self._matcher = matcher
         namespaces = index.namespaces
         self._parents = namespaces.parent[: namespaces.size].copy()
-        self._generation = namespaces.generation[: namespaces.size].copy()
+        self._generations = namespaces.generations(np.arange(namespaces.size))
         self._births = namespaces.births
         self._states = np.zeros(namespaces.size, np.int32)
         self._holders = np.full(namespaces.size, NO_QUOTA, np.int32)
@@ -57,8 +57,8 @@ class Rebuild:
         if rule >= 0:
             self._holders[ROOT_ROW] = self._quotas.create(ROOT_ROW, rule, NO_QUOTA)
         # Parents were born before their children.
-        order = np.argsort(self._generation, kind="stable")
-        order = order[(self._generation[order] != 0) & (order != ROOT_ROW)]
+        order = np.argsort(self._generations, kind="stable")
+        order = order[(self._generations[order] != 0) & (order != ROOT_ROW)]
         for start in range(0, len(order), _STRETCH):
             give_way()
             self._match_lasting(order[start : start + _STRETCH])
@@ -68,7 +68,7 @@ class Rebuild:
         namespaces = self._index.namespaces
         names = namespaces.names_at(rows)
         # One that is gone has no children left, so none of these has lost its parent.
-        last = namespaces.generation[rows] == self._generation[rows]
+        last = namespaces.generations(rows) == self._generations[rows]
         rows = rows[last]
         self._match(rows, self._parents[rows], [name for name, lasts in zip(names, last, strict=True) if lasts])
 
@@ -76,12 +76,12 @@ class Rebuild:
         """Bring it up to date and put it in force; to be called under the index's lock."""
         self._index.note_absent()
         namespaces = self._index.namespaces
-        generation = namespaces.generation[: namespaces.size]
-        self._drop_stale(generation)
+        generations = namespaces.generations(np.arange(namespaces.size))
+        self._drop_stale(generations)
         self._states = _lengthened(self._states, namespaces.size)
         self._holders = _lengthened(self._holders, namespaces.size)
-        fresh = np.flatnonzero(generation > self._births)
-        fresh = fresh[np.argsort(generation[fresh])]
+        fresh = np.flatnonzero(generations > self._births)
+        fresh = fresh[np.argsort(generations[fresh])]
         self._match(fresh, namespaces.parent[fresh], namespaces.names_at(fresh))
         self._carry_over()
         namespaces.state[: namespaces.size] = self._states
@@ -92,11 +92,11 @@ class Rebuild:
         """Find the states and quotas of namespaces, parents first."""
         Descent(self._matcher, self._quotas, self._states, self._holders).find_rules(rows, parents, names)
 
-    def _drop_stale(self, generation: Column) -> None:
+    def _drop_stale(self, generations: Column) -> None:
         """Remove the quotas of namespaces that are gone, though their row may have been given out again."""
         rows = self._quotas.in_use()
         held = self._quotas.namespace[rows]
-        for row in rows[generation[held] != self._generation[held]].tolist():
+        for row in rows[generations[held] != self._generations[held]].tolist():
             self._quotas.remove(row)
 
     def _carry_over(self) -> None:

@@ -75,19 +75,19 @@ class TakenNames:
 class NamesOnDemand:
     """What the namespaces of quotas are called, looked up when one asks; empty for those that are gone by then."""
 
-    __slots__ = ("_generation", "_namespaces", "_rows")
+    __slots__ = ("_lag", "_namespaces", "_rows")
 
-    def __init__(self, namespaces: Namespaces, rows: Column, generation: Column) -> None:
-        """`rows` are those of the namespaces, which `generation` tells from later ones there."""
+    def __init__(self, namespaces: Namespaces, rows: Column, lag: Column) -> None:
+        """`rows` are those of the namespaces, which `lag` tells from later ones there."""
         self._namespaces = namespaces
         self._rows = rows
-        self._generation = generation
+        self._lag = lag
 
     def at(self, positions: slice | Column) -> list[str]:
         """Those at these positions; may be called at any time."""
         rows = self._rows[positions]
         names = self._namespaces.names_at(rows)
-        still = (self._namespaces.generation[rows] == self._generation[positions]).tolist()
+        still = (self._namespaces.lag[rows] == self._lag[positions]).tolist()
         return [name if there else "" for name, there in zip(names, still, strict=True)]
 
 
@@ -146,7 +146,7 @@ class Taking:
         self._usages = np.full((self._columns, rows), 0, np.int64)
         self._rules = np.full(rows, 0, np.int32)
         self._namespaces = np.full(rows, 0, np.intp)
-        self._generation = np.full(rows, 0, np.int64)
+        self._lag = np.full(rows, 0, np.int64)
 
     def take(self, index: Index) -> None:
         """Take them as they are now."""
@@ -156,9 +156,7 @@ class Taking:
     def take_unnamed(self, index: Index) -> None:
         """The same without names, which are looked up later."""
         self._take(index)
-        index.namespaces.generation.take(
-            self._namespaces[: self._size], out=self._generation[: self._size], mode="clip"
-        )
+        index.namespaces.lag.take(self._namespaces[: self._size], out=self._lag[: self._size], mode="clip")
 
     def _take(self, index: Index) -> None:
         quotas = index.quotas
@@ -189,9 +187,8 @@ class Taking:
         """What was taken without names."""
         rows, chosen = self._in_use()
         *held, _ = self._usages[:, : self._size][:, chosen]
-        names = NamesOnDemand(
-            index.namespaces, self._namespaces[: self._size][chosen], self._generation[: self._size][chosen]
-        )
+        held_by, lag = self._namespaces[: self._size][chosen], self._lag[: self._size][chosen]
+        names = NamesOnDemand(index.namespaces, held_by, lag)
         return UnnamedQuotas(rows, self._rules[: self._size][chosen], held, names)
 
     def _in_use(self) -> tuple[Column, slice | Column]:

@@ -96,7 +96,7 @@ def restore_rates(index: Index, rates: Mapping[str, int]) -> None:
     quotas.use_many(held[own], points[own])
     for row in rows[namespaces.metrics[rows] == 0].tolist():
         # It may have been created for this; if so, it stays for as long as these points count. Some go with others.
-        if namespaces.generation_at[row]:
+        if namespaces.is_in_use(row):
             index.prune(row)
 
 

@@ -59,9 +59,9 @@ def state_of(index: Index) -> dict[str, tuple[object, ...]]:
     """Everything about each namespace, by name, the first born first."""
     namespaces, quotas = index.namespaces, index.quotas
     found = {}
-    for row in namespaces.in_use()[np.argsort(namespaces.generation[namespaces.in_use()])].tolist():
+    for row in namespaces.in_use()[np.argsort(namespaces.generations(namespaces.in_use()))].tolist():
         name, quota, own = namespaces.name(row), namespaces.quota_at[row], index.own_quota(row)
-        chains = [[quotas.name(one) for one in chain] for chain in (quotas.chain(quota), quotas.rate_chain(quota))]
+        chains = [[quotas.name(one) for one in chain] for chain in (index.chain(row), quotas.rate_chain(quota))]
         terms = (quotas.rule_at[own], quotas.limit_at[own], quotas.remaining_at[own])
         stat_name = None if own == NO_QUOTA else quotas.stat_names(np.array([own]))[0]
         children = [namespaces.name(child) for child in namespaces.children(row)]

@@ -288,6 +288,8 @@ class SlowQuotas:
         for control in CAPACITY_ORDER:
             if control not in rule.limits or rule.limits[control] == MAXIMUM:
                 continue
+            if used[control] > rule.limits[control]:
+                return control  # whatever comes, so that no size need be known
             more = counts[control] if control in counts else need.size()[SIZES.index(control)]
             if used[control] + more > rule.limits[control]:
                 return control

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from itertools import count
+from pathlib import Path
+from types import FrameType
 
 import pytest
 
+import carbonquota
 from carbonquota import QuotaEngine, RuleSet, Size
+from carbonquota.kernel import KERNEL
 from carbonquota.trie.changes import ChangeLog
 from carbonquota.trie.index import Index
 from carbonquota.trie.series import Series
+from tests.support.kernels import if_built
 
 RULES = "[/]\nmetrics = max\n[*]\nmetrics = max\nthroughput = max\n[*.*]\nlogical-size = max\n"
 SIZES = [Size(100, 200, 300), Size(1, 2, 3)]
@@ -45,25 +52,34 @@ class Interrupted:
         if self.left == 0:
             raise self.error
 
-    def admit(self) -> bool:
+    def admit(self, lines: bytes = BATCH) -> bool:
         """Whether that raised."""
         try:
-            self.engine.admit(BATCH)
+            self.engine.admit(lines)
+        except self.error:
+            return True
+        return False
+
+    def offer(self, name: str) -> bool:
+        """The same for one of the names."""
+        try:
+            assert self.engine.offer(name)
         except self.error:
             return True
         return False
 
 
-def assert_whole(engine: QuotaEngine) -> None:
+def assert_whole(engine: QuotaEngine, all_names: Sequence[str] = NAMES) -> None:
     """All that is told of an engine tells of the same metrics, and nothing is left where these are gone."""
-    names = [name for name in NAMES if name in engine]
+    names = [name for name in all_names if name in engine]
     as_bytes = sorted(name.encode() for name in names)
     holdings = engine.holdings()
     sizes = [holdings.sizes[number] for number in holdings.size_numbers.tolist()]
     assert sorted(holdings.names) == as_bytes
     assert len(engine) == len(names) == engine.usage().metrics
     assert engine.usage().logical_size == sum(size.logical for size in sizes)
-    assert sorted(change.name for change in engine.take_changes()) == as_bytes
+    # One may be told of twice, which does no harm: it has come.
+    assert sorted({change.name for change in engine.take_changes()}) == as_bytes
     assert all(map(engine.forget, names))
     assert (len(engine), engine.usage().metrics, engine.usage().logical_size, engine.namespaces()) == (0, 0, 0, [])
 
@@ -109,3 +125,69 @@ def test_what_noting_raises_costs_no_metric_that_was_accepted(
         assert not case.admit()
         assert len(case.engine) == COUNT
     assert_whole(case.engine)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, COUNT])
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("where", NOTED_BY)
+def test_what_noting_raises_costs_no_single_offer_that_was_accepted(
+    where: str, error: type[BaseException], at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, name = NOTED_BY[where]
+    case = Interrupted(error, at)
+    worked: Callable[..., object] = getattr(owner, name)
+
+    def failing(*arguments: object, **named: object) -> object:
+        case.fail()
+        return worked(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, failing)
+    raised = [name for name in NAMES if case.offer(name)]
+    monkeypatch.undo()
+    assert len(raised) <= 1
+    assert not any(map(case.offer, raised))
+    assert len(case.engine) == COUNT
+    assert_whole(case.engine)
+
+
+PACKAGE = str(Path(carbonquota.__file__).parent)
+
+
+class InterruptedLine:
+    """Raises what a signal handler does before the n-th line of the package that is run."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def __call__(self, frame: FrameType, event: str, _argument: object) -> InterruptedLine | None:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        if event == "line":
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+        return self
+
+
+@if_built
+@pytest.mark.skipif(KERNEL != "compiled", reason="the plain kernel decides in steps of Python")
+@pytest.mark.parametrize("in_a_batch", [False, True], ids=["alone", "in a batch"])
+@pytest.mark.parametrize("name", [NAMES[3], "team0.app0.other;dc=a"])
+def test_a_handler_that_interrupts_an_offer_at_whatever_line_leaves_it_whole(name: str, *, in_a_batch: bool) -> None:
+    for at in count(1):
+        case = Interrupted(KeyboardInterrupt, 0)
+        assert not any(map(case.offer, NAMES[:3]))
+        before = len(case.engine)
+        traced = sys.gettrace()
+        sys.settrace(InterruptedLine(at))
+        try:
+            raised = case.admit(f"{name} 1 1\n".encode()) if in_a_batch else case.offer(name)
+        finally:
+            sys.settrace(traced)
+        assert len(case.engine) in {before, before + 1}
+        assert not case.offer(name)
+        assert len(case.engine) == before + 1
+        assert_whole(case.engine, [*NAMES[:3], name])
+        if not raised:
+            break
+    assert at > 20

@@ -21,13 +21,16 @@ FULL_WITHOUT_SIZES = {
     "metrics below a rule that only counts": (
         "[/]\nmetrics = 1\nlogical-size = 1\ndropping-policy = none\n[team]\nmetrics = 1\n"
     ),
+    "metrics below sizes that are over and only counted": (
+        "[/]\nphysical-size = 1\ndropping-policy = none\n[team]\nmetrics = 1\n"
+    ),
 }
 """Rules under which one metric, `team.app.load`, leaves nothing to any other."""
 
 WITH_SIZES = {
     "sizes above a full namespace": "[/]\nlogical-size = 1000\n[team]\nmetrics = 1\n",
     "sizes of the same namespace before its namespaces": "[team]\ndata-points = 1000\nnamespaces = 1\n",
-    "sizes above that are only counted": "[/]\nphysical-size = 1\ndropping-policy = none\n[team]\nmetrics = 1\n",
+    "sizes above that are only counted": "[/]\nphysical-size = 1000\ndropping-policy = none\n[team]\nmetrics = 1\n",
 }
 
 NEW = ["team.app.free", "team.host1.load", "team.host2.load;dc=a", "team..host3.load", "team.app2.x.y.z"]
@@ -73,7 +76,40 @@ def test_a_limit_of_sizes_that_is_asked_first_takes_the_size(rules: str) -> None
     for name in ("team.new.load", "team.new.free"):
         assert not engine.offer(name)
     assert engine.admit(batch_of(["team.new.load", "team.new.free"])).dropped == 2
-    assert asked == ["team.new.load", "team.new.free"] * 2
+    # Those who ask again ask in the same order.
+    assert asked in (["team.new.load", "team.new.free"], ["team.new.load", "team.new.free"] * 2)
+
+
+def test_what_was_rejected_by_its_size_is_taken_in_with_the_size_that_it_has_then() -> None:
+    sizes = {"team.a": 10, "team.b": 10}
+    engine = QuotaEngine(
+        RuleSet.from_text("[team]\nlogical-size = 15\n"),
+        size_of=lambda metric: Size(sizes[metric]),
+        clock=ManualClock(0.0),
+    )
+    assert engine.admit(batch_of(["team.a", "team.b"] * 3)).dropped == 3
+    assert engine.forget("team.a")
+    sizes["team.b"] = 12
+    assert engine.admit(batch_of(["team.b"])).points == 1
+    assert engine.usage("team").logical_size == 12
+
+
+def test_what_was_rejected_by_its_size_is_asked_for_again_once_there_are_other_sizes() -> None:
+    rules = RuleSet.from_text("[team]\nlogical-size = 15\n")
+    engine = QuotaEngine(rules, size_of=lambda _metric: Size(10), clock=ManualClock(0.0))
+    assert engine.admit(batch_of(["team.a", "team.b", "team.b"])).dropped == 2
+    engine.apply(rules, size_of=lambda _metric: Size(5))
+    assert engine.admit(batch_of(["team.b"])).points == 1
+
+
+def test_ever_new_sizes_that_are_rejected_are_the_right_ones() -> None:
+    rules = RuleSet.from_text("[team]\nlogical-size = 1000\n")
+    engine = QuotaEngine(rules, size_of=lambda metric: Size(int(metric[6:])), clock=ManualClock(0.0))
+    names = [f"team.m{size}" for size in range(1001, 7001)]
+    for _ in range(3):
+        for start in range(0, len(names), 1000):
+            assert engine.admit(batch_of(names[start : start + 1000])).dropped == 1000
+    assert engine.admit(batch_of(["team.m7", "team.m993", "team.m1"])).dropped == 1
 
 
 def test_the_bound_on_new_metrics_asks_for_no_size() -> None:

@@ -88,6 +88,12 @@ cdef class Batch:
         """Which of the ledger's sizes a new metric has, or -1 where it is not known."""
         return self.at(position).size - 1
 
+    def put_size(self, int64_t position, int32_t number):
+        """Have a new metric be of one of the ledger's sizes, without its being asked for."""
+        if number < 0:
+            raise ValueError(f"there is no size {number}")
+        self.at(position).size = number + 1
+
     def put_malformed(self, int64_t position, int64_t reason):
         """Note why a line is no data point, or that it is BLANK."""
         self.lines.put_row(position, reason)

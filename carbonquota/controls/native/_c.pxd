@@ -54,11 +54,10 @@ cdef extern from "_ledger.h" nogil:
         int64_t* throttle
         int64_t** dropped
         int32_t* rates
-        int32_t* capacities
         int64_t rate_width
-        int64_t capacity_width
         int64_t* checks
         cq_size* sizes
+        uint64_t* remembered
         bint sizes_by_namespace, sizes_are_bounded
         cq_size least, most
         int64_t rows
@@ -71,7 +70,7 @@ cdef extern from "_ledger.h" nogil:
         int32_t* state
         int32_t* child_count
         int32_t* named
-        int64_t* generation
+        int64_t* lag
         int64_t* rule_enforcing
         int64_t* rule_metered
         int64_t* rule_throughput
@@ -81,6 +80,7 @@ cdef extern from "_ledger.h" nogil:
         cq_absent absent
         cq_wanted_step wanted
 
+    void cq_forget_remembered(cq_ledger* ledger)
     int64_t cq_decide(cq_ledger* ledger, cq_deciding* deciding, int64_t start)
     int32_t cq_take_known(cq_ledger* ledger, int64_t row, int64_t namespace_row, int64_t points)
     int64_t cq_points_of(const cq_deciding* deciding, int64_t at)

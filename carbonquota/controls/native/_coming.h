@@ -84,10 +84,8 @@ typedef struct {
 } cq_absent;
 
 /* The row of a name, which it gets if it has none and there is one; else -1. */
-static inline int64_t cq_absent_row(
-    cq_absent *absent, const unsigned char *name, int64_t length, const unsigned char *end)
+static inline int64_t cq_absent_row(cq_absent *absent, uint64_t hash, const unsigned char *name, int64_t length)
 {
-    uint64_t hash = cq_hash(absent->names->keys, name, length, end);
     int64_t row = cq_find_name(absent->names, hash, name, length);
     if (row >= 0 || absent->names->slots.live >= absent->most)
         return row;

@@ -43,18 +43,18 @@ cdef class Ledger:
 
     def __dealloc__(self):
         free(self.ledger.sizes)
+        cq_forget_remembered(&self.ledger)
 
     def bind(
-        self, *, columns, narrow, rows, used, dropped, rates, capacities, checks, size_number, seen, matcher, absent,
-        some_reject_alone
+        self, *, columns, narrow, rows, used, dropped, rates, checks, size_number, seen, matcher, absent, some_reject_alone
     ):
         """Decide over these arrays from now on; to be called whenever one was replaced.
 
-        `columns` has int64 columns by name: of namespaces `generation`, of rules `rule_enforcing`, `rule_metered` and
+        `columns` has int64 columns by name: of namespaces `lag`, of rules `rule_enforcing`, `rule_metered` and
         `rule_throughput`, of quotas the others. `narrow` has int32 ones: `quota_of`, `parent`, `child_count` and `state`
         of namespaces, `held`, `rule` and `named` of quotas. `rows` has two `trie.columns.Columns`, of
-        namespaces and of quotas, that give out rows. `used` and `dropped` are int64 columns by control, `rates` and
-        `capacities` chains of quotas (int32, shape (quotas, width)), `checks` int64 of shape (rules, capacities + 1, 2): numbers
+        namespaces and of quotas, that give out rows. `used` and `dropped` are int64 columns by control, `rates`
+        chains of quotas (int32, shape (quotas, width)), `checks` int64 of shape (rules, capacities + 1, 2): numbers
         of capacities with their limits, as they are asked, -1 behind the last. `size_number` is int32 and `seen` uint32 or
         None, by series. `absent` counts by namespaces that do not exist: a
         `NameTable`, how many it may hold, and its columns, `throttle` before those by control.
@@ -77,8 +77,6 @@ cdef class Ledger:
             bound.dropped[control] = _longs(dropped[control])
         bound.rates = _chains(rates)
         bound.rate_width = rates.shape[1]
-        bound.capacities = _chains(capacities)
-        bound.capacity_width = capacities.shape[1]
         cdef int64_t[:, :, ::1] pairs = checks
         if pairs.shape[1] != CQ_CAPACITIES + 1 or pairs.shape[2] != 2:
             raise ValueError(f"checks must be {CQ_CAPACITIES + 1} pairs for each rule")
@@ -94,7 +92,7 @@ cdef class Ledger:
         bound.state = _numbers(narrow["state"])
         bound.child_count = _numbers(narrow["child_count"])
         bound.named = _numbers(narrow["named"])
-        bound.generation = _longs(columns["generation"])
+        bound.lag = _longs(columns["lag"])
         bound.rule_enforcing = _longs(columns["rule_enforcing"])
         bound.rule_metered = _longs(columns["rule_metered"])
         bound.rule_throughput = _longs(columns["rule_throughput"])
@@ -113,7 +111,7 @@ cdef class Ledger:
         bound.revision += 1
         self.ledger = bound
         self.matcher = flat
-        self.kept = (columns, narrow, rows[0].free, rows[1].free, used, dropped, rates, capacities, checks, size_number, seen, absent)
+        self.kept = (columns, narrow, rows[0].free, rows[1].free, used, dropped, rates, checks, size_number, seen, absent)
 
     cdef int check(self) except -1:
         if self.ledger.revision == 0:
@@ -286,6 +284,7 @@ cdef class Ledger:
 
     def forget_sizes(self):
         """Have no sizes any more; to be called when no batch is being decided."""
+        cq_forget_remembered(&self.ledger)
         self.last_size = None
         self.size_count = 0
         self.ledger.revision += 1

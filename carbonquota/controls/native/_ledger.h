@@ -23,18 +23,23 @@ typedef struct {
     int32_t number;             /* that its owner has for it */
 } cq_size;
 
+/* Sizes of new metrics that were rejected by these, for as long as sizes are not forgotten: who was rejected once comes
+ * again as often as it sends points, and to ask costs more than all else. A name has a bucket of a few places, of which it
+ * takes another's where none is free. The bucket and what stands there are a whole hash, so no other name is taken for it. */
+#define CQ_REMEMBERED UINT64_C(16384) /* buckets, and what a size's number stays below */
+
 typedef struct {
     cq_series *series;
     /* by namespace row */
-    int64_t *used[CQ_CAPACITIES], *generation;
+    int64_t *used[CQ_CAPACITIES], *lag; /* `lag` is how much later it was born than the first namespace at its row could be */
     int32_t *quota_of, *parent, *child_count, *state; /* `state` is the matcher's */
     cq_rows namespace_rows, quota_rows;
     /* by quota row */
     int64_t *remaining, *limit, *throttle, *dropped[CQ_CONTROLS];
     int32_t *held, *rule;
-    int32_t *rates, *capacities; /* chains, root first, with 0 behind them */
+    int32_t *rates; /* chains of those with a throughput limit, root first, with 0 behind them */
     int32_t *named;
-    int64_t rate_width, capacity_width;
+    int64_t rate_width;
     /* by rule, in the order of asking: pairs of a stock's number and its limit, with -1 behind the last of them */
     int64_t *checks;
     int64_t *rule_enforcing, *rule_metered, *rule_throughput; /* by rule; what a quota's limit begins with */
@@ -46,6 +51,7 @@ typedef struct {
     int32_t namespaces, metrics, throughput, creates; /* numbers of controls */
     uint32_t revision; /* of the columns and the sizes: what is kept with namespaces is of one */
     cq_size *sizes;      /* that are known; 0 stands for none, and n + 1 for the one at n */
+    uint64_t *remembered; /* CQ_REMEMBERED buckets: the upper part of a name's hash, and a size; NULL before the first */
     int sizes_by_namespace, sizes_are_bounded; /* whether a namespace may tell them, and `least` and `most` do */
     cq_size least, most;                       /* of all that a new metric may have */
     int64_t sure_length; /* bytes up to which a plain name can be stored, unless it begins with the prefix */
@@ -79,7 +85,25 @@ typedef struct {
     void *owner;     /* whom to ask */
     int64_t rejected; /* lines */
     int64_t accepted, dropped, malformed, created, creates_remaining;
+    int64_t hashed; /* from this line on, of a group, `paths` has the hashes of what new metrics' own namespaces are called */
+    uint64_t paths[CQ_GROUP];
 } cq_deciding;
+
+static inline int cq_is_hashed(const cq_deciding *deciding, int64_t at)
+{
+    return deciding->ask != NULL && at >= deciding->hashed && at < deciding->hashed + CQ_GROUP;
+}
+
+/* The hash of what the own namespace of a line's new metric is called. */
+static inline uint64_t cq_hash_of_path(const cq_names *names, const cq_deciding *deciding, int64_t at)
+{
+    const cq_line *line = &deciding->lines->lines[at];
+    int64_t length;
+    if (cq_is_hashed(deciding, at) && deciding->paths[at - deciding->hashed] != 0)
+        return deciding->paths[at - deciding->hashed];
+    return cq_hash(names->keys, cq_name_of(deciding->lines, line, &length), line->path,
+                   cq_end_of_names(deciding->lines, line));
+}
 
 static inline int64_t cq_points_of(const cq_deciding *deciding, int64_t at)
 {
@@ -209,7 +233,7 @@ static inline int32_t cq_first_over(
         int32_t control = (int32_t)check[0];
         int64_t used = namespace_row < 0 ? 0 : ledger->used[control][namespace_row];
         if (need->is_open && cq_is_of_size(ledger, control))
-            return CQ_UNSIZED;
+            return used > check[1] ? control : CQ_UNSIZED; /* what is over its limit takes nothing, however small */
         if (used > check[1] - need->least[control])
             return control;
         if (used > check[1] - need->most[control])
@@ -233,6 +257,7 @@ typedef struct {
     const unsigned char *name, *end; /* and where the memory ends that may be read from there on */
     int64_t length;
     uint32_t path, known; /* how long the names are of its own namespace, and of the nearest that is there */
+    uint64_t hash;        /* of the former's name */
     int64_t nearest;      /* that one's row */
     int own;              /* whether that is the metric's own */
     int64_t points;
@@ -272,20 +297,33 @@ static inline void cq_gain(const cq_ledger *ledger, cq_need *need, int64_t gaine
     need->least[ledger->namespaces] = need->most[ledger->namespaces] = gained;
 }
 
+/* The quota above the one that holds a namespace, or 0. */
+static inline int32_t cq_quota_above(const cq_ledger *ledger, int32_t namespace_row)
+{
+    int32_t parent = ledger->parent[namespace_row];
+    return parent < 0 ? 0 : ledger->quota_of[parent];
+}
+
 /* Ask for what is held, from the root down. */
 static inline int cq_walk_capacities(const cq_ledger *ledger, cq_arrival *arrival, cq_overs *overs)
 {
-    int64_t gaining = cq_gaining(ledger, arrival->nearest, !arrival->own);
-    const int32_t *chain = ledger->capacities + (int64_t)ledger->quota_of[arrival->nearest] * ledger->capacity_width;
+    int64_t gaining = cq_gaining(ledger, arrival->nearest, !arrival->own), levels = 0;
+    int32_t chain[CQ_MOST_OVERS];
     int found = CQ_ROOM;
-    for (int64_t level = 0; level < ledger->capacity_width && chain[level] != 0 && found == CQ_ROOM; level++) {
-        int64_t row = ledger->held[chain[level]];
+    for (int32_t quota = ledger->quota_of[arrival->nearest]; quota != 0;
+         quota = cq_quota_above(ledger, ledger->held[quota])) {
+        if (levels == CQ_MOST_OVERS)
+            return CQ_TOO_DEEP;
+        chain[levels++] = quota;
+    }
+    while (levels > 0 && found == CQ_ROOM) {
+        int32_t quota = chain[--levels], row = ledger->held[quota];
         cq_gain(ledger, &arrival->need, row == gaining);
-        int32_t over = cq_first_over(ledger, ledger->rule[chain[level]], row, &arrival->need);
+        int32_t over = cq_first_over(ledger, ledger->rule[quota], row, &arrival->need);
         if (over == CQ_UNSIZED)
             return CQ_WANTS_SIZE;
         if (over >= 0)
-            found = cq_note_over(overs, chain[level], over, cq_is_enforcing(ledger, chain[level]));
+            found = cq_note_over(overs, quota, over, cq_is_enforcing(ledger, quota));
     }
     cq_gain(ledger, &arrival->need, 0);
     for (int64_t at = 0; at < arrival->coming_count && found == CQ_ROOM; at++) {
@@ -310,7 +348,10 @@ static inline int cq_walk(const cq_ledger *ledger, cq_arrival *arrival, cq_overs
 /* Count points of a rejected metric at a namespace that does not exist. */
 static inline void cq_over_absent(cq_ledger *ledger, const cq_arrival *arrival, const cq_coming *coming, int32_t control)
 {
-    int64_t row = cq_absent_row(&ledger->absent, arrival->name, coming->path, arrival->end);
+    const cq_keys *keys = ledger->absent.names->keys;
+    int is_hashed = coming->path == arrival->path && keys == ledger->series->names->keys;
+    uint64_t hash = is_hashed ? arrival->hash : cq_hash(keys, arrival->name, coming->path, arrival->end);
+    int64_t row = cq_absent_row(&ledger->absent, hash, arrival->name, coming->path);
     if (row < 0)
         return;
     cq_add(&ledger->absent.throttle[row], arrival->points);
@@ -349,7 +390,7 @@ static inline void cq_hold(cq_ledger *ledger, int64_t namespace_row, const int64
         int64_t gained = was_empty;
         was_empty = ledger->used[ledger->metrics][namespace_row] == 0;
         for (int control = 0; control < CQ_CAPACITIES; control++)
-            if (control != ledger->namespaces)
+            if (control != ledger->namespaces && amounts[control] != 0)
                 ledger->used[control][namespace_row] += amounts[control];
         if (gained)
             ledger->used[ledger->namespaces][namespace_row]++;
@@ -377,6 +418,44 @@ static inline int32_t cq_known_size(cq_ledger *ledger, const cq_fate *fate, int6
     return space->size > CQ_SIZES_DIFFER ? space->size - CQ_SIZES_DIFFER : 0;
 }
 
+static inline uint64_t *cq_bucket_of_sizes(const cq_ledger *ledger, uint64_t hash)
+{
+    return ledger->remembered + CQ_WAYS * (hash % CQ_REMEMBERED);
+}
+
+/* The size that a name was rejected with, or 0. */
+static inline int32_t cq_remembered_size(const cq_ledger *ledger, uint64_t hash)
+{
+    if (ledger->remembered == NULL)
+        return 0;
+    const uint64_t *bucket = cq_bucket_of_sizes(ledger, hash);
+    for (uint64_t match = cq_ways_of(bucket, hash >> 32); match != 0; match &= match - 1) {
+        uint64_t found = bucket[cq_first_bit(match)];
+        if (found / CQ_REMEMBERED == hash / CQ_REMEMBERED)
+            return (int32_t)(found % CQ_REMEMBERED);
+    }
+    return 0;
+}
+
+/* Remember the size that a name was rejected with, if there is memory for that. */
+static inline void cq_remember_size(cq_ledger *ledger, uint64_t hash, int32_t size)
+{
+    if ((uint64_t)size >= CQ_REMEMBERED ||
+        (ledger->remembered == NULL &&
+         (ledger->remembered = cq_allocate(CQ_REMEMBERED * CQ_WAYS * sizeof(uint64_t))) == NULL))
+        return;
+    uint64_t *bucket = cq_bucket_of_sizes(ledger, hash);
+    int way = cq_first_free(bucket);
+    bucket[way < CQ_WAYS ? way : (int)(hash >> 61)] = hash / CQ_REMEMBERED * CQ_REMEMBERED + (uint64_t)size;
+}
+
+static inline void cq_forget_remembered(cq_ledger *ledger)
+{
+    if (ledger->remembered != NULL)
+        cq_release(ledger->remembered, CQ_REMEMBERED * CQ_WAYS * sizeof(uint64_t));
+    ledger->remembered = NULL;
+}
+
 /* Whether a name may be one that the store has no file for. With tags it is a file's name as a whole, each dot in five
  * bytes, below three folders; some have another that only Python can tell. */
 static inline int cq_may_have_no_file(const cq_ledger *ledger, const unsigned char *name, int64_t length)
@@ -402,7 +481,9 @@ static inline int cq_locate(const cq_ledger *ledger, const cq_deciding *deciding
     arrival->name = cq_name_of(batch, line, &arrival->length);
     if (cq_may_have_no_file(ledger, arrival->name, arrival->length))
         return 0;
-    cq_place_again(ledger->series->names, batch, line);
+    int is_known = line->known == line->path && batch->removed == ledger->series->names->removed;
+    arrival->hash = is_known ? 0 : cq_hash_of_path(ledger->series->names, deciding, at);
+    cq_place_again(ledger->series->names, batch, line, arrival->hash);
     arrival->end = cq_end_of_names(batch, line);
     arrival->path = line->path;
     arrival->known = line->known;
@@ -429,7 +510,14 @@ static inline int64_t cq_length_of_chain(const int32_t *chain, int64_t width)
     return length;
 }
 
-/* Write a chain and, where `own` tells so, one quota more. Zeros are not written over zeros, as that would take memory. */
+/* Write a number where another is. Zeros are not written over zeros, as that would take memory. */
+static inline void cq_put(int32_t *place, int32_t number)
+{
+    if (*place != number)
+        *place = number;
+}
+
+/* Write a chain and, where `own` tells so, one quota more. */
 static inline void cq_put_chain(int32_t *chains, int64_t width, int64_t above, int64_t quota, int own)
 {
     const int32_t *upper = chains + above * width;
@@ -440,8 +528,7 @@ static inline void cq_put_chain(int32_t *chains, int64_t width, int64_t above, i
     if (own)
         chain[length++] = (int32_t)quota;
     for (; length < width; length++)
-        if (chain[length] != 0)
-            chain[length] = 0;
+        cq_put(&chain[length], 0);
 }
 
 /* A quota on a namespace, by a rule, below another quota. To be called where there is room. */
@@ -453,22 +540,23 @@ static inline int64_t cq_create_quota(cq_ledger *ledger, int64_t namespace_row, 
     if (ledger->rule_metered[rule]) /* else no memory is taken for what nobody reads */
         ledger->limit[quota] = ledger->remaining[quota] = ledger->rule_throughput[rule];
     ledger->named[quota] = (int32_t)-(++ledger->quota_rows.meter[2]);
-    cq_put_chain(ledger->capacities, ledger->capacity_width, above, quota, 1);
     cq_put_chain(ledger->rates, ledger->rate_width, above, quota, ledger->rule_metered[rule] != 0);
     return quota;
 }
 
 /* A namespace below another, its quota not set yet; -1 where there is no memory. To be called where there is room. */
 static inline int64_t cq_create_namespace(
-    cq_ledger *ledger, const unsigned char *name, int64_t length, const unsigned char *end, int64_t parent)
+    cq_ledger *ledger, const unsigned char *name, int64_t length, uint64_t hash, int64_t parent)
 {
     cq_names *names = ledger->series->names;
     cq_rows *rows = &ledger->namespace_rows;
     int64_t row = rows->meter[1] > 0 ? rows->free[rows->meter[1] - 1] : rows->meter[0];
-    if (cq_insert_name(names, cq_hash(names->keys, name, length, end), name, length, row) != 0)
+    if (cq_insert_name(names, hash, name, length, row) != 0)
         return -1;
     cq_take_row(rows);
-    ledger->generation[row] = ++rows->meter[2];
+    int64_t lag = ++rows->meter[2] - (row + 1);
+    if (ledger->lag[row] != lag) /* else no memory is taken, as long as no row is given twice */
+        ledger->lag[row] = lag;
     ledger->parent[row] = (int32_t)parent;
     ledger->child_count[parent]++;
     return row;
@@ -489,11 +577,9 @@ static inline int cq_can_create(const cq_ledger *ledger, const cq_arrival *arriv
     int64_t quota = ledger->quota_of[arrival->nearest], levels = 1;
     for (uint32_t at = arrival->known + 1; at < arrival->path; at++)
         levels += arrival->name[at] == '.';
-    const int32_t *capacities = ledger->capacities + quota * ledger->capacity_width;
     const int32_t *rates = ledger->rates + quota * ledger->rate_width;
     return cq_rows_remaining(&ledger->namespace_rows) >= levels &&
            cq_rows_remaining(&ledger->quota_rows) >= arrival->coming_count &&
-           cq_length_of_chain(capacities, ledger->capacity_width) + arrival->coming_count <= ledger->capacity_width &&
            cq_length_of_chain(rates, ledger->rate_width) + cq_count_metered(ledger, arrival) <= ledger->rate_width;
 }
 
@@ -526,11 +612,14 @@ static inline int cq_create_missing(cq_ledger *ledger, cq_arrival *arrival)
         if (state != 0)
             found = ledger->matcher->steps[cq_step(
                 ledger->matcher, state, arrival->name + start, end - start, &reached)].found;
-        int64_t row = cq_create_namespace(ledger, arrival->name, end, arrival->end, arrival->nearest);
+        uint64_t hash = arrival->hash;
+        if (end < arrival->path)
+            hash = cq_hash(ledger->series->names->keys, arrival->name, end, arrival->end);
+        int64_t row = cq_create_namespace(ledger, arrival->name, end, hash, arrival->nearest);
         if (row < 0)
             return 0;
-        ledger->state[row] = found.state;
-        ledger->quota_of[row] = ledger->quota_of[arrival->nearest];
+        cq_put(&ledger->state[row], found.state);
+        cq_put(&ledger->quota_of[row], ledger->quota_of[arrival->nearest]);
         if (found.rule >= 0) {
             ledger->quota_of[row] = (int32_t)cq_create_quota(ledger, row, found.rule, ledger->quota_of[row]);
             arrival->coming[coming++].quota = (int32_t)ledger->quota_of[row];
@@ -613,6 +702,7 @@ static inline int cq_is_full(const cq_ledger *ledger, const cq_overs *overs)
 static inline int cq_decide_new(cq_ledger *ledger, cq_deciding *deciding, int64_t at)
 {
     cq_fate *fate = &deciding->fates[at];
+    uint64_t hash = deciding->lines->lines[at].hash;
     cq_arrival arrival;
     cq_overs overs;
     if (!cq_locate(ledger, deciding, at, &arrival))
@@ -622,9 +712,16 @@ static inline int cq_decide_new(cq_ledger *ledger, cq_deciding *deciding, int64_
         cq_reject(deciding, at, -1, ledger->creates);
         return 1;
     }
-    int32_t size = cq_known_size(ledger, fate, arrival.nearest);
-    cq_note_need(ledger, size, &arrival.need);
+    int32_t size = cq_known_size(ledger, fate, arrival.nearest), remembered = 0;
+    if (size == 0 && !is_held)
+        remembered = cq_remembered_size(ledger, hash);
+    cq_note_need(ledger, size > 0 ? size : remembered, &arrival.need);
     int found = cq_foresee_coming(ledger, &arrival) ? cq_walk(ledger, &arrival, &overs) : CQ_TOO_DEEP;
+    if (remembered > 0 && found == CQ_ROOM) {
+        /* Who is taken in is asked about: what is remembered may be old. */
+        cq_note_need(ledger, 0, &arrival.need);
+        found = cq_walk(ledger, &arrival, &overs);
+    }
     if (is_held && found != CQ_TOO_DEEP && !(found == CQ_REJECTED && cq_is_full(ledger, &overs))) {
         cq_reject(deciding, at, -1, ledger->creates);
         return 1;
@@ -633,10 +730,10 @@ static inline int cq_decide_new(cq_ledger *ledger, cq_deciding *deciding, int64_
         if (deciding->ask == NULL || (size = deciding->ask(deciding->owner, at, arrival.nearest)) == 0)
             return 0;
         cq_note_need(ledger, size, &arrival.need);
-        if (found == CQ_WANTS_SIZE)
-            found = cq_walk(ledger, &arrival, &overs);
+        if (found == CQ_WANTS_SIZE && (found = cq_walk(ledger, &arrival, &overs)) == CQ_REJECTED)
+            cq_remember_size(ledger, hash, size);
     }
-    if (size > 0 && !cq_can_hold(ledger, arrival.need.least))
+    if (size + remembered > 0 && !cq_can_hold(ledger, arrival.need.least))
         return 0;
     if (found == CQ_REJECTED) {
         cq_reject_new(ledger, &arrival, &overs, deciding, at);
@@ -696,19 +793,27 @@ static inline void cq_fetch_group(const cq_ledger *ledger, const cq_line *lines,
 }
 
 /* Bring the places near at which new metrics, and their namespaces where these are missing, are looked for and put. */
-static inline void cq_fetch_new(const cq_ledger *ledger, const cq_batch *batch, const cq_line *lines, int64_t count)
+static inline void cq_fetch_new(const cq_ledger *ledger, cq_deciding *deciding, int64_t first, int64_t count)
 {
+    const cq_batch *batch = deciding->lines;
     cq_names *names = ledger->series->names;
     cq_block *series = cq_current(&ledger->series->slots), *spaces = cq_current(&names->slots);
     __asm__ volatile("");
-    for (const cq_line *line = lines; line < lines + count; line++) {
+    deciding->hashed = first;
+    for (int64_t at = first; at < first + count; at++) {
+        const cq_line *line = &batch->lines[at];
+        uint64_t *path = &deciding->paths[at - first];
+        *path = 0;
         if (line->row != CQ_UNKNOWN)
             continue;
         int64_t length;
         cq_prefetch(cq_bucket(series, line->hash));
+        if (ledger->remembered != NULL)
+            cq_prefetch(cq_bucket_of_sizes(ledger, line->hash));
         if (line->known != line->path) {
             const unsigned char *name = cq_name_of(batch, line, &length);
-            cq_prefetch(cq_bucket(spaces, cq_hash(names->keys, name, line->path, cq_end_of_names(batch, line))));
+            *path = cq_hash(names->keys, name, line->path, cq_end_of_names(batch, line));
+            cq_prefetch(cq_bucket(spaces, *path));
         }
     }
 }
@@ -722,7 +827,7 @@ static inline int64_t cq_decide(cq_ledger *ledger, cq_deciding *deciding, int64_
             int64_t count = batch->count - at < CQ_GROUP ? batch->count - at : CQ_GROUP;
             cq_fetch_group(ledger, batch->lines + at, count, deciding->rejected > 0);
             if (deciding->ask != NULL)
-                cq_fetch_new(ledger, batch, batch->lines + at, count);
+                cq_fetch_new(ledger, deciding, at, count);
         }
         if (!cq_decide_line(ledger, deciding, at))
             return at;

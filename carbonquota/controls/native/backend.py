@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
+import numpy as np
+
 from carbonquota.controls.admission import Admission, BatchDecision
 from carbonquota.controls.backend import Points, Turn
 from carbonquota.controls.native import batch
@@ -14,7 +16,8 @@ from carbonquota.controls.native.sizes import Sizes
 from carbonquota.controls.reference import Decider, offer_all
 from carbonquota.controls.table import THROUGHPUT
 from carbonquota.kernel import UNKNOWN
-from carbonquota.metric_name import Name
+from carbonquota.kernel._cy import SeriesTable
+from carbonquota.metric_name import Name, normalize
 from carbonquota.model import Size, Verdict
 
 _ACCEPTED: Final = Verdict(accepted=True)
@@ -45,7 +48,12 @@ class NativeBackend:
         if quota != UNKNOWN:
             return self._decider.verdict(metric, (quota, THROUGHPUT))
         self._turn.begin()
-        return self._decider.verdict(metric, self._decider.offer_named(metric, points, size))
+        name, decider = normalize(metric), self._decider
+        if decider.index.find(name.encode()) == UNKNOWN:
+            decider.check_name(name)
+        lines = cast("SeriesTable", decider.index.table).read_names([name])
+        one = Batch.of(lines, np.array([points], np.int64))
+        return decider.verdict(metric, batch.decide_one(decider, self._ledger, one, self._sizes, size))
 
     def decide_locked(self, undecided: Batch) -> None:
         """Decide on a batch."""

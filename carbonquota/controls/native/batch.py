@@ -13,18 +13,39 @@ from carbonquota.controls.admission import Admission, BatchDecision
 from carbonquota.controls.native._cy import Batch, Ledger
 from carbonquota.controls.native.sizes import Sizes
 from carbonquota.controls.reference import Decider
+from carbonquota.controls.reference.decision import ACCEPTED, Outcome
 from carbonquota.controls.rejections import Rejections
 from carbonquota.kernel import BLANK, UNKNOWN, Malformed, parse
+from carbonquota.model import Size
 
 
 def decide(decider: Decider, ledger: Ledger, batch: Batch, sizes: Sizes) -> None:
     """Decide and charge the points of a batch, in their order; to be called under the index's lock."""
     sizes.note_created()
     sizes.keep_few()
+    _decide_all(decider, ledger, batch, sizes)
+
+
+def _decide_all(decider: Decider, ledger: Ledger, batch: Batch, sizes: Sizes) -> None:
+    """Decide on all lines, with room made for what they may bring."""
     if batch.lines.unknown and decider.creates.remaining > 0:
         _decide_with_new(decider, ledger, batch, sizes)
     else:
         _decide(decider, ledger, batch, sizes)
+
+
+def decide_one(decider: Decider, ledger: Ledger, batch: Batch, sizes: Sizes, size: Size | None) -> Outcome:
+    """The same for a batch of one name, whose metric has this size if it is new and the size is given.
+
+    A new metric is put into the index in one step of C, so no signal handler can leave half of it.
+    """
+    sizes.note_created()
+    sizes.keep_few()
+    if size is not None:
+        batch.put_size(0, sizes.number(size))
+    _decide_all(decider, ledger, batch, sizes)
+    _, quotas, controls = batch.rejected_at()
+    return (int(quotas[0]), int(controls[0])) if len(quotas) else ACCEPTED
 
 
 def answer(decider: Decider, batch: Batch) -> BatchDecision:
@@ -45,11 +66,13 @@ def _decide(decider: Decider, ledger: Ledger, batch: Batch, sizes: Sizes) -> Non
     """Decide on all lines."""
     position, count = batch.position, len(batch.lines)
     while position < count:
+        remaining = decider.creates.remaining
+        allowed = remaining + batch.created
         try:
-            position = ledger.decide(batch, position, decider.creates.remaining)
+            position = ledger.decide(batch, position, remaining)
         finally:
-            # Also where a size cannot be told.
-            decider.creates.remaining = batch.creates_remaining
+            # Also where a size cannot be told, or a signal handler raises before the ledger has begun.
+            decider.creates.remaining = allowed - batch.created
         if position < count:
             _take_turn(decider, batch, position, sizes)
             position += 1

@@ -32,7 +32,7 @@ def bind(ledger: Ledger, index: Index, compiled: Sequence[CompiledRule]) -> None
     """Have it decide over the columns as they are now; to be called whenever some were replaced, or the rules."""
     namespaces, quotas, seen = index.namespaces, index.quotas, index.seen
     columns = {
-        "generation": namespaces.generation,
+        "lag": namespaces.lag,
         "rule_metered": np.array([rule.metered for rule in compiled], np.int64),
         "rule_throughput": np.array([rule.throughput for rule in compiled], np.int64),
         "rule_enforcing": np.array([rule.enforcing for rule in compiled], np.int64),
@@ -50,7 +50,6 @@ def bind(ledger: Ledger, index: Index, compiled: Sequence[CompiledRule]) -> None
         used=namespaces.usage,
         dropped=quotas.dropped,
         rates=quotas.rates,
-        capacities=quotas.capacities,
         checks=np.array([_checks(rule) for rule in compiled], np.int64).reshape(-1, len(CAPACITY_ORDER) + 1, 2),
         size_number=index.series.size_number,
         seen=None if seen is None else seen.time,

@@ -71,7 +71,7 @@ class _Taken:
         """The quotas above a metric, as far as its namespaces are there."""
         index = self._index
         nearest, _ = index.locate(dotted_part(name))
-        return index.quotas.chain(index.namespaces.quota_at[nearest])
+        return index.chain(nearest)
 
     def note(self) -> None:
         """The offer was accepted, so its namespaces are there."""

@@ -35,6 +35,7 @@ class Need:
 def first_over(rule: CompiledRule, held: Sequence[int], need: Need, *, gains: bool) -> int:
     """The first control over whose limit a new metric would bring a namespace that holds so much, or -1."""
     for control, limit in rule.checks:
-        if held[control] + need.of(control, gains=gains) > limit:
+        # What is over its limit takes nothing, however small, so no size need be known.
+        if held[control] > limit or held[control] + need.of(control, gains=gains) > limit:
             return control
     return -1

@@ -224,7 +224,7 @@ class Decider:
         namespaces, quotas = self.index.namespaces, self.index.quotas
         usage = namespaces.usage_at
         gaining = namespaces.gaining(place.row, missing=bool(place.missing))
-        for quota in quotas.chain(namespaces.quota_at[place.row]):
+        for quota in self.index.chain(place.row):
             rule, row = self.compiled[quotas.rule_at[quota]], quotas.namespace_at[quota]
             held = [column[row] for column in usage]
             control = first_over(rule, held, need, gains=row == gaining)
@@ -259,7 +259,7 @@ class Decider:
         `coming` is how many quotas have come to be above the namespace at `row` by the creation of what was missing.
         """
         quotas, outcome = self.index.quotas, ACCEPTED
-        chain = quotas.chain(self.index.namespaces.quota_at[row])
+        chain = self.index.chain(row)
         for over in overs:
             quota = over.quota if over.quota >= 0 else chain[len(chain) - coming + ~over.quota]
             throughput.over(quotas, quota, over.control, points)

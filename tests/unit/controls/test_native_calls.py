@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = if_built
 
-COLUMNS = ("throttle", "rule_enforcing", "rule_metered", "rule_throughput", "generation")
+COLUMNS = ("throttle", "rule_enforcing", "rule_metered", "rule_throughput", "lag")
 ACCEPTED = "accepted"
 LIMIT = 5
 LINE = b"a.b 1 1\n"
@@ -65,7 +65,6 @@ class Owned:
             used=[np.zeros(2, np.int64) for _ in CAPACITY_ORDER],
             dropped=[np.zeros(2, np.int64) for _ in range(6)],
             rates=np.array([[0, 0], [QUOTA, 0]], np.int32),
-            capacities=np.zeros((2, 2), np.int32),
             checks=np.full((1, 6, 2), -1, np.int64),
             size_number=np.zeros(64, np.int32),
             seen=np.zeros(64, np.uint32),

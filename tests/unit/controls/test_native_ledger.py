@@ -17,7 +17,7 @@ LIMIT = 10
 LONGEST = 16_384
 Whatever = Any
 """What only the compiled kernel has a type for."""
-COLUMNS = ("remaining", "limit", "throttle", "generation", "rule_enforcing", "rule_metered", "rule_throughput")
+COLUMNS = ("remaining", "limit", "throttle", "lag", "rule_enforcing", "rule_metered", "rule_throughput")
 NAMES = (b"a.b", "größe.é".encode(), b"\xff.x", b"z" * LONGEST, b"z" * 28)
 
 
@@ -56,7 +56,6 @@ class Bound:
             "used": [np.zeros(2, np.int64) for _ in CAPACITY_ORDER],
             "dropped": [np.zeros(2, np.int64) for _ in range(6)],
             "rates": np.array([[0, 0], [QUOTA, 0]], np.int32),
-            "capacities": np.array([[0, 0], [QUOTA, 0]], np.int32),
             "checks": np.full((1, 6, 2), -1, np.int64),
             "size_number": np.zeros(64, np.int32),
             "seen": np.zeros(64, np.uint32),
@@ -137,7 +136,6 @@ def test_a_series_is_known_from_its_insertion_to_its_removal(bound: Bound) -> No
 
 WRONG: dict[str, Any] = {
     "rates": [np.zeros(4, np.int32), np.zeros((2, 2), np.int64), np.zeros((2, 4), np.int32)[:, ::2]],
-    "capacities": [np.zeros(4, np.int32), np.zeros((2, 2, 2), np.int32), np.zeros((2, 2), np.uint32)],
     "checks": [np.zeros((1, 5, 2), np.int64), np.zeros((1, 6), np.int64), np.zeros((1, 6, 2), np.int32)],
     "size_number": [np.zeros(64, np.int64), np.zeros((8, 8), np.int32), np.zeros(64, np.int32)[::2]],
     "matcher": [None, object()],

@@ -94,14 +94,15 @@ def test_removal_in_any_order_unlinks_that_one_alone(order: tuple[str, ...]) -> 
 
 def test_a_row_is_used_again_clean_and_born_anew() -> None:
     tree = tree_of("a", "b")
-    row, generation, births = tree.find("b"), tree.generation_at[tree.find("b")], tree.births
+    row, births = tree.find("b"), tree.births
+    (generation,) = tree.generations(np.array([row]))
     tree.charge(row, LARGE)
     tree.discharge(row, LARGE)
     tree.state_at[row] = tree.quota_at[row] = 7
     tree.remove(row)
     assert put(tree, "c") == row
     assert (tree.state_at[row], tree.quota_at[row], tree.is_empty(row), list(tree.children(row))) == (0, 0, True, [])
-    assert tree.generation_at[row] == tree.births == births + 1 > generation
+    assert tree.generations(np.array([row])) == tree.births == births + 1 > generation
 
 
 def test_a_metric_is_counted_at_its_namespace_and_all_above() -> None:

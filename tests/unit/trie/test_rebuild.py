@@ -70,9 +70,7 @@ def held(index: Index, text: str) -> dict[str, tuple[str, str | None, tuple[str,
     for name, row in names_in(index).items():
         own = index.own_quota(row)
         pattern = None if own == NO_QUOTA else rules[quotas.rule_at[own]].pattern
-        chain = [
-            index.namespaces.name(quotas.namespace_at[quota]) for quota in quotas.chain(index.namespaces.quota_at[row])
-        ]
+        chain = [index.namespaces.name(quotas.namespace_at[quota]) for quota in index.chain(row)]
         stat_name = "" if own == NO_QUOTA else quotas.stat_names(np.array([own]))[0]
         found[name] = (stat_name, pattern, tuple(chain))
     return found
