@@ -155,6 +155,17 @@ def test_a_large_write_is_granted_in_slices_the_last_ones_slowly_and_none_beyond
                        "reason": "1 would pass the quota, which has 0 left"}  # fmt: skip
 
 
+def test_a_large_write_that_cannot_be_is_told_what_usage_and_grants_leave(hub: Hub, client: Client) -> None:
+    mega = 1024 * 1024
+    set_quota(hub, "acme", bytes=100 * mega)
+    assert _ask(client, 25 * mega)["granted"] == 10 * mega
+    for _ in range(2):
+        assert _ask(client, 101 * mega)["left"] == 90 * mega
+    assert hub.grants.counts.rounds == 2, "one refusal is asked for, and told again for a second"
+    batch = hub.grants.write_ok_many(["acme"] * 2, ["ssd"] * 2, [mega, 200 * mega])
+    assert (batch.granted, batch.refused[1].left) == ([mega, 0], 90 * mega)
+
+
 def _ask(client: Client, size: int) -> dict[str, Any]:
     order = {"customer": "acme", "provider": "ssd", "size": size}
     answer: dict[str, Any] = client.request("POST", "/v1/write-ok", json=order).json()

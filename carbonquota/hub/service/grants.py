@@ -108,12 +108,20 @@ class Granting:
             raise InvalidError(f"size: {size} is not a whole number from 0 to {MAXIMUM}")
         number = self._holding.number(customer)
         want = self._want(number, at, column, size)
-        if size > self._most and size > (left := self._known_left(number, at, column)):
-            answer = self._refusal(want, max(left, 0))
-        else:
-            answer = self._reserve([want])[0]
+        is_too_large = size > self._most and size > self._known_left(number, at, column)
+        answer = self._refuse(want) if is_too_large else self._reserve([want])[0]
         self.counts.note(answer.ok, not answer.ok)
         return answer
+
+    def _refuse(self, want: Want) -> GrantAnswer:
+        """The answer to a write that usage alone leaves no room for; what is left is told with all that was granted."""
+        known = self._refusals.known(want.provider, want.control, want.customer, want.size, self._clock())
+        if known is not None:
+            return known
+        try:
+            return self._reserve([want])[0]
+        except UnavailableError:
+            return self._refusal(want, max(self._known_left(want.customer, want.provider, want.control), 0))
 
     def decided(self) -> dict[str, int]:
         """How many writes were granted and refused here."""
@@ -177,15 +185,12 @@ class Granting:
     def _decide_missed(self, answers: Answers, missed: list[int], keys: list[int], numbers: list[int]) -> None:
         """Decide those writes of a batch that memory cannot grant, all in one transaction."""
         wants: list[tuple[int, Want]] = []
-        most, now = self._grants.terms.max_grant, self._clock()
+        now = self._clock()
         for position in missed:
             provider, control = Grid.place(keys[position])
             size = answers.granted[position]
             if not numbers[position] or not provider:
                 answers.refused[position] = _UNKNOWN
-            elif size > most and size > (left := self._known_left(numbers[position], provider, control)):
-                want = self._want(numbers[position], provider, control, size)
-                answers.refused[position] = self._refusal(want, max(left, 0))
             elif refused := self._refusals.known(provider, control, numbers[position], size, now):
                 answers.refused[position] = refused
             else:
