@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from carbonquota.cli.options import daemon_url, output_options
-from carbonquota.cli.output import Column, Output, TextTable, number
+from carbonquota.cli.output import Column, Output, TextTable, number, plural
 from carbonquota.cli.remote import TOKEN_VARIABLE
 from carbonquota.client.json_service import ServiceAwayError, ServiceRefusedError
 from carbonquota.client.rules import Document, RulesClient
@@ -117,9 +117,9 @@ def trial(file: str, url: str, group: str, as_json: bool, no_color: bool) -> Non
     if table.rows:
         output.table(table)
     output.line(
-        f"{found['namespaces']:,} namespaces: {found['over']:,} limits would be passed ({found['newly_over']:,} are "
-        f"not now), {found['throttled']:,} namespaces throttled ({found['newly_throttled']:,} are not now); "
-        f"{found['relieved']:,} would be over no more."
+        f"{plural(found['namespaces'], 'namespace')}: {plural(found['over'], 'limit')} would be passed "
+        f"({found['newly_over']:,} of that new), {plural(found['throttled'], 'namespace')} throttled "
+        f"({found['newly_throttled']:,} of that new); {found['relieved']:,} would be over no more."
     )
 
 

@@ -48,7 +48,12 @@ def cross_check(settings: Settings, document: TomlDocument) -> Iterator[Problem]
 def remarks_on(settings: Settings) -> Iterator[str]:
     """What is allowed, but should be known."""
     if not settings.whisper.quotas_file:
-        yield f"{settings.source}: whisper.quotas-file is not set: there are no quotas, and everything passes"
+        what = (
+            "everything passes until the quota service has a release"
+            if settings.hub.url
+            else "there are no quotas, and everything passes"
+        )
+        yield f"{settings.source}: whisper.quotas-file is not set: {what}"
     if not settings.whisper.schemas_file:
         yield f"{settings.source}: whisper.schemas-file is not set: every metric keeps 172,800 points, one a second"
     if not any(one.enabled for one in settings.inputs.values()):

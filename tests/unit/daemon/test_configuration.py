@@ -345,6 +345,12 @@ def test_a_file_with_keys_of_all_releases_of_go_carbon_starts_us() -> None:
     assert (configuration.problems, configuration.diagnostics.warnings) == ((), ())
 
 
+def test_a_daemon_that_follows_a_quota_service_says_what_holds_until_it_has_rules() -> None:
+    assert next(iter(read('[hub]\nurl = "http://127.0.0.1:8090"\n').diagnostics.lines())) == (
+        "/etc/c/c.conf: whisper.quotas-file is not set: everything passes until the quota service has a release"
+    )
+
+
 def test_a_daemon_without_files_of_rules_says_so() -> None:
     assert list(read("").diagnostics.lines()) == [
         "/etc/c/c.conf: whisper.quotas-file is not set: there are no quotas, and everything passes",
