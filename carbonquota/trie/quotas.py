@@ -227,7 +227,7 @@ class Quotas(QuotaNames):
 
     def has_counts(self, row: int) -> bool:
         """Whether something was counted here that no report has given yet."""
-        # A loop, as a sweep asks this of each namespace that goes.
+        # A loop, as pruning asks this of each namespace that goes.
         for count in self._counts_at:
             if count[row]:
                 return True

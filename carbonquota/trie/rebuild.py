@@ -7,7 +7,7 @@ the counts over, and puts the result in place in one step. A row that was remove
 generation.
 
 Names are not copied, as there may be a million. `run` reads each when it comes to it, and only then looks whether
-its namespace is still the one that was born there.
+its namespace is still the one that was created there.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Rebuild:
         self._states[ROOT_ROW] = state
         if rule >= 0:
             self._holders[ROOT_ROW] = self._quotas.create(ROOT_ROW, rule, NO_QUOTA)
-        # Parents were born before their children.
+        # Parents were created before their children.
         order = np.argsort(self._generations, kind="stable")
         order = order[(self._generations[order] != 0) & (order != ROOT_ROW)]
         for start in range(0, len(order), _STRETCH):

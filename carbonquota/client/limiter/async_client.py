@@ -1,4 +1,4 @@
-"""The limiter's client for asyncio: the same questions, patience, fallback and queue as the other's.
+"""The limiter's client for asyncio: the same questions, retries, fallback and queue as the other's.
 
 What several tasks ask in one turn of the event loop goes in one request: a program with a thousand requests in hand
 asks the limiter twice, not a thousand times. What may block, a file or a look-up of names, is done on another thread.
