@@ -67,7 +67,7 @@ class HoldBounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class PointsForGrant:
     """Points of one batch, and until when they may wait."""
 
     back: HeldBack
@@ -92,7 +92,7 @@ class HeldPoints(Generic[T]):
         self._timers = timers
         self._bounds = bounds or HoldBounds()
         self._clock = clock
-        self._held: list[tuple[Held, T]] = []
+        self._held: list[tuple[PointsForGrant, T]] = []
         self._size = 0
         self._cancel: Callable[[], object] | None = None
         self._is_answered = False
@@ -103,7 +103,7 @@ class HeldPoints(Generic[T]):
         """How many points were ever held back."""
         grantor.on_answer(self._answered)
 
-    def hold(self, decision: AnyDecision, until: float | None = None) -> tuple[AnyDecision, Held | None]:
+    def hold(self, decision: AnyDecision, until: float | None = None) -> tuple[AnyDecision, PointsForGrant | None]:
         """Hold back what may be granted in a moment: the answer without it, and what is to be given to `keep`.
 
         `until` is of points that waited already.
@@ -118,9 +118,9 @@ class HeldPoints(Generic[T]):
         if back is None:
             return decision, None
         self.points += len(back.positions) if is_new else 0
-        return rest, Held(back, until)
+        return rest, PointsForGrant(back, until)
 
-    def keep(self, held: Held, points: T) -> None:
+    def keep(self, held: PointsForGrant, points: T) -> None:
         """Have the points wait that are at the positions held back."""
         self._held.append((held, points))
         self._size += held.back.size

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from carbonquota.cluster.held_points import Held
+from carbonquota.cluster.held_points import PointsForGrant
 from carbonquota.controls import WHY_MALFORMED, BatchDecision
 from carbonquota.controls.capacity_limits import RefusedMetric
 from carbonquota.errors import MetricNameError
@@ -77,14 +77,14 @@ class Decided:
     passes: Sequence[bool] | None
     are_plain: bool
     held: Sequence[int] = ()
-    waiting: Held | None = None
+    waiting: PointsForGrant | None = None
     waiting_at: Sequence[int] = ()
 
 
 class PointHolder(Protocol):
     """Who has points wait for more of a limit; see `HeldPoints`."""
 
-    def hold(self, decision: BatchDecision, until: float | None) -> tuple[BatchDecision, Held | None]:
+    def hold(self, decision: BatchDecision, until: float | None) -> tuple[BatchDecision, PointsForGrant | None]:
         """The answer without what waits."""
 
 
@@ -221,7 +221,7 @@ class Decisions:
             self._survive("data points could not be decided on, and go on", "a batch")
         return decided, answer
 
-    def _hold(self, answer: BatchDecision, until: float | None) -> tuple[BatchDecision, Held | None]:
+    def _hold(self, answer: BatchDecision, until: float | None) -> tuple[BatchDecision, PointsForGrant | None]:
         """Have points wait of which more may be granted; the answer without them."""
         if self.holder is None or not answer.dropped:
             return answer, None

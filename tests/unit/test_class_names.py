@@ -33,7 +33,7 @@ def test_no_class_name_stands_in_two_modules() -> None:
             text = path.read_text(encoding="utf-8")
             for name in _python_classes(text) if path.suffix == ".py" else _CLASS.findall(text):
                 places[name].add(path.relative_to(_PACKAGE).as_posix())
-    assert places["QuotaEngine"] == {"engine.py"}
+    assert places["QuotaEngine"] == {"engine/engine.py"}
     twice = {name: sorted(paths) for name, paths in places.items() if len(paths) > 1}
     assert {name: paths for name, paths in twice.items() if name not in _TWINS | _COMPILED} == {}
     assert set(twice) == _TWINS | _COMPILED

@@ -14,8 +14,8 @@ from carbonquota.hub.http.documents import (
     CustomerDocument,
     CustomerOrder,
     CustomerPage,
+    CustomerQuotaPage,
     QuotaBatch,
-    QuotaPage,
     quota_document,
 )
 from carbonquota.hub.http.etags import Expected, etag
@@ -81,11 +81,11 @@ class _CustomerEndpoints:
         after: Annotated[str, Query(max_length=LONGEST)] = "",
         begin: Annotated[str, Query(max_length=LONGEST, description="Of customers whose names begin so")] = "",
         limit: Limit = 100,
-    ) -> QuotaPage:
+    ) -> CustomerQuotaPage:
         """All quotas of `limit` customers by name, those behind `after`."""
         names = [one.name for one in self._quotas.customers(after=after, begin=begin, limit=limit)]
         found = [quota_document(one) for one in self._quotas.several(names).values()]
-        return QuotaPage(quotas=found, next=names[-1] if len(names) == limit else None)
+        return CustomerQuotaPage(quotas=found, next=names[-1] if len(names) == limit else None)
 
     def put_quotas(self, batch: QuotaBatch, who: Admin) -> Changed:
         """All of them are changed or none; customers who are not known are made."""

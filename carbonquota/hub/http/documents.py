@@ -62,7 +62,7 @@ class QuotaList(BaseModel):
     quotas: list[QuotaDocument]
 
 
-class QuotaPage(BaseModel):
+class CustomerQuotaPage(BaseModel):
     """Quotas of some customers. Where `next` is not null there may be more: ask again for those after it."""
 
     quotas: list[QuotaDocument]
