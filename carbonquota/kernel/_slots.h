@@ -178,17 +178,13 @@ static inline cq_block *cq_new_block(uint64_t buckets)
     return block;
 }
 
-/* How many buckets are to be had for so many slots: half as many again as they need, or a quarter where that is much,
- * in whole large pages. */
+/* How many buckets are to be had for so many slots: half as many again as they need, in whole large pages where there are
+ * many. */
 static inline uint64_t cq_buckets_for(uint64_t slots)
 {
-    uint64_t buckets = (slots + slots / 2) * 5 / 4 / CQ_WAYS + 8, least = slots * 5 / 4 / CQ_WAYS + 8;
-    if (cq_block_size(buckets) < CQ_LARGE)
-        return buckets;
-    size_t pages = (cq_block_size(least + least / 4) + CQ_LARGE / 2) / CQ_LARGE;
-    if (pages * CQ_LARGE < cq_block_size(least + least / 16))
-        pages++;
-    return (pages * CQ_LARGE - sizeof(cq_block)) / (CQ_WAYS * sizeof(uint64_t));
+    uint64_t buckets = (slots + slots / 2) * 5 / 4 / CQ_WAYS + 8;
+    size_t size = cq_block_size(buckets), pages = (size + CQ_LARGE / 4 * 3) / CQ_LARGE;
+    return size < CQ_LARGE ? buckets : (pages * CQ_LARGE - sizeof(cq_block)) / (CQ_WAYS * sizeof(uint64_t));
 }
 
 /* A block that is being spread over more buckets: from some bucket on it is in order already. */
