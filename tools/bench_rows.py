@@ -59,7 +59,7 @@ def rows(series: int) -> tuple[Row, ...]:
         Row("reject_deep", "  four namespaces new", "ns/point", 120),
         Row("reject_size", "admit, new, rejected by a size limit, sizes by 50 schemas", "ns/point", 120),
         Row("reject_size_namespace", "  its own namespace new", "ns/point", 120),
-        Row("reject_size_function", "admit, new, rejected by a size limit, sizes by a function", "ns/point", 120),
+        Row("reject_size_function", "admit, new, rejected by a size limit again, by a function", "ns/point", 120),
         Row("reject_size_namespace_function", "  its own namespace new", "ns/point", 120),
         Row("new_plain", "admit, new series in few known namespaces", "ns/series", 500),
         Row("new_tags", "  with tags", "ns/series", 800),
