@@ -26,7 +26,7 @@ typedef struct {
 /* Sizes of new metrics that were rejected by these, for as long as sizes are not forgotten: who was rejected once comes
  * again as often as it sends points, and to ask costs more than all else. A name has a bucket of a few places, of which it
  * takes another's where none is free. The bucket and what stands there are a whole hash, so no other name is taken for it. */
-#define CQ_REMEMBERED UINT64_C(16384) /* buckets, and what a size's number stays below */
+#define CQ_REMEMBERED UINT64_C(8192) /* buckets, and what a size's number stays below */
 
 typedef struct {
     cq_series *series;
