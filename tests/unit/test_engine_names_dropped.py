@@ -20,3 +20,11 @@ def test_an_empty_name_is_malformed_and_the_others_are_decided() -> None:
     batch = QuotaEngine(RuleSet.from_text("")).admit_names(["", "a.b", "", "a..b"])
     assert batch.passes() == [False, True, False, True]
     assert batch.malformed == 2
+
+
+def test_several_points_of_a_new_metric_do_not_pass_a_limit_for_which_one_is_not_too_many() -> None:
+    engine = QuotaEngine(RuleSet.from_text("[team]\nthroughput = 2\n"), clock=lambda: 60.0)
+    assert not engine.offer("team.x", 3).accepted
+    decided = engine.admit_names(["team.y", "team.z", "other.x"], [5, 2, 9])
+    assert (decided.passes(), decided.points, decided.dropped) == ([False, True, True], 11, 5)
+    assert engine.usage("team").throughput == 2

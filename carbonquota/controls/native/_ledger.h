@@ -497,7 +497,8 @@ static inline int cq_locate(const cq_ledger *ledger, const cq_deciding *deciding
 /* Find the rules of the namespaces that are missing above it, if these may matter; whether that was possible. */
 static inline int cq_foresee_coming(cq_ledger *ledger, cq_arrival *arrival)
 {
-    return arrival->own || !ledger->some_reject_alone ||
+    /* A single point passes a limit of one; several may not. */
+    return arrival->own || (!ledger->some_reject_alone && arrival->points == 1) ||
            cq_foresee(ledger->matcher, ledger->state[arrival->nearest], arrival->name, arrival->known, arrival->path,
                       arrival->coming, &arrival->coming_count, &ledger->wanted) == CQ_FORESEEN;
 }
