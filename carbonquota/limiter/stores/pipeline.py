@@ -94,9 +94,16 @@ class Pipeline:
         except asyncio.CancelledError:
             self._fail(StoreError("away", "the limiter is ending"))
             raise
+        except Exception as error:  # noqa: BLE001 - the edge: whoever waits must hear of it, and it is told
+            self._fail(StoreError("failed", str(error)))
+            tell_bug(self._loop, error)
         else:
-            self._link = _Link(ready, Replies(self._blob, ready.error_of), self._timeout, self)
-            self._send()
+            link = _Link(ready, Replies(self._blob, ready.error_of), self._timeout, self)
+            if link.is_open:
+                self._link = link
+                self._send()
+            else:
+                self._fail(StoreError("away", "it closed the connection at once"))
 
     def _fail(self, error: StoreError) -> None:
         """Tell those who were not sent."""
