@@ -102,15 +102,9 @@ def test_what_a_size_raises_costs_no_metric_that_was_accepted_before(error: type
     assert_whole(case.engine)
 
 
-@pytest.mark.parametrize("again", [True, False])
-@pytest.mark.parametrize("at", [1, 2, 3])
-@pytest.mark.parametrize("error", ERRORS)
-@pytest.mark.parametrize("where", NOTED_BY)
-def test_what_noting_raises_costs_no_metric_that_was_accepted(
-    where: str, error: type[BaseException], at: int, *, again: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def let_fail(case: Interrupted, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what notes a series there raise the case's error in its turn."""
     owner, name = NOTED_BY[where]
-    case = Interrupted(error, at)
     worked: Callable[..., object] = getattr(owner, name)
 
     def failing(*arguments: object, **named: object) -> object:
@@ -118,6 +112,17 @@ def test_what_noting_raises_costs_no_metric_that_was_accepted(
         return worked(*arguments, **named)
 
     monkeypatch.setattr(owner, name, failing)
+
+
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("where", NOTED_BY)
+def test_what_noting_raises_costs_no_metric_that_was_accepted(
+    where: str, error: type[BaseException], at: int, *, again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Interrupted(error, at)
+    let_fail(case, where, monkeypatch)
     raised = case.admit()
     monkeypatch.undo()
     assert raised or case.left > 0
@@ -133,15 +138,8 @@ def test_what_noting_raises_costs_no_metric_that_was_accepted(
 def test_what_noting_raises_costs_no_single_offer_that_was_accepted(
     where: str, error: type[BaseException], at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner, name = NOTED_BY[where]
     case = Interrupted(error, at)
-    worked: Callable[..., object] = getattr(owner, name)
-
-    def failing(*arguments: object, **named: object) -> object:
-        case.fail()
-        return worked(*arguments, **named)
-
-    monkeypatch.setattr(owner, name, failing)
+    let_fail(case, where, monkeypatch)
     raised = [name for name in NAMES if case.offer(name)]
     monkeypatch.undo()
     assert len(raised) <= 1
